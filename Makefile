@@ -1,0 +1,40 @@
+# make setup | check | test | demo | bench | proto.  Everything goes into .venv; nothing outside the tree is touched.
+PYTHON ?= python3
+VENV ?= .venv
+SETUP ?= $(VENV)/.ready
+BIN = $(VENV)/bin
+PYTEST = $(BIN)/python -m pytest
+
+.PHONY: setup check lint test unit live demo bench proto clean
+
+setup: $(SETUP)
+
+$(VENV)/.ready: requirements-dev.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements-dev.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $@
+
+lint: $(SETUP)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+unit: $(SETUP)
+	$(PYTEST) -q -n auto -m "not netns and not slow and not alone"
+
+check: lint unit
+
+test: lint
+	$(PYTEST) -q -n auto -m "not netns and not alone"
+	$(PYTEST) -q -m "netns or alone"
+
+demo: $(SETUP)
+	$(BIN)/python -m cli demo
+
+proto: $(SETUP)
+	$(BIN)/python proto/generate.py
+
+clean:
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

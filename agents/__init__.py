@@ -1,0 +1,1 @@
+"""Resource agents: what one is, how one is called, and those this project ships."""

@@ -1,0 +1,1 @@
+"""The resource agents this project ships, one a module."""

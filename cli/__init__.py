@@ -1,0 +1,1 @@
+"""hacli: the administrator's shell."""

@@ -1,0 +1,1 @@
+"""One file a level of the shell."""

@@ -1,0 +1,1 @@
+"""crmsh-like text to and from CIB changes: pure."""

@@ -1,0 +1,1 @@
+"""ha-crm: what should run where. The CIB, the elected DC, the scheduler and the transition engine."""

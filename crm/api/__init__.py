@@ -1,0 +1,1 @@
+"""What hacli and other tools call."""

@@ -1,0 +1,1 @@
+"""The one document of the cluster: configuration and status."""

@@ -1,0 +1,1 @@
+"""Who has the newest CIB and when a write is committed."""

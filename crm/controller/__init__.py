@@ -1,0 +1,1 @@
+"""Joining, integrating members, when to schedule."""

@@ -1,0 +1,1 @@
+"""Who is DC, and in which term."""

@@ -1,0 +1,1 @@
+"""schedule(cib, now) -> Transition: a pure function made of named stages; read pipeline.py first."""

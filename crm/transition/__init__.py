@@ -1,0 +1,1 @@
+"""The transition graph and the engine that walks it."""

@@ -1,0 +1,37 @@
+"""Durations as text ("30s", "1500ms", "2min", bare numbers are seconds) to and from milliseconds."""
+
+from __future__ import annotations
+
+import re
+
+_PATTERN = re.compile(r"\s*(\d+)(?:\.(\d+))?\s*([A-Za-z]*)\s*")
+_UNITS_US = {
+    "us": 1,
+    "usec": 1,
+    "ms": 1_000,
+    "msec": 1_000,
+    "": 1_000_000,
+    "s": 1_000_000,
+    "sec": 1_000_000,
+    "m": 60_000_000,
+    "min": 60_000_000,
+    "h": 3_600_000_000,
+    "hr": 3_600_000_000,
+}
+
+
+def parse_ms(text: str) -> int:
+    """Milliseconds, rounded down. Raises ValueError saying which units exist."""
+    match = _PATTERN.fullmatch(text)
+    if match is None or match[3].lower() not in _UNITS_US:
+        raise ValueError(f"{text!r} is not a duration: a number and one of us, ms, s, min, h (none means s)")
+    unit_us = _UNITS_US[match[3].lower()]
+    whole_us = int(match[1]) * unit_us
+    if match[2]:
+        whole_us += int(match[2]) * unit_us // 10 ** len(match[2])
+    return whole_us // 1_000
+
+
+def render_ms(value_ms: int) -> str:
+    """The shortest exact text: 1500 -> "1500ms", 2000 -> "2s"."""
+    return f"{value_ms}ms" if value_ms % 1_000 else f"{value_ms // 1_000}s"

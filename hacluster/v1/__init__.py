@@ -1,0 +1,1 @@
+"""Generated from proto/hacluster/v1; never edited."""

@@ -1,0 +1,1 @@
+"""ha-lrm: runs resource agents on this node when a DC tells it to."""

@@ -1,0 +1,1 @@
+"""The warm agent host: our own agents, imported already."""

@@ -1,0 +1,1 @@
+"""Order of operations on this node: pure."""

@@ -1,0 +1,1 @@
+"""ha-messaging: who is here. Heartbeats, failure detection, membership views, quorum."""

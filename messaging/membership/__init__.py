@@ -1,0 +1,1 @@
+"""Views and quorum: pure cores and the shell that drives them."""
