@@ -1,0 +1,332 @@
+"""gRPC servers and channels: TLS or unix socket, deadlines, HaError to status and back."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault(
+    "GRPC_ENABLE_FORK_SUPPORT", "0"
+)  # before grpc is imported: fork handlers spam and abort
+
+import asyncio
+import stat
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from hacluster.errors import ErrorCode, HaError, InvalidDocument, StaleTerm, Timeout, Unreachable
+from hacluster.v1 import common_pb2
+from hacluster.vocabulary.ids import Term
+
+ERROR_METADATA: Final = "hacluster-error-bin"
+SOCKET_PATH_MAX: Final = 107
+MESSAGE_BYTES_MAX: Final = 16 * 1024 * 1024
+
+STATUS_OF: Final[dict[ErrorCode, grpc.StatusCode]] = {
+    ErrorCode.INVALID_DOCUMENT: grpc.StatusCode.INVALID_ARGUMENT,
+    ErrorCode.INVALID_REQUEST: grpc.StatusCode.INVALID_ARGUMENT,
+    ErrorCode.NOT_FOUND: grpc.StatusCode.NOT_FOUND,
+    ErrorCode.STALE_TERM: grpc.StatusCode.FAILED_PRECONDITION,
+    ErrorCode.NO_AUTHORITY: grpc.StatusCode.FAILED_PRECONDITION,
+    ErrorCode.NO_QUORUM: grpc.StatusCode.FAILED_PRECONDITION,
+    ErrorCode.NO_DC: grpc.StatusCode.UNAVAILABLE,
+    ErrorCode.CONFLICT: grpc.StatusCode.ABORTED,
+    ErrorCode.UNREACHABLE: grpc.StatusCode.UNAVAILABLE,
+    ErrorCode.TIMEOUT: grpc.StatusCode.DEADLINE_EXCEEDED,
+    ErrorCode.PERMISSION_DENIED: grpc.StatusCode.PERMISSION_DENIED,
+    ErrorCode.UNAUTHENTICATED: grpc.StatusCode.UNAUTHENTICATED,
+    ErrorCode.RESOURCE_EXHAUSTED: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    ErrorCode.UNAVAILABLE: grpc.StatusCode.UNAVAILABLE,
+}
+
+_OPTIONS: Final[tuple[tuple[str, int], ...]] = (
+    ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
+    ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
+)
+
+Reply = TypeVar("Reply")
+
+
+@dataclass(eq=False, kw_only=True)
+class RemoteFailure(HaError):
+    """The other side answered with an expected failure; `code` and `text` are the other side's."""
+
+    remote_code: ErrorCode
+    text: str
+
+    def __post_init__(self) -> None:
+        self.code = self.remote_code
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tls:
+    """The cluster's CA and this node's certificate and key, PEM."""
+
+    ca: bytes
+    certificate: bytes
+    key: bytes
+
+
+def read_tls(folder: Path) -> Tls:
+    """ca.pem, node.pem and node.key (0600). Raises InvalidDocument naming the file and the remedy."""
+    parts: dict[str, bytes] = {}
+    for name in ("ca.pem", "node.pem", "node.key"):
+        path = folder / name
+        try:
+            if name.endswith(".key") and stat.S_IMODE(path.stat().st_mode) & 0o077:
+                raise InvalidDocument(
+                    source=str(path), line=0, what="others can read the key", remedy=f"chmod 600 {path}"
+                )
+            parts[name] = path.read_bytes()
+        except OSError as error:
+            raise InvalidDocument(
+                source=str(path),
+                line=0,
+                what=error.strerror or str(error),
+                remedy="copy the node's folder that `hacli cluster init` made",
+            ) from None
+    return Tls(ca=parts["ca.pem"], certificate=parts["node.pem"], key=parts["node.key"])
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who calls. `names` are the names in the certificate; empty on a unix socket."""
+
+    local: bool
+    names: tuple[str, ...] = ()
+
+
+def caller_of(context: grpc.aio.ServicerContext[Any, Any]) -> Caller:
+    """The caller as the transport authenticated it."""
+    if context.peer().startswith("unix:"):
+        return Caller(local=True)
+    names = context.auth_context().get("x509_subject_alternative_name", ())
+    return Caller(local=False, names=tuple(bytes(name).decode() for name in names))
+
+
+Access = Callable[[str, Caller], None]
+"""Given the full method name and the caller; raises PermissionDenied."""
+
+
+class Server:
+    """One gRPC server on a unix socket, TCP addresses with mTLS, or both.
+
+    `services` are pairs of an `add_XServicer_to_server` function and the servicer; `names` their full names
+    ("hacluster.v1.Lrm") for reflection and health.
+    """
+
+    def __init__(self, *, names: Sequence[str], access: Access | None = None) -> None:
+        self._server = grpc.aio.server(
+            interceptors=(_ErrorInterceptor(access),),
+            options=(
+                *_OPTIONS,
+                ("grpc.so_reuseport", 0),
+                ("grpc.http2.min_recv_ping_interval_without_data_ms", 100),
+                ("grpc.keepalive_permit_without_calls", 1),
+            ),
+        )
+        self._names = tuple(names)
+        self.health = health.aio.HealthServicer()
+        health_pb2_grpc.add_HealthServicer_to_server(self.health, self._server)
+        reflection.enable_server_reflection(
+            (*self._names, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server
+        )
+
+    def add(self, register: Callable[[Any, grpc.aio.Server], None], servicer: object) -> None:
+        """Register a servicer with its generated `add_…_to_server`."""
+        register(servicer, self._server)
+
+    def listen_unix(self, path: Path, *, mode: int = 0o600) -> None:
+        """Bind the socket with that mode; an old socket file is replaced. Raises OSError."""
+        if len(os.fsencode(path)) > SOCKET_PATH_MAX:
+            raise InvalidDocument(
+                source=str(path),
+                line=0,
+                what=f"a socket's path may have {SOCKET_PATH_MAX} bytes",
+                remedy="choose a shorter --root",
+            )
+        path.parent.mkdir(parents=True, exist_ok=True)
+        before = os.umask(0o777 & ~mode)
+        try:
+            self._server.add_insecure_port(f"unix:{path}")
+        finally:
+            os.umask(before)
+
+    def listen_tcp(self, address: str, port: int, tls: Tls) -> None:
+        """Listen with mTLS: no handler runs without a certificate of the CA. Raises RuntimeError."""
+        host = f"[{address}]" if ":" in address else address
+        credentials = grpc.ssl_server_credentials(
+            [(tls.key, tls.certificate)], root_certificates=tls.ca, require_client_auth=True
+        )
+        self._server.add_secure_port(f"{host}:{port}", credentials)
+
+    async def start(self) -> None:
+        """Serve; health says SERVING for each service."""
+        await self._server.start()
+        for name in ("", *self._names):
+            await self.health.set(name, health_pb2.HealthCheckResponse.SERVING)
+
+    async def stop(self, grace_s: float = 0.5) -> None:
+        """Refuse new calls and end the running ones after the grace."""
+        await self._server.stop(grace_s)
+
+
+class _ErrorInterceptor(grpc.aio.ServerInterceptor):
+    """Checks access and turns HaError into a status with details in the trailing metadata."""
+
+    def __init__(self, access: Access | None) -> None:
+        self._access = access
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Any:
+        handler = await continuation(handler_call_details)
+        if handler is None:
+            return None
+        method = str(handler_call_details.method)
+        if handler.request_streaming and not handler.response_streaming:
+            return grpc.stream_unary_rpc_method_handler(
+                self._unary(method, handler.stream_unary),
+                handler.request_deserializer,
+                handler.response_serializer,
+            )
+        if handler.response_streaming and not handler.request_streaming:
+            return grpc.unary_stream_rpc_method_handler(
+                self._stream(method, handler.unary_stream),
+                handler.request_deserializer,
+                handler.response_serializer,
+            )
+        if not handler.response_streaming:
+            return grpc.unary_unary_rpc_method_handler(
+                self._unary(method, handler.unary_unary),
+                handler.request_deserializer,
+                handler.response_serializer,
+            )
+        return handler
+
+    def _check(self, method: str, context: Any) -> None:
+        if self._access is not None and not method.startswith("/grpc."):
+            self._access(method, caller_of(context))
+
+    def _unary(self, method: str, behaviour: Any) -> Any:
+        async def run(request: Any, context: Any) -> Any:
+            try:
+                self._check(method, context)
+                return await behaviour(request, context)
+            except HaError as error:
+                await _abort(context, error)
+
+        return run
+
+    def _stream(self, method: str, behaviour: Any) -> Any:
+        async def run(request: Any, context: Any) -> AsyncIterator[Any]:
+            try:
+                self._check(method, context)
+                async for reply in behaviour(request, context):
+                    yield reply
+            except HaError as error:
+                await _abort(context, error)
+
+        return run
+
+
+async def _abort(context: Any, error: HaError) -> None:
+    await context.abort(
+        STATUS_OF[error.code], str(error), trailing_metadata=((ERROR_METADATA, detail(error)),)
+    )
+
+
+def detail(error: HaError) -> bytes:
+    """The failure as a serialised ErrorDetail."""
+    message = common_pb2.ErrorDetail(code=error.code.value, text=str(error))
+    if isinstance(error, StaleTerm):
+        message.current_term.counter = error.current.counter
+        message.current_term.node_id = error.current.node_id
+    return message.SerializeToString()
+
+
+def error_from_detail(raw: bytes) -> HaError:
+    """The failure that `detail` described."""
+    message = common_pb2.ErrorDetail.FromString(raw)
+    try:
+        code = ErrorCode(message.code)
+    except ValueError:
+        code = ErrorCode.UNAVAILABLE
+    if code is ErrorCode.STALE_TERM:
+        current = Term(message.current_term.counter, message.current_term.node_id)
+        return StaleTerm(term=Term(0, 0), current=current)
+    return RemoteFailure(remote_code=code, text=message.text)
+
+
+def unix_channel(path: Path) -> grpc.aio.Channel:
+    """A channel to a daemon on this node; connects when first used."""
+    return grpc.aio.insecure_channel(f"unix:{path}", options=_OPTIONS)
+
+
+def tcp_channel(
+    address: str, port: int, tls: Tls, *, server_name: str, keepalive_ms: int = 1_250
+) -> grpc.aio.Channel:
+    """A channel to the node called `server_name` (its certificate must say so).
+
+    Reconnects after 100 ms to 1 s; HTTP/2 pings every `keepalive_ms` find a dead peer in as long again.
+    """
+    host = f"ipv6:[{address}]" if ":" in address else f"ipv4:{address}"
+    credentials = grpc.ssl_channel_credentials(tls.ca, tls.key, tls.certificate)
+    return grpc.aio.secure_channel(
+        f"{host}:{port}",
+        credentials,
+        options=(
+            *_OPTIONS,
+            ("grpc.ssl_target_name_override", server_name),
+            ("grpc.initial_reconnect_backoff_ms", 100),
+            ("grpc.min_reconnect_backoff_ms", 100),
+            ("grpc.max_reconnect_backoff_ms", 1_000),
+            ("grpc.keepalive_time_ms", keepalive_ms),
+            ("grpc.keepalive_timeout_ms", keepalive_ms),
+            ("grpc.keepalive_permit_without_calls", 1),
+            ("grpc.http2.max_pings_without_data", 0),
+        ),
+    )
+
+
+async def call(method: Any, request: object, *, timeout_ms: int, who: str) -> Any:
+    """One unary call. Raises the HaError the server raised, Unreachable or Timeout."""
+    try:
+        return await method(request, timeout=timeout_ms / 1_000)
+    except grpc.aio.AioRpcError as error:
+        raise error_of(error, who=who, timeout_ms=timeout_ms) from None
+
+
+def error_of(error: grpc.aio.AioRpcError, *, who: str, timeout_ms: int = 0) -> HaError:
+    """The HaError that a failed call means."""
+    for key, value in error.trailing_metadata() or ():
+        if key == ERROR_METADATA:
+            return error_from_detail(value if isinstance(value, bytes) else value.encode())
+    if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return Timeout(what=who, after_ms=timeout_ms)
+    if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED):
+        return Unreachable(who=who, remedy=error.details() or "")
+    code = next((c for c, status in STATUS_OF.items() if status is error.code()), ErrorCode.UNAVAILABLE)
+    return RemoteFailure(remote_code=code, text=error.details() or str(error.code()))
+
+
+async def check_health(channel: grpc.aio.Channel, service: str = "", *, timeout_ms: int = 5_000) -> bool:
+    """Whether the daemon answers SERVING in time."""
+    stub = health_pb2_grpc.HealthStub(channel)
+    try:
+        reply = await stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=timeout_ms / 1_000)
+    except (grpc.aio.AioRpcError, asyncio.CancelledError) as error:
+        if isinstance(error, asyncio.CancelledError):
+            raise
+        return False
+    return bool(reply.status == health_pb2.HealthCheckResponse.SERVING)

@@ -1,0 +1,71 @@
+"""Servers and channels for real, over a unix socket and over loopback with mTLS."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+from hacluster import rpc
+from hacluster.errors import ErrorCode, PermissionDenied, StaleTerm, Unreachable
+from hacluster.v1 import lrm_pb2, lrm_pb2_grpc
+from hacluster.vocabulary.ids import Term
+
+
+class Service:
+    """Two methods of the real service; `add_LrmServicer_to_server` wants all of their names."""
+
+    def __getattr__(self, name: str) -> Any:
+        return self.Accept
+
+    async def Accept(self, request: lrm_pb2.AcceptRequest, context: Any) -> lrm_pb2.AcceptReply:
+        if request.term.counter < 5:
+            raise StaleTerm(term=Term(request.term.counter, 0), current=Term(5, 2))
+        return lrm_pb2.AcceptReply(node="n1")
+
+    async def History(
+        self, request: lrm_pb2.HistoryRequest, context: Any
+    ) -> AsyncIterator[lrm_pb2.HistoryEvent]:
+        yield lrm_pb2.HistoryEvent(synced=True)
+        raise PermissionDenied(what="no more")
+
+
+def test_each_code_has_a_status() -> None:
+    assert set(rpc.STATUS_OF) == set(ErrorCode)
+
+
+async def test_errors_cross_a_unix_socket(tmp_path: Path) -> None:
+    server = rpc.Server(names=("hacluster.v1.Lrm",))
+    server.add(lrm_pb2_grpc.add_LrmServicer_to_server, Service())
+    path = tmp_path / "x.sock"
+    server.listen_unix(path, mode=0o660)
+    await server.start()
+    try:
+        assert path.stat().st_mode & 0o777 == 0o660
+        async with rpc.unix_channel(path) as channel:
+            stub = lrm_pb2_grpc.LrmStub(channel)
+            assert await rpc.check_health(channel, "hacluster.v1.Lrm")
+            request = lrm_pb2.AcceptRequest()
+            request.term.counter = 4
+            with pytest.raises(StaleTerm) as caught:
+                await rpc.call(stub.Accept, request, timeout_ms=2_000, who="ha-lrm")
+            assert caught.value.current == Term(5, 2)
+            request.term.counter = 6
+            assert (await rpc.call(stub.Accept, request, timeout_ms=2_000, who="ha-lrm")).node == "n1"
+            stream = stub.History(lrm_pb2.HistoryRequest(), timeout=2)
+            assert (await anext(aiter(stream))).synced
+            with pytest.raises(grpc.aio.AioRpcError, match="no more"):
+                await anext(aiter(stream))
+    finally:
+        await server.stop(0)
+
+
+async def test_nobody_there_is_said(tmp_path: Path) -> None:
+    async with rpc.unix_channel(tmp_path / "none.sock") as channel:
+        stub = lrm_pb2_grpc.LrmStub(channel)
+        with pytest.raises(Unreachable):
+            await rpc.call(stub.Accept, lrm_pb2.AcceptRequest(), timeout_ms=500, who="ha-lrm")
+        assert not await rpc.check_health(channel, timeout_ms=300)
