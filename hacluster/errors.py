@@ -177,6 +177,17 @@ class PermissionDenied(HaError):
 
 
 @dataclass(eq=False, kw_only=True)
+class ResourceExhausted(HaError):
+    """A bound of the daemon's is reached; nothing was done. Trying again later may help."""
+
+    code = ErrorCode.RESOURCE_EXHAUSTED
+    what: str
+
+    def __str__(self) -> str:
+        return f"too much at once: {self.what}"
+
+
+@dataclass(eq=False, kw_only=True)
 class Unavailable(HaError):
     """The daemon cannot answer now (starting, stopping, disk failed)."""
 

@@ -176,8 +176,11 @@ class ExecuteRequest(message.Message):
     VIEW_FIELD_NUMBER: builtins.int
     BOOT_TOKEN_FIELD_NUMBER: builtins.int
     OPERATION_FIELD_NUMBER: builtins.int
+    WITHOUT_QUORUM_FIELD_NUMBER: builtins.int
     boot_token: builtins.str
     """of the target node"""
+    without_quorum: builtins.bool
+    """no-quorum-policy is "ignore": the gate asks for the view only"""
     @builtins.property
     def id(self) -> common_pb2.OperationId: ...
     @builtins.property
@@ -191,10 +194,11 @@ class ExecuteRequest(message.Message):
         view: common_pb2.ViewId | None = ...,
         boot_token: builtins.str = ...,
         operation: Operation | None = ...,
+        without_quorum: builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["id", b"id", "operation", b"operation", "view", b"view"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["boot_token", b"boot_token", "id", b"id", "operation", b"operation", "view", b"view"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["boot_token", b"boot_token", "id", b"id", "operation", b"operation", "view", b"view", "without_quorum", b"without_quorum"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -327,8 +331,9 @@ class OperationResult(message.Message):
     SUPPORTS_RELOAD_FIELD_NUMBER: builtins.int
     call_id: builtins.int
     status: builtins.int
-    """vocabulary.operation.ExecutionStatus"""
+    """vocabulary.operation.ExecutionStatus; -2: the result is lost, probe before anything"""
     rc: builtins.int
+    """else; -3: not run (too late, no authority, newer DC), nothing was changed"""
     raw_status: builtins.int
     queued_ms: builtins.int
     executed_ms: builtins.int

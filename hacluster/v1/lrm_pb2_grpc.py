@@ -90,7 +90,8 @@ class LrmServicer(object):
         """Run one operation. Answers when it is journalled as accepted; the result comes through History.
         The same id again joins the running operation or repeats the recorded result.
         Errors: stale_term; no_authority (activation gate shut for start, promote, migrate, unfence);
-        invalid_request (other boot token, bad names).
+        invalid_request (other boot token, bad names); resource_exhausted (too much is queued). A gate that shuts
+        while an operation is queued gives a result of status -3 (not run).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

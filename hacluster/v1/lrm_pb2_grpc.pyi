@@ -23,7 +23,8 @@ class LrmStub:
     """Run one operation. Answers when it is journalled as accepted; the result comes through History.
     The same id again joins the running operation or repeats the recorded result.
     Errors: stale_term; no_authority (activation gate shut for start, promote, migrate, unfence);
-    invalid_request (other boot token, bad names).
+    invalid_request (other boot token, bad names); resource_exhausted (too much is queued). A gate that shuts
+    while an operation is queued gives a result of status -3 (not run).
     """
     Cancel: aio.UnaryUnaryMultiCallable[lrm_pb2.CancelRequest, lrm_pb2.CancelReply]
     """End a recurring operation; one in flight is killed. Harmless when there is none."""
@@ -58,7 +59,8 @@ class LrmServicer(metaclass=abc_1.ABCMeta):
         """Run one operation. Answers when it is journalled as accepted; the result comes through History.
         The same id again joins the running operation or repeats the recorded result.
         Errors: stale_term; no_authority (activation gate shut for start, promote, migrate, unfence);
-        invalid_request (other boot token, bad names).
+        invalid_request (other boot token, bad names); resource_exhausted (too much is queued). A gate that shuts
+        while an operation is queued gives a result of status -3 (not run).
         """
 
     @abc_1.abstractmethod

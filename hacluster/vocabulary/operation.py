@@ -13,9 +13,13 @@ from hacluster.vocabulary.ids import OperationId, ResourceId
 class ExecutionStatus(IntEnum):
     """What became of the attempt to run an agent, apart from the agent's own exit code.
 
-    The numbers are those of the CIB's `op-status` attribute (Pacemaker, "operation history").
+    The numbers are those of the CIB's `op-status` attribute (Pacemaker, "operation history"), but NOT_RUN:
+    the LRM accepted the operation and then did not begin it (it came too late, the activation gate was shut,
+    or a newer DC took over). It changed nothing and is no part of the history. UNKNOWN: the result is lost,
+    the DC probes.
     """
 
+    NOT_RUN = -3
     UNKNOWN = -2
     PENDING = -1
     DONE = 0
