@@ -56,9 +56,12 @@ class AcceptReply(message.Message):
     BOOT_TOKEN_FIELD_NUMBER: builtins.int
     INSTANCE_FIELD_NUMBER: builtins.int
     MAX_TERM_FIELD_NUMBER: builtins.int
+    HISTORY_SEQUENCE_FIELD_NUMBER: builtins.int
     node: builtins.str
     boot_token: builtins.str
     instance: builtins.int
+    history_sequence: builtins.int
+    """of the last HistoryEvent made before the term counted: a new DC waits for it"""
     @builtins.property
     def max_term(self) -> common_pb2.Term: ...
     def __init__(
@@ -68,10 +71,11 @@ class AcceptReply(message.Message):
         boot_token: builtins.str = ...,
         instance: builtins.int = ...,
         max_term: common_pb2.Term | None = ...,
+        history_sequence: builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["max_term", b"max_term"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["boot_token", b"boot_token", "instance", b"instance", "max_term", b"max_term", "node", b"node"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["boot_token", b"boot_token", "history_sequence", b"history_sequence", "instance", b"instance", "max_term", b"max_term", "node", b"node"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -329,6 +333,7 @@ class OperationResult(message.Message):
     PRIVATE_PARAMETERS_FIELD_NUMBER: builtins.int
     RELOADABLE_PARAMETERS_FIELD_NUMBER: builtins.int
     SUPPORTS_RELOAD_FIELD_NUMBER: builtins.int
+    RESTART_PARAMETERS_FIELD_NUMBER: builtins.int
     call_id: builtins.int
     status: builtins.int
     """vocabulary.operation.ExecutionStatus; -2: the result is lost, probe before anything"""
@@ -352,6 +357,10 @@ class OperationResult(message.Message):
     def private_parameters(self) -> containers.RepeatedScalarFieldContainer[builtins.str]: ...
     @builtins.property
     def reloadable_parameters(self) -> containers.RepeatedScalarFieldContainer[builtins.str]: ...
+    @builtins.property
+    def restart_parameters(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
+        """with supports_reload: all the meta-data lists and does not call reloadable"""
+
     def __init__(
         self,
         *,
@@ -370,10 +379,11 @@ class OperationResult(message.Message):
         private_parameters: abc.Iterable[builtins.str] | None = ...,
         reloadable_parameters: abc.Iterable[builtins.str] | None = ...,
         supports_reload: builtins.bool = ...,
+        restart_parameters: abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["id", b"id", "operation", b"operation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["call_id", b"call_id", "executed_ms", b"executed_ms", "exit_reason", b"exit_reason", "id", b"id", "last_change_s", b"last_change_s", "last_run_s", b"last_run_s", "operation", b"operation", "output", b"output", "private_parameters", b"private_parameters", "queued_ms", b"queued_ms", "raw_status", b"raw_status", "rc", b"rc", "reloadable_parameters", b"reloadable_parameters", "status", b"status", "supports_reload", b"supports_reload"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["call_id", b"call_id", "executed_ms", b"executed_ms", "exit_reason", b"exit_reason", "id", b"id", "last_change_s", b"last_change_s", "last_run_s", b"last_run_s", "operation", b"operation", "output", b"output", "private_parameters", b"private_parameters", "queued_ms", b"queued_ms", "raw_status", b"raw_status", "rc", b"rc", "reloadable_parameters", b"reloadable_parameters", "restart_parameters", b"restart_parameters", "status", b"status", "supports_reload", b"supports_reload"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -399,9 +409,12 @@ class HistoryEvent(message.Message):
     FORGOTTEN_FIELD_NUMBER: builtins.int
     SYNCED_FIELD_NUMBER: builtins.int
     INITIAL_FIELD_NUMBER: builtins.int
+    SEQUENCE_FIELD_NUMBER: builtins.int
     synced: builtins.bool
     """everything recorded has been sent"""
     initial: builtins.bool
+    sequence: builtins.int
+    """grows by one with every event of this run of ha-lrm; in `initial` ones and with"""
     @builtins.property
     def result(self) -> OperationResult:
         """ended"""
@@ -420,10 +433,11 @@ class HistoryEvent(message.Message):
         forgotten: ResourceForgotten | None = ...,
         synced: builtins.bool = ...,
         initial: builtins.bool = ...,
+        sequence: builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["event", b"event", "forgotten", b"forgotten", "result", b"result", "running", b"running", "synced", b"synced"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["event", b"event", "forgotten", b"forgotten", "initial", b"initial", "result", b"result", "running", b"running", "synced", b"synced"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["event", b"event", "forgotten", b"forgotten", "initial", b"initial", "result", b"result", "running", b"running", "sequence", b"sequence", "synced", b"synced"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_event: _TypeAlias = typing.Literal["result", "running", "forgotten", "synced"]  # noqa: Y015
     _WhichOneofArgType_event: _TypeAlias = typing.Literal["event", b"event"]  # noqa: Y015

@@ -72,6 +72,8 @@ class OperationResult:
     `call_id` grows by one with each operation an LRM accepts in one boot. `rc` is the OCF code after
     mapping, `raw_status` what the process really returned (a negative number is a signal).
     Wall-clock instants are whole seconds since 1970 and for people and the CIB only.
+    `restart_parameters`, where the agent supports reload, are all that its meta-data lists and does not call
+    reloadable.
     """
 
     id: OperationId
@@ -89,3 +91,4 @@ class OperationResult:
     private_parameters: tuple[str, ...] = ()
     reloadable_parameters: tuple[str, ...] = ()
     supports_reload: bool = False
+    restart_parameters: tuple[str, ...] = ()
