@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 
+STANDARDS = frozenset({"ocf", "lsb", "systemd", "service", "stonith", "heartbeat"})
 STANDARDS_WITH_PROVIDER = frozenset({"ocf"})
+NAME_CHARACTERS_MAX = 255
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -24,6 +26,41 @@ class AgentName:
         if self.provider:
             return f"{self.standard}:{self.provider}:{self.type}"
         return f"{self.standard}:{self.type}"
+
+    @classmethod
+    def parse(cls, text: str) -> AgentName:
+        """The name written as `text`; the standard in any case. Raises ValueError when it is none.
+
+        Names become paths, so what could leave a folder is refused: slashes, a leading dot, control
+        characters, more than 255 characters. Whether the agent exists is another question.
+        """
+        standard, _, rest = text.partition(":")
+        standard = standard.lower()
+        if standard not in STANDARDS:
+            known = ", ".join(sorted(STANDARDS))
+            raise ValueError(f"{text!r} begins with no agent standard known here ({known})")
+        provider, kind = "", rest
+        if standard in STANDARDS_WITH_PROVIDER:
+            provider, _, kind = rest.partition(":")
+            check_name_part(provider, "provider", text)
+        check_name_part(kind, "type", text)
+        return cls(standard, provider, kind)
+
+
+def check_name_part(part: str, what: str, name: str) -> None:
+    """Raise ValueError unless `part` of the agent called `name` is safe as a file's name.
+
+    stonith types may have one slash (external/ssh): both sides are checked.
+    """
+    folder, slash, rest = part.partition("/")
+    if slash and what == "type" and name.lower().startswith("stonith:"):
+        check_name_part(folder, "folder", name)
+        check_name_part(rest, "folder's type", name)
+        return
+    if not part:
+        raise ValueError(f"{name!r} has no {what}: write STANDARD:TYPE or ocf:PROVIDER:TYPE")
+    if slash or part.startswith(".") or not part.isprintable() or len(part) > NAME_CHARACTERS_MAX:
+        raise ValueError(f"the {what} of {name!r} cannot name an agent")
 
 
 class OcfExit(IntEnum):
