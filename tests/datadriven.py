@@ -82,7 +82,9 @@ def _blocks(lines: list[str]) -> Iterator[_Block]:
         if not lines[at].strip():
             at += 1
             continue
-        comments, command, start = [], [], at
+        comments: list[str] = []
+        command: list[str] = []
+        start = at
         while at < len(lines) and lines[at] != SEPARATOR:
             (comments if lines[at].startswith("#") and not command else command).append(lines[at])
             at += 1
