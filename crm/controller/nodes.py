@@ -1,0 +1,249 @@
+"""What is known of every node: membership, its LRM's history, its transient attributes. Pure.
+
+Every ha-crm keeps this table up to date, not only the DC's: who becomes DC then knows at once what ran on the
+node that was lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from crm.cib.history import Digest, NodeHistory
+from crm.cib.model import Element
+from crm.cib.status import Join, NodeFacts
+from hacluster.vocabulary.membership import MembershipView, NodeState
+from hacluster.vocabulary.operation import ExecutionStatus, OperationResult
+
+
+@dataclass(slots=True)
+class NodeRecord:
+    """One node. Instants are wall clock, whole seconds; 0: not now."""
+
+    name: str
+    default_id: str
+    history: NodeHistory
+    member_since_s: int = 0
+    seen: bool = False
+    left_cleanly: bool = False
+    boot_token: str = ""
+    lrm_instance: int = 0
+    crm_instance: int = 0
+    held: bool = False
+    given_up: bool = False
+    synced: bool = False
+    arriving: NodeHistory | None = None
+    attributes: dict[str, str] = field(default_factory=dict)
+    attributes_version: tuple[int, int] = (0, 0)
+
+    @property
+    def member(self) -> bool:
+        """Whether the node is in the view."""
+        return self.member_since_s > 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MembershipChange:
+    """What a new view means: nodes that came, that are gone, and members that have booted anew."""
+
+    joined: tuple[str, ...] = ()
+    gone: tuple[str, ...] = ()
+    rebooted: tuple[str, ...] = ()
+
+
+class NodeTable:
+    """All configured nodes, in the order of their ids."""
+
+    def __init__(self, nodes: Iterable[tuple[int, str]], digest: Digest) -> None:
+        self._digest = digest
+        self._records = {
+            name: NodeRecord(name, str(number), NodeHistory(name, digest)) for number, name in sorted(nodes)
+        }
+
+    def __getitem__(self, name: str) -> NodeRecord:
+        return self._records[name]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._records
+
+    def records(self) -> tuple[NodeRecord, ...]:
+        """Every node."""
+        return tuple(self._records.values())
+
+    def members(self) -> tuple[str, ...]:
+        """The names of the view's members."""
+        return tuple(record.name for record in self._records.values() if record.member)
+
+    def set_view(
+        self, view: MembershipView, states: Mapping[str, tuple[NodeState, bool]], wall_s: int
+    ) -> MembershipChange:
+        """Take a view. `states`: of each node, and whether it left cleanly."""
+        present = {member.name: member for member in view.members}
+        joined, gone, rebooted = [], [], []
+        for record in self._records.values():
+            member = present.get(record.name)  # type: ignore[call-overload]
+            if member is None:
+                if record.member:
+                    gone.append(record.name)
+                    state, clean = states.get(record.name, (NodeState.LOST, False))
+                    record.left_cleanly = clean and state is NodeState.LEFT
+                record.member_since_s = 0
+                record.lrm_instance = record.crm_instance = 0
+                continue
+            if not record.member:
+                joined.append(record.name)
+                record.member_since_s = max(wall_s, 1)
+            if _another_boot(record.boot_token, member.boot_token):
+                if record.boot_token:
+                    rebooted.append(record.name)
+                    self._forget_boot(record)
+                record.boot_token = member.boot_token
+            elif len(member.boot_token) > len(record.boot_token):
+                record.boot_token = member.boot_token
+            record.seen, record.left_cleanly = True, False
+            record.lrm_instance, record.crm_instance = member.lrm_instance, member.crm_instance
+        return MembershipChange(joined=tuple(joined), gone=tuple(gone), rebooted=tuple(rebooted))
+
+    def _forget_boot(self, record: NodeRecord) -> None:
+        """A boot voids the journal and the transient attributes; the node has said so itself."""
+        record.history = NodeHistory(record.name, self._digest)
+        record.synced = False
+        record.arriving = None
+        record.attributes = {}
+        record.attributes_version = (0, 0)
+
+    def begin_sync(self, name: str) -> None:
+        """The LRM's history is about to be told from the beginning; until it is whole the old one counts."""
+        record = self._records[name]
+        record.arriving = NodeHistory(name, self._digest)
+
+    def synced(self, name: str) -> bool:
+        """It is whole now. Says whether something differs from what was known."""
+        record = self._records[name]
+        assert record.arriving is not None, f"history of {name} ended before it began"
+        before, record.history = record.history, record.arriving
+        record.arriving = None
+        record.synced = True
+        return before.elements() != record.history.elements()
+
+    def lost_sync(self, name: str) -> None:
+        """The LRM cannot be heard: what is known may be old."""
+        record = self._records[name]
+        record.synced = False
+        record.arriving = None
+
+    def take(self, name: str, result: OperationResult, *, initial: bool) -> None:
+        """A result, or the beginning of an operation, from a node's LRM."""
+        record = self._records[name]
+        history = record.arriving if initial and record.arriving is not None else record.history
+        if result.status is ExecutionStatus.PENDING:
+            history.begun(result)
+        else:
+            history.record(result)
+
+    def set_attributes(self, name: str, version: tuple[int, int], values: Mapping[str, str]) -> bool:
+        """The attributes a node keeps, whole. An older version is ignored. Says whether something changed."""
+        record = self._records[name]
+        if version[0] == record.attributes_version[0] and version[1] < record.attributes_version[1]:
+            return False
+        record.attributes_version = version
+        changed = record.attributes != values
+        record.attributes = dict(values)
+        return changed
+
+    def change_attributes(self, name: str, changes: Mapping[str, str]) -> bool:
+        """Change some (an empty value removes), ahead of their keeper. Says whether something changed."""
+        record = self._records[name]
+        before = dict(record.attributes)
+        for attribute, value in changes.items():
+            if value:
+                record.attributes[attribute] = value
+            else:
+                record.attributes.pop(attribute, None)
+        return record.attributes != before
+
+    def adopt_status(self, status: Element) -> None:
+        """Fill gaps from a former DC's status section: nodes we have heard nothing of."""
+        for state in status.all("node_state"):
+            record = self._records.get(state.get("uname"))
+            if record is None or record.synced:
+                continue
+            resources = state.path("lrm", "lrm_resources")
+            if resources is not None:
+                record.history.adopt(resources.all("lrm_resource"))
+            if not record.seen:
+                record.seen = True
+                record.left_cleanly = state.get("expected") == "down"
+            if record.attributes_version == (0, 0) and not record.attributes:
+                record.attributes = _attributes_of(state)
+
+    def facts(self, configuration: Element) -> tuple[NodeFacts, ...]:
+        """What the status section says, with the ids that the configuration gives the nodes."""
+        ids = node_ids(configuration)
+        return tuple(
+            self._facts(record, ids.get(record.name, record.default_id))
+            for record in self._records.values()
+            if record.seen
+        )
+
+    @staticmethod
+    def _facts(record: NodeRecord, node_id: str) -> NodeFacts:
+        usable = record.member and not record.given_up
+        return NodeFacts(
+            id=node_id,
+            name=record.name,
+            member_since_s=record.member_since_s,
+            online_since_s=record.member_since_s if usable else 0,
+            join=Join.MEMBER if usable else Join.DOWN,
+            expected_up=not record.left_cleanly,
+            held=record.held and usable,
+            attributes=dict(record.attributes) if record.member else {},
+            resources=record.history.elements(),
+        )
+
+
+def node_ids(configuration: Element) -> dict[str, str]:
+    """uname -> id of the nodes in a configuration."""
+    nodes = configuration.child("nodes")
+    return {node.get("uname"): node.id for node in nodes.all("node")} if nodes is not None else {}
+
+
+def with_nodes(configuration: Element, nodes: Iterable[tuple[str, str]]) -> Element:
+    """The configuration with a `<node>` for each (id, name) it lacks; the same object when it lacks none.
+
+    An id that another node of the configuration has already is not given twice.
+    """
+    known = node_ids(configuration)
+    taken = set(known.values())
+    missing = [(number, name) for number, name in nodes if name not in known and number not in taken]
+    if not missing:
+        return configuration
+    section = configuration.child("nodes") or Element("nodes")
+    added = tuple(Element("node", {"id": number, "uname": name}) for number, name in missing)
+    section = section.with_children((*section.children, *added))
+    if configuration.child("nodes") is not None:
+        return configuration.with_child(section)
+    return configuration.with_children(_inserted(configuration.children, section))
+
+
+def _inserted(children: tuple[Element, ...], section: Element) -> tuple[Element, ...]:
+    """<nodes> stands after <crm_config>."""
+    at = next((n + 1 for n, child in enumerate(children) if child.tag == "crm_config"), 0)
+    return (*children[:at], section, *children[at:])
+
+
+def _attributes_of(state: Element) -> dict[str, str]:
+    outer = state.child("transient_attributes")
+    if outer is None:
+        return {}
+    return {
+        pair.get("name"): pair.get("value")
+        for group in outer.all("instance_attributes")
+        for pair in group.all("nvpair")
+    }
+
+
+def _another_boot(known: str, heard: str) -> bool:
+    """Whether these name different boots; of a token perhaps only the first 16 digits are known."""
+    length = min(len(known), len(heard))
+    return not known or (length >= 16 and known[:length] != heard[:length])

@@ -1,0 +1,145 @@
+"""What is known of the nodes, and what the status section says of it."""
+
+from __future__ import annotations
+
+from crm.cib.model import Element, element
+from crm.cib.status import Join, status_section
+from crm.controller.nodes import MembershipChange, NodeTable, node_ids, with_nodes
+from hacluster.vocabulary.ids import BootToken, NodeId, NodeName, ViewId
+from hacluster.vocabulary.membership import Member, MembershipView, NodeState
+from hacluster.vocabulary.operation import ExecutionStatus
+from tests.builders import a_result, an_operation
+from tests.unit.crm.cib.test_history import digest
+
+EMPTY = Element("configuration")
+NODES = ((1, "node1"), (2, "node2"), (3, "node3"))
+
+
+def a_view(*names: str, counter: int = 1, boot: str = "a") -> MembershipView:
+    members = tuple(
+        Member(
+            id=NodeId(int(name[-1])),
+            name=NodeName(name),
+            incarnation=1,
+            boot_token=BootToken(boot * 64),
+            lrm_instance=5,
+        )
+        for name in names
+    )
+    return MembershipView(id=ViewId(counter, 1), members=members)
+
+
+def a_table(*members: str) -> NodeTable:
+    table = NodeTable(NODES, digest)
+    table.set_view(a_view(*members), {}, 100)
+    return table
+
+
+def test_nodes_that_were_never_seen_are_not_in_the_status() -> None:
+    table = a_table("node1", "node2")
+    assert [(f.name, f.join, f.member_since_s) for f in table.facts(EMPTY)] == [
+        ("node1", Join.MEMBER, 100),
+        ("node2", Join.MEMBER, 100),
+    ]
+
+
+def test_lost_and_left_nodes() -> None:
+    table = a_table("node1", "node2", "node3")
+    states = {"node2": (NodeState.LOST, False), "node3": (NodeState.LEFT, True)}
+    assert table.set_view(a_view("node1", counter=2), states, 200) == MembershipChange(
+        gone=("node2", "node3")
+    )
+    facts = {f.name: f for f in table.facts(EMPTY)}
+    assert (facts["node2"].expected_up, facts["node2"].online_since_s) == (True, 0)
+    assert (facts["node3"].expected_up, facts["node3"].join) == (False, Join.DOWN)
+    assert facts["node1"].member_since_s == 100
+
+
+def test_a_lost_node_keeps_its_history_and_a_rebooted_one_does_not() -> None:
+    table = a_table("node1", "node2")
+    table.take("node2", a_result(), initial=False)
+    table.set_attributes("node2", (7, 1), {"x": "1"})
+    table.set_view(a_view("node1", counter=2), {}, 200)
+    assert [r.id for r in table.facts(EMPTY)[1].resources] == ["web"]
+    change = table.set_view(a_view("node1", "node2", counter=3), {}, 300)
+    assert change == MembershipChange(joined=("node2",))
+    assert table["node2"].history.resources() == ("web",)
+    assert table["node2"].attributes == {"x": "1"}
+    change = table.set_view(a_view("node1", "node2", counter=4, boot="b"), {}, 400)
+    assert change == MembershipChange(rebooted=("node1", "node2"))
+    assert table["node2"].history.resources() == ()
+    assert table["node2"].attributes == {}
+
+
+def test_the_short_form_of_a_boot_token_is_the_same_boot() -> None:
+    table = a_table("node1")
+    short = a_view("node1", counter=2)
+    member = Member(id=NodeId(1), name=NodeName("node1"), incarnation=2, boot_token=BootToken("a" * 16))
+    change = table.set_view(MembershipView(id=short.id, members=(member,)), {}, 200)
+    assert change == MembershipChange()
+    assert table["node1"].boot_token == "a" * 64
+
+
+def test_a_resync_replaces_the_history_only_when_it_is_whole() -> None:
+    table = a_table("node1")
+    table.begin_sync("node1")
+    table.take("node1", a_result(), initial=True)
+    assert table.synced("node1")
+    table.begin_sync("node1")
+    table.take("node1", a_result(an_operation("db")), initial=True)
+    assert table["node1"].history.resources() == ("web",)
+    table.take("node1", a_result(an_operation("db"), status=ExecutionStatus.PENDING), initial=True)
+    assert table.synced("node1")
+    assert table["node1"].history.resources() == ("db",)
+    assert [item.operation.resource for item in table["node1"].history.running()] == ["db"]
+    table.begin_sync("node1")
+    table.take("node1", a_result(an_operation("db")), initial=True)
+    table.take("node1", a_result(an_operation("db"), status=ExecutionStatus.PENDING), initial=True)
+    assert not table.synced("node1"), "nothing is different"
+
+
+def test_attributes_have_versions() -> None:
+    table = a_table("node1")
+    assert table.set_attributes("node1", (9, 5), {"a": "1"})
+    assert not table.set_attributes("node1", (9, 4), {"a": "old"})
+    assert table.set_attributes("node1", (10, 1), {"a": "2"}), "another run of the keeper counts from 1"
+    assert table.change_attributes("node1", {"b": "3", "a": ""})
+    assert not table.change_attributes("node1", {"b": "3"})
+    assert table["node1"].attributes == {"b": "3"}
+
+
+def test_held_and_given_up() -> None:
+    table = a_table("node1")
+    table["node1"].held = True
+    assert table.facts(EMPTY)[0].held
+    table["node1"].given_up = True
+    (fact,) = table.facts(EMPTY)
+    assert (fact.held, fact.online_since_s, fact.join, fact.expected_up) == (False, 0, Join.DOWN, True)
+    assert fact.member_since_s == 100
+
+
+def test_a_new_dc_fills_gaps_from_the_old_one_s_status() -> None:
+    old = a_table("node1", "node2")
+    old.take("node2", a_result(), initial=False)
+    old.set_attributes("node2", (7, 1), {"x": "1"})
+    table = a_table("node1")
+    table.adopt_status(status_section(old.facts(EMPTY)))
+    assert table["node2"].history.elements() == old["node2"].history.elements()
+    assert table["node2"].attributes == {"x": "1"}
+    facts = {f.name: f for f in table.facts(EMPTY)}
+    assert facts["node2"].expected_up
+
+
+def test_ids_come_from_the_configuration() -> None:
+    nodes = element("nodes", None, element("node", {"id": "uuid-1", "uname": "node1"}))
+    configuration = element("configuration", None, Element("crm_config"), nodes)
+    assert [fact.id for fact in a_table("node1", "node2").facts(configuration)] == ["uuid-1", "2"]
+    grown = with_nodes(configuration, [("1", "node1"), ("2", "node2")])
+    assert node_ids(grown) == {"node1": "uuid-1", "node2": "2"}
+    assert with_nodes(grown, [("1", "node1"), ("2", "node2")]) is grown
+
+
+def test_a_configuration_without_nodes_gets_the_section_in_its_place() -> None:
+    configuration = element("configuration", None, Element("crm_config"), Element("resources"))
+    grown = with_nodes(configuration, [("1", "node1")])
+    assert [child.tag for child in grown.children] == ["crm_config", "nodes", "resources"]
