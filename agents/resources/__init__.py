@@ -1,1 +1,14 @@
-"""The resource agents this project ships, one a module."""
+"""The resource agents this project ships, one a module; each names its class AGENT.
+
+The table is the whole registry: agents.sdk loads a module when its type is asked for.
+"""
+
+from __future__ import annotations
+
+MODULES = {
+    "Delay": "agents.resources.delay",
+    "Dummy": "agents.resources.dummy",
+    "MailTo": "agents.resources.mailto",
+    "Stateful": "agents.resources.stateful",
+    "Witness": "agents.resources.witness",
+}

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import IntEnum, StrEnum
+from enum import StrEnum
+
+from hacluster.vocabulary.ocf_exit import OcfExit
+
+__all__ = ["STANDARDS", "STANDARDS_WITH_PROVIDER", "AgentName", "OcfExit", "Role", "check_name_part"]
 
 STANDARDS = frozenset({"ocf", "lsb", "systemd", "service", "stonith", "heartbeat"})
 STANDARDS_WITH_PROVIDER = frozenset({"ocf"})
@@ -61,23 +65,6 @@ def check_name_part(part: str, what: str, name: str) -> None:
         raise ValueError(f"{name!r} has no {what}: write STANDARD:TYPE or ocf:PROVIDER:TYPE")
     if slash or part.startswith(".") or not part.isprintable() or len(part) > NAME_CHARACTERS_MAX:
         raise ValueError(f"the {what} of {name!r} cannot name an agent")
-
-
-class OcfExit(IntEnum):
-    """Exit codes of the OCF resource agent API 1.1, section "Return codes"."""
-
-    OK = 0
-    ERR_GENERIC = 1
-    ERR_ARGS = 2
-    ERR_UNIMPLEMENTED = 3
-    ERR_PERM = 4
-    ERR_INSTALLED = 5
-    ERR_CONFIGURED = 6
-    NOT_RUNNING = 7
-    RUNNING_PROMOTED = 8
-    FAILED_PROMOTED = 9
-    DEGRADED = 190
-    DEGRADED_PROMOTED = 191
 
 
 class Role(StrEnum):

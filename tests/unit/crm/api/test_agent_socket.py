@@ -1,0 +1,243 @@
+"""The commands agents call back with, as processes, against the server half with a backend of our own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from agents.catalog import our_sbin_dir
+from crm.api.agent_socket import (
+    AgentSocket,
+    AttributeKey,
+    AttributeSection,
+    ClusterNode,
+    Location,
+    arithmetic,
+    expanded,
+)
+from hacluster.errors import InvalidRequest, NoDc, NotFound
+
+
+class FakeBackend:
+    """A cluster of two nodes in memory."""
+
+    local_node = "node1"
+    quorate = True
+
+    def __init__(self) -> None:
+        self.values: dict[AttributeKey, str] = {}
+        self.dampenings: list[int | None] = []
+        self.refusals = 0
+
+    def nodes(self) -> tuple[ClusterNode, ...]:
+        return (ClusterNode(id=2, name="node2", member=False), ClusterNode(id=1, name="node1", member=True))
+
+    def attribute(self, key: AttributeKey) -> str | None:
+        return self.values.get(key)
+
+    async def set_attribute(self, key: AttributeKey, value: str | None, dampen_ms: int | None) -> None:
+        if self.refusals:
+            self.refusals -= 1
+            raise NoDc()
+        self.dampenings.append(dampen_ms)
+        if value is None:
+            del self.values[key]
+        else:
+            self.values[key] = value
+
+    def locations(self, resource: str) -> tuple[Location, ...]:
+        if resource != "db":
+            raise NotFound(kind="resource", name=resource)
+        return (Location(node="node1", role="Promoted"), Location(node="node2", role="Unpromoted"))
+
+    def resource_xml(self, resource: str) -> str:
+        return f'<primitive id="{resource}"/>'
+
+
+class Cluster:
+    """The served backend, and a way to call the commands as an agent does."""
+
+    def __init__(self, path: Path) -> None:
+        self.backend = FakeBackend()
+        self.path = path
+
+    async def __call__(self, command: str, *argv: str, **environ: str) -> tuple[int, str, str]:
+        process = await asyncio.create_subprocess_exec(
+            str(our_sbin_dir() / command),
+            *argv,
+            env={"HACLUSTER_AGENT_SOCKET": str(self.path), "OCF_RESOURCE_INSTANCE": "db", **environ},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        out, err = await process.communicate()
+        assert process.returncode is not None
+        return process.returncode, out.decode(), err.decode()
+
+
+def key(name: str, node: str = "node1", section: AttributeSection = AttributeSection.STATUS) -> AttributeKey:
+    return AttributeKey(section=section, node=node, name=name)
+
+
+@pytest_asyncio.fixture
+async def cluster(tmp_path: Path) -> AsyncIterator[Cluster]:
+    one = Cluster(tmp_path / "run/agent.sock")
+    ready = asyncio.Event()
+    server = AgentSocket(one.path, one.backend)
+    task = asyncio.create_task(server.serve(ready.set))
+    await asyncio.wait_for(ready.wait(), 5)
+    yield one
+    task.cancel()
+    await asyncio.wait([task])
+
+
+async def test_promotion_score(cluster: Cluster) -> None:
+    assert await cluster("crm_master", "-l", "reboot", "-v", "10") == (0, "", "")
+    assert cluster.backend.values == {key("master-db"): "10"}
+    assert (await cluster("crm_attribute", "--promotion", "-G", "-q"))[:2] == (0, "10\n")
+    assert (await cluster("crm_master", "-Q", "-l", "reboot"))[:2] == (0, "10\n")
+    assert await cluster("crm_attribute", "-p", "db", "-D") == (0, "", "")
+    assert cluster.backend.values == {}
+    assert (await cluster("crm_attribute", "-p", "-D"))[0] == 0
+    assert (await cluster("crm_master", "-v", "5"))[0] == 0
+    assert cluster.backend.values == {key("master-db", section=AttributeSection.NODES): "5"}
+    assert (await cluster("crm_master", "-v", "5", OCF_RESOURCE_INSTANCE=""))[0] == 64
+
+
+async def test_attributes_of_nodes_and_cluster(cluster: Cluster) -> None:
+    await cluster("crm_attribute", "-N", "node2", "-n", "a", "-v", "1")
+    await cluster("crm_attribute", "-l", "reboot", "--name=b", "--update=2", "--node", "localhost")
+    await cluster("crm_attribute", "-t", "crm_config", "-n", "c", "-v", "3")
+    assert cluster.backend.values == {
+        key("a", "node2", AttributeSection.NODES): "1",
+        key("b"): "2",
+        key("c", "", AttributeSection.CRM_CONFIG): "3",
+    }
+    assert (await cluster("crm_attribute", "-N", "node2", "-n", "a", "-Gq"))[1] == "1\n"
+    assert (await cluster("crm_attribute", "--type", "crm_config", "--name", "c", "--query"))[1] == (
+        "scope=crm_config  name=c value=3\n"
+    )
+    assert (await cluster("crm_attribute", "-N", "node9", "-n", "a", "-v", "1"))[0] == 105
+
+
+async def test_query_of_what_is_not_set(cluster: Cluster) -> None:
+    code, out, err = await cluster("crm_attribute", "-n", "x", "-l", "reboot", "-G", "-q")
+    assert (code, out) == (105, "")
+    assert "No such device or address" in err
+    assert await cluster("crm_attribute", "-n", "x", "-G", "-q", "-d", "7") == (0, "7\n", "")
+
+
+async def test_attrd_updater(cluster: Cluster) -> None:
+    assert await cluster("attrd_updater", "-n", "ping", "-v", "100", "-d", "5s") == (0, "", "")
+    assert cluster.backend.dampenings == [5_000]
+    await cluster("attrd_updater", "-n", "ping", "-U", "200", "-N", "node2", "-S", "status", "-q")
+    assert (await cluster("attrd_updater", "-Q", "-n", "ping"))[1] == 'name="ping" host="node1" value="100"\n'
+    assert (await cluster("attrd_updater", "-QA", "-n", "ping", "-q"))[1] == "100\n200\n"
+    assert (await cluster("attrd_updater", "-D", "-n", "ping"))[0] == 0
+    assert (await cluster("attrd_updater", "-Q", "-n", "ping"))[0] == 105
+    assert (await cluster("attrd_updater", "-n", "ping"))[0] == 64
+
+
+async def test_arithmetic_counts_each_call_once(cluster: Cluster) -> None:
+    calls = (cluster("attrd_updater", "-n", "count", "-v", "count++") for _ in range(3))
+    assert {code for code, _, _ in await asyncio.gather(*calls)} == {0}
+    assert cluster.backend.values == {key("count"): "3"}
+
+
+async def test_crm_node(cluster: Cluster) -> None:
+    assert await cluster("crm_node", "-n") == (0, "node1\n", "")
+    assert await cluster("crm_node", "-n", HACLUSTER_NODE="elsewhere") == (0, "elsewhere\n", "")
+    assert (await cluster("crm_node", "-l"))[1] == "1 node1 member\n2 node2 lost\n"
+    assert (await cluster("crm_node", "-l", "-p"))[1] == "1 node1 member\n"
+    assert (await cluster("crm_node", "-p"))[1] == "node1\n"
+    assert (await cluster("crm_node", "-q"))[1] == "1\n"
+    assert (await cluster("crm_node", "-i"))[1] == "1\n"
+    assert (await cluster("crm_node", "-N", "2"))[1] == "node2\n"
+    assert (await cluster("crm_node", "-N", "9"))[0] == 105
+
+
+async def test_crm_resource(cluster: Cluster) -> None:
+    assert (await cluster("crm_resource", "-W", "-r", "db"))[1] == (
+        "resource db is running on: node1 Promoted\nresource db is running on: node2\n"
+    )
+    assert (await cluster("crm_resource", "-W", "-Q", "-r", "db"))[1] == "node1\nnode2\n"
+    assert (await cluster("crm_resource", "-q", "-r", "x"))[1] == '<primitive id="x"/>\n'
+    assert (await cluster("crm_resource", "-W", "-r", "missing"))[0] == 105
+    assert (await cluster("crm_resource", "-r", "db"))[0] == 64
+
+
+async def test_pacemakerd_has_a_version_that_shell_agents_trust(cluster: Cluster) -> None:
+    code, out, _ = await cluster("pacemakerd", "-$")
+    assert (code, out.splitlines()[0]) == (0, "Pacemaker 2.1.5")
+
+
+async def test_no_dc_for_a_moment_is_waited_for(cluster: Cluster) -> None:
+    cluster.backend.refusals = 2
+    assert await cluster("crm_master", "-l", "reboot", "-v", "1") == (0, "", "")
+    assert cluster.backend.values == {key("master-db"): "1"}
+
+
+@pytest.mark.parametrize(
+    ("line", "exit_code"),
+    [
+        (b"hello\n", 64),
+        (b"[]\n", 64),
+        (b'{"command": "explode"}\n', 64),
+        (b'{"command": 5}\n', 64),
+        (b'{"command": "query", "section": "x", "name": "a"}\n', 64),
+        (b'{"command": "query", "section": "status", "name": ""}\n', 64),
+        (b'{"command": "query", "section": "status", "name": "a\\n"}\n', 64),
+        (b'{"command": "update", "section": "status", "name": "a"}\n', 64),
+        (b'{"command": "update", "section": "status", "name": "a", "value": "1", "dampen_ms": -1}\n', 64),
+        (b"x" * 300_000 + b"\n", 64),
+    ],
+)
+async def test_garbage_is_refused_with_a_reason(cluster: Cluster, line: bytes, exit_code: int) -> None:
+    reader, writer = await asyncio.open_unix_connection(cluster.path)
+    writer.write(line)
+    answer = json.loads(await asyncio.wait_for(reader.readline(), 5))
+    writer.close()
+    assert answer["ok"] is False
+    assert answer["exit"] == exit_code
+    assert answer["error"]
+
+
+async def test_other_users_are_refused(tmp_path: Path) -> None:
+    ready = asyncio.Event()
+    server = AgentSocket(tmp_path / "a.sock", FakeBackend(), allowed_uids=frozenset({12345}))
+    task = asyncio.create_task(server.serve(ready.set))
+    await asyncio.wait_for(ready.wait(), 5)
+    try:
+        reader, writer = await asyncio.open_unix_connection(tmp_path / "a.sock")
+        answer: Mapping[str, object] = json.loads(await asyncio.wait_for(reader.readline(), 5))
+        writer.close()
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+    assert answer["exit"] == 4
+    assert (tmp_path / "a.sock").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(
+    ("value", "current", "result"),
+    [
+        ("x++", None, "1"),
+        ("x++", "4", "5"),
+        ("x+=-3", "1", "-2"),
+        ("x+=5", "INFINITY", "INFINITY"),
+        ("x++", "999999", "INFINITY"),
+        ("x+=-2", "-999999", "-INFINITY"),
+    ],
+)
+def test_expanded(value: str, current: str | None, result: str) -> None:
+    assert expanded(value, current) == result
+
+
+def test_arithmetic_is_recognised() -> None:
+    assert [arithmetic(text) for text in ("5", "a+b", "x++", "x+=7", "++")] == [None, None, 1, 7, 1]
+    with pytest.raises(InvalidRequest):
+        expanded("x++", "many")
