@@ -1,0 +1,192 @@
+"""Reading values leniently, as people write them: booleans, durations, dates, names in natural order.
+
+Nothing here raises: what cannot be read becomes the default the rule names.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import date, timedelta
+from functools import lru_cache
+from typing import Final
+
+TIMEOUT_DEFAULT_MS: Final = 20_000
+
+_TRUE: Final = frozenset({"true", "on", "yes", "y", "1"})
+_FALSE: Final = frozenset({"false", "off", "no", "n", "0"})
+_UNITS_US: Final = {
+    "": 1_000_000,
+    "s": 1_000_000,
+    "sec": 1_000_000,
+    "ms": 1_000,
+    "msec": 1_000,
+    "us": 1,
+    "usec": 1,
+    "m": 60_000_000,
+    "min": 60_000_000,
+    "h": 3_600_000_000,
+    "hr": 3_600_000_000,
+}
+_DURATION = re.compile(r"\s*([+-]?\d+)(?:\.\d*)?\s*([A-Za-z]*)\s*$")
+_ISO_DURATION = re.compile(r"(\d+)\s*([YMWDHS])")
+_LEADING_INTEGER = re.compile(r"\s*([+-]?\d+)")
+_DIGITS = re.compile(r"(\d+)")
+_CALENDAR = re.compile(r"(\d{4})-?(\d{2})-?(\d{2})$")
+_ORDINAL = re.compile(r"(\d{4})-?(\d{3})$")
+_WEEK = re.compile(r"(\d{4})-?W(\d{1,2})(?:-?(\d))?$")
+_CLOCK = re.compile(r"(\d{1,2})(?::?(\d{2}))?(?::?(\d{2}))?(?:[.,]\d+)?\s*(Z|[+-]\d{1,2}(?::?\d{2})?)?$")
+_EPOCH: Final = date(1970, 1, 1)
+_DAY_S: Final = 86_400
+_VALUE_MAX: Final = 1 << 62
+
+
+def boolean(text: str | None) -> bool | None:
+    """True or False as written, None where it is neither."""
+    if text is None:
+        return None
+    lowered = text.strip().lower()
+    if lowered in _TRUE:
+        return True
+    return False if lowered in _FALSE else None
+
+
+def is_true(text: str | None, *, default: bool = False) -> bool:
+    """The truth of an optional text; a missing or invalid one is the default."""
+    value = boolean(text)
+    return default if value is None else value
+
+
+def integer(text: str | None, default: int = 0) -> int:
+    """The leading integer of a text, within 64 bits."""
+    if text is None:
+        return default
+    match = _LEADING_INTEGER.match(text)
+    return default if match is None else max(-_VALUE_MAX, min(_VALUE_MAX, int(match[1][:32])))
+
+
+def integer_or_none(text: str | None) -> int | None:
+    """The leading integer, None where there is none."""
+    if text is None or _LEADING_INTEGER.match(text) is None:
+        return None
+    return integer(text)
+
+
+@lru_cache(maxsize=4096)
+def duration_ms(text: str | None) -> int | None:
+    """Milliseconds; None where the text is missing or no duration. Negative ones are 0."""
+    if text is None:
+        return None
+    if text.lstrip().startswith("P"):
+        return _iso_duration_ms(text.strip())
+    match = _DURATION.match(text)
+    if match is None or match[2].lower() not in _UNITS_US:
+        return None
+    return min(max(0, int(match[1][:32]) * _UNITS_US[match[2].lower()] // 1000), _VALUE_MAX)
+
+
+def _iso_duration_ms(text: str) -> int | None:
+    seconds = 0
+    in_time = False
+    found = False
+    for piece in re.finditer(r"T|(\d+)\s*([YMWDHS])", text[1:]):
+        if piece[0] == "T":
+            in_time = True
+            continue
+        found = True
+        amount = int(piece[1][:12])
+        match piece[2]:
+            case "Y":
+                seconds += amount * 365 * _DAY_S
+            case "M":
+                seconds += amount * (60 if in_time else 30 * _DAY_S)
+            case "W":
+                seconds += amount * 7 * _DAY_S
+            case "D":
+                seconds += amount * _DAY_S
+            case "H":
+                seconds += amount * 3600
+            case _:
+                seconds += amount
+    return seconds * 1000 if found else None
+
+
+def interval_ms(text: str | None) -> int:
+    """An interval: 0 where missing or invalid."""
+    return duration_ms(text) or 0
+
+
+def timeout_ms(text: str | None) -> int:
+    """An operation's timeout: 20 s where missing, invalid or 0."""
+    return duration_ms(text) or TIMEOUT_DEFAULT_MS
+
+
+def seconds(ms: int) -> int:
+    """Milliseconds to seconds: at least 1 unless 0, else the nearest."""
+    if ms <= 0:
+        return 0
+    return 1 if ms < 1000 else (ms + 500) // 1000
+
+
+@lru_cache(maxsize=65536)
+def natural_key(name: str) -> tuple[tuple[int, int, int, str], ...]:
+    """A sort key: runs of digits compare as numbers, other characters without case."""
+    parts: list[tuple[int, int, int, str]] = []
+    for part in _DIGITS.split(name):
+        if part.isdigit() and part.isascii():
+            parts.append((0, int(part), len(part), ""))
+        else:
+            parts.extend((1, 0, 0, letter) for letter in part.lower())
+    return tuple(parts)
+
+
+def natural_sort_key(name: str) -> tuple[tuple[tuple[int, int, int, str], ...], str]:
+    """As `natural_key`; equal ones fall back to bytes, so the order is total."""
+    return natural_key(name), name
+
+
+def day_number(text: str) -> int | None:
+    """Days since 1970 of a calendar, ordinal or week date."""
+    text = text.strip()
+    try:
+        if match := _CALENDAR.match(text):
+            return (date(int(match[1]), int(match[2]), int(match[3])) - _EPOCH).days
+        if match := _ORDINAL.match(text):
+            return (date(int(match[1]), 1, 1) + timedelta(days=int(match[2]) - 1) - _EPOCH).days
+        if match := _WEEK.match(text):
+            return (date.fromisocalendar(int(match[1]), int(match[2]), int(match[3] or 1)) - _EPOCH).days
+    except (ValueError, OverflowError):
+        return None
+    return None
+
+
+def instant_s(text: str | None) -> int | None:
+    """Seconds since 1970 of an ISO 8601 date with an optional time (UTC without an offset)."""
+    if text is None:
+        return None
+    head, _, tail = text.strip().replace("T", " ", 1).partition(" ")
+    days = day_number(head)
+    if days is None:
+        return None
+    if not tail.strip():
+        return days * _DAY_S
+    match = _CLOCK.match(tail.strip())
+    if match is None:
+        return None
+    clock = int(match[1]) * 3600 + int(match[2] or 0) * 60 + int(match[3] or 0)
+    return days * _DAY_S + clock - _offset_s(match[4])
+
+
+def _offset_s(zone: str | None) -> int:
+    if not zone or zone == "Z":
+        return 0
+    digits = zone[1:].replace(":", "")
+    hours = int(digits[:2])
+    minutes = int(digits[2:4] or 0)
+    value = hours * 3600 + minutes * 60
+    return -value if zone[0] == "-" else value
+
+
+def civil(at_s: int) -> date:
+    """The UTC date of an instant (years 1 to 9999)."""
+    days = max(-719_162, min(2_932_896, at_s // _DAY_S))
+    return _EPOCH + timedelta(days=days)
