@@ -1,0 +1,103 @@
+"""`python -m lrm.exec --root DIR --node NAME`: started by ha-lrm, not by hand.
+
+Imports no gRPC: this process starts agents, and stays small and single-threaded for that.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import os
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from hacluster.clock import SystemClock
+from hacluster.paths import Paths
+from lrm.exec import processes
+from lrm.exec.cgroups import Cgroups
+from lrm.exec.launch import cgroup_name, import_environment
+from lrm.exec.server import ExecServer, listen
+
+LOG_BYTES_MAX = 1024 * 1024
+
+
+def main() -> int:
+    """Serve until there is nobody to serve. 0: done, or another one runs already."""
+    parser = argparse.ArgumentParser(prog="lrm-exec", description="starts agents for ha-lrm")
+    parser.add_argument("--root")
+    parser.add_argument("--node", required=True)
+    parser.add_argument("--supervisor", type=int, default=0, help="end with the process of this pid")
+    parser.add_argument("--no-warm-host", action="store_true", help="execute all agents")
+    arguments = parser.parse_args()
+    paths = Paths.from_environment(arguments.root)
+    _log_to(paths.log / "lrm-exec.log")
+    lock = os.open(paths.run / "lrm-exec.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        _note("another lrm-exec serves this node")
+        return 0
+    _become_ordinary()
+    server = ExecServer(
+        listener=listen(paths.lrm_exec_socket),
+        clock=SystemClock(),
+        cgroups=Cgroups.find(cgroup_name(arguments.node, paths)),
+        host_environment=None if arguments.no_warm_host else import_environment(),
+        supervisor_pidfd=_pidfd(arguments.supervisor),
+        note=_note,
+    )
+    os.ftruncate(lock, 0)
+    os.write(lock, f"{os.getpid()}\n".encode())
+    server.run()
+    paths.lrm_exec_socket.unlink(missing_ok=True)
+    return 0
+
+
+def _become_ordinary() -> None:
+    """What agents inherit: cwd /, umask 022, normal priority and no protection from the OOM killer."""
+    processes.become_subreaper()
+    os.chdir("/")
+    os.umask(0o022)
+    with suppress(OSError):  # both need rights that a container may lack; an agent runs without, too
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+    with suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, 0, 0)
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("0")
+
+
+def _pidfd(pid: int) -> int | None:
+    if pid <= 1:
+        return None
+    try:
+        return os.pidfd_open(pid)
+    except OSError:
+        return None
+
+
+def _log_to(path: Path) -> None:
+    """Our own file: whoever started us may wait for the end of the pipe he gave us."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with suppress(FileNotFoundError):
+        if path.stat().st_size > LOG_BYTES_MAX:
+            path.replace(path.with_suffix(".log.1"))
+    log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640)
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 0)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    os.close(null)
+    os.close(log)
+
+
+def _note(text: str) -> None:
+    when = time.strftime("%Y-%m-%dT%H:%M:%S")
+    with suppress(OSError):  # a full disk must not end the executor
+        sys.stderr.write(f"{when} lrm-exec[{os.getpid()}]: {text}\n")
+        sys.stderr.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

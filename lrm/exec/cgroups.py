@@ -1,0 +1,113 @@
+"""A cgroup (version 2) for each action and each resource: nothing an agent starts can hide from a kill.
+
+Below our unit's own cgroup, or below hacluster/NODE where there is none: rsc/ID/ops/CALL holds an action,
+rsc/ID/svc what it left running. Where no cgroup v2 is writable, none of this is used (agents.md section 6).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+_MOUNTS = Path("/proc/self/mountinfo")
+_OWN = Path("/proc/self/cgroup")
+_POPULATED_RETRIES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Cgroups:
+    """The tree of one node. All methods are quick and raise OSError."""
+
+    base: Path
+    home: Path  # where lrm-exec itself lives
+
+    @classmethod
+    def find(cls, name: str) -> Cgroups | None:
+        """The tree for the node `name` (one path component), or None where there can be none."""
+        mount = _mount_point()
+        if mount is None:
+            return None
+        own = _own_cgroup()
+        home = mount / own.lstrip("/")
+        base = home / "hacluster" / quote(name, safe="") if own == "/" else home / "hacluster"
+        try:
+            base.mkdir(parents=True, exist_ok=True)
+            # Writing our own pid where we are already shows whether we may write at all.
+            (home / "cgroup.procs").write_text("0")
+            return cls(base, home)
+        except OSError:
+            return None
+
+    def operation(self, resource: str, token: str) -> Path:
+        """The cgroup of one action."""
+        return self.base / "rsc" / quote(resource, safe="") / "ops" / quote(token, safe="")
+
+    def service(self, resource: str) -> Path:
+        """The cgroup of what a resource's actions left running."""
+        return self.base / "rsc" / quote(resource, safe="") / "svc"
+
+    def enter(self, group: Path) -> None:
+        """Move this process into `group`, which is made if need be."""
+        group.mkdir(parents=True, exist_ok=True)
+        (group / "cgroup.procs").write_text("0")
+
+    def leave(self) -> None:
+        """Move this process back home."""
+        (self.home / "cgroup.procs").write_text("0")
+
+    def members(self, group: Path) -> tuple[int, ...]:
+        """The pids in a group; none when it does not exist."""
+        try:
+            return tuple(map(int, (group / "cgroup.procs").read_text().split()))
+        except FileNotFoundError:
+            return ()
+
+    def kill(self, group: Path) -> None:
+        """SIGKILL to everything in the group, forks in progress included."""
+        try:
+            (group / "cgroup.kill").write_text("1")
+        except FileNotFoundError:
+            return
+
+    def settle(self, resource: str, token: str) -> None:
+        """An action has ended by itself: what it left running belongs to the resource now."""
+        group = self.operation(resource, token)
+        for _ in range(_POPULATED_RETRIES):  # a member may fork while we move it
+            pids = self.members(group)
+            if not pids:
+                break
+            service = self.service(resource)
+            service.mkdir(parents=True, exist_ok=True)
+            for pid in pids:
+                try:
+                    (service / "cgroup.procs").write_text(str(pid))
+                except ProcessLookupError:
+                    continue
+        self.remove(group)
+
+    def remove(self, group: Path) -> bool:
+        """Remove an empty group. False when something is still in it."""
+        try:
+            group.rmdir()
+        except FileNotFoundError:
+            return True
+        except OSError:
+            return False
+        return True
+
+
+def _mount_point() -> Path | None:
+    """Where cgroup2 is mounted (proc(5): the type follows the separator " - ")."""
+    for line in _MOUNTS.read_text().splitlines():
+        before, _, after = line.partition(" - ")
+        if after.startswith("cgroup2 "):
+            return Path(before.split()[4])
+    return None
+
+
+def _own_cgroup() -> str:
+    for line in _OWN.read_text().splitlines():
+        if line.startswith("0::"):
+            return line[3:]
+    return "/"

@@ -1,0 +1,84 @@
+"""Starting lrm-exec itself: what ha-lrm needs to know of it before there is a connection."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Final
+
+from hacluster.errors import Unavailable
+from hacluster.paths import Paths
+
+START_WITHIN_S: Final = 10.0
+_POLL_S: Final = 0.02
+_PASSED_ON: Final = ("HACLUSTER_ROOT", "HACLUSTER_OCF_ROOTS", "TZ")
+
+
+def cgroup_name(node: str, paths: Paths) -> str:
+    """The node's folder below hacluster/; nodes of different roots on one machine must not share one."""
+    if paths.root == Path("/"):
+        return node
+    return f"{node}-{hashlib.sha256(os.fsencode(paths.root)).hexdigest()[:8]}"
+
+
+def import_environment() -> dict[str, str]:
+    """An environment in which `python -m lrm.exec` finds this very code, from whatever directory."""
+    root = str(Path(__file__).resolve().parents[2])
+    passed = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    return {
+        **passed,
+        "PATH": os.defpath,
+        "PYTHONPATH": root,
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "LC_ALL": "C.UTF-8",
+    }
+
+
+def connect(path: Path) -> socket.socket | None:
+    """A connection to a running lrm-exec, or None."""
+    client = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
+    try:
+        client.connect(str(path))
+    except OSError:
+        client.close()
+        return None
+    return client
+
+
+def start(paths: Paths, node: str) -> None:
+    """Start lrm-exec in a session of its own and return at once. It ends with our parent, the supervisor."""
+    command = [sys.executable, "-m", "lrm.exec", "--root", str(paths.root), "--node", node]
+    subprocess.Popen(
+        [*command, "--supervisor", str(os.getppid())],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=import_environment(),
+        start_new_session=True,
+        cwd="/",
+    )
+
+
+def ensure_running(paths: Paths, node: str) -> socket.socket:
+    """A connection, starting lrm-exec when there is none. Blocks; for the time before the event loop runs.
+
+    Raises Unavailable with a remedy.
+    """
+    client = connect(paths.lrm_exec_socket)
+    if client is not None:
+        return client
+    start(paths, node)
+    deadline_s = time.monotonic() + START_WITHIN_S
+    while time.monotonic() < deadline_s:
+        client = connect(paths.lrm_exec_socket)
+        if client is not None:
+            return client
+        time.sleep(_POLL_S)
+    raise Unavailable(
+        why=f"lrm-exec did not start within {START_WITHIN_S:.0f} s; see {paths.log / 'lrm-exec.log'}"
+    )

@@ -1,0 +1,211 @@
+"""What ha-lrm and lrm-exec say to each other: JSON messages over a SOCK_SEQPACKET socket.
+
+A message is cut into packets of at most 32 KiB; the first byte of each says whether more follow. Packets
+of one direction are never lost or reordered, so that is all the framing there is.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+
+PACKET_BYTES_MAX = 32 * 1024
+MESSAGE_BYTES_MAX = 8 * 1024 * 1024
+_LAST, _MORE = b"\x00", b"\x01"
+
+
+class How(StrEnum):
+    """How a run ended."""
+
+    EXITED = "exited"  # `status` is what waitpid says
+    TIMEOUT = "timeout"
+    KILLED = "killed"  # because ha-lrm asked for it
+    LOST = "lost"  # it is over, nobody knows how
+    NOT_STARTED = "not_started"  # `errno` says why
+
+
+class Leftover(StrEnum):
+    """What to do with processes of the resource that a successful stop left behind (agents.md section 6)."""
+
+    KEEP = "keep"  # not a stop
+    REPORT = "report"
+    KILL = "kill"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hello:
+    """ha-lrm's first word on a connection; answered by Welcome and everything not acknowledged."""
+
+    instance: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """Run one agent action. A known token is not started again.
+
+    `timeout_ms` counts from the process's start, 0 means none; `grace_ms` lies between SIGTERM and SIGKILL.
+    `warm` names an agent of ours (the OCF type) that the warm host may run instead of `argv`; empty: never.
+    """
+
+    token: str
+    resource: str
+    action: str
+    argv: tuple[str, ...]
+    env: Mapping[str, str]
+    timeout_ms: int
+    grace_ms: int
+    leftover: Leftover = Leftover.KEEP
+    warm: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adopt:
+    """Watch what a former lrm-exec started: ends as LOST, or as TIMEOUT at `deadline_ns` (boot time)."""
+
+    token: str
+    resource: str
+    pid: int
+    start_ticks: int
+    deadline_ns: int
+    grace_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kill:
+    """End this run by the kill ladder; it finishes as KILLED. Harmless when it has ended."""
+
+    token: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Acknowledge:
+    """The result is in the journal: forget it."""
+
+    token: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bye:
+    """The node's ha-lrm ends for good: exit as soon as nothing runs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """A run in progress, as Welcome lists it. `pid` is 0 while the warm host has not forked yet."""
+
+    token: str
+    pid: int
+    start_ticks: int
+    started_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Welcome:
+    """Who lrm-exec is and what it has; results not acknowledged follow as Finished."""
+
+    pid: int
+    exec_id: str
+    running: tuple[Running, ...] = ()
+    ended: tuple[str, ...] = ()
+    cgroups: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started:
+    """The process exists. `start_ticks` is field 22 of /proc/PID/stat: with the pid it names the process."""
+
+    token: str
+    pid: int
+    start_ticks: int
+    started_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """A run is over; sent again after each Hello until it is acknowledged.
+
+    `unkillable` means its process outlived SIGKILL by five seconds (Vanished follows if it ever goes).
+    `leftover` lists pids of the resource that a stop left behind.
+    """
+
+    token: str
+    how: How
+    status: int = 0
+    errno: int = 0
+    stdout: str = ""
+    stderr: str = ""
+    dropped_bytes: int = 0
+    started_ns: int = 0
+    ended_ns: int = 0
+    unkillable: bool = False
+    leftover: tuple[int, ...] = ()
+    leftover_killed: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vanished:
+    """A process reported as unkillable is gone."""
+
+    token: str
+    resource: str
+
+
+ToExec = Hello | Start | Adopt | Kill | Acknowledge | Bye
+FromExec = Welcome | Started | Finished | Vanished
+Message = ToExec | FromExec
+
+_KINDS: Mapping[str, type[Message]] = {
+    kind.__name__: kind
+    for kind in (Hello, Start, Adopt, Kill, Acknowledge, Bye, Welcome, Started, Finished, Vanished)
+}
+
+
+class ProtocolError(Exception):
+    """The other end does not speak this protocol: close the connection."""
+
+
+def encode(message: Message) -> list[bytes]:
+    """The packets of a message."""
+    body = json.dumps([type(message).__name__, asdict(message)], separators=(",", ":")).encode()
+    step = PACKET_BYTES_MAX - 1
+    cuts = [body[at : at + step] for at in range(0, len(body), step)]
+    return [*(_MORE + cut for cut in cuts[:-1]), _LAST + cuts[-1]]
+
+
+def decode(body: bytes) -> Message:
+    """The message of a complete body. Raises ProtocolError."""
+    try:
+        kind, values = json.loads(body)
+        if "running" in values:
+            values["running"] = tuple(Running(**each) for each in values["running"])
+        for name in ("argv", "ended", "leftover"):
+            if isinstance(values.get(name), list):
+                values[name] = tuple(values[name])
+        if "how" in values:
+            values["how"] = How(values["how"])
+        if kind == "Start":
+            values["leftover"] = Leftover(values["leftover"])
+        return _KINDS[kind](**values)
+    except (ValueError, TypeError, KeyError) as error:
+        raise ProtocolError(f"not a message of lrm-exec: {error!r}") from error
+
+
+@dataclass(slots=True)
+class Assembler:
+    """Puts packets together again."""
+
+    _parts: list[bytes] = field(default_factory=list)
+    _size_bytes: int = 0
+
+    def feed(self, packet: bytes) -> Iterator[Message]:
+        """The message that this packet completes, if any. Raises ProtocolError."""
+        self._parts.append(packet[1:])
+        self._size_bytes += len(packet) - 1
+        if self._size_bytes > MESSAGE_BYTES_MAX:
+            raise ProtocolError(f"a message of more than {MESSAGE_BYTES_MAX} bytes")
+        if packet[:1] == _LAST:
+            body = b"".join(self._parts)
+            self._parts, self._size_bytes = [], 0
+            yield decode(body)
