@@ -1,0 +1,94 @@
+"""Records of the journal to and from JSON. One line a record: no whitespace, keys short enough to read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+from hacluster.vocabulary.agent import AgentName
+from hacluster.vocabulary.ids import OperationId, ResourceId, Term, ViewId
+from hacluster.vocabulary.operation import ExecutionStatus, Operation, OperationResult
+from lrm.journal.records import (
+    Accepted,
+    Begun,
+    Concluded,
+    Disarmed,
+    Forgotten,
+    Observed,
+    Record,
+    RecurringKey,
+    Remembered,
+    Spawned,
+    TermSeen,
+    Watermarks,
+)
+
+_KINDS: Mapping[str, type[Record]] = {
+    kind.__name__: kind
+    for kind in (
+        *(TermSeen, Accepted, Begun, Spawned, Concluded, Observed),
+        *(Disarmed, Forgotten, Remembered, Watermarks),
+    )
+}
+
+
+class BadRecord(ValueError):
+    """A line that is no record of ours."""
+
+
+def encode(record: Record) -> bytes:
+    """One line, without its end."""
+    return json.dumps([type(record).__name__, _plain(record)], separators=(",", ":")).encode()
+
+
+def decode(line: bytes) -> Record:
+    """The record. Raises BadRecord."""
+    try:
+        kind, values = json.loads(line)
+        return _KINDS[kind](**{name: _value(name, value) for name, value in values.items()})
+    except (ValueError, KeyError, TypeError, IndexError) as error:
+        raise BadRecord(f"not a record: {error!r}") from error
+
+
+def _plain(value: object) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        return {each.name: _plain(getattr(value, each.name)) for each in fields(value)}
+    if isinstance(value, Mapping):
+        return dict(value)
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _operation_id(value: Mapping[str, Any]) -> OperationId:
+    return OperationId(Term(**value["term"]), value["transition"], value["action"])
+
+
+def _operation(value: Mapping[str, Any]) -> Operation:
+    return Operation(**{**value, "agent": AgentName(**value["agent"])})
+
+
+def _result(value: Mapping[str, Any]) -> OperationResult:
+    built = {
+        "id": _operation_id(value["id"]),
+        "operation": _operation(value["operation"]),
+        "status": ExecutionStatus(value["status"]),
+        "private_parameters": tuple(value["private_parameters"]),
+        "reloadable_parameters": tuple(value["reloadable_parameters"]),
+    }
+    return OperationResult(**{**value, **built})
+
+
+_VALUES: Mapping[str, Callable[[Any], Any]] = {
+    "term": lambda value: Term(**value),
+    "view": lambda value: ViewId(**value),
+    "id": _operation_id,
+    "operation": _operation,
+    "result": _result,
+    "resource": ResourceId,
+    "key": lambda value: RecurringKey(ResourceId(value["resource"]), value["action"], value["interval_ms"]),
+}
+
+
+def _value(name: str, value: Any) -> Any:
+    return _VALUES[name](value) if value is not None and name in _VALUES else value

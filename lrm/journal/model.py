@@ -1,0 +1,267 @@
+"""What the journal's records add up to. Pure: the live LRM and a replay after a crash use the same `apply`,
+so that any prefix of the journal is a state the LRM was in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import assert_never
+
+from hacluster.vocabulary.agent import OcfExit
+from hacluster.vocabulary.ids import NO_TERM, OperationId, ResourceId, Term
+from hacluster.vocabulary.operation import ExecutionStatus, OperationResult
+from lrm.journal.records import (
+    Accepted,
+    Begun,
+    Concluded,
+    Disarmed,
+    Forgotten,
+    Observed,
+    Record,
+    RecurringKey,
+    Remembered,
+    Spawned,
+    TermSeen,
+    Watermarks,
+)
+
+KNOWN_IDS_MAX = 2_048
+"""Operation ids remembered within one term; of more, the older transitions' are refused instead."""
+
+_GOOD = frozenset({OcfExit.OK, OcfExit.NOT_RUNNING, OcfExit.RUNNING_PROMOTED, OcfExit.DEGRADED})
+
+
+@dataclass(slots=True)
+class Flight:
+    """An operation that was accepted and has not been concluded, or a recurring one.
+
+    `run` counts runs; `in_flight` is true from the intent to the result. `reported` is what a recurring
+    operation reported last.
+    """
+
+    accepted: Accepted
+    run: int = 0
+    in_flight: bool = False
+    began_ns: int = 0
+    pid: int = 0
+    start_ticks: int = 0
+    deadline_ns: int = 0
+    due_ns: int = 0
+    reported: OperationResult | None = None
+
+    @property
+    def key(self) -> RecurringKey:
+        """The operation's key; with interval 0 it names no recurring one."""
+        operation = self.accepted.operation
+        return RecurringKey(operation.resource, operation.action, operation.interval_ms)
+
+
+@dataclass(slots=True)
+class Entry:
+    """The history of one operation of a resource: the newest result, and the newest that was a failure."""
+
+    last: OperationResult
+    failure: OperationResult | None = None
+
+    def both(self) -> tuple[OperationResult, ...]:
+        """The failure, if there was one, and the newest, once if they are the same."""
+        if self.failure is None or self.failure is self.last:
+            return (self.last,)
+        return (self.failure, self.last)
+
+
+@dataclass(slots=True)
+class Ledger:
+    """The state of the journal."""
+
+    max_term: Term = NO_TERM
+    next_call_id: int = 1
+    pending: dict[int, Flight] = field(default_factory=dict)
+    recurring: dict[RecurringKey, Flight] = field(default_factory=dict)
+    history: dict[ResourceId, dict[tuple[str, int], Entry]] = field(default_factory=dict)
+    known: dict[OperationId, tuple[int, OperationResult | None]] = field(default_factory=dict)
+    floor: int = 0
+    _dying: dict[int, Flight] = field(default_factory=dict)
+    _flights: dict[int, Flight] = field(default_factory=dict)
+
+    def apply(self, record: Record) -> None:
+        """Take one record in. Records about what is not (any more) there change nothing."""
+        match record:
+            case TermSeen(term=term):
+                if term > self.max_term:
+                    self.max_term, self.known, self.floor = term, {}, 0
+            case Accepted():
+                self._accept(record)
+            case Begun(call_id=call_id, run=run, began_ns=began_ns):
+                flight = self.flight(call_id)
+                if flight is not None:
+                    flight.run, flight.in_flight, flight.began_ns = run, True, began_ns
+                    flight.pid = flight.start_ticks = flight.deadline_ns = 0
+            case Spawned(call_id=call_id):
+                flight = self.flight(call_id)
+                if flight is not None and flight.run == record.run and flight.in_flight:
+                    flight.pid, flight.start_ticks = record.pid, record.start_ticks
+                    flight.deadline_ns = record.deadline_ns
+            case Concluded(result=result):
+                if self.pending.pop(result.call_id, None) is not None:
+                    self._flights.pop(result.call_id, None)
+                self._remember(result.id, result.call_id, result)
+                if result.status is not ExecutionStatus.NOT_RUN:
+                    self._into_history(result)
+            case Observed():
+                self._observe(record)
+            case Disarmed(key=key):
+                self._retire(self.recurring.pop(key, None))
+            case Forgotten(resource=resource, action=action, interval_ms=interval_ms):
+                self._forget(resource, action, interval_ms)
+            case Remembered(id=id_, call_id=call_id, result=remembered):
+                self._remember(id_, call_id, remembered)
+            case Watermarks(next_call_id=next_call_id, floor=floor):
+                self.next_call_id = max(self.next_call_id, next_call_id)
+                self.floor = max(self.floor, floor)
+            case _:
+                assert_never(record)
+
+    def flight(self, call_id: int) -> Flight | None:
+        """The operation of this call, whether one-shot, recurring, or a recurring one that is being ended."""
+        return self._flights.get(call_id)
+
+    def flights(self) -> Iterator[Flight]:
+        """All that is in flight: an agent may be running for it. In the order of calls."""
+        yield from (flight for _, flight in sorted(self._flights.items()) if flight.in_flight)
+
+    def is_dying(self, call_id: int) -> bool:
+        """A recurring operation that was ended while its agent ran, which has not gone yet."""
+        return call_id in self._dying
+
+    def results(self) -> list[OperationResult]:
+        """The history: newest results and newest failures, in the order of calls, each once."""
+        found = [
+            result
+            for entries in self.history.values()
+            for entry in entries.values()
+            for result in entry.both()
+        ]
+        return sorted(found, key=lambda result: result.call_id)  # stable: a failure comes before the newest
+
+    def has_failed(self, resource: ResourceId) -> bool:
+        """Some operation's newest result is a failure."""
+        return any(is_failure(entry.last) for entry in self.history.get(resource, {}).values())
+
+    def records(self) -> Iterator[Record]:
+        """A short journal that replays to this state (compaction)."""
+        yield TermSeen(term=self.max_term)
+        yield Watermarks(next_call_id=self.next_call_id, floor=self.floor)
+        for entries in self.history.values():
+            for entry in entries.values():
+                yield from (Concluded(result=result) for result in entry.both())
+        everything = [*self._dying.values(), *self.pending.values(), *self.recurring.values()]
+        for flight in everything:
+            yield from _records_of(flight)
+            if flight.accepted.call_id in self._dying:
+                yield Disarmed(key=flight.key)
+        for id_, (call_id, known) in self.known.items():
+            yield Remembered(id=id_, call_id=call_id, result=known)
+
+    def check(self) -> None:
+        """What always holds; raises AssertionError."""
+        for call_id, flight in self.pending.items():
+            assert flight.accepted.call_id == call_id < self.next_call_id
+            assert flight.accepted.operation.interval_ms == 0
+        for key, flight in self.recurring.items():
+            assert flight.key == key
+            assert key.interval_ms > 0
+        busy = [flight.accepted.operation.resource for flight in self.flights()]
+        assert len(busy) == len(set(busy)), "two operations of one resource in flight"
+        assert set(self._dying) | set(self.pending) <= set(self._flights)
+        assert len(self._flights) == len(self._dying) + len(self.pending) + len(self.recurring)
+
+    def _accept(self, record: Accepted) -> None:
+        flight = Flight(record, due_ns=record.due_ns)
+        self.next_call_id = max(self.next_call_id, record.call_id + 1)
+        self._remember(record.id, record.call_id, None)
+        self._flights[record.call_id] = flight
+        if record.operation.interval_ms == 0:
+            self.pending[record.call_id] = flight
+            return
+        self._retire(self.recurring.get(flight.key))
+        self.recurring[flight.key] = flight
+
+    def _retire(self, flight: Flight | None) -> None:
+        """A recurring operation is no more; its agent may be running still."""
+        if flight is None:
+            return
+        if flight.in_flight:
+            self._dying[flight.accepted.call_id] = flight
+        else:
+            self._flights.pop(flight.accepted.call_id, None)
+
+    def _observe(self, record: Observed) -> None:
+        if self._dying.pop(record.call_id, None) is not None:
+            self._flights.pop(record.call_id, None)
+            return
+        flight = self.flight(record.call_id)
+        if flight is None:
+            return
+        flight.in_flight, flight.run, flight.due_ns = False, record.run + 1, record.due_ns
+        if record.result is not None:
+            flight.reported = record.result
+            self._remember(record.result.id, record.call_id, record.result)
+            self._into_history(record.result)
+
+    def _into_history(self, result: OperationResult) -> None:
+        operation = result.operation
+        entries = self.history.setdefault(operation.resource, {})
+        name = (operation.action, operation.interval_ms)
+        entry = entries.get(name)
+        failure = result if is_failure(result) else (entry.failure if entry else None)
+        entries[name] = Entry(result, failure)
+
+    def _forget(self, resource: ResourceId, action: str, interval_ms: int) -> None:
+        if not action:
+            self.history.pop(resource, None)
+            return
+        entries = self.history.get(resource, {})
+        entries.pop((action, interval_ms), None)
+        if not entries:
+            self.history.pop(resource, None)
+
+    def _remember(self, id_: OperationId, call_id: int, result: OperationResult | None) -> None:
+        if id_.term != self.max_term or id_.transition < self.floor:
+            return  # refused by its term or its transition from now on
+        self.known[id_] = (call_id, result)
+        if len(self.known) > KNOWN_IDS_MAX:
+            transitions = sorted(one.transition for one in self.known)
+            self.floor = transitions[len(transitions) // 2]
+            self.known = {one: value for one, value in self.known.items() if one.transition >= self.floor}
+
+
+def is_failure(result: OperationResult) -> bool:
+    """The agent did not do it, or says that something is wrong. A clean probe (7) is not a failure."""
+    if result.status in (ExecutionStatus.CANCELLED, ExecutionStatus.NOT_RUN, ExecutionStatus.PENDING):
+        return False
+    if result.status is not ExecutionStatus.DONE:
+        return True
+    if result.operation.action != "monitor":
+        return result.rc != OcfExit.OK
+    if result.operation.interval_ms and result.rc == OcfExit.NOT_RUNNING:
+        return result.operation.meta.get("role") != "Stopped"
+    return result.rc not in _GOOD and result.rc != OcfExit.DEGRADED_PROMOTED
+
+
+def _records_of(flight: Flight) -> Iterator[Record]:
+    """What brings a fresh ledger to this flight."""
+    yield replace(flight.accepted, due_ns=flight.due_ns)
+    call_id = flight.accepted.call_id
+    if flight.run:
+        yield Observed(call_id=call_id, run=flight.run - 1, due_ns=flight.due_ns, result=flight.reported)
+    if flight.in_flight:
+        yield Begun(call_id=call_id, run=flight.run, began_ns=flight.began_ns)
+        if flight.pid:
+            yield Spawned(
+                call_id=call_id,
+                run=flight.run,
+                pid=flight.pid,
+                start_ticks=flight.start_ticks,
+                deadline_ns=flight.deadline_ns,
+            )
