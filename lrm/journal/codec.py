@@ -34,6 +34,9 @@ _KINDS: Mapping[str, type[Record]] = {
 }
 
 
+_NAME_LISTS = ("private_parameters", "reloadable_parameters", "restart_parameters")
+
+
 class BadRecord(ValueError):
     """A line that is no record of ours."""
 
@@ -73,8 +76,7 @@ def _result(value: Mapping[str, Any]) -> OperationResult:
         "id": _operation_id(value["id"]),
         "operation": _operation(value["operation"]),
         "status": ExecutionStatus(value["status"]),
-        "private_parameters": tuple(value["private_parameters"]),
-        "reloadable_parameters": tuple(value["reloadable_parameters"]),
+        **{name: tuple(value[name]) for name in _NAME_LISTS},
     }
     return OperationResult(**{**value, **built})
 

@@ -397,6 +397,7 @@ class Queue:
             private_parameters=event.private_parameters,
             reloadable_parameters=event.reloadable_parameters,
             supports_reload=event.supports_reload,
+            restart_parameters=event.restart_parameters,
         )
 
     def _pending_result(self, flight: Flight) -> OperationResult:

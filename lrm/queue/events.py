@@ -95,6 +95,7 @@ class Ended:
     private_parameters: tuple[str, ...] = ()
     reloadable_parameters: tuple[str, ...] = ()
     supports_reload: bool = False
+    restart_parameters: tuple[str, ...] = ()
     unkillable: bool = False
 
 

@@ -1,0 +1,113 @@
+"""From an operation to a call of an agent: which program, arguments and environment, and who may run it warm."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+
+from agents.catalog import Catalog, ResolvedAgent, our_sbin_dir
+from agents.environment import NodeFacts, invocation, metadata_environment
+from hacluster.errors import InvalidRequest, NotFound, PermissionDenied
+from hacluster.paths import Paths
+from hacluster.vocabulary.agent import AgentName, OcfExit
+from hacluster.vocabulary.operation import ExecutionStatus, Operation
+from lrm import legacy, secrets
+
+_EXECUTED: Final = frozenset({"ocf", "lsb", "heartbeat"})
+_TRACING: Final = frozenset({"trace_ra", "trace_file"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentCall:
+    """What lrm-exec is told. `warm` names the agent for the warm host; empty: execute `argv`."""
+
+    agent: ResolvedAgent
+    argv: tuple[str, ...]
+    env: Mapping[str, str]
+    warm: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CannotCall:
+    """A result without a process."""
+
+    status: ExecutionStatus
+    rc: int
+    reason: str
+
+
+class Calls:
+    """All calls of one node."""
+
+    def __init__(self, paths: Paths, node: str, node_id: str, catalog: Catalog | None = None) -> None:
+        self.catalog = catalog or Catalog.of_this_node()
+        self._var = paths.var
+        self._facts = NodeFacts(
+            node=node,
+            node_id=node_id,
+            sbin_dir=str(our_sbin_dir()),
+            agent_socket=str(paths.agent_socket),
+            agent_tmp=str(paths.agent_tmp),
+            ha_agent=str(our_sbin_dir().parent / "bin/ha-agent"),
+            time_zone=os.environ.get("TZ", ""),
+            extra={"HA_PYTHON": sys.executable},
+        )
+
+    def call(self, operation: Operation) -> AgentCall | CannotCall:
+        """How to run an operation, or why that is impossible here."""
+        try:
+            agent = self.catalog.resolve(operation.agent)
+        except NotFound as error:
+            return CannotCall(
+                status=ExecutionStatus.NOT_INSTALLED, rc=OcfExit.ERR_INSTALLED, reason=str(error)
+            )
+        except PermissionDenied as error:
+            return CannotCall(status=ExecutionStatus.ERROR, rc=OcfExit.ERR_PERM, reason=str(error))
+        except InvalidRequest as error:
+            return CannotCall(status=ExecutionStatus.INVALID, rc=OcfExit.ERR_CONFIGURED, reason=str(error))
+        if agent.standard not in _EXECUTED:
+            return CannotCall(
+                status=ExecutionStatus.NOT_INSTALLED,
+                rc=OcfExit.ERR_INSTALLED,
+                reason=f"this version of hacluster does not run {agent.standard} resources",
+            )
+        revealed = secrets.reveal(operation, self._var) if secrets.has_secrets(operation) else None
+        if revealed is not None:
+            if revealed.missing and operation.action != "stop":
+                return CannotCall(
+                    status=ExecutionStatus.NO_SECRETS,
+                    rc=OcfExit.ERR_ARGS,
+                    reason="Unable to load CIB secrets: " + ", ".join(revealed.missing),
+                )
+            operation = replace(operation, parameters=revealed.parameters)
+        try:
+            called = invocation(operation, agent.path, self._facts_for(agent), standard=agent.standard)
+        except InvalidRequest as error:
+            return CannotCall(status=ExecutionStatus.INVALID, rc=OcfExit.ERR_ARGS, reason=str(error))
+        argv = legacy.argv(called.argv) if agent.standard == "heartbeat" else called.argv
+        warm = agent.name.type if agent.ours and not _TRACING & operation.parameters.keys() else ""
+        return AgentCall(agent=agent, argv=argv, env=called.environ, warm=warm)
+
+    def metadata_call(self, name: AgentName) -> AgentCall:
+        """How to ask an OCF agent for its meta-data. Raises NotFound, PermissionDenied, InvalidRequest."""
+        agent = self.catalog.resolve(name)
+        if agent.standard != "ocf":
+            raise InvalidRequest(what=f"{name} has no meta-data of its own", remedy="only ocf agents have")
+        environ = metadata_environment(name, self._facts_for(agent))
+        warm = name.type if agent.ours else ""
+        return AgentCall(agent=agent, argv=(agent.path, "meta-data"), env=environ, warm=warm)
+
+    def standard_of(self, name: AgentName) -> str:
+        """The standard exit codes are read by; "service" is resolved, if it still can be."""
+        if name.standard != "service":
+            return name.standard
+        try:
+            return self.catalog.resolve(name).standard
+        except (NotFound, PermissionDenied, InvalidRequest):
+            return "lsb"
+
+    def _facts_for(self, agent: ResolvedAgent) -> NodeFacts:
+        return replace(self._facts, ocf_root=agent.ocf_root) if agent.ocf_root else self._facts

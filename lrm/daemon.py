@@ -1,0 +1,174 @@
+"""Puts ha-lrm together: journal, queue, executor, gRPC server; and takes it apart again."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from typing import Final
+
+import structlog
+
+from hacluster import rpc
+from hacluster.clock import Clock
+from hacluster.settings import Settings
+from hacluster.supervision import DaemonOptions, Notifier
+from hacluster.v1 import lrm_pb2_grpc
+from hacluster.vocabulary.ids import BootToken, NodeName
+from lrm import authority, log_events, service
+from lrm.calls import Calls
+from lrm.executor import Executor, empty_agent_tmp
+from lrm.journal.store import Opened, Store
+from lrm.queue.core import Limits, Queue
+from lrm.queue.events import AuthorityChanged
+from lrm.shell import LrmShell
+
+log = structlog.get_logger()
+
+PARALLEL_MIN: Final = 16
+PARALLEL_PER_CPU: Final = 8
+_BIND_TRIES: Final = 25
+_BIND_RETRY_S: Final = 0.2
+
+
+class Daemon:
+    """One run of ha-lrm."""
+
+    def __init__(
+        self,
+        *,
+        options: DaemonOptions,
+        settings: Settings,
+        boot_token: BootToken,
+        instance: int,
+        clock: Clock,
+    ) -> None:
+        self._paths = options.paths
+        self._node = NodeName(options.node)
+        self._settings = settings
+        self._boot_token = boot_token
+        self._instance = instance
+        self._clock = clock
+
+    async def run(self, stop: asyncio.Event, connection: socket.socket) -> None:
+        """Serve until `stop` is set."""
+        store = Store(self._paths.var / "lrm/journal", self._boot_token)
+        opened = store.open()
+        self._log_journal(opened)
+        self._prepare_agent_tmp()
+        queue = Queue(
+            opened.ledger,
+            node=self._node,
+            boot_token=self._boot_token,
+            limits=Limits(parallel=max(PARALLEL_MIN, PARALLEL_PER_CPU * (os.cpu_count() or 1))),
+        )
+        shell = LrmShell(
+            queue=queue,
+            store=store,
+            clock=self._clock,
+            node=self._node,
+            boot_token=self._boot_token,
+            instance=self._instance,
+        )
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                await self._serve(tasks, shell, opened, stop, connection)
+        finally:
+            store.close()
+
+    async def _serve(
+        self,
+        tasks: asyncio.TaskGroup,
+        shell: LrmShell,
+        opened: Opened,
+        stop: asyncio.Event,
+        connection: socket.socket,
+    ) -> None:
+        node_id = next(node.id for node in self._settings.nodes if node.name == self._node)
+        executor = Executor(
+            paths=self._paths,
+            node=self._node,
+            instance=self._instance,
+            journal_id=opened.journal_id,
+            calls=Calls(self._paths, self._node, str(node_id)),
+            clock=self._clock,
+            tasks=tasks,
+            tell=shell.tell,
+            flights=shell.queue.in_flight,
+        )
+        shell.connect(executor)
+        shell.start()
+        server = rpc.Server(
+            names=[service.NAME], access=service.access(frozenset(n.name for n in self._settings.nodes))
+        )
+        server.add(lrm_pb2_grpc.add_LrmServicer_to_server, service.LrmService(shell, executor))
+        server.listen_unix(self._paths.lrm_socket, mode=0o660)
+        await self._listen_tcp(server)
+        background = [
+            tasks.create_task(executor.link.run(connection), name="lrm-exec"),
+            tasks.create_task(
+                authority.watch(
+                    self._paths.messaging_socket,
+                    self._instance,
+                    lambda told: _tell(shell, AuthorityChanged(told)),
+                ),
+                name="membership",
+            ),
+            tasks.create_task(shell.watch_lag(), name="lag"),
+        ]
+        await server.start()
+        Notifier().tell("READY=1")
+        log.info(log_events.STARTED, boot_token=self._boot_token[:16], instance=self._instance)
+        await stop.wait()
+        shell.stop()
+        await server.stop()
+        if not shell.queue.in_flight():
+            executor.bye()
+        for task in background:
+            task.cancel()
+        log.info(log_events.STOPPED, running=len(shell.queue.in_flight()))
+
+    async def _listen_tcp(self, server: rpc.Server) -> None:
+        """Listen on this node's addresses, if there is TLS; the former ha-lrm may need a moment to let go."""
+        if not (self._paths.tls / "node.pem").exists():
+            log.warning(log_events.NO_TLS, file=str(self._paths.tls / "node.pem"))
+            return
+        tls = rpc.read_tls(self._paths.tls)
+        me = next(node for node in self._settings.nodes if node.name == self._node)
+        for address in me.addresses:
+            for attempt in range(_BIND_TRIES):
+                try:
+                    server.listen_tcp(address, self._settings.ports.lrm, tls)
+                    break
+                except RuntimeError:
+                    if attempt == _BIND_TRIES - 1:
+                        raise
+                    await asyncio.sleep(_BIND_RETRY_S)
+
+    def _log_journal(self, opened: Opened) -> None:
+        if opened.void:
+            log.info(log_events.JOURNAL_VOID, reason=opened.void)
+        if opened.cut_bytes:
+            log.warning(log_events.JOURNAL_CUT, size_bytes=opened.cut_bytes)
+        ledger = opened.ledger
+        log.info(
+            log_events.JOURNAL_READ,
+            max_term=str(ledger.max_term),
+            results=len(ledger.results()),
+            in_flight=len(list(ledger.flights())),
+            recurring=len(ledger.recurring),
+        )
+
+    def _prepare_agent_tmp(self) -> None:
+        """Empty HA_RSCTMP once a boot: agents believe what they find there."""
+        marker = self._paths.run / "agent-tmp-boot"
+        if marker.exists() and marker.read_text() == self._boot_token:
+            self._paths.agent_tmp.mkdir(parents=True, exist_ok=True)
+            return
+        removed = empty_agent_tmp(self._paths.agent_tmp)
+        marker.write_text(self._boot_token)
+        log.info(log_events.AGENT_TMP_EMPTIED, folder=str(self._paths.agent_tmp), removed=removed)
+
+
+def _tell(shell: LrmShell, event: AuthorityChanged) -> None:
+    shell.tell(event)

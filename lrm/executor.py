@@ -1,0 +1,432 @@
+"""The client of lrm-exec: orders of the queue become calls of agents, ends of processes become results.
+
+After a restart (ours or lrm-exec's) `Welcome` says what runs there; what the journal knows and lrm-exec does
+not is watched by its pid, or lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from agents import exit_codes
+from hacluster.clock import Clock
+from hacluster.errors import HaError
+from hacluster.paths import Paths
+from hacluster.vocabulary.agent import AgentName, OcfExit
+from hacluster.vocabulary.ids import ResourceId
+from hacluster.vocabulary.operation import ExecutionStatus, Operation
+from lrm import log_events
+from lrm.calls import AgentCall, Calls, CannotCall
+from lrm.exec.protocol import (
+    Acknowledge,
+    Adopt,
+    Bye,
+    Finished,
+    Hello,
+    How,
+    Kill,
+    Leftover,
+    Message,
+    Start,
+    Started,
+    Vanished,
+    Welcome,
+)
+from lrm.journal.model import Flight
+from lrm.link import ExecLink
+from lrm.metadata import MetadataCache, facts_of
+from lrm.queue.events import Begin, Ended, Event, RunId, Spawned
+from lrm.queue.events import Vanished as ResourceVanished
+
+log = structlog.get_logger()
+
+GRACE_MS: Final = 2_000
+NO_GRACE: Final = frozenset({"monitor", "on", "off", "reboot", "status", "list"})
+OUTPUT_CHARACTERS_MAX: Final = 4_096
+METADATA_WAIT_S: Final = 3.0
+UNSENT_S_MAX: Final = 15.0
+NS_PER_MS: Final = 1_000_000
+
+_OCF_LOG_LINE: Final = re.compile(r"[A-Z][a-z]{2} +\d+ [\d:]{8} (DEBUG|INFO|WARN|WARNING|ERROR|CRIT): (.*)")
+
+
+@dataclass(slots=True)
+class _Order:
+    """A run the queue has begun. `unsent` is what lrm-exec has not been told yet."""
+
+    run: RunId
+    operation: Operation
+    unsent: Start | None = None
+    began_s: int = 0
+
+
+class Executor:
+    """Runs agents through lrm-exec. Ends are handed to `tell` as events of the queue."""
+
+    def __init__(
+        self,
+        *,
+        paths: Paths,
+        node: str,
+        instance: int,
+        journal_id: str,
+        calls: Calls,
+        clock: Clock,
+        tasks: asyncio.TaskGroup,
+        tell: Callable[[Event], None],
+        flights: Callable[[], list[Flight]],
+    ) -> None:
+        self._instance = instance
+        self._journal_id = journal_id
+        self._calls = calls
+        self._clock = clock
+        self._tasks = tasks
+        self._tell = tell
+        self._flights = flights
+        self._orders: dict[str, _Order] = {}
+        self._asides: dict[str, asyncio.Future[Finished]] = {}
+        self._aside_count = 0
+        self.metadata = MetadataCache(calls, self)
+        self.link = ExecLink(
+            paths, node, on_up=self._connected, on_down=self._disconnected, on_message=self._received
+        )
+
+    def begin(self, order: Begin) -> None:
+        """Start the agent of a run. Its end comes through `tell`, later, also when nothing can be started."""
+        token = self._token(order.run)
+        entry = _Order(order.run, order.operation, began_s=self._clock.wall_s())
+        self._orders[token] = entry
+        call = self._calls.call(order.operation)
+        if isinstance(call, CannotCall):
+            asyncio.get_running_loop().call_soon(self._cannot, token, call)
+            return
+        operation = order.operation
+        leftover = Leftover.KEEP
+        if operation.action == "stop":
+            leftover = Leftover.KILL if order.after_failure else Leftover.REPORT
+        start = Start(
+            token=token,
+            resource=operation.resource,
+            action=operation.action,
+            argv=call.argv,
+            env=call.env,
+            timeout_ms=operation.timeout_ms,
+            grace_ms=0 if operation.action in NO_GRACE else GRACE_MS,
+            leftover=leftover,
+            warm=call.warm,
+        )
+        if not self.link.send(start):
+            entry.unsent = start
+            asyncio.get_running_loop().call_later(UNSENT_S_MAX, self._give_up, token)
+        if call.agent.standard == "ocf" and self.metadata.cached(call.agent.path) is None:
+            self._tasks.create_task(self._learn(operation), name=f"meta-data of {operation.agent}")
+
+    def _give_up(self, token: str) -> None:
+        order = self._orders.get(token)
+        if order is not None and order.unsent is not None:
+            reason = "lrm-exec cannot be reached: see its log"
+            self._cannot(
+                token, CannotCall(status=ExecutionStatus.ERROR, rc=OcfExit.ERR_GENERIC, reason=reason)
+            )
+
+    def kill(self, run: RunId) -> None:
+        """End a run; nothing happens when it has ended."""
+        token = self._token(run)
+        order = self._orders.get(token)
+        if order is not None and order.unsent is not None:
+            order.unsent = None
+            now_ns = self._clock.now_ns()
+            self._finished(Finished(token=token, how=How.KILLED, started_ns=now_ns, ended_ns=now_ns))
+            return
+        self.link.send(Kill(token=token))
+
+    def list_agents(self, standard: str, provider: str) -> tuple[AgentName, ...]:
+        """Agents of this node. Raises InvalidRequest."""
+        return self._calls.catalog.list(standard, provider)
+
+    def bye(self) -> None:
+        """This node's LRM ends for good: lrm-exec may leave when nothing runs."""
+        self.link.send(Bye())
+
+    async def run_aside(self, call: AgentCall, action: str, timeout_ms: int) -> Finished:
+        """Run a call that belongs to no operation (meta-data). One that cannot be started has NOT_STARTED."""
+        self._aside_count += 1
+        token = f"{self._journal_id}.{self._instance:x}.aside.{self._aside_count}"
+        future: asyncio.Future[Finished] = asyncio.get_running_loop().create_future()
+        self._asides[token] = future
+        start = Start(
+            token=token,
+            resource="meta-data",
+            action=action,
+            argv=call.argv,
+            env=call.env,
+            timeout_ms=timeout_ms,
+            grace_ms=0,
+            warm=call.warm,
+        )
+        try:
+            if not self.link.send(start):
+                return Finished(token=token, how=How.LOST)
+            async with asyncio.timeout(timeout_ms / 1_000 + 10):
+                return await future
+        except TimeoutError:
+            return Finished(token=token, how=How.TIMEOUT)
+        finally:
+            self._asides.pop(token, None)
+
+    def _token(self, run: RunId) -> str:
+        return f"{self._journal_id}.{run.call_id}.{run.run}"
+
+    def _connected(self) -> None:
+        self.link.send(Hello(instance=self._instance))
+
+    def _disconnected(self) -> None:
+        log.warning(log_events.EXECUTOR_LOST)
+        for future in self._asides.values():
+            if not future.done():
+                future.set_result(Finished(token="", how=How.LOST))
+
+    def _received(self, message: Message) -> None:
+        match message:
+            case Welcome():
+                self._reconcile(message)
+            case Started(token=token):
+                order = self._orders.get(token)
+                if order is not None:
+                    deadline_ns = message.started_ns + order.operation.timeout_ms * NS_PER_MS
+                    self._tell(
+                        Spawned(
+                            run=order.run,
+                            pid=message.pid,
+                            start_ticks=message.start_ticks,
+                            deadline_ns=deadline_ns,
+                        )
+                    )
+            case Finished(token=token):
+                future = self._asides.get(token)
+                if future is not None:
+                    if not future.done():
+                        future.set_result(message)
+                    self.link.send(Acknowledge(token=token))
+                else:
+                    self._finished(message)
+            case Vanished(resource=resource):
+                log.warning(log_events.VANISHED, resource=resource)
+                self._tell(ResourceVanished(ResourceId(resource)))
+            case _:
+                raise AssertionError(f"lrm-exec said {message!r}")
+
+    def _reconcile(self, welcome: Welcome) -> None:
+        """Compare what the journal says is in flight with what lrm-exec has."""
+        log.info(
+            log_events.EXECUTOR_CONNECTED,
+            pid=welcome.pid,
+            running=len(welcome.running),
+            results=len(welcome.ended),
+            cgroups=welcome.cgroups,
+        )
+        running = {run.token: run for run in welcome.running}
+        ended = set(welcome.ended)
+        for flight in self._flights():
+            run = RunId(flight.accepted.call_id, flight.run)
+            token = self._token(run)
+            order = self._orders.setdefault(token, _Order(run, flight.accepted.operation))
+            if order.unsent is not None:
+                if self.link.send(order.unsent):
+                    order.unsent = None
+            elif token in running:
+                log.info(log_events.REATTACHED, **_names(order), pid=running[token].pid)
+            elif token not in ended:
+                self._search(order, flight)
+        for token in running:
+            if token not in self._orders and token not in self._asides:
+                log.warning(log_events.EXECUTOR_STRANGER, token=token, pid=running[token].pid)
+                self.link.send(Kill(token=token))
+
+    def _search(self, order: _Order, flight: Flight) -> None:
+        """lrm-exec does not know this run: it was another's. Its process may live on."""
+        token = self._token(order.run)
+        if flight.pid:
+            self.link.send(
+                Adopt(
+                    token=token,
+                    resource=order.operation.resource,
+                    pid=flight.pid,
+                    start_ticks=flight.start_ticks,
+                    deadline_ns=flight.deadline_ns,
+                    grace_ms=0 if order.operation.action in NO_GRACE else GRACE_MS,
+                )
+            )
+            return
+        now_ns = self._clock.now_ns()
+        self._finished(Finished(token=token, how=How.LOST, started_ns=now_ns, ended_ns=now_ns))
+
+    def _cannot(self, token: str, cannot: CannotCall) -> None:
+        order = self._orders.pop(token)
+        now_s = self._clock.wall_s()
+        log.warning(log_events.OPERATION_ENDED, **_names(order), rc=cannot.rc, reason=cannot.reason)
+        self._tell(
+            Ended(
+                run=order.run,
+                status=cannot.status,
+                rc=cannot.rc,
+                last_run_s=now_s,
+                now_s=now_s,
+                exit_reason=cannot.reason,
+            )
+        )
+
+    def _finished(self, finished: Finished) -> None:
+        order = self._orders.pop(finished.token, None)
+        if order is None:
+            self.link.send(Acknowledge(token=finished.token))
+            return
+        path = self._path_to_describe(order.operation)
+        if path and self.metadata.cached(path) is None and finished.how is How.EXITED:
+            self._tasks.create_task(self._finish_described(order, finished), name="describe")
+        else:
+            self._finish(order, finished)
+
+    async def _finish_described(self, order: _Order, finished: Finished) -> None:
+        """The first result of an agent waits a little for its meta-data."""
+        try:
+            async with asyncio.timeout(METADATA_WAIT_S):
+                await self._learn(order.operation)
+        except TimeoutError:
+            log.info(log_events.METADATA_FAILED, agent=str(order.operation.agent), reason="slow")
+        self._finish(order, finished)
+
+    async def _learn(self, operation: Operation) -> None:
+        try:
+            await self.metadata.describe(operation.agent)
+        except HaError as error:
+            log.info(log_events.METADATA_FAILED, agent=str(operation.agent), reason=str(error))
+
+    def _path_to_describe(self, operation: Operation) -> str:
+        if operation.agent.standard != "ocf":
+            return ""
+        try:
+            return self._calls.catalog.resolve(operation.agent).path
+        except HaError:
+            return ""
+
+    def _finish(self, order: _Order, finished: Finished) -> None:
+        """Translate, tell, and only then let lrm-exec forget: the queue has journalled it by now."""
+        operation = order.operation
+        status, rc, raw_status, reason = self._outcome(operation, finished)
+        executed_ms = max(0, finished.ended_ns - finished.started_ns) // NS_PER_MS
+        if finished.how is How.TIMEOUT:
+            executed_ms = operation.timeout_ms
+        now_s = self._clock.wall_s()
+        path = self._path_to_describe(operation)
+        facts = facts_of(self.metadata.cached(path) if path else None, tuple(operation.parameters))
+        output = (finished.stdout + finished.stderr)[-OUTPUT_CHARACTERS_MAX:]
+        self._report(order, finished, status, rc, reason, executed_ms)
+        self._tell(
+            Ended(
+                run=order.run,
+                status=status,
+                rc=rc,
+                raw_status=raw_status,
+                executed_ms=executed_ms,
+                last_run_s=now_s - executed_ms // 1_000,
+                now_s=now_s,
+                exit_reason=reason,
+                output=output,
+                private_parameters=facts.private,
+                reloadable_parameters=facts.reloadable,
+                restart_parameters=facts.restart,
+                supports_reload=facts.supports_reload,
+                unkillable=finished.unkillable,
+            )
+        )
+        self.link.send(Acknowledge(token=finished.token))
+
+    def _outcome(self, operation: Operation, finished: Finished) -> tuple[ExecutionStatus, int, int, str]:
+        end: exit_codes.End
+        match finished.how:
+            case How.EXITED:
+                code = os.waitstatus_to_exitcode(finished.status)
+                end = exit_codes.Exited(code) if code >= 0 else exit_codes.Killed(-code)
+            case How.TIMEOUT:
+                end = exit_codes.TimedOut(operation.timeout_ms)
+            case How.KILLED:
+                end = exit_codes.Cancelled()
+            case How.NOT_STARTED:
+                end = exit_codes.NotStarted(finished.errno)
+            case How.LOST:
+                reason = "the agent's result was lost when the executor died: probe the resource"
+                return ExecutionStatus.UNKNOWN, OcfExit.ERR_GENERIC, 0, reason
+        standard = self._calls.standard_of(operation.agent)
+        outcome = exit_codes.outcome(
+            standard, operation.action, end, stdout=finished.stdout, stderr=finished.stderr
+        )
+        return outcome.status, int(outcome.rc), outcome.raw_status, outcome.reason
+
+    def _report(
+        self,
+        order: _Order,
+        finished: Finished,
+        status: ExecutionStatus,
+        rc: int,
+        reason: str,
+        executed_ms: int,
+    ) -> None:
+        """The log's side of a result."""
+        names = _names(order)
+        level = log.debug if order.operation.interval_ms and rc == OcfExit.OK else log.info
+        level(
+            log_events.OPERATION_ENDED,
+            **names,
+            rc=rc,
+            status=status.name.lower(),
+            executed_ms=executed_ms,
+            reason=reason,
+        )
+        for line in finished.stderr.splitlines():
+            said = _OCF_LOG_LINE.match(line)
+            if said is not None:
+                say = log.debug if said[1] in ("DEBUG", "INFO") else log.warning
+                say(log_events.AGENT_SAID, **names, agent_level=said[1].lower(), text=said[2])
+        if finished.unkillable:
+            log.error(log_events.UNKILLABLE, **names)
+        if finished.leftover:
+            log.warning(
+                log_events.LEFTOVER,
+                **names,
+                pids=" ".join(map(str, finished.leftover)),
+                killed=finished.leftover_killed,
+            )
+
+
+def empty_agent_tmp(folder: Path) -> int:
+    """Make HA_RSCTMP as it must be after a boot: empty, mode 1755. The number of entries removed."""
+    removed = 0
+    folder.mkdir(parents=True, exist_ok=True)
+    for base, folders, files in os.walk(folder, topdown=False):
+        for name in files:
+            (Path(base) / name).unlink(missing_ok=True)
+            removed += 1
+        for name in folders:
+            path = Path(base) / name
+            path.unlink() if path.is_symlink() else path.rmdir()
+            removed += 1
+    folder.chmod(0o1755)
+    return removed
+
+
+def _names(order: _Order) -> dict[str, str | int]:
+    return {
+        "resource": order.operation.resource,
+        "operation": order.operation.action,
+        "interval_ms": order.operation.interval_ms,
+        "call_id": order.run.call_id,
+    }

@@ -1,0 +1,120 @@
+"""ha-lrm's end of the socket to lrm-exec: packets in and out in the event loop, and starting it again."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from hacluster.errors import Unavailable
+from hacluster.paths import Paths
+from lrm.exec import launch
+from lrm.exec.protocol import PACKET_BYTES_MAX, Assembler, Message, ProtocolError, ToExec, encode
+
+_READS_PER_PASS: Final = 32
+_BACKLOG_PACKETS_MAX: Final = 65_536
+_RETRY_S: Final = 0.2
+
+
+class ExecLink:
+    """Keeps a connection to lrm-exec. `on_up` is called when there is one, `on_down` when it broke."""
+
+    def __init__(
+        self,
+        paths: Paths,
+        node: str,
+        *,
+        on_up: Callable[[], None],
+        on_down: Callable[[], None],
+        on_message: Callable[[Message], None],
+    ) -> None:
+        self._paths, self._node = paths, node
+        self._on_up, self._on_down, self._on_message = on_up, on_down, on_message
+        self._socket: socket.socket | None = None
+        self._assembler = Assembler()
+        self._backlog: deque[bytes] = deque()
+        self._broken = asyncio.Event()
+
+    async def run(self, first: socket.socket | None) -> None:
+        """Serve the connection `first`, then new ones, until cancelled."""
+        connection = first
+        while True:
+            if connection is None:
+                try:
+                    connection = await asyncio.to_thread(launch.ensure_running, self._paths, self._node)
+                except Unavailable:
+                    await asyncio.sleep(_RETRY_S)
+                    continue
+            self._open(connection)
+            try:
+                await self._broken.wait()
+            finally:
+                self.close()
+            connection = None
+            self._on_down()
+
+    def send(self, message: ToExec) -> bool:
+        """Send in order. False when there is no connection: nothing was sent."""
+        if self._socket is None:
+            return False
+        self._backlog.extend(encode(message))
+        if len(self._backlog) > _BACKLOG_PACKETS_MAX:
+            self._broken.set()
+            return False
+        self._flush()
+        return True
+
+    def close(self) -> None:
+        """Drop the connection; lrm-exec goes on with what it runs."""
+        if self._socket is not None:
+            loop = asyncio.get_running_loop()
+            loop.remove_reader(self._socket)
+            loop.remove_writer(self._socket)
+            self._socket.close()
+            self._socket = None
+        self._backlog.clear()
+
+    def _open(self, connection: socket.socket) -> None:
+        connection.setblocking(False)
+        self._socket, self._assembler = connection, Assembler()
+        self._broken.clear()
+        asyncio.get_running_loop().add_reader(connection, self._readable)
+        self._on_up()
+
+    def _flush(self) -> None:
+        loop = asyncio.get_running_loop()
+        assert self._socket is not None
+        try:
+            while self._backlog:
+                self._socket.send(self._backlog[0])
+                self._backlog.popleft()
+        except BlockingIOError:
+            loop.add_writer(self._socket, self._flush)
+            return
+        except OSError:
+            self._broken.set()
+            return
+        loop.remove_writer(self._socket)
+
+    def _readable(self) -> None:
+        for _ in range(_READS_PER_PASS):
+            if self._socket is None:
+                return
+            try:
+                packet = self._socket.recv(PACKET_BYTES_MAX)
+            except BlockingIOError:
+                return
+            except OSError:
+                packet = b""
+            if not packet:
+                asyncio.get_running_loop().remove_reader(self._socket)
+                self._broken.set()
+                return
+            try:
+                for message in self._assembler.feed(packet):
+                    self._on_message(message)
+            except ProtocolError:
+                self._broken.set()
+                return
