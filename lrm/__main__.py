@@ -61,7 +61,7 @@ def _lock(paths: Paths) -> int:
 async def _serve(
     options: DaemonOptions, settings: ha_settings.Settings, token: BootToken, connection: socket.socket
 ) -> None:
-    from lrm.daemon import Daemon  # noqa: PLC0415  (imports gRPC: lrm-exec has to be there first)
+    from lrm.daemon import Daemon
 
     daemon = Daemon(
         options=options,

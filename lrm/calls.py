@@ -1,4 +1,4 @@
-"""From an operation to a call of an agent: which program, arguments and environment, and who may run it warm."""
+"""From an operation to a call of an agent: program, arguments, environment, and who may run it warm."""
 
 from __future__ import annotations
 

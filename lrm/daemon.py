@@ -20,7 +20,7 @@ from lrm.calls import Calls
 from lrm.executor import Executor, empty_agent_tmp
 from lrm.journal.store import Opened, Store
 from lrm.queue.core import Limits, Queue
-from lrm.queue.events import AuthorityChanged
+from lrm.queue.events import AuthorityChanged, Event
 from lrm.shell import LrmShell
 
 log = structlog.get_logger()
@@ -93,7 +93,7 @@ class Daemon:
             calls=Calls(self._paths, self._node, str(node_id)),
             clock=self._clock,
             tasks=tasks,
-            tell=shell.tell,
+            tell=lambda event: _tell(shell, event),
             flights=shell.queue.in_flight,
         )
         shell.connect(executor)
@@ -170,5 +170,5 @@ class Daemon:
         log.info(log_events.AGENT_TMP_EMPTIED, folder=str(self._paths.agent_tmp), removed=removed)
 
 
-def _tell(shell: LrmShell, event: AuthorityChanged) -> None:
+def _tell(shell: LrmShell, event: Event) -> None:
     shell.tell(event)

@@ -382,7 +382,7 @@ class Executor:
     ) -> None:
         """The log's side of a result."""
         names = _names(order)
-        level = log.debug if order.operation.interval_ms and rc == OcfExit.OK else log.info
+        level = log.debug if order.operation.interval_ms else log.info
         level(
             log_events.OPERATION_ENDED,
             **names,

@@ -29,7 +29,7 @@ class LrmService(lrm_pb2_grpc.LrmServicer):
         self._shell = shell
         self._executor = executor
 
-    async def Accept(self, request: lrm_pb2.AcceptRequest, context: Context) -> lrm_pb2.AcceptReply:  # noqa: N802
+    async def Accept(self, request: lrm_pb2.AcceptRequest, context: Context) -> lrm_pb2.AcceptReply:
         """A DC takes over."""
         event = wire.accept_from(request)
         before = self._shell.accept(event, event.term, request.dc)
@@ -41,46 +41,46 @@ class LrmService(lrm_pb2_grpc.LrmServicer):
             history_sequence=before,
         )
 
-    async def Execute(self, request: lrm_pb2.ExecuteRequest, context: Context) -> lrm_pb2.ExecuteReply:  # noqa: N802
+    async def Execute(self, request: lrm_pb2.ExecuteRequest, context: Context) -> lrm_pb2.ExecuteReply:
         """Run one operation; the result comes through History."""
         answer = self._shell.handle(wire.execute_from(request))
         assert isinstance(answer, Answer)
         result = wire.result_to(answer.result) if answer.result is not None else None
         return lrm_pb2.ExecuteReply(call_id=answer.call_id, result=result)
 
-    async def Cancel(self, request: lrm_pb2.CancelRequest, context: Context) -> lrm_pb2.CancelReply:  # noqa: N802
+    async def Cancel(self, request: lrm_pb2.CancelRequest, context: Context) -> lrm_pb2.CancelReply:
         """End a recurring operation."""
         answer = self._shell.handle(wire.cancel_from(request))
         assert isinstance(answer, CancelAnswer)
         return lrm_pb2.CancelReply(was_known=answer.was_known)
 
-    async def DeleteHistory(  # noqa: N802
+    async def DeleteHistory(
         self, request: lrm_pb2.DeleteHistoryRequest, context: Context
     ) -> lrm_pb2.DeleteHistoryReply:
         """Forget results."""
         self._shell.handle(wire.forget_from(request))
         return lrm_pb2.DeleteHistoryReply()
 
-    async def History(  # noqa: N802
+    async def History(
         self, request: lrm_pb2.HistoryRequest, context: Context
     ) -> AsyncIterator[lrm_pb2.HistoryEvent]:
         """What is recorded, then every new result."""
         async for item in self._shell.history():
             yield _event(item)
 
-    async def Metadata(self, request: lrm_pb2.MetadataRequest, context: Context) -> lrm_pb2.MetadataReply:  # noqa: N802
+    async def Metadata(self, request: lrm_pb2.MetadataRequest, context: Context) -> lrm_pb2.MetadataReply:
         """Meta-data of an agent as its XML."""
         described = await self._executor.metadata.describe(wire.agent_name_from(request.agent))
         return lrm_pb2.MetadataReply(xml=described.xml)
 
-    async def ListAgents(  # noqa: N802
+    async def ListAgents(
         self, request: lrm_pb2.ListAgentsRequest, context: Context
     ) -> lrm_pb2.ListAgentsReply:
         """Agents that exist here."""
         names = self._executor.list_agents(request.standard, request.provider)
         return lrm_pb2.ListAgentsReply(agents=[str(name) for name in names])
 
-    async def Status(self, request: lrm_pb2.LrmStatusRequest, context: Context) -> lrm_pb2.LrmStatusReply:  # noqa: N802
+    async def Status(self, request: lrm_pb2.LrmStatusRequest, context: Context) -> lrm_pb2.LrmStatusReply:
         """What is queued and running."""
         queue, now_ns = self._shell.queue, self._shell.now_ns()
         return lrm_pb2.LrmStatusReply(

@@ -1,4 +1,4 @@
-"""ha-lrm's shell: feeds the queue, carries out what it orders in order, and keeps those who watch informed."""
+"""ha-lrm's shell: feeds the queue, carries out what it orders in order, and tells those who watch."""
 
 from __future__ import annotations
 
@@ -178,6 +178,8 @@ class LrmShell:
                 case Refuse(error=error):
                     refusal = error
                 case Publish(result=result):
+                    if result.operation.interval_ms:
+                        self._log_change(result)
                     self._publish(result)
                 case PublishForgotten():
                     self._publish(effect)
@@ -213,6 +215,18 @@ class LrmShell:
     def _fire(self) -> None:
         self._timer = None
         self.tell(Tick())
+
+    def _log_change(self, result: OperationResult) -> None:
+        log.info(
+            log_events.RECURRING_CHANGED,
+            resource=result.operation.resource,
+            operation=result.operation.action,
+            interval_ms=result.operation.interval_ms,
+            call_id=result.call_id,
+            rc=result.rc,
+            status=result.status.name.lower(),
+            reason=result.exit_reason,
+        )
 
     def _log_authority(self, event: AuthorityChanged) -> None:
         before, now = self.queue.authority, event.authority

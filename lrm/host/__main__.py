@@ -6,7 +6,7 @@ import os
 import socket
 import sys
 
-from agents import sdk
+from agents.sdk import preload, run
 from lrm.host.zygote import serve
 
 
@@ -15,8 +15,8 @@ def main() -> int:
     control = socket.socket(fileno=int(sys.argv[1]))
     os.set_inheritable(control.fileno(), False)
     os.chdir("/")
-    sdk.preload()
-    serve(control, sdk.run)
+    preload()
+    serve(control, run)
     return 0
 
 
