@@ -177,18 +177,23 @@ class NodeHistory:
         resource.pending[entry_id] = (result, pending_entry(result, entry_id, self._node, self._digest))
         self._touch(operation.resource, resource)
 
-    def forget(self, name: str, action: str = "", interval_ms: int = 0) -> None:
-        """Forget a resource, or one of its operations (its last failure too, if it was of that operation)."""
+    def forget(
+        self, name: str, action: str = "", interval_ms: int = 0, *, failures_only: bool = False
+    ) -> None:
+        """Forget a resource, or one of its operations (its last failure too, if it was of that operation).
+
+        `failures_only`: an entry of a success stays.
+        """
         resource = self._resources.get(name)
         if resource is None:
             return
-        if not action:
-            resource.entries.clear()
-        else:
-            interval = str(interval_ms)
-            for entry_id, entry in list(resource.entries.items()):
-                if entry.get("operation") == action and entry.get("interval") == interval:
-                    del resource.entries[entry_id]
+        last_failure = resource.entries.get(f"{name}_last_failure_0")
+        failed_magic = last_failure.get("transition-magic") if last_failure is not None else ""
+        for entry_id, entry in list(resource.entries.items()):
+            named = (entry.get("operation"), entry.get("interval")) == (action, str(interval_ms))
+            is_failure = entry is last_failure or entry.get("transition-magic") == failed_magic
+            if (not action or named) and (is_failure or not failures_only):
+                del resource.entries[entry_id]
         self._touch(name, resource)
 
     def adopt(self, elements: Iterable[Element]) -> None:

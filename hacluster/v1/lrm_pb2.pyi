@@ -281,10 +281,13 @@ class DeleteHistoryRequest(message.Message):
     RESOURCE_FIELD_NUMBER: builtins.int
     ACTION_FIELD_NUMBER: builtins.int
     INTERVAL_MS_FIELD_NUMBER: builtins.int
+    FAILURES_ONLY_FIELD_NUMBER: builtins.int
     resource: builtins.str
     action: builtins.str
     """empty: all"""
     interval_ms: builtins.int
+    failures_only: builtins.bool
+    """forget failures; a newest result that is none stays"""
     @builtins.property
     def term(self) -> common_pb2.Term: ...
     def __init__(
@@ -294,10 +297,11 @@ class DeleteHistoryRequest(message.Message):
         resource: builtins.str = ...,
         action: builtins.str = ...,
         interval_ms: builtins.int = ...,
+        failures_only: builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["term", b"term"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["action", b"action", "interval_ms", b"interval_ms", "resource", b"resource", "term", b"term"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["action", b"action", "failures_only", b"failures_only", "interval_ms", b"interval_ms", "resource", b"resource", "term", b"term"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -450,19 +454,22 @@ class ResourceForgotten(message.Message):
     RESOURCE_FIELD_NUMBER: builtins.int
     ACTION_FIELD_NUMBER: builtins.int
     INTERVAL_MS_FIELD_NUMBER: builtins.int
+    FAILURES_ONLY_FIELD_NUMBER: builtins.int
     resource: builtins.str
     action: builtins.str
     interval_ms: builtins.int
+    failures_only: builtins.bool
     def __init__(
         self,
         *,
         resource: builtins.str = ...,
         action: builtins.str = ...,
         interval_ms: builtins.int = ...,
+        failures_only: builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["action", b"action", "interval_ms", b"interval_ms", "resource", b"resource"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["action", b"action", "failures_only", b"failures_only", "interval_ms", b"interval_ms", "resource", b"resource"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -204,6 +204,17 @@ def test_forgetting_one_operation_and_all() -> None:
     assert history.resources() == ("db",)
 
 
+def test_forgetting_failures_keeps_a_success_of_the_same_operation() -> None:
+    failed_start = a_result(an_operation(number=1), rc=1, call_id=1)
+    history = a_history(failed_start)
+    history.forget("web", "start", 0, failures_only=True)
+    assert ids(history) == []
+    history = a_history(failed_start, a_result(an_operation(number=2), call_id=2))
+    history.forget("web", "start", 0, failures_only=True)
+    assert ids(history) == ["web_last_0"]
+    assert entry(history, "web_last_0").get("rc-code") == "0"
+
+
 def test_the_history_of_a_node_that_cannot_be_asked_is_adopted() -> None:
     before = a_history(a_result())
     after = NodeHistory("node1", digest)

@@ -1,0 +1,64 @@
+"""The client of this node's ha-messaging: its stream of views and authority, reconnecting for ever."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+import grpc
+import structlog
+
+from crm import log_events
+from hacluster import rpc
+from hacluster.v1 import membership_pb2, membership_pb2_grpc
+
+RECONNECT_MS: Final = 50
+RECONNECT_MS_MAX: Final = 500
+LEAVE_TIMEOUT_MS: Final = 5_000
+
+log = structlog.get_logger()
+
+
+class MembershipPeer:
+    """ha-messaging of this node, as ha-crm sees it."""
+
+    def __init__(self, channel: grpc.aio.Channel, instance: int) -> None:
+        self._stub = membership_pb2_grpc.MembershipStub(channel)
+        self._instance = instance & 0xFFFFFFFF or 1
+
+    async def follow(self, heard: Callable[[membership_pb2.AuthorityUpdate | None], None]) -> None:
+        """Hand on every update, None when the stream ended. Runs until cancelled."""
+        request = membership_pb2.WatchRequest(
+            daemon=membership_pb2.WatchRequest.DAEMON_CRM, instance=self._instance
+        )
+        pause_ms = RECONNECT_MS
+        while True:
+            connected = False
+            try:
+                async for update in self._stub.Watch(request, wait_for_ready=True):
+                    connected, pause_ms = True, RECONNECT_MS
+                    heard(update)
+                why = "the stream ended"
+            except grpc.aio.AioRpcError as error:
+                why = error.details() or str(error.code())
+            if connected:
+                log.warning(log_events.MESSAGING_LOST, reason=why)
+                heard(None)
+            await asyncio.sleep(pause_ms / 1_000)
+            pause_ms = min(pause_ms * 2, RECONNECT_MS_MAX)
+
+    async def leave(self, active_unmanaged: tuple[str, ...]) -> None:
+        """Leave the view; clean when nothing is named. Raises HaError."""
+        request = membership_pb2.LeaveRequest(
+            clean=not active_unmanaged, active_unmanaged=list(active_unmanaged)
+        )
+        await rpc.call(self._stub.Leave, request, timeout_ms=LEAVE_TIMEOUT_MS, who="ha-messaging")
+
+    async def status(self) -> membership_pb2.MessagingStatus:
+        """Links and counters. Raises HaError."""
+        reply = await rpc.call(
+            self._stub.Status, membership_pb2.MessagingStatusRequest(), timeout_ms=2_000, who="ha-messaging"
+        )
+        assert isinstance(reply, membership_pb2.MessagingStatus)
+        return reply
