@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from cli.demo.lab import Lab
 
 READY_WITHIN_S: Final = 20.0
+SERVICES: Final = ("lrm", "messaging", "crm")
 _COMMAND_WITHIN_S: Final = 60.0
 
 

@@ -132,6 +132,6 @@ class Stage:
         self._drawn = len(lines) + 1
 
 
-def stderr_stage(*, quiet: bool) -> Stage:
-    """On stdout for people, nothing when a machine reads it."""
+def stdout_stage(*, quiet: bool) -> Stage:
+    """On stdout for people, nothing when a machine reads."""
     return Stage(sys.stdout, quiet=quiet)

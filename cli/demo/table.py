@@ -12,7 +12,7 @@ from cli.demo.timeline import Span
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """One event of the story. `outage_ms` is the client's; `bound_ms` what it must not exceed, if anything."""
+    """One event of the story. `outage_ms` is the client's; `bound_ms`, if any, its limit."""
 
     name: str
     ok: bool
