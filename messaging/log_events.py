@@ -1,0 +1,38 @@
+"""Every event name that ha-messaging logs."""
+
+from __future__ import annotations
+
+from typing import Final
+
+STARTED: Final = "messaging.started"
+STOPPED: Final = "messaging.stopped"
+SERVING: Final = "messaging.serving"
+PRIORITY: Final = "messaging.priority"
+LINK_OPEN: Final = "messaging.link_open"
+LINK_FAILED: Final = "messaging.link_failed"
+LINK_STATE: Final = "messaging.link_state"
+KEYS_LOADED: Final = "messaging.keys_loaded"
+KEYS_KEPT: Final = "messaging.keys_kept"
+KEY_WARNING: Final = "messaging.key_warning"
+PACKET_DROPPED: Final = "messaging.packet_dropped"
+STATE_DAMAGED: Final = "messaging.state_damaged"
+DISK_FAILED: Final = "messaging.disk_failed"
+LOOP_LATE: Final = "messaging.loop_late"
+
+NODE_SEEN: Final = "messaging.node_seen"
+NODE_RESTARTED: Final = "messaging.node_restarted"
+NODE_LATE: Final = "messaging.node_late"
+NODE_BACK: Final = "messaging.node_back"
+NODE_SILENT: Final = "messaging.node_silent"
+NODE_LEFT: Final = "messaging.node_left"
+CONFIG_DIFFERS: Final = "messaging.config_differs"
+INCARNATION_OLD: Final = "messaging.incarnation_old"
+PAUSED: Final = "messaging.paused"
+PROPOSED: Final = "messaging.view_proposed"
+REFUSED: Final = "messaging.view_refused"
+ABANDONED: Final = "messaging.view_abandoned"
+INSTALLED: Final = "messaging.view_installed"
+ELIMINATED: Final = "messaging.eliminated"
+LEAVING: Final = "messaging.leaving"
+QUORUM: Final = "messaging.quorum"
+PING: Final = "messaging.ping"

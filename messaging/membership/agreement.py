@@ -1,0 +1,591 @@
+"""Agreeing on views: choose, propose, accept with the disk, install (cluster-protocol.md, 6).
+
+The coordinator of a set of nodes is its lowest id among those that are in a view already, else its lowest
+id; every node reckons it for itself from the same matrix. V1 rests on accepting before answering with what
+the disk has promised, V2 on one coordinator's never proposing two views under one id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from hacluster.vocabulary.ids import NO_VIEW, ViewId
+from messaging import log_events
+from messaging.membership.candidates import MS, Candidates
+from messaging.membership.detector import Detector, Peer
+from messaging.membership.events import (
+    Accept,
+    CommittedQuorum,
+    Config,
+    Durable,
+    Effect,
+    Install,
+    Installed,
+    InstalledView,
+    Message,
+    Note,
+    Persist,
+    Probe,
+    Propose,
+    Refuse,
+    Rng,
+    Start,
+    ViewMember,
+)
+from messaging.membership.rounds import RESEND_NS, Round
+from messaging.membership.support import SupportGiven
+from messaging.packet import State
+
+INSTALL_SENDS_MAX: Final = 40
+STRIKES_MAX: Final = 2
+
+
+class Agreement:
+    """The view of this node and the way to the next. `send(node, message)` is given by the core."""
+
+    def __init__(
+        self,
+        config: Config,
+        start: Start,
+        rng: Rng,
+        detector: Detector,
+        send: Callable[[int, Message], None],
+        now_ns: int,
+    ) -> None:
+        self.config, self.start, self._rng, self._detector, self._send = config, start, rng, detector, send
+        durable = start.durable
+        self._committed = durable.quorum
+        self.promised = durable.promised
+        detector.highest_counter = durable.promised
+        self.candidates = Candidates(
+            config, start, detector, durable.quorum or CommittedQuorum(config=config.quorum)
+        )
+        self.authority_from_ns = now_ns
+        self.state = State.JOINING
+        self.pending: Propose | None = None
+        self.effects: list[Effect] = []  # these follow a persist, so they come last in a list
+        self.notes: list[Note] = []
+        self._pending_token = 0
+        self._pending_kept = False
+        self._pending_since_ns = 0
+        self._last_view = durable.view
+        self._token = 0
+        self._round: Round | None = None
+        self._strikes: dict[int, int] = {}
+        self._attempts = 0
+        self._next_try_ns = now_ns
+        self._due: tuple[object, int] | None = None
+        self._aside_since_ns: int | None = None
+        self._eliminated_since_ns: int | None = None
+        self._ask_install_ns = 0
+        self._installed_ns = now_ns
+        same_boot = durable.boot_token == start.boot_token
+        wait_ns = 2 * config.deadtime_ns if same_boot else config.initdead_ns
+        self._first_at_ns = now_ns + wait_ns
+        self._support = SupportGiven(config, detector, durable.view, now_ns)
+
+    # What others ask.
+
+    @property
+    def installed(self) -> InstalledView | None:
+        """The view that this node is in, or None."""
+        return self.candidates.view
+
+    @property
+    def quorum(self) -> CommittedQuorum:
+        """The newest committed quorum configuration that we know."""
+        return self.candidates.quorum
+
+    @property
+    def tag(self) -> ViewId:
+        """The view that our heartbeats carry: none once a later one is promised."""
+        return self.installed.id if self.installed is not None and self.pending is None else NO_VIEW
+
+    @property
+    def last_token(self) -> int:
+        """The token of the persist ordered last."""
+        return self._token
+
+    def wake_ns(self) -> int | None:
+        """When `evaluate` has something to do that no event announces."""
+        return self.candidates.wake_ns
+
+    def _stale_ns(self) -> int:
+        return self.candidates.settle_ns() + self._detector.propose_timeout_ns()
+
+    # Persisting.
+
+    def _persist(self, view: InstalledView | None = None) -> int:
+        """Order the disk to remember; effects added to `self.effects` afterwards wait for it."""
+        self._token += 1
+        if view is not None:
+            self._last_view = view
+        durable = Durable(
+            promised=self.promised,
+            view=self._last_view,
+            boot_token=self.start.boot_token,
+            quorum=self._committed,
+        )
+        self.effects.append(Persist(durable, self._token))
+        return self._token
+
+    def persisted(self, token: int, now_ns: int) -> None:
+        """The disk has what we ordered under `token`."""
+        if self._pending_token == token and self.pending is not None:
+            self._pending_kept = True
+        if self._round is not None and self._round.token == token:
+            self._round.promised = True
+            self._maybe_install(self._round, now_ns)
+
+    def disk_failed(self, errno: int) -> None:
+        """Our promises are worth nothing from now on: stay out of all views until restarted."""
+        self.notes.append(Note("error", log_events.DISK_FAILED, (("errno", errno),)))
+        self._withdraw(State.REFUSING)
+
+    def leave(self) -> None:
+        """Out of all views until restarted."""
+        self._withdraw(State.LEAVING)
+
+    def _withdraw(self, state: State) -> None:
+        self._forget_view()
+        self.state = state
+        self._round = None
+        self.pending = None
+
+    def set_quorum(self, quorum: CommittedQuorum) -> bool:
+        """Adopt a committed configuration; False when it is older than ours."""
+        if self._committed is not None and quorum.log_index < self._committed.log_index:
+            return False
+        self._committed = self.candidates.quorum = quorum
+        self._persist()
+        return True
+
+    def _adopt_quorum(self, quorum: CommittedQuorum) -> None:
+        if quorum.log_index > self.quorum.log_index:
+            self._committed = self.candidates.quorum = quorum
+
+    # Choosing.
+
+    def evaluate(self, now_ns: int) -> None:
+        """Look at who is here, and propose a view when that is ours to do."""
+        self.candidates.begin_look(now_ns)
+        if self.state in (State.LEAVING, State.REFUSING):
+            return
+        chosen = self.candidates.chosen(now_ns)
+        self._check_eliminated(now_ns)
+        if self._round is not None:
+            self._drive(self._round, chosen, now_ns)
+        if self._round is None or self._round.install is not None:
+            self._decide(chosen, now_ns)
+
+    def _decide(self, chosen: tuple[int, ...], now_ns: int) -> None:
+        target = self._target(chosen, now_ns)
+        if target is None:
+            self._due = None
+            return
+        members, wait_ns, key = target
+        if self._due is None or self._due[0] != key:
+            self._due = (key, now_ns)
+        at_ns = max(self._due[1] + wait_ns, self._next_try_ns)
+        if now_ns < at_ns:
+            self.candidates.wake_at(at_ns)
+            return
+        self._propose(members, now_ns)
+
+    def _target(self, chosen: tuple[int, ...], now_ns: int) -> tuple[tuple[int, ...], int, object] | None:
+        """The set we should propose, how long to wait with it, and what names the cause; None if none."""
+        own = self.config.node_id
+        if own not in chosen:
+            return None
+        if self.installed is None:
+            return self._first(chosen, now_ns)
+        ready = tuple(node for node in chosen if self.candidates.is_ready(node, now_ns))
+        cause = self._cause(ready, now_ns)
+        if cause is not None and min(ready, key=self.candidates.rank) == own:
+            self._aside_since_ns = None
+            return (ready, *cause)
+        # Another should propose the whole. Until it does, what was ours must not keep its dead.
+        stay = tuple(node for node in ready if self.installed.member(node) is not None)
+        cause = self._cause(stay, now_ns)
+        if cause is None or min(stay, key=self.candidates.rank) != own:
+            self._aside_since_ns = None
+            return None
+        if self._aside_since_ns is None:
+            self._aside_since_ns = now_ns
+        patience_ns = self._aside_since_ns + self.candidates.merge_hold_ns() + self._stale_ns()
+        if now_ns < patience_ns:
+            self.candidates.wake_at(patience_ns)
+            return None
+        return (stay, *cause)
+
+    def _first(self, chosen: tuple[int, ...], now_ns: int) -> tuple[tuple[int, ...], int, object] | None:
+        """The first view: when all are here, or at initdead; never when a view exists or we lost our disk."""
+        if not self.start.durable.trusted or min(chosen, key=self.candidates.rank) != self.config.node_id:
+            return None
+        if len(chosen) < len(self.config.nodes) and now_ns < self._first_at_ns:
+            self.candidates.wake_at(self._first_at_ns)
+            return None
+        return (chosen, 0, ("first", chosen))
+
+    def _cause(self, target: tuple[int, ...], now_ns: int) -> tuple[int, object] | None:
+        """Why `target` should replace the installed view, and how long to wait; None: no reason."""
+        installed = self.installed
+        assert installed is not None
+        incarnations = tuple((node, self.candidates.incarnation(node)) for node in target)
+        removed = tuple(member.id for member in installed.members if member.id not in target)
+        if removed:
+            wait_ns = 0 if self.candidates.all_agree(target, removed) else self.candidates.settle_ns()
+            return wait_ns, ("remove", incarnations)
+        if incarnations != tuple((member.id, member.incarnation) for member in installed.members):
+            return 0, ("add", incarnations)
+        since_ns = self._untagged_since_ns(target)
+        if since_ns is None:
+            return None
+        if now_ns < since_ns + self._stale_ns():
+            self.candidates.wake_at(since_ns + self._stale_ns())
+            return None
+        return 0, ("untagged", incarnations)
+
+    def _untagged_since_ns(self, target: tuple[int, ...]) -> int | None:
+        """Since when a member has not been in the view that we are in; None if all are."""
+        assert self.installed is not None
+        since = [
+            max(peer.tag_since_ns, self._installed_ns)
+            for node in target
+            if (peer := self._detector.peers.get(node)) is not None and peer.tag != self.installed.id
+        ]
+        if self.pending is not None:
+            since.append(self._pending_since_ns)
+        return min(since, default=None)
+
+    def _check_eliminated(self, now_ns: int) -> None:
+        """Those whom we hear are in later views without us: our view is history (6.6)."""
+        installed = self.installed
+        if installed is None or self.pending is not None:
+            self._eliminated_since_ns = None
+            return
+        tags = [
+            peer.tag
+            for member in installed.members
+            if (peer := self._detector.peers.get(member.id)) is not None and peer.heard
+        ]
+        if not tags or any(tag <= installed.id for tag in tags):
+            self._eliminated_since_ns = None
+            return
+        if self._eliminated_since_ns is None:
+            self._eliminated_since_ns = now_ns
+        at_ns = self._eliminated_since_ns + self.config.deadtime_ns
+        if now_ns < at_ns:
+            self.candidates.wake_at(at_ns)
+            return
+        self.notes.append(Note("warning", log_events.ELIMINATED, (("view", str(installed.id)),)))
+        self._forget_view()
+        self._first_at_ns = now_ns + 2 * self.config.deadtime_ns
+
+    def _forget_view(self) -> None:
+        """Be in no view; those we supported may count on it for a while yet."""
+        if self.installed is not None:
+            self._support.bequeath(self.installed, without=())
+        self.candidates.view = None
+        self.state = State.JOINING
+        self._eliminated_since_ns = None
+        self._detector.changed = self._detector.urgent = True
+
+    # The coordinator's side.
+
+    def _propose(self, target: tuple[int, ...], now_ns: int) -> None:
+        detector = self._detector
+        counter = max(detector.highest_counter, self.promised) + 1
+        detector.highest_counter = counter
+        members = tuple(
+            ViewMember(id=node.id, incarnation=self.candidates.incarnation(node.id))
+            for node in self.config.nodes
+            if node.id in target
+        )
+        propose = Propose(id=ViewId(counter, self.config.node_id), members=members)
+        view = None
+        if target == (self.config.node_id,):  # alone: the promise and the view are one write
+            view = InstalledView(id=propose.id, members=(self._own_member(),))
+        self._promise(propose, now_ns, view)
+        self._round = Round(
+            propose=propose, started_ns=now_ns, token=self._token, next_send_ns=now_ns + RESEND_NS
+        )
+        self.candidates.wake_at(now_ns + RESEND_NS)
+        self._attempts += 1
+        self.notes.append(
+            Note(
+                "info",
+                log_events.PROPOSED,
+                (("view", str(propose.id)), ("members", " ".join(map(str, target)))),
+            )
+        )
+        self._to_others(propose.members, propose)
+
+    def _own_member(self) -> ViewMember:
+        return ViewMember(
+            id=self.config.node_id, incarnation=self.start.incarnation, boot_token=self.start.boot_token
+        )
+
+    def _promise(self, propose: Propose, now_ns: int, view: InstalledView | None = None) -> None:
+        """Let the disk promise the view; what is sent from now on in this step waits for that."""
+        self.promised = propose.id.counter
+        self.pending, self._pending_kept, self._pending_since_ns = propose, False, now_ns
+        self._pending_token = self._persist(view)
+        self._detector.urgent = True
+
+    def _to_others(self, members: tuple[ViewMember, ...], message: Message) -> None:
+        for member in members:
+            if member.id != self.config.node_id:
+                self._send(member.id, message)
+
+    def _own_accept(self, propose: Propose, now_ns: int) -> Accept:
+        return Accept(
+            id=propose.id,
+            incarnation=self.start.incarnation,
+            boot_token=self.start.boot_token,
+            installed=self.installed.id if self.installed is not None else NO_VIEW,
+            lease_rest_ns=self._lease_rest_ns(propose, now_ns),
+            quorum=self.quorum,
+        )
+
+    def _lease_rest_ns(self, propose: Propose, now_ns: int) -> int:
+        proposed = tuple(member.id for member in propose.members)
+        own_ns = self.authority_from_ns if self.installed is not None else 0
+        return max(0, own_ns - now_ns, self._support.rest_ns(self.installed, proposed, now_ns))
+
+    def _drive(self, round_: Round, chosen: tuple[int, ...], now_ns: int) -> None:
+        """Repeat what was not answered; give up when it cannot succeed."""
+        propose = round_.propose
+        for member in propose.members:
+            if member.id not in chosen or self.candidates.incarnation(member.id) != member.incarnation:
+                if round_.install is None:
+                    self._abandon("a member is gone", now_ns)
+                else:
+                    self._round = None
+                return
+        timeout_ns = round_.started_ns + self._detector.propose_timeout_ns()
+        if round_.install is None and now_ns >= timeout_ns and round_.promised:
+            self._strike(round_, now_ns)
+            return
+        if now_ns >= round_.next_send_ns:
+            round_.next_send_ns = now_ns + RESEND_NS
+            round_.sends += 1
+            if round_.promised:
+                self._resend(round_)
+        if self._round is not None:
+            self.candidates.wake_at(round_.next_send_ns)
+            if round_.install is None and round_.promised:
+                self.candidates.wake_at(timeout_ns)
+
+    def _resend(self, round_: Round) -> None:
+        message: Message = round_.install or round_.propose
+        waiting = round_.waiting(self.config.node_id)
+        if round_.install is not None and (not waiting or round_.sends > INSTALL_SENDS_MAX):
+            self._round = None
+        self._to_others(waiting, message)
+
+    def _strike(self, round_: Round, now_ns: int) -> None:
+        """Who did not answer in time, twice, is left out for a while."""
+        for member in round_.waiting(self.config.node_id):
+            strikes = self._strikes[member.id] = self._strikes.get(member.id, 0) + 1
+            if strikes >= STRIKES_MAX:
+                self.candidates.cut(self.config.node_id, member.id, now_ns)
+        self._abandon("no answer", now_ns)
+
+    def _abandon(self, why: str, now_ns: int, wait_ns: int = 0) -> None:
+        assert self._round is not None
+        fields = (("view", str(self._round.propose.id)), ("reason", why))
+        self.notes.append(Note("info", log_events.ABANDONED, fields))
+        self._round = None
+        random_ns = int(self._rng.random() * RESEND_NS) if self._attempts >= 2 else 0
+        self._next_try_ns = now_ns + wait_ns + random_ns
+        self.candidates.wake_at(self._next_try_ns)
+        self._detector.changed = True
+
+    def accepted(self, sender: int, accept: Accept, now_ns: int) -> None:
+        """A member's disk has promised our view."""
+        round_ = self._round
+        if round_ is None or round_.propose.id != accept.id or round_.install is not None:
+            return
+        if not any(m.id == sender and m.incarnation == accept.incarnation for m in round_.propose.members):
+            return
+        self._strikes.pop(sender, None)
+        round_.accepts[sender] = accept
+        self._maybe_install(round_, now_ns)
+
+    def _maybe_install(self, round_: Round, now_ns: int) -> None:
+        members = round_.propose.members
+        if round_.install is not None or not round_.promised or len(round_.accepts) < len(members) - 1:
+            return
+        own = self._own_accept(round_.propose, now_ns)
+        accepts: dict[int, Accept] = {**round_.accepts, self.config.node_id: own}
+        for accept in accepts.values():
+            self._adopt_quorum(accept.quorum)
+        round_.install = Install(
+            id=round_.propose.id,
+            members=tuple(
+                ViewMember(id=m.id, incarnation=m.incarnation, boot_token=accepts[m.id].boot_token)
+                for m in members
+            ),
+            hold_ns=max(accept.lease_rest_ns for accept in accepts.values()),
+            quorum=self.quorum,
+        )
+        round_.next_send_ns, round_.sends = now_ns + RESEND_NS, 0
+        self._to_others(members, round_.install)
+        self._install(round_.install, now_ns)
+        if len(members) == 1:
+            self._round = None
+
+    def refused(self, sender: int, refuse: Refuse, now_ns: int) -> None:
+        """A member will not, for a reason that tells us what to try next."""
+        self._detector.highest_counter = max(self._detector.highest_counter, refuse.promised)
+        round_ = self._round
+        if round_ is None or round_.propose.id != refuse.id or round_.install is not None:
+            return
+        if refuse.promised >= refuse.id.counter:
+            self._abandon("a later view is promised", now_ns)
+            return
+        missing = [
+            member.id
+            for member in round_.propose.members
+            if member.id != sender and member.id not in refuse.hears
+        ]
+        for node in missing:
+            self.candidates.cut(sender, node, now_ns)
+        if missing:
+            self._abandon("members do not hear each other", now_ns)
+        else:
+            self._abandon("another is to propose", now_ns, wait_ns=self.candidates.settle_ns())
+
+    def has_installed(self, sender: int, installed: Installed) -> None:
+        """A member needs no more INSTALL."""
+        round_ = self._round
+        if round_ is not None and round_.install is not None and round_.propose.id == installed.id:
+            round_.installed.add(sender)
+
+    def probed(self, sender: int, probe: Probe) -> None:
+        """A member that accepted our view has not got INSTALL yet."""
+        view = self.installed
+        if view is None or probe.want_install != view.id or view.id.coordinator != self.config.node_id:
+            return
+        if view.member(sender) is not None:
+            # The hold has at most run down since: repeating the whole of it errs on the safe side.
+            hold_ns = max(0, self.authority_from_ns - self._installed_ns)
+            self._send(sender, Install(id=view.id, members=view.members, hold_ns=hold_ns, quorum=self.quorum))
+
+    # The member's side.
+
+    def proposed(self, sender: int, propose: Propose, now_ns: int) -> None:
+        """Accept with the disk, or say why not."""
+        self._detector.highest_counter = max(self._detector.highest_counter, propose.id.counter)
+        if self.state in (State.LEAVING, State.REFUSING) or propose.id.coordinator != sender:
+            return
+        if self.installed is not None and propose.id == self.installed.id:
+            self._send(sender, Installed(id=propose.id))
+            return
+        if self.pending == propose:
+            if self._pending_kept:
+                self._send(sender, self._own_accept(propose, now_ns))
+            return
+        why = self._objection(sender, propose, now_ns)
+        if why:
+            hears = tuple(p.id for p in self._detector.peers.values() if self._agrees_with_edge(p, propose))
+            refuse = Refuse(id=propose.id, promised=self.promised, hears=(self.config.node_id, *hears))
+            fields = (("view", str(propose.id)), ("reason", why))
+            self.notes.append(Note("info", log_events.REFUSED, fields))
+            self._send(sender, refuse)
+            return
+        self._round = None  # if one of ours is under way, it cannot succeed any more
+        self._promise(propose, now_ns)
+        self._send(sender, self._own_accept(propose, now_ns))
+
+    def _agrees_with_edge(self, peer: Peer, propose: Propose) -> bool:
+        member = next((m for m in propose.members if m.id == peer.id), None)
+        same_run = member is None or member.incarnation == peer.incarnation
+        return self._detector.bidirectional(peer) and same_run
+
+    def _objection(self, sender: int, propose: Propose, now_ns: int) -> str:
+        """Why this proposal cannot be accepted; empty when it can."""
+        if propose.id.counter <= self.promised:
+            return "a later view is promised"
+        own = next((m for m in propose.members if m.id == self.config.node_id), None)
+        if own is None or own.incarnation != self.start.incarnation:
+            return "meant for another run of ours"
+        for member in propose.members:
+            peer = self._detector.peers.get(member.id)
+            if peer is not None and not self._agrees_with_edge(peer, propose):
+                return f"node {member.id} and we do not hear each other"
+        if (
+            not self.start.durable.trusted
+            and self.installed is None
+            and not self.candidates.established(sender)
+        ):
+            return "our disk was lost: only a view that exists may take us"
+        chosen = self.candidates.chosen(now_ns)
+        best = min(chosen, key=self.candidates.rank, default=self.config.node_id)
+        members = self.installed.members if self.installed is not None else ()
+        superior = any(
+            m.id in chosen and self.candidates.rank(m.id) < self.candidates.rank(sender) for m in members
+        )
+        if best != sender and superior:
+            return f"node {best} is to propose"
+        return ""
+
+    def install(self, sender: int, install: Install, now_ns: int) -> None:
+        """All have accepted; install it if it is the one that we accepted last."""
+        if self.installed is not None and install.id == self.installed.id:
+            self._send(sender, Installed(id=install.id))
+            return
+        pending = self.pending
+        if pending is None or not self._pending_kept or install.id != pending.id:
+            return
+        runs = tuple((member.id, member.incarnation) for member in install.members)
+        if runs != tuple((member.id, member.incarnation) for member in pending.members):
+            return
+        self._adopt_quorum(install.quorum)
+        self._install(install, now_ns)
+        self._send(sender, Installed(id=install.id))
+
+    def ask_for_install(self, peer: Peer, now_ns: int) -> None:
+        """Somebody is in the view that we accepted: its coordinator's INSTALL was lost."""
+        pending = self.pending
+        if (
+            pending is None
+            or not self._pending_kept
+            or peer.tag != pending.id
+            or now_ns < self._ask_install_ns
+        ):
+            return
+        if pending.id.coordinator != self.config.node_id:
+            self._ask_install_ns = now_ns + RESEND_NS
+            self._send(pending.id.coordinator, Probe(want_install=pending.id))
+
+    def _install(self, install: Install, now_ns: int) -> None:
+        old = self.installed
+        assert old is None or install.id > old.id, "view ids only grow (V1)"
+        stay = tuple(member.id for member in install.members)
+        assert self.config.node_id in stay, "one is a member of any view one installs (V3)"
+        if old is not None:
+            self._support.bequeath(old, without=stay)
+            self.candidates.record_removals(old, stay, now_ns)
+        self._support.forget(stay, now_ns)
+        alone = len(stay) == 1
+        self.candidates.view = InstalledView(id=install.id, members=install.members)
+        self._installed_ns = now_ns
+        self.authority_from_ns = now_ns + install.hold_ns
+        self.state = State.MEMBER
+        self.pending = None
+        self._attempts = 0
+        self._strikes.clear()
+        self._due = self._aside_since_ns = self._eliminated_since_ns = None
+        self._detector.changed = self._detector.urgent = True
+        if not alone:  # alone, the promise has written it
+            self._persist(self.installed)
+        names = {node.id: node.name for node in self.config.nodes}
+        fields = (
+            ("view", str(install.id)),
+            ("members", " ".join(names[node] for node in stay)),
+            ("hold_ms", install.hold_ns // MS),
+        )
+        self.notes.append(Note("info", log_events.INSTALLED, fields))

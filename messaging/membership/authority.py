@@ -1,0 +1,190 @@
+"""What this node may do in its view: supporters, quorum, lease, waiting for all (cluster-protocol.md, 7).
+
+Quorum is counted over those whose support has not run out, so a quorate node always holds a lease, and by
+`hold` no two disjoint sets of nodes are quorate at once (I14).
+"""
+
+from __future__ import annotations
+
+from hacluster.vocabulary.ids import NO_VIEW, BootToken
+from hacluster.vocabulary.membership import Authority, Member, MembershipView, NodeState
+from messaging import log_events
+from messaging.membership.agreement import Agreement
+from messaging.membership.detector import Detector, Peer
+from messaging.membership.events import Config, Note, PeerStatus, Start, Status, ViewMember
+from messaging.membership.quorum import all_voters_in, lease_end_ns
+from messaging.membership.support import lease_ns
+from messaging.packet import State
+
+
+class AuthorityKeeper:
+    """Counts support for the installed view and says what follows."""
+
+    def __init__(self, config: Config, start: Start, detector: Detector, agreement: Agreement) -> None:
+        self._config, self._start, self._detector, self._agreement = config, start, detector, agreement
+        self._support_until_ns: dict[int, int] = {}
+        self._support_view = NO_VIEW
+        self._all_seen = start.all_seen
+        self._own_daemons = (0, 0)
+        self._was_member: set[int] = set()
+        self._published: tuple[object, ...] | None = None
+        self._published_lease_ns = 0
+        self._looked_ns = 0
+        self.stale = True  # `news` has to look closely
+        self.notes: list[Note] = []
+
+    def own_daemons(self, crm_instance: int, lrm_instance: int) -> None:
+        """Which instances of ha-crm and ha-lrm are connected here."""
+        self._own_daemons = (crm_instance, lrm_instance)
+
+    def support(self, peer: Peer, sent_ns: int) -> None:
+        """`peer` has echoed in a live packet what we sent at `sent_ns`."""
+        view = self._agreement.installed
+        if view is None:
+            return
+        if self._support_view != view.id:
+            self._support_view = view.id
+            self._support_until_ns.clear()
+        member = view.member(peer.id)
+        if member is None or member.incarnation != peer.incarnation or peer.tag not in (view.id, NO_VIEW):
+            self._support_until_ns.pop(peer.id, None)
+        elif peer.tag == view.id and sent_ns >= self._detector.grace_from_ns:
+            until_ns = sent_ns + lease_ns(self._config)
+            before_ns = self._support_until_ns.get(peer.id, 0)
+            self.stale = self.stale or before_ns < self._looked_ns
+            self._support_until_ns[peer.id] = max(until_ns, before_ns)
+
+    def void(self) -> None:
+        """After a pause: whatever support we had, we cannot know how long ago that was."""
+        self._support_until_ns.clear()
+        self.stale = True
+
+    def note_view(self) -> bool:
+        """Look at the installed view; True when all voters are together for the first time since boot."""
+        view = self._agreement.installed
+        if view is None:
+            return False
+        self._was_member.update(member.id for member in view.members)
+        if self._all_seen or not all_voters_in(self._agreement.quorum.config, [m.id for m in view.members]):
+            return False
+        self._all_seen = True
+        return True
+
+    @property
+    def waiting(self) -> bool:
+        """wait_for_all holds us: since boot, the voters have not been in one view together."""
+        return self._agreement.quorum.config.wait_for_all and not self._all_seen
+
+    def lease_end_ns(self, now_ns: int) -> int:
+        """Until when we may act in the installed view; 0 when we may not."""
+        view = self._agreement.installed
+        if view is None or self.waiting or now_ns < self._agreement.authority_from_ns:
+            return 0
+        supports = self._support_until_ns if self._support_view == view.id else {}
+        live = {node: until for node, until in supports.items() if until > now_ns}
+        own_until_ns = now_ns + lease_ns(self._config)
+        return lease_end_ns(
+            self._agreement.quorum.config, self._config.node_id, live, own_until_ns=own_until_ns
+        )
+
+    def next_deadline_ns(self, now_ns: int) -> int | None:
+        """When authority begins, or the support that we have now runs out."""
+        if self._agreement.installed is None:
+            return None
+        if now_ns < self._agreement.authority_from_ns:
+            return self._agreement.authority_from_ns
+        return self.lease_end_ns(now_ns) or None
+
+    def status(self, now_ns: int) -> Status:
+        """The whole picture, as of now."""
+        view = self._agreement.installed
+        lease_ns_ = self.lease_end_ns(now_ns)
+        members = tuple(self._member(member) for member in view.members) if view is not None else ()
+        authority = Authority(
+            view=MembershipView(id=view.id if view is not None else NO_VIEW, members=members),
+            quorate=lease_ns_ > now_ns,
+            waiting=self.waiting,
+            lease_end_ns=lease_ns_,
+        )
+        return Status(
+            authority=authority, nodes=tuple(self._node(node.id, now_ns) for node in self._config.nodes)
+        )
+
+    def news(self, now_ns: int) -> Status | None:
+        """The picture, if it differs from the one given last, or the lease moved by a keepalive."""
+        if not self.stale and now_ns - self._looked_ns < self._config.keepalive_ns // 4:
+            return None
+        self.stale, self._looked_ns = False, now_ns
+        lease = self.lease_end_ns(now_ns)
+        view = self._agreement.installed
+        key = (
+            view.id if view is not None else NO_VIEW,
+            lease > now_ns,
+            self.waiting,
+            self._own_daemons,
+            tuple((p.heard, p.late, p.state, p.incarnation, p.leave) for p in self._detector.peers.values()),
+            tuple(
+                (p.heartbeat.crm_instance, p.heartbeat.lrm_instance) if p.heartbeat is not None else None
+                for p in self._detector.peers.values()
+            ),
+        )
+        moved_ns = abs(lease - self._published_lease_ns)
+        if key == self._published and moved_ns < self._config.keepalive_ns:
+            return None
+        if self._published is None or key[:3] != self._published[:3]:
+            fields = (("view", str(key[0])), ("quorate", key[1]), ("waiting", key[2]))
+            self.notes.append(Note("info", log_events.QUORUM, fields))
+        self._published, self._published_lease_ns = key, lease
+        return self.status(now_ns)
+
+    def _member(self, member: ViewMember) -> Member:
+        crm, lrm = self._own_daemons
+        if member.id != self._config.node_id:
+            heartbeat = self._detector.peers[member.id].heartbeat
+            crm = heartbeat.crm_instance if heartbeat is not None else 0
+            lrm = heartbeat.lrm_instance if heartbeat is not None else 0
+        node = next(node for node in self._config.nodes if node.id == member.id)
+        return Member(
+            id=node.id,
+            name=node.name,
+            incarnation=member.incarnation,
+            boot_token=member.boot_token,
+            votes=dict(self._agreement.quorum.config.voters).get(node.id, 0),
+            crm_instance=crm,
+            lrm_instance=lrm,
+        )
+
+    def _node(self, node_id: int, now_ns: int) -> PeerStatus:
+        node = next(node for node in self._config.nodes if node.id == node_id)
+        view = self._agreement.installed
+        member = view.member(node_id) if view is not None else None
+        if node_id == self._config.node_id:
+            own = self._agreement.state
+            state = NodeState.MEMBER if member is not None else NodeState.JOINING
+            return PeerStatus(
+                id=node.id,
+                name=node.name,
+                state=NodeState.LEFT if own is State.LEAVING else state,
+                incarnation=self._start.incarnation,
+                boot_token=self._start.boot_token,
+            )
+        peer = self._detector.peers[node_id]
+        known = next((m.boot_token for m in (member,) if m is not None), BootToken(peer.boot_token.hex()))
+        return PeerStatus(
+            id=node.id,
+            name=node.name,
+            state=self._state(peer, in_view=member is not None),
+            incarnation=peer.incarnation,
+            boot_token=known,
+            clean_leave=peer.leave is not None and peer.leave.clean,
+            silent_ms=(now_ns - peer.last_rx_ns) // 1_000_000 if peer.last_rx_ns else 0,
+        )
+
+    def _state(self, peer: Peer, *, in_view: bool) -> NodeState:
+        if peer.leave is not None:
+            return NodeState.LEFT
+        if in_view:
+            return NodeState.LATE if peer.late or not peer.heard else NodeState.MEMBER
+        if peer.heard:
+            return NodeState.JOINING
+        return NodeState.LOST if peer.id in self._was_member else NodeState.UNKNOWN

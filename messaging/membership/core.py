@@ -1,0 +1,337 @@
+"""The membership core: heartbeats out, packets in, views and authority up (cluster-protocol.md, 4, 6, 7).
+
+It joins three parts that decide one thing each: `Detector` (who is heard), `Agreement` (who is in the view)
+and `AuthorityKeeper` (what we may do in it). `handle` gives an event to them and collects effects in this
+order: what may happen at once, then each persist followed by what has to wait for it.
+"""
+
+from __future__ import annotations
+
+from typing import Final, assert_never
+
+from messaging import log_events
+from messaging.membership.agreement import Agreement
+from messaging.membership.authority import AuthorityKeeper
+from messaging.membership.detector import Detector, Peer
+from messaging.membership.events import (
+    Accept,
+    Config,
+    DaemonsChanged,
+    Duplicated,
+    Effect,
+    Event,
+    Install,
+    Installed,
+    KeysChanged,
+    Leave,
+    LeaveRequested,
+    MarkAllSeen,
+    Message,
+    Note,
+    OutdatedSender,
+    Persisted,
+    PersistFailed,
+    Probe,
+    ProbeAck,
+    Propose,
+    Publish,
+    QuorumConfigured,
+    QuorumStored,
+    RaiseIncarnation,
+    Received,
+    Refuse,
+    Rng,
+    Send,
+    SetTimer,
+    Start,
+    Status,
+    Suspended,
+    Timer,
+)
+from messaging.packet import TO_ALL, Heartbeat, State, config_hash
+
+BEAT: Final = "beat"
+CHECK: Final = "check"
+LEAVE: Final = "leave"
+LEAVE_COPIES: Final = 3
+LEAVE_APART_NS: Final = 10_000_000
+NEVER_NS: Final = 1 << 62
+JITTER_PERCENT: Final = 5
+
+
+class MembershipCore:
+    """One run of one node's ha-messaging."""
+
+    def __init__(self, config: Config, start: Start, rng: Rng, now_ns: int) -> None:
+        self._config, self._start, self._rng = config, start, rng
+        self._hash = config_hash((node.id, node.name) for node in config.nodes)
+        self.detector = Detector(config, start.first_sequence, now_ns, self._hash)
+        self.agreement = Agreement(config, start, rng, self.detector, self._send_to, now_ns)
+        self.authority = AuthorityKeeper(config, start, self.detector, self.agreement)
+        self._out: list[Effect] = []
+        self._crm_instance = self._lrm_instance = 0
+        self._key_ids = config.key_ids
+        self._leave: Leave | None = None
+        self._leave_copies = 0
+        self._last_ns = now_ns
+        self._beat_at_ns = NEVER_NS
+        self._last_beat_ns = now_ns - config.keepalive_ns
+        self._check_at_ns = NEVER_NS
+        self._probe_ack_ns: dict[int, int] = {}
+        self._quorum_tokens: dict[int, int] = {}
+
+    def begin(self, now_ns: int) -> list[Effect]:
+        """The first effects: a heartbeat at once."""
+        self.detector.urgent = self.detector.changed = True
+        return self._finish(now_ns)
+
+    def handle(self, event: Event, now_ns: int) -> list[Effect]:
+        """Take one event; the effects are to be carried out in order."""
+        assert not self._out
+        last_ns, self._last_ns = self._last_ns, now_ns
+        gap_ns = now_ns - last_ns
+        if gap_ns > max(2 * self._config.keepalive_ns, self._config.deadtime_ns // 2):
+            self._pause(last_ns, now_ns)
+        match event:
+            case Received():
+                self._received(event, now_ns)
+            case Timer():
+                self._timer(event, now_ns)
+            case Duplicated(sender, link):
+                trackers = self.detector.peers[sender].links
+                if link < len(trackers):
+                    trackers[link].duplicates += 1
+            case OutdatedSender():
+                self._outdated(event, now_ns)
+            case Persisted(token):
+                self.agreement.persisted(token, now_ns)
+                if (log_index := self._quorum_tokens.pop(token, None)) is not None:
+                    self._out.append(QuorumStored(log_index))
+            case PersistFailed(_, errno):
+                self.agreement.disk_failed(errno)
+            case Suspended():
+                self._pause(last_ns, now_ns)
+            case DaemonsChanged():
+                self._crm_instance, self._lrm_instance = event.crm_instance, event.lrm_instance
+                self.authority.own_daemons(event.crm_instance, event.lrm_instance)
+                self.detector.urgent = self.detector.changed = True
+            case QuorumConfigured(quorum):
+                self._configure(quorum.log_index, self.agreement.set_quorum(quorum))
+            case LeaveRequested(leave):
+                self._begin_leave(leave)
+            case KeysChanged(key_ids):
+                self._key_ids = key_ids
+                self.detector.urgent = True
+            case _:
+                assert_never(event)
+        return self._finish(now_ns)
+
+    def status(self, now_ns: int) -> Status:
+        """All that is published, as of now."""
+        return self.authority.status(now_ns)
+
+    # Events.
+
+    def _pause(self, last_ns: int, now_ns: int) -> None:
+        """We were stopped (4.7): no authority, and nobody is blamed for our own absence."""
+        fields = (("gap_ms", (now_ns - last_ns) // 1_000_000),)
+        self._out.append(Note("warning", log_events.PAUSED, fields))
+        self.detector.pause(last_ns, now_ns)
+        self.authority.void()
+
+    def _received(self, event: Received, now_ns: int) -> None:
+        header, message, arrived_ns = event
+        detector, agreement = self.detector, self.agreement
+        peer = detector.packet(header, arrived_ns)
+        if isinstance(message, Heartbeat):
+            self._heartbeat(peer, event, message, now_ns)
+            return
+        match message:
+            case ProbeAck(heartbeat, highest):
+                if not self._heartbeat(peer, event, heartbeat, now_ns) and highest >= self._start.incarnation:
+                    self._out.append(RaiseIncarnation(highest))
+            case Probe():
+                self._send_to(peer.id, ProbeAck(self._own_heartbeat(header.link)), link=header.link)
+                agreement.probed(peer.id, message)
+            case Leave():
+                self._left(peer, message)
+            case Propose():
+                agreement.proposed(peer.id, message, now_ns)
+            case Accept():
+                agreement.accepted(peer.id, message, now_ns)
+            case Refuse():
+                agreement.refused(peer.id, message, now_ns)
+            case Install():
+                agreement.install(peer.id, message, now_ns)
+            case Installed():
+                agreement.has_installed(peer.id, message)
+            case _:
+                assert_never(message)
+
+    def _heartbeat(self, peer: Peer, event: Received, heartbeat: Heartbeat, now_ns: int) -> bool:
+        """Whether it is a sign of life: its sender hears this run of ours."""
+        sent_ns = self.detector.heartbeat(peer, event.header, heartbeat, event.arrived_ns, now_ns)
+        if sent_ns is not None:
+            self.authority.support(peer, sent_ns)
+            self.agreement.ask_for_install(peer, now_ns)
+        return sent_ns is not None
+
+    def _left(self, peer: Peer, leave: Leave) -> None:
+        if peer.leave is None:
+            fields = (("peer", peer.name), ("clean", leave.clean))
+            self._out.append(Note("info", log_events.NODE_LEFT, fields))
+            peer.leave = leave
+            self.detector.changed = True
+
+    def _outdated(self, event: OutdatedSender, now_ns: int) -> None:
+        """Its disk was lost: tell it what to exceed, once a second at most."""
+        if now_ns - self._probe_ack_ns.get(event.sender, -NEVER_NS) < 1_000_000_000:
+            return
+        self._probe_ack_ns[event.sender] = now_ns
+        fields = (("peer", self.detector.peers[event.sender].name), ("highest", event.highest_incarnation))
+        self._out.append(Note("warning", log_events.INCARNATION_OLD, fields))
+        for link in range(self._config.links):
+            answer = ProbeAck(self._own_heartbeat(link), event.highest_incarnation)
+            self._send_to(event.sender, answer, link=link)
+
+    def _configure(self, log_index: int, adopted: bool) -> None:
+        if not adopted:
+            self._out.append(QuorumStored(log_index))
+            return
+        self._quorum_tokens[self.agreement.last_token] = log_index
+        self.detector.changed = True
+
+    def _begin_leave(self, leave: Leave) -> None:
+        self._out.append(Note("info", log_events.LEAVING, (("clean", leave.clean),)))
+        self._leave = leave
+        self._leave_copies = LEAVE_COPIES
+        self.agreement.leave()
+        self._leave_copy(self._last_ns)
+
+    def _leave_copy(self, now_ns: int) -> None:
+        if self._leave is None or not self._leave_copies:
+            return
+        self._leave_copies -= 1
+        self._send_to(TO_ALL, self._leave)
+        if self._leave_copies:
+            self._out.append(SetTimer(LEAVE, now_ns + LEAVE_APART_NS))
+
+    def _timer(self, event: Timer, now_ns: int) -> None:
+        match event.key:
+            case "beat":
+                if now_ns - event.planned_ns > self._config.keepalive_ns // 2:
+                    self.detector.unwell(now_ns)
+                self._beat_at_ns = NEVER_NS
+                self.detector.recover(now_ns)
+                self._beat(now_ns, urgent=False)
+                self._judge_links(now_ns)
+            case "check":
+                self._check_at_ns = NEVER_NS
+            case "leave":
+                self._leave_copy(now_ns)
+            case _:
+                raise AssertionError(f"no timer of ours: {event.key}")
+
+    def _judge_links(self, now_ns: int) -> None:
+        for peer in self.detector.peers.values():
+            for number, link in enumerate(peer.links):
+                if link.judge(now_ns):
+                    level = "info" if link.state == "up" else "warning"
+                    fields = (("peer", peer.name), ("link", number), ("state", link.state.value))
+                    self._out.append(Note(level, log_events.LINK_STATE, fields))
+
+    # Effects.
+
+    def _finish(self, now_ns: int) -> list[Effect]:
+        """Let the parts see what has changed, speak, and set the timers."""
+        detector, agreement = self.detector, self.agreement
+        if now_ns >= self._check_at_ns or self._check_at_ns == NEVER_NS or detector.changed:
+            for peer in detector.expire(now_ns):
+                self._send_to(peer.id, Probe())
+            # An evaluation may change what the next would see; two or three always reach a rest.
+            for _ in range(4):
+                detector.changed = False
+                agreement.evaluate(now_ns)
+                if not detector.changed:
+                    break
+            self.authority.stale = True
+            if self.authority.note_view():
+                self._out.append(MarkAllSeen())
+            self._arm_check(now_ns)
+        if detector.urgent:
+            self._urgent_beat(now_ns)
+        status = self.authority.news(now_ns)
+        notes: list[Effect] = [*detector.notes, *agreement.notes, *self.authority.notes]
+        detector.notes.clear()
+        agreement.notes.clear()
+        self.authority.notes.clear()
+        if self._beat_at_ns == NEVER_NS:
+            self._plan_beat(now_ns)
+        held, agreement.effects = agreement.effects, []
+        (held if held else self._out).extend([Publish(status)] if status is not None else [])
+        out, self._out = [*notes, *self._out, *held], []
+        return out
+
+    def _arm_check(self, now_ns: int) -> None:
+        deadlines = (
+            self.detector.next_deadline_ns(),
+            self.agreement.wake_ns(),
+            self.authority.next_deadline_ns(now_ns),
+        )
+        at_ns = max(now_ns + 1, min((at for at in deadlines if at is not None), default=NEVER_NS))
+        if at_ns < self._check_at_ns:
+            self._check_at_ns = at_ns
+            self._out.append(SetTimer(CHECK, at_ns))
+
+    def _urgent_beat(self, now_ns: int) -> None:
+        """Tell what has changed at once, at most every K/10."""
+        at_ns = self._last_beat_ns + self._config.keepalive_ns // 10
+        if now_ns >= at_ns:
+            self._beat(now_ns, urgent=True)
+        elif at_ns < self._beat_at_ns:
+            self._beat_at_ns = at_ns
+            self._out.append(SetTimer(BEAT, at_ns))
+
+    def _beat(self, now_ns: int, *, urgent: bool) -> None:
+        for link in range(self._config.links):
+            self._put(link, TO_ALL, self._own_heartbeat(link), now_ns, urgent=urgent)
+        self.detector.urgent = False
+        self._last_beat_ns = now_ns
+        self._plan_beat(now_ns)
+
+    def _plan_beat(self, now_ns: int) -> None:
+        jitter_percent = 100 - JITTER_PERCENT + 2 * JITTER_PERCENT * self._rng.random()
+        self._beat_at_ns = now_ns + int(self._config.keepalive_ns * jitter_percent) // 100
+        self._out.append(SetTimer(BEAT, self._beat_at_ns))
+
+    def _own_heartbeat(self, link: int) -> Heartbeat:
+        echo = [0] * len(self._config.nodes)
+        for peer in self.detector.peers.values():
+            echo[peer.slot] = peer.links[link].echo
+        tag = self.agreement.tag
+        return Heartbeat(
+            view_counter=tag.counter,
+            view_coordinator=tag.coordinator,
+            promised=self.agreement.promised,
+            state=State.LEAVING if self._leave is not None else self.agreement.state,
+            load=self.detector.health,
+            boot_token=bytes.fromhex(self._start.boot_token[:16]),
+            crm_instance=self._crm_instance,
+            lrm_instance=self._lrm_instance,
+            key_ids=self._key_ids,
+            config_hash=self._hash,
+            hear=self.detector.heard_bits,
+            echo=tuple(echo),
+        )
+
+    def _send_to(self, node: int, message: Message, *, link: int | None = None) -> None:
+        """On every link at once, unless one is named."""
+        for number in range(self._config.links) if link is None else (link,):
+            if number < self._config.links:
+                self._put(number, node, message, self._last_ns)
+
+    def _put(self, link: int, node: int, message: Message, now_ns: int, *, urgent: bool = False) -> None:
+        """After a persist of this step when there is one: persist before you speak."""
+        sequence = self.detector.sent[link].take(now_ns)
+        out = self.agreement.effects if self.agreement.effects else self._out
+        out.append(Send(link, node, sequence, message, urgent))

@@ -1,0 +1,298 @@
+"""Who is heard, in which directions, how freshly: the failure detector (cluster-protocol.md, 4).
+
+Keeps one `Peer` for each other configured node and our own sequences. Liveness is granted only by packets
+that echo a sequence which we sent within the last deadtime; so neither a replay nor a peer that cannot hear
+us counts. What follows for the view is `agreement`'s.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final
+
+from hacluster.vocabulary.ids import NO_VIEW, ViewId
+from messaging import log_events
+from messaging.membership.events import Config, ConfiguredNode, Leave, Note
+from messaging.packet import Header, Heartbeat, State
+from messaging.transport.links import GapHistory, LinkTracker
+
+HEALTH_MAX: Final = 8
+HEALTH_STRETCH_MAX: Final = 3
+
+
+class SentLog:
+    """When we sent which sequence on one link, for as long as an echo of it may count."""
+
+    def __init__(self, first_sequence: int, keep_ns: int) -> None:
+        self.next_sequence = first_sequence
+        self._keep_ns = keep_ns
+        self._sent: deque[tuple[int, int]] = deque()
+        self._sent_ns: dict[int, int] = {}
+
+    def take(self, now_ns: int) -> int:
+        """The sequence for a packet that leaves now."""
+        sequence = self.next_sequence
+        self.next_sequence += 1
+        low = sequence & 0xFFFFFFFF
+        self._sent.append((now_ns, low))
+        self._sent_ns[low] = now_ns
+        while self._sent[0][0] < now_ns - self._keep_ns:
+            _, old = self._sent.popleft()
+            self._sent_ns.pop(old, None)
+        return sequence
+
+    def sent_ns(self, echo: int) -> int | None:
+        """When the echoed sequence was sent; None if it is not one of ours, or too old."""
+        return self._sent_ns.get(echo)
+
+
+class Peer:
+    """Another configured node, as seen from here."""
+
+    def __init__(self, config: Config, node: ConfiguredNode, slot: int) -> None:
+        self.id, self.name, self.slot = node.id, node.name, slot
+        self.incarnation = 0
+        self.heartbeat: Heartbeat | None = None  # the last live one of this incarnation
+        self.boot_token = b""  # its first 8 bytes
+        self.last_rx_ns = 0  # 0: never
+        self.heard = False
+        self.late = False
+        self.leave: Leave | None = None
+        self.tag = NO_VIEW
+        self.tag_since_ns = 0
+        self.next_probe_ns = 0
+        self.config_differs = False
+        self.rtt_ns = 0  # smoothed, without the mean holding time
+        self.gaps = GapHistory()
+        self.links = [
+            LinkTracker(
+                keepalive_ns=config.keepalive_ns,
+                warntime_ns=config.warntime_ns,
+                deadtime_ns=config.deadtime_ns,
+            )
+            for _ in range(config.links)
+        ]
+
+    @property
+    def state(self) -> State | None:
+        """What it says of itself; None before its first live heartbeat."""
+        return State(self.heartbeat.state) if self.heartbeat is not None else None
+
+    @property
+    def established(self) -> bool:
+        """Says that it is in a view."""
+        return self.heartbeat is not None and self.heartbeat.state == State.MEMBER
+
+    def begin_run(self, incarnation: int) -> None:
+        """Its ha-messaging is new. Being heard goes on until deadtime: it may be the same boot."""
+        self.incarnation = incarnation
+        self.heartbeat = None
+        self.leave = None
+        self.tag = NO_VIEW
+        for link in self.links:
+            link.begin_run()
+
+
+class Detector:
+    """The peers, what we sent, and our own health."""
+
+    def __init__(self, config: Config, first_sequence: int, now_ns: int, config_hash: bytes) -> None:
+        self.config = config
+        self._config_hash = config_hash
+        self.own_slot = next(slot for slot, node in enumerate(config.nodes) if node.id == config.node_id)
+        self.peers: dict[int, Peer] = {
+            node.id: Peer(config, node, slot)
+            for slot, node in enumerate(config.nodes)
+            if node.id != config.node_id
+        }
+        keep_ns = 2 * config.deadtime_ns + config.keepalive_ns
+        self.sent = [SentLog(first_sequence, keep_ns) for _ in range(config.links)]
+        self.heard_bits = 0
+        self.highest_counter = 0
+        self.notes: list[Note] = []
+        self.changed = False  # something that views may depend on
+        self.urgent = False  # something that the others should know at once
+        self.health = 0
+        self._quiet_since_ns = now_ns
+        self.grace_from_ns = now_ns  # nothing that arrived or was sent before is a sign of life or support
+
+    # Time.
+
+    @property
+    def suspicion_ns(self) -> int:
+        """Deadtime, stretched while we do badly ourselves: suspicion of others only, never authority."""
+        stretch = min(self.health, HEALTH_STRETCH_MAX)
+        return self.config.deadtime_ns * (HEALTH_STRETCH_MAX + stretch) // HEALTH_STRETCH_MAX
+
+    def unwell(self, now_ns: int) -> None:
+        """The loop was late, or a suspicion of ours was wrong."""
+        self.health = min(HEALTH_MAX, self.health + 1)
+        self._quiet_since_ns = now_ns
+
+    def recover(self, now_ns: int) -> None:
+        """One step better for each quiet two keepalives."""
+        while self.health and now_ns - self._quiet_since_ns >= 2 * self.config.keepalive_ns:
+            self.health -= 1
+            self._quiet_since_ns += 2 * self.config.keepalive_ns
+
+    def pause(self, last_ns: int, now_ns: int) -> None:
+        """We were stopped: distrust ourselves first. Whoever was heard before gets a full deadtime."""
+        for peer in self.peers.values():
+            if peer.heard and last_ns - peer.last_rx_ns <= self.suspicion_ns:
+                peer.last_rx_ns = now_ns
+                peer.late = False
+        self.grace_from_ns = now_ns
+        self.changed = True
+
+    def next_deadline_ns(self) -> int | None:
+        """When somebody becomes late or dead, or is to be probed again."""
+        deadlines = [
+            min(
+                peer.last_rx_ns + self.suspicion_ns + 1,
+                peer.next_probe_ns if peer.late else peer.last_rx_ns + self.config.warntime_ns + 1,
+            )
+            for peer in self.peers.values()
+            if peer.heard
+        ]
+        return min(deadlines, default=None)
+
+    def expire(self, now_ns: int) -> list[Peer]:
+        """Forget the silent; returns the late ones that are to be probed now."""
+        probe = []
+        for peer in self.peers.values():
+            if not peer.heard:
+                continue
+            silent_ns = now_ns - peer.last_rx_ns
+            if silent_ns > self.suspicion_ns:
+                peer.heard = peer.late = False
+                self.heard_bits &= ~(1 << peer.slot)
+                self.changed = self.urgent = True
+                self._note("warning", log_events.NODE_SILENT, peer, silent_ms=silent_ns // 1_000_000)
+            elif silent_ns > self.config.warntime_ns:
+                if not peer.late:
+                    peer.late = self.changed = True
+                    self._note("warning", log_events.NODE_LATE, peer, silent_ms=silent_ns // 1_000_000)
+                if now_ns >= peer.next_probe_ns:
+                    peer.next_probe_ns = now_ns + max(self.config.keepalive_ns // 4, 20_000_000)
+                    probe.append(peer)
+        return probe
+
+    # Packets.
+
+    def packet(self, header: Header, arrived_ns: int) -> Peer:
+        """Account for any genuine packet; returns its sender."""
+        peer = self.peers[header.sender]
+        if header.incarnation > peer.incarnation:
+            if peer.incarnation:
+                self._note("info", log_events.NODE_RESTARTED, peer, incarnation=header.incarnation)
+            peer.begin_run(header.incarnation)
+            self.changed = True
+        if header.link < len(peer.links):
+            link = peer.links[header.link]
+            if not link.echo:
+                self.urgent = True  # our echo is what lets it believe us
+            link.heard(header.sequence, arrived_ns)
+        return peer
+
+    def heartbeat(
+        self, peer: Peer, header: Header, heartbeat: Heartbeat, arrived_ns: int, now_ns: int
+    ) -> int | None:
+        """Take a heartbeat. Returns when we sent what it echoes, or None when it is no sign of life."""
+        self.highest_counter = max(self.highest_counter, heartbeat.promised, heartbeat.view_counter)
+        self._boot(peer, heartbeat.boot_token)
+        if heartbeat.config_hash != self._config_hash or len(heartbeat.echo) != len(self.config.nodes):
+            if not peer.config_differs:
+                peer.config_differs = True
+                self._note("error", log_events.CONFIG_DIFFERS, peer)
+            return None
+        peer.config_differs = False
+        if header.link >= len(self.sent):
+            return None
+        sent_ns = self.sent[header.link].sent_ns(heartbeat.echo[self.own_slot])
+        if sent_ns is None or sent_ns < now_ns - self.config.deadtime_ns:
+            return None
+        self._compare(peer, heartbeat, now_ns)
+        peer.heartbeat = heartbeat
+        self._alive(peer, arrived_ns, now_ns)
+        self._round_trip(peer, header.link, now_ns - sent_ns)
+        return sent_ns
+
+    def _boot(self, peer: Peer, boot_token: bytes) -> None:
+        """A new boot: being heard until now was another life."""
+        if peer.boot_token != boot_token:
+            if peer.boot_token and peer.heard:
+                peer.heard = peer.late = False
+                peer.heartbeat = None
+                self.heard_bits &= ~(1 << peer.slot)
+                self.urgent = True
+            peer.boot_token = boot_token
+            self.changed = True
+
+    def _compare(self, peer: Peer, heartbeat: Heartbeat, now_ns: int) -> None:
+        """Note what is new in it."""
+        before = peer.heartbeat
+        tag = ViewId(heartbeat.view_counter, heartbeat.view_coordinator)
+        if tag != peer.tag:
+            peer.tag, peer.tag_since_ns = tag, now_ns
+            self.changed = True
+        if (
+            before is None
+            or before.hear != heartbeat.hear
+            or before.state != heartbeat.state
+            or before.crm_instance != heartbeat.crm_instance
+            or before.lrm_instance != heartbeat.lrm_instance
+        ):
+            self.changed = True
+
+    def _alive(self, peer: Peer, arrived_ns: int, now_ns: int) -> None:
+        if peer.heard:
+            peer.gaps.add(max(0, arrived_ns - peer.last_rx_ns), now_ns)
+        # What waited in the sockets while we were stopped is read, but it is no sign of life (4.7).
+        peer.last_rx_ns = max(peer.last_rx_ns, arrived_ns)
+        if now_ns - peer.last_rx_ns > self.suspicion_ns:
+            return
+        if not peer.heard and arrived_ns < self.grace_from_ns:
+            return
+        if peer.late and now_ns - peer.last_rx_ns <= self.config.warntime_ns:
+            peer.late = False
+            self.changed = True
+            self.unwell(now_ns)
+            self._note("info", log_events.NODE_BACK, peer)
+        if not peer.heard:
+            peer.heard = True
+            self.heard_bits |= 1 << peer.slot
+            self.changed = self.urgent = True
+            self._note("info", log_events.NODE_SEEN, peer, incarnation=peer.incarnation)
+
+    def _round_trip(self, peer: Peer, link: int, sample_ns: int) -> None:
+        """The sample holds the time for which the peer kept our sequence: half a keepalive on average."""
+        peer.links[link].round_trip(sample_ns)
+        without = max(peer.links[link].rtt_min_ns, sample_ns - self.config.keepalive_ns // 2)
+        peer.rtt_ns = without if not peer.rtt_ns else (7 * peer.rtt_ns + without) // 8
+
+    def _note(self, level: str, name: str, peer: Peer, **fields: object) -> None:
+        self.notes.append(Note(level, name, (("peer", peer.name), *fields.items())))
+
+    # The matrix.
+
+    def hear_matrix(self) -> list[int]:
+        """For each slot, whom that node hears, as it said in its last live heartbeat."""
+        rows = [0] * len(self.config.nodes)
+        rows[self.own_slot] = self.heard_bits
+        for peer in self.peers.values():
+            if peer.heartbeat is not None:
+                rows[peer.slot] = peer.heartbeat.hear
+        return rows
+
+    def bidirectional(self, peer: Peer) -> bool:
+        """We hear it, and it says that it hears us."""
+        return peer.heard and peer.heartbeat is not None and bool(peer.heartbeat.hear >> self.own_slot & 1)
+
+    def propose_timeout_ns(self) -> int:
+        """How long a member may take to answer: four round trips of the slowest, at least 150 ms."""
+        slowest_ns = max((peer.rtt_ns for peer in self.peers.values() if peer.heard), default=0)
+        return max(150_000_000, 4 * slowest_ns)
+
+    def largest_gap_ns(self, now_ns: int) -> int:
+        """Over all peers, within a day."""
+        return max((peer.gaps.largest_ns(now_ns) for peer in self.peers.values()), default=0)

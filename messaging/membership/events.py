@@ -1,0 +1,371 @@
+"""What the membership core is told and what it orders: messages, events, effects, what it must remember."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol, TypeAlias
+
+from hacluster.vocabulary.ids import NO_VIEW, BootToken, NodeId, NodeName, ViewId
+from hacluster.vocabulary.membership import Authority, NodeState, QuorumConfig
+from messaging.packet import Header, Heartbeat, Kind
+
+NO_BOOT = BootToken("")
+"""Not known."""
+
+
+class Rng(Protocol):
+    """The part of `random.Random` that cores may use."""
+
+    def random(self) -> float:
+        """A number in [0, 1)."""
+        ...
+
+    def getrandbits(self, k: int, /) -> int:
+        """A number of `k` random bits."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfiguredNode:
+    """A node of cluster.toml."""
+
+    id: NodeId
+    name: NodeName
+    votes: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """What does not change while the daemon runs. `nodes` are in order of id; times in nanoseconds."""
+
+    node_id: NodeId
+    nodes: tuple[ConfiguredNode, ...]
+    links: int
+    keepalive_ns: int
+    warntime_ns: int
+    deadtime_ns: int
+    initdead_ns: int
+    quorum: QuorumConfig
+    key_ids: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommittedQuorum:
+    """A quorum configuration and its place in the CIB's log; index 0 is cluster.toml's."""
+
+    config: QuorumConfig
+    log_index: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ViewMember:
+    """One run of one node."""
+
+    id: NodeId
+    incarnation: int
+    boot_token: BootToken = NO_BOOT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstalledView:
+    """A view as agreed; members in order of id."""
+
+    id: ViewId = NO_VIEW
+    members: tuple[ViewMember, ...] = ()
+
+    def member(self, node_id: int) -> ViewMember | None:
+        """The member with this id, or None."""
+        return next((member for member in self.members if member.id == node_id), None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Durable:
+    """What must survive a crash (file messaging/view). `trusted` is false when the file was damaged."""
+
+    promised: int = 0
+    view: InstalledView = InstalledView()  # of the last run: history, not membership
+    boot_token: BootToken = NO_BOOT
+    quorum: CommittedQuorum | None = None
+    trusted: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """One run of the daemon."""
+
+    incarnation: int
+    boot_token: BootToken
+    durable: Durable
+    all_seen: bool = False  # since this boot, all voters were in one view together
+    first_sequence: int = 1
+
+
+# Messages: bodies of packets other than HEARTBEAT.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """Answer at once; with `want_install`, repeat INSTALL of that view."""
+
+    want_install: ViewId = NO_VIEW
+
+
+class ProbeAck(NamedTuple):
+    """A heartbeat in answer to PROBE. `highest_incarnation` is 0, or what the addressee must exceed."""
+
+    heartbeat: Heartbeat
+    highest_incarnation: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leave:
+    """The sender goes away on purpose; `clean`: its LRM has nothing active."""
+
+    clean: bool
+    active_unmanaged: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Propose:
+    """Shall these, and only these, be the view `id`?"""
+
+    id: ViewId
+    members: tuple[ViewMember, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accept:
+    """The sender's disk has promised `id`. `lease_rest_ns`: how long those left out may yet count on it."""
+
+    id: ViewId
+    incarnation: int
+    boot_token: BootToken
+    installed: ViewId
+    lease_rest_ns: int
+    quorum: CommittedQuorum
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refuse:
+    """No: `promised` is higher, somebody is not in `hears`, or another should propose."""
+
+    id: ViewId
+    promised: int
+    hears: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Install:
+    """All have accepted. Authority in the view begins `hold_ns` after receipt."""
+
+    id: ViewId
+    members: tuple[ViewMember, ...]
+    hold_ns: int
+    quorum: CommittedQuorum
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Installed:
+    """The sender has the view."""
+
+    id: ViewId
+
+
+Message: TypeAlias = Heartbeat | Probe | ProbeAck | Leave | Propose | Accept | Refuse | Install | Installed
+
+KIND_OF: dict[type, Kind] = {
+    Heartbeat: Kind.HEARTBEAT,
+    Probe: Kind.PROBE,
+    ProbeAck: Kind.PROBE_ACK,
+    Leave: Kind.LEAVE,
+    Propose: Kind.PROPOSE,
+    Accept: Kind.ACCEPT,
+    Refuse: Kind.REFUSE,
+    Install: Kind.INSTALL,
+    Installed: Kind.INSTALLED,
+}
+
+# Events.
+
+
+class Received(NamedTuple):
+    """A genuine, new packet, decoded, and when the kernel had it."""
+
+    header: Header
+    message: Message
+    arrived_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Duplicated:
+    """A genuine packet that we have had before came again."""
+
+    sender: int
+    link: int
+
+
+@dataclass(frozen=True, slots=True)
+class OutdatedSender:
+    """A genuine heartbeat of a lower incarnation than the highest seen."""
+
+    sender: int
+    highest_incarnation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Timer:
+    """A timer of ours has fired; `planned_ns` is when it should have."""
+
+    key: str
+    planned_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Persisted:
+    """The disk has it."""
+
+    token: int
+
+
+@dataclass(frozen=True, slots=True)
+class PersistFailed:
+    """The disk has failed; nothing that rests on it may be said."""
+
+    token: int
+    errno: int
+
+
+@dataclass(frozen=True, slots=True)
+class Suspended:
+    """The machine slept: BOOTTIME ran ahead of MONOTONIC."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DaemonsChanged:
+    """Which instances of ha-crm and ha-lrm are connected here; 0 is none."""
+
+    crm_instance: int
+    lrm_instance: int
+
+
+@dataclass(frozen=True, slots=True)
+class QuorumConfigured:
+    """ha-crm has committed a configuration."""
+
+    quorum: CommittedQuorum
+
+
+@dataclass(frozen=True, slots=True)
+class LeaveRequested:
+    """A clean stop of the node."""
+
+    leave: Leave
+
+
+@dataclass(frozen=True, slots=True)
+class KeysChanged:
+    """The ids of the keys we can verify, as bits."""
+
+    key_ids: int
+
+
+Event: TypeAlias = (
+    Received
+    | Duplicated
+    | OutdatedSender
+    | Timer
+    | Persisted
+    | PersistFailed
+    | Suspended
+    | DaemonsChanged
+    | QuorumConfigured
+    | LeaveRequested
+    | KeysChanged
+)
+
+# Effects.
+
+
+class Send(NamedTuple):
+    """One datagram on one link; to one node, or to all."""
+
+    link: int
+    destination: int
+    sequence: int
+    message: Message
+    urgent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Persist:
+    """Write and fsync; what follows in the same list waits for it."""
+
+    durable: Durable
+    token: int
+
+
+@dataclass(frozen=True, slots=True)
+class SetTimer:
+    """One timer a key; setting replaces. Never early."""
+
+    key: str
+    at_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Publish:
+    """What this node may do, and how it sees the others: to ha-crm and ha-lrm."""
+
+    status: Status
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerStatus:
+    """One configured node as seen here."""
+
+    id: NodeId
+    name: NodeName
+    state: NodeState
+    incarnation: int = 0
+    boot_token: BootToken = NO_BOOT
+    clean_leave: bool = False
+    silent_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """The whole of what is published."""
+
+    authority: Authority
+    nodes: tuple[PeerStatus, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MarkAllSeen:
+    """Remember until the next boot that all voters were in one view together."""
+
+
+@dataclass(frozen=True, slots=True)
+class QuorumStored:
+    """The configuration with this log index, or a newer one, is on disk."""
+
+    log_index: int
+
+
+@dataclass(frozen=True, slots=True)
+class RaiseIncarnation:
+    """Our disk was lost: store an incarnation above `highest` and start anew."""
+
+    highest: int
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A line for the log: level, event name, fields."""
+
+    level: str
+    name: str
+    fields: tuple[tuple[str, object], ...] = ()
+
+
+Effect: TypeAlias = Send | Persist | SetTimer | Publish | MarkAllSeen | QuorumStored | RaiseIncarnation | Note

@@ -1,0 +1,41 @@
+"""Who may manage resources: votes, two nodes, tie-break, the lease (cluster-protocol.md, 7)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from hacluster.vocabulary.membership import QuorumConfig
+
+
+def is_quorate(config: QuorumConfig, present: Collection[int]) -> bool:
+    """Whether these nodes may act together; nodes that are no voters do not count.
+
+    More than half of all votes; or half of them and the tie-break node; or, with `two_node`, one of the two.
+    """
+    present_votes = sum(votes for node, votes in config.voters if node in present)
+    twice, total = 2 * present_votes, config.votes_total
+    if twice > total or (twice == total and total > 0 and config.tiebreak in present):
+        return True
+    return config.two_node and len(config.voters) == 2 and present_votes > 0
+
+
+def lease_end_ns(config: QuorumConfig, node: int, supports: Mapping[int, int], *, own_until_ns: int) -> int:
+    """Until when `node` and its supporters are quorate; 0 when they are not.
+
+    `supports` says until when each other node's support lasts; our own lasts until `own_until_ns`, which
+    bounds the result.
+    """
+    present = {node}
+    end_ns = own_until_ns
+    waiting = sorted(((until, peer) for peer, until in supports.items()), key=lambda s: (-s[0], s[1]))
+    for until_ns, peer in waiting:
+        if is_quorate(config, present):
+            break
+        present.add(peer)
+        end_ns = min(end_ns, until_ns)
+    return end_ns if is_quorate(config, present) else 0
+
+
+def all_voters_in(config: QuorumConfig, members: Collection[int]) -> bool:
+    """Whether wait_for_all is satisfied by this view."""
+    return all(node in members for node, _ in config.voters)

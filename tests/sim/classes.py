@@ -1,0 +1,193 @@
+"""Scenario classes by name: each builds a world from a seed, runs it, and raises what a checker found.
+
+`REGISTRY` is open: the classes of other layers add themselves by importing `register`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from tests.sim import plan
+from tests.sim.checkers import NobodyLeaves, OneQuorum, Settles, Views
+from tests.sim.engine import MS, SECOND, START_NS, World
+from tests.sim.membership import MembershipCluster, Timing
+
+
+class Run(Protocol):
+    """A run in the making: `play` raises InvariantBroken."""
+
+    world: World
+
+    def play(self) -> None:
+        """The whole of it."""
+        ...
+
+
+REGISTRY: dict[str, Callable[[int], Run]] = {}
+
+
+def register(name: str) -> Callable[[Callable[[int], Run]], Callable[[int], Run]]:
+    """Make a class known to `python -m tests.sim run --class NAME`."""
+
+    def keep(make: Callable[[int], Run]) -> Callable[[int], Run]:
+        REGISTRY[name] = make
+        return make
+
+    return keep
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """The dials of a class."""
+
+    nodes: int = 3
+    kinds: tuple[str, ...] = ()
+    faults_ns: int = 60 * SECOND
+    mean_gap_ns: int = 3 * SECOND
+    two_node: bool = False
+    check_quorum: bool = True
+    rate_ppm: int = 0
+    timing: Timing = Timing()  # noqa: RUF009
+
+
+class ViewsRun:
+    """ha-messaging alone: boot, faults, healing, verdict."""
+
+    def __init__(self, seed: int, profile: Profile) -> None:
+        self.world = World(seed)
+        self.profile = profile
+        self.rng = self.world.stream("plan")
+        rates = [self.rng.randint(-profile.rate_ppm, profile.rate_ppm) for _ in range(profile.nodes)]
+        self.cluster = MembershipCluster(
+            self.world,
+            profile.nodes,
+            timing=profile.timing,
+            two_node=profile.two_node,
+            rates_ppm=rates if profile.rate_ppm else (),
+        )
+        self.world.checkers += [Views(self.cluster), Settles(self.cluster)]
+        if profile.check_quorum:
+            self.world.checkers.append(OneQuorum(self.cluster))
+
+    def play(self) -> None:
+        """Boot all at once, then faults, then quiet."""
+        self.cluster.boot_all()
+        self.world.run_until(START_NS + 3 * SECOND)
+        faults = plan.draw(
+            self.rng,
+            self.cluster.network.nodes,
+            kinds=self.profile.kinds,
+            until_ns=self.profile.faults_ns,
+            mean_gap_ns=self.profile.mean_gap_ns,
+        )
+        plan.schedule(self.cluster, faults)
+        self.world.run_until(self.world.now_ns + self.profile.faults_ns + 20 * SECOND)
+        plan.end_faults(self.cluster)
+        self.settle()
+
+    def settle(self) -> None:
+        """One view within the longest rejoin_hold and a little; usually long before."""
+        deadtime_ns = self.profile.timing.deadtime_ns
+        end_ns = self.world.now_ns + 70 * deadtime_ns + 10 * SECOND + self.profile.timing.initdead_ns
+        while self.world.now_ns < end_ns and not self.cluster.one_view():
+            self.world.run_until(self.world.now_ns + SECOND)
+        self.world.run_until(self.world.now_ns + 2 * deadtime_ns)
+        self.world.settle()
+
+
+class NoiseRun(ViewsRun):
+    """Loss up to 20 % on two links, delays below K: nobody leaves (I15)."""
+
+    def play(self) -> None:
+        nobody = NobodyLeaves(self.cluster)
+        self.world.checkers.append(nobody)
+        keepalive_ns = self.profile.timing.keepalive_ns
+        self.cluster.network.noise(
+            drop=self.rng.uniform(0, 0.2),
+            duplicate=self.rng.uniform(0, 0.2),
+            delay_ns=(MS // 10, self.rng.randint(MS, keepalive_ns)),
+        )
+        self.cluster.boot_all()
+        self.world.run_until(START_NS + 45 * SECOND)
+        assert self.cluster.one_view(), "no view under noise within initdead"
+        nobody.armed = True
+        self.world.run_until(START_NS + 165 * SECOND)
+        self.world.settle()
+
+
+class BridgeRun(ViewsRun):
+    """One edge is cut for good: the clique without its higher end goes on, and nothing flaps (6.6)."""
+
+    def play(self) -> None:
+        names = self.cluster.network.nodes
+        self.cluster.boot_all()
+        self.world.run_until(START_NS + 3 * SECOND)
+        assert self.cluster.one_view(), "no view within three seconds of booting"
+        one, other = sorted(self.rng.sample(list(names), 2))
+        self.cluster.network.cut_edge(one, other)
+        self.world.note("fault", f"bridge: {one} and {other} cannot hear each other")
+        self.world.run_until(self.world.now_ns + 20 * SECOND)
+        rest = {number for number, name in enumerate(names, 1) if name != other}
+        views = {
+            process.core.agreement.installed
+            for process in self.cluster.live()
+            if process.core is not None and process.config.node_id in rest
+        }
+        assert len(views) == 1, f"the clique without {other} has {len(views)} views"
+        view = views.pop()
+        assert view is not None
+        assert {member.id for member in view.members} == rest, f"{view.id} is not the clique {rest}"
+        self.world.run_until(self.world.now_ns + 30 * SECOND)
+        for process in self.cluster.live():
+            if process.config.node_id in rest and process.core is not None:
+                assert process.core.agreement.installed == view, "the view flaps"
+        self.cluster.network.heal()
+        self.settle()
+
+
+class StartupRun(ViewsRun):
+    """Any subset, any order, any delay."""
+
+    def play(self) -> None:
+        for node in self.cluster.nodes.values():
+            self.world.after(self.rng.randint(0, 60_000) * MS, f"boot {node.name}", node.boot)
+        self.world.run_until(START_NS + 61 * SECOND)
+        self.settle()
+
+
+class SplitRun(ViewsRun):
+    """Two nodes, cut apart and joined again, several times."""
+
+    def play(self) -> None:
+        self.cluster.boot_all()
+        self.world.run_until(START_NS + 3 * SECOND)
+        for _ in range(4):
+            self.cluster.network.partition(["n1"], ["n2"])
+            self.world.run_until(self.world.now_ns + self.rng.randint(100, 8_000) * MS)
+            self.cluster.network.heal()
+            self.world.run_until(self.world.now_ns + self.rng.randint(100, 8_000) * MS)
+        self.settle()
+
+
+CHAOS = ("partition", "cut", "one-way", "dark", "kill", "crash-between", "power", "pause", "noise", "replay")
+
+
+def _class(name: str, kind: type[ViewsRun], profile: Profile) -> None:
+    register(name)(lambda seed: kind(seed, profile))
+
+
+_class("noise", NoiseRun, Profile())
+_class("chaos3", ViewsRun, Profile(kinds=CHAOS))
+_class("chaos5", ViewsRun, Profile(nodes=5, kinds=CHAOS))
+_class("chaos9", ViewsRun, Profile(nodes=9, kinds=CHAOS, faults_ns=30 * SECOND))
+_class("split2", SplitRun, Profile(nodes=2))
+_class("split2-two-node", SplitRun, Profile(nodes=2, two_node=True, check_quorum=False))
+_class("bridge", BridgeRun, Profile(nodes=4))
+_class("startup", StartupRun, Profile(nodes=5))
+_class("pause", ViewsRun, Profile(kinds=("pause",), mean_gap_ns=5 * SECOND))
+_class("stand-still", ViewsRun, Profile(kinds=("stand-still",), mean_gap_ns=5 * SECOND, check_quorum=False))
+_class("power", ViewsRun, Profile(kinds=("power", "kill"), mean_gap_ns=5 * SECOND))
+_class("clock", ViewsRun, Profile(kinds=CHAOS, rate_ppm=50_000))
+_class("wipe", ViewsRun, Profile(kinds=("wipe",), mean_gap_ns=20 * SECOND, check_quorum=False))

@@ -1,0 +1,244 @@
+"""ha-messaging in the simulator: the real membership core and gate on the virtual network and disk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+from hacluster.vocabulary.ids import NodeId, NodeName
+from hacluster.vocabulary.membership import QuorumConfig
+from messaging.membership import durable as slots
+from messaging.membership.core import MembershipCore
+from messaging.membership.events import (
+    KIND_OF,
+    Config,
+    ConfiguredNode,
+    Duplicated,
+    Effect,
+    Event,
+    MarkAllSeen,
+    Message,
+    Note,
+    OutdatedSender,
+    Persist,
+    Persisted,
+    PersistFailed,
+    Publish,
+    QuorumStored,
+    RaiseIncarnation,
+    Received,
+    Send,
+    SetTimer,
+    Start,
+    Status,
+    Timer,
+)
+from messaging.packet import TO_ALL, Drop, Gate, Header, Heartbeat, Keyring
+from tests.sim.engine import MS, SECOND, Node, PersistRequest, Process, World
+from tests.sim.network import Network
+
+WATCHED_NOTES = ("messaging.",)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """The timers of a simulated cluster."""
+
+    keepalive_ns: int = 250 * MS
+    warntime_ns: int = 1_250 * MS
+    deadtime_ns: int = 2_500 * MS
+    initdead_ns: int = 30 * SECOND
+
+
+class MessagingProcess(Process[Event, Effect]):
+    """One node's ha-messaging. `on_publish` hears what ha-crm would."""
+
+    def __init__(self, node: Node, network: Network, config: Config) -> None:
+        super().__init__(node, "messaging")
+        self.network = network
+        self.config = config
+        self.core: MembershipCore | None = None
+        self.status: Status | None = None
+        self.on_publish: list[Callable[[MessagingProcess, Status], None]] = []
+        self.gate = self._new_gate()
+        self._names: dict[int, str] = {n.id: n.name for n in config.nodes}
+        self._identity = (b"", 0)
+        self._serial = 0
+        self._rng = self.world.stream(f"core/{node.name}")
+        network.attach(node.name, self._arrive)
+
+    def _new_gate(self) -> Gate:
+        return Gate(
+            cluster_id=bytes(16),
+            node_id=self.config.node_id,
+            nodes=[n.id for n in self.config.nodes],
+            keyring=Keyring(keys={}, signing=1),
+        )
+
+    def _read_slots(self, name: str) -> list[bytes | None]:
+        return [self.node.disk.read(f"{name}.{number}") for number in range(slots.SLOTS)]
+
+    def _write_incarnation(self, value: int) -> None:
+        content, _ = slots.newest(self._read_slots("incarnation"))
+        serial = content["serial"] + 1 if content else 1
+        name = f"incarnation.{serial % slots.SLOTS}"
+        self.node.disk.write(name, slots.encode_slot(serial, {"incarnation": value}))
+        self.node.disk.sync(name)
+
+    def begin(self) -> Sequence[Effect]:
+        content, _ = slots.newest(self._read_slots("incarnation"))
+        incarnation = (content["incarnation"] if content else 0) + 1
+        self._write_incarnation(incarnation)
+        view, _ = slots.newest(self._read_slots("view"))
+        self._serial = view["serial"] if view else 0
+        durable = slots.durable_from(self._read_slots("view"))
+        session = self._rng.getrandbits(128).to_bytes(16, "big")
+        self._identity = (session, incarnation)
+        self.gate = self._new_gate()
+        start = Start(
+            incarnation=incarnation,
+            boot_token=self.node.boot_token,  # type: ignore[arg-type]
+            durable=durable,
+            all_seen=self.node.run.read("all-seen") is not None,
+            first_sequence=self._rng.getrandbits(31),
+        )
+        now_ns = self.node.clock.now_ns()
+        self.core = MembershipCore(self.config, start, self._rng, now_ns)
+        return self.core.begin(now_ns)
+
+    def handle(self, event: Event, now_ns: int) -> Sequence[Effect]:
+        assert self.core is not None
+        return self.core.handle(event, now_ns)
+
+    def persist_of(self, effect: Effect) -> PersistRequest | None:
+        if not isinstance(effect, Persist):
+            return None
+        self._serial += 1
+        return PersistRequest(
+            file=f"view.{self._serial % slots.SLOTS}",
+            data=slots.encode_slot(self._serial, slots.durable_content(effect.durable)),
+            done=Persisted(effect.token),
+            failed=PersistFailed(effect.token, 5),
+        )
+
+    def apply(self, effect: Effect) -> None:
+        match effect:
+            case Send():
+                self._transmit(effect)
+            case SetTimer(key, at_ns):
+                self.set_timer(key, at_ns, Timer(key, at_ns))
+            case Publish(status):
+                self.status = status
+                for listener in self.on_publish:
+                    listener(self, status)
+            case Note(level, name, fields):
+                if level != "debug":
+                    text = " ".join(f"{key}={value}" for key, value in fields)
+                    self.world.note(self.node.name, f"{name.removeprefix('messaging.')} {text}")
+            case MarkAllSeen():
+                self.node.run.write("all-seen", b"1")
+            case RaiseIncarnation(highest):
+                self._write_incarnation(highest)
+                self.world.count("incarnation_raised")
+                self.crash()
+                self.world.after(100 * MS, f"restart {self.name}", self.start)
+            case QuorumStored() | Persist():
+                pass
+
+    def _transmit(self, send: Send) -> None:
+        session, incarnation = self._identity
+        header = Header(
+            KIND_OF[type(send.message)], 1, 0, send.link, self.config.node_id, send.destination,
+            session, incarnation, send.sequence,
+        )  # fmt: skip
+        payload = (header, send.message)
+        targets = self._names.values() if send.destination == TO_ALL else [self._names[send.destination]]
+        for target in targets:
+            if target != self.node.name:
+                self.network.send(self.node.name, target, send.link, payload)
+
+    def _arrive(self, _source: str, _link: int, payload: object) -> None:
+        if not self.alive:
+            return
+        event = self._event(*cast(tuple[Header, Message], payload))
+        if event is not None:
+            self.deliver(event)
+
+    def _event(self, header: Header, message: Message) -> Event | None:
+        dropped = self.gate.admit(header)
+        if dropped is None:
+            return Received(header, message, self.node.clock.now_ns())
+        if self.gate.outdated(header):
+            highest = self.gate.seen[header.sender]
+            return OutdatedSender(header.sender, highest) if isinstance(message, Heartbeat) else None
+        return Duplicated(header.sender, header.link) if dropped is Drop.REPLAYED else None
+
+
+class MembershipCluster:
+    """n nodes with ha-messaging alone."""
+
+    def __init__(
+        self,
+        world: World,
+        count: int,
+        *,
+        links: int = 2,
+        timing: Timing | None = None,
+        two_node: bool = False,
+        wait_for_all: bool = False,
+        rates_ppm: Sequence[int] = (),
+    ) -> None:
+        self.world = world
+        self.timing = timing or Timing()
+        names = [f"n{number}" for number in range(1, count + 1)]
+        configured = tuple(
+            ConfiguredNode(id=NodeId(number), name=NodeName(name)) for number, name in enumerate(names, 1)
+        )
+        self.quorum = QuorumConfig(
+            voters=tuple((node.id, 1) for node in configured), two_node=two_node, wait_for_all=wait_for_all
+        )
+        self.network = Network(world, names, links)
+        rates = [*rates_ppm, *[0] * count]
+        self.nodes = {
+            name: Node(world, name, rate_ppm=rate) for name, rate in zip(names, rates, strict=False)
+        }
+        self.processes: dict[str, MessagingProcess] = {
+            node.name: MessagingProcess(
+                self.nodes[node.name],
+                self.network,
+                Config(
+                    node_id=node.id,
+                    nodes=configured,
+                    links=links,
+                    keepalive_ns=self.timing.keepalive_ns,
+                    warntime_ns=self.timing.warntime_ns,
+                    deadtime_ns=self.timing.deadtime_ns,
+                    initdead_ns=self.timing.initdead_ns,
+                    quorum=self.quorum,
+                ),
+            )
+            for node in configured
+        }
+
+    def boot_all(self) -> None:
+        """Power on."""
+        for node in self.nodes.values():
+            node.boot()
+
+    def live(self) -> list[MessagingProcess]:
+        """Daemons that run, in the order of ids."""
+        return [process for process in self.processes.values() if process.alive and process.core is not None]
+
+    def one_view(self) -> bool:
+        """Whether everybody who lives is in one view of exactly those, quorate if they are a majority."""
+        live = self.live()
+        ids = {process.config.node_id for process in live}
+        views = {process.core.agreement.installed for process in live if process.core is not None}
+        if len(views) != 1:
+            return False
+        view = views.pop()
+        if view is None or {member.id for member in view.members} != ids:
+            return False
+        quorate = {process.status is not None and process.status.authority.quorate for process in live}
+        return len(quorate) == 1
