@@ -27,7 +27,8 @@ class WebServer(sdk.Agent):
     shortdesc = "A web server"
     longdesc = """Manages a web server: a small one that comes with this agent and serves the files of one
         folder, or nginx or apache with a configuration file (without a daemon directive). Start returns when
-        the server answers. Monitor asks for a page. Stop ends every process that belongs to it, workers that lost their master included."""
+        the server answers. Monitor asks for a page. Stop ends every process that belongs to it, workers that
+        lost their master included."""
     actions = (
         sdk.Action("start", "40s"),
         sdk.Action("stop", "60s"),
