@@ -1,0 +1,137 @@
+"""hacli: options, then one command, a script, or the shell."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Sequence
+
+from cli.context import EXIT_FAILED, EXIT_OK, EXIT_USAGE, Context, Options, UsageError
+from hacluster.errors import HaError
+
+_FLAGS = {
+    "-F": "force",
+    "--force": "force",
+    "-n": "refuse",
+    "-w": "wait",
+    "--wait": "wait",
+    "--json": "json",
+    "-d": "debug",
+    "--debug": "debug",
+}
+_VALUES = {
+    "-f": "script",
+    "--file": "script",
+    "--cib-file": "cib_file",
+    "--root": "root",
+    "--node": "node",
+}
+_NOT_HERE = {
+    "-c": "shadow CIBs are not supported: copy the CIB to a file and use --cib-file",
+    "-H": "history is read from the cluster only",
+}
+_IGNORED_WITH_VALUE = ("-D", "--display", "-o", "--opt", "--scriptdir")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The console script. 0 done, 1 failed or refused, 2 wrong use."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    context = Context()
+    try:
+        status = _main(context, words)
+        context.out.flush()
+    except BrokenPipeError:
+        # The reader has gone: nothing more to say, and the interpreter must not complain at exit.
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = EXIT_FAILED
+    except KeyboardInterrupt:
+        context.err.write("\n")
+        status = 130
+    except UsageError as error:
+        context.error(str(error))
+        status = EXIT_USAGE
+    except HaError as error:
+        context.error(str(error))
+        status = EXIT_FAILED
+    finally:
+        context.close()
+    return status
+
+
+def _main(context: Context, words: list[str]) -> int:
+    context.options = _options(words)
+    if words and words[0] == "--version":
+        import importlib.metadata
+
+        context.print(f"hacli {importlib.metadata.version('hacluster')}")
+        return EXIT_OK
+    if words and words[0] == "--compgen":
+        from cli.completion import compgen
+
+        return compgen(context, words[1:])
+    from cli.dispatch import find_level, run_words
+    from cli.levels import ROOT
+    from cli.shell import interact, run_script
+
+    if context.options.script:
+        return _finished(context, run_script(context, context.options.script))
+    start = find_level(ROOT, words[0]) if len(words) == 1 else None
+    if words and start is None:
+        return _finished(context, run_words(context, ROOT, words))
+    start = start or ROOT
+    if sys.stdin.isatty() and sys.stdout.isatty():
+        return interact(context, start)
+    return _finished(context, run_script(context, "-", start))
+
+
+def _finished(context: Context, status: int) -> int:
+    """With -w wait until the cluster has done what was changed."""
+    if status == EXIT_OK and context.options.wait and context.changed_cluster and not context.offline:
+        from cli.waiting import wait_until_idle
+
+        return wait_until_idle(context, context.options.wait_ms)
+    return status
+
+
+def _options(words: list[str]) -> Options:
+    """Take the options off the front of `words`. Raises UsageError."""
+    # Pacemaker's tools spell the variable this way.
+    options = Options(cib_file=os.environ.get("CIB_file", ""))  # noqa: SIM112
+    options.node = os.environ.get("HACLUSTER_NODE", "")
+    while words and words[0].startswith("-") and words[0] not in ("--version", "--compgen", "--help", "-h"):
+        word = words.pop(0)
+        name, equals, value = word.partition("=")
+        if word in _FLAGS:
+            setattr(options, _FLAGS[word], True)
+        elif word == "-R":
+            options.debug = True
+        elif name in _VALUES or name == "--wait-time" or name in _IGNORED_WITH_VALUE:
+            if not equals:
+                if not words:
+                    raise UsageError(what=f"{name} needs a value")
+                value = words.pop(0)
+            _set_value(options, name, value)
+        else:
+            raise UsageError(what=_NOT_HERE.get(word, f"unknown option {word} (see `hacli --help`)"))
+    if words and words[0] in ("--help", "-h"):
+        words[0] = "help"
+    return options
+
+
+def _set_value(options: Options, name: str, value: str) -> None:
+    if name == "--wait-time":
+        from hacluster.durations import parse_ms
+
+        try:
+            options.wait_ms = parse_ms(value)
+        except ValueError as error:
+            raise UsageError(what=f"--wait-time: {error}") from None
+        options.wait = True
+    elif name in _VALUES:
+        setattr(options, _VALUES[name], value)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,211 @@
+"""The client of ha-crm's API on this node's unix socket: plain calls in, plain values out.
+
+The wire code is async; hacli is not. Each call runs on an event loop of the client's own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from typing import Any, Final, TypeVar
+
+import grpc
+
+from hacluster.errors import ErrorCode, HaError, PermissionDenied, Timeout, Unreachable
+from hacluster.paths import Paths
+from hacluster.rpc import call, error_of, unix_channel
+from hacluster.v1 import crm_pb2, crm_pb2_grpc, membership_pb2
+
+CALL_MS: Final = 10_000
+WRITE_MS: Final = 30_000
+OUTCOME_PAUSE_S: Final = 0.5
+
+_Value = TypeVar("_Value")
+
+
+async def _following(stream: AsyncIterator[_Value]) -> _Value:
+    return await anext(stream)
+
+
+class Client:
+    """One connection, made at the first call. `close` it."""
+
+    def __init__(self, paths: Paths) -> None:
+        self._paths = paths
+        self._runner: asyncio.Runner | None = None
+        self._channel: grpc.aio.Channel | None = None
+
+    @property
+    def who(self) -> str:
+        """The other side, for messages."""
+        return f"ha-crm at {self._paths.crm_socket}"
+
+    def close(self) -> None:
+        """Close the connection and the loop; harmless when there is none."""
+        runner, channel = self._runner, self._channel
+        self._runner = self._channel = None
+        if runner is not None:
+            if channel is not None:
+                runner.run(channel.close())
+            runner.close()
+
+    def query_cib(self) -> tuple[bytes, str]:
+        """(XML of the whole CIB, digest of its configuration)."""
+        reply = self._call("QueryCib", crm_pb2.QueryCibRequest())
+        return reply.xml, reply.digest
+
+    def status(self, *, timeout_ms: int = CALL_MS) -> crm_pb2.ClusterStatus:
+        """Nodes, DC, quorum, transition, notices, and the whole CIB."""
+        reply: crm_pb2.ClusterStatus = self._call(
+            "Status", crm_pb2.ClusterStatusRequest(), timeout_ms=timeout_ms
+        )
+        return reply
+
+    def write_cib(
+        self, configuration: bytes, expected_digest: str, client: str, *, force: bool
+    ) -> crm_pb2.WriteReply:
+        """Write, and find out what became of it when the first answer is not final.
+
+        The reply's outcome is OK or FAILED; Timeout is raised when it stays unknown.
+        """
+        request = crm_pb2.WriteCibRequest(
+            request_id=uuid.uuid4().hex,
+            configuration_xml=configuration,
+            expected_digest=expected_digest,
+            client=client,
+            force=force,
+            deadline_ms=WRITE_MS,
+        )
+        return self._run(self._write(request))
+
+    async def _write(self, request: crm_pb2.WriteCibRequest) -> crm_pb2.WriteReply:
+        stub = self._stub()
+        loop = asyncio.get_running_loop()
+        end = loop.time() + 2 * WRITE_MS / 1_000
+        reply: crm_pb2.WriteReply | None = None
+        try:
+            reply = await call(stub.WriteCib, request, timeout_ms=WRITE_MS + 2_000, who=self.who)
+        except Timeout:
+            reply = None
+        except Unreachable as error:
+            # Before anything was sent this is final; afterwards the outcome has to be asked for.
+            raise self._explained(error) from None
+        while reply is None or reply.outcome == crm_pb2.WriteReply.OUTCOME_UNKNOWN:
+            if loop.time() > end:
+                raise Timeout(what=f"the write {request.request_id}", after_ms=2 * WRITE_MS)
+            await asyncio.sleep(OUTCOME_PAUSE_S)
+            question = crm_pb2.WriteOutcomeRequest(request_id=request.request_id)
+            try:
+                reply = await call(stub.WriteOutcome, question, timeout_ms=CALL_MS, who=self.who)
+            except HaError as error:
+                if error.code not in (
+                    ErrorCode.NO_DC,
+                    ErrorCode.UNREACHABLE,
+                    ErrorCode.TIMEOUT,
+                    ErrorCode.UNAVAILABLE,
+                ):
+                    raise
+        return reply
+
+    def set_attribute(self, node: str, name: str, value: str) -> None:
+        """Set a transient attribute; an empty value removes it."""
+        self._call("SetAttribute", crm_pb2.SetAttributeRequest(node=node, name=name, value=value))
+
+    def cleanup(self, resource: str, node: str) -> tuple[str, ...]:
+        """Forget failures and history; what was cleaned, as resource@node."""
+        reply = self._call(
+            "Cleanup", crm_pb2.CleanupRequest(resource=resource, node=node), timeout_ms=WRITE_MS
+        )
+        return tuple(reply.cleaned)
+
+    def links(self) -> membership_pb2.MessagingStatus:
+        """ha-messaging's view of links and packets on this node."""
+        reply = self._call("Links", crm_pb2.LinksRequest())
+        return membership_pb2.MessagingStatus.FromString(reply.messaging_status)
+
+    def agent_metadata(self, agent: str) -> str:
+        """The agent's meta-data XML, from the LRM of this node."""
+        return str(
+            self._call("AgentMetadata", crm_pb2.AgentMetadataRequest(agent=agent), timeout_ms=WRITE_MS).xml
+        )
+
+    def agent_list(self, standard: str = "", provider: str = "") -> tuple[str, ...]:
+        """Agents installed on this node."""
+        reply = self._call("AgentList", crm_pb2.AgentListRequest(standard=standard, provider=provider))
+        return tuple(reply.agents)
+
+    def transitions(self) -> list[crm_pb2.TransitionSummary]:
+        """The stored transitions."""
+        return list(self._call("ListTransitions", crm_pb2.ListTransitionsRequest()).transitions)
+
+    def transition(self, number: int = 0) -> crm_pb2.GetTransitionReply:
+        """One stored transition with its input and graph; 0 is the newest."""
+        reply: crm_pb2.GetTransitionReply = self._call(
+            "GetTransition", crm_pb2.GetTransitionRequest(number=number), timeout_ms=WRITE_MS
+        )
+        return reply
+
+    def stop_node(self, timeout_ms: int) -> None:
+        """Let this node leave cleanly; returns when its services may be stopped."""
+        self._call("StopNode", crm_pb2.StopNodeRequest(), timeout_ms=timeout_ms)
+
+    def watch(self, timeout_ms: int | None = None) -> Iterator[crm_pb2.ClusterStatus]:
+        """The state now and after every change; ends after `timeout_ms` of the stream's life."""
+        stream = self._watch(timeout_ms)
+        while True:
+            try:
+                status = self._run(_following(stream))
+            except StopAsyncIteration:
+                return
+            yield status
+
+    async def _watch(self, timeout_ms: int | None) -> AsyncIterator[crm_pb2.ClusterStatus]:
+        seconds = None if timeout_ms is None else timeout_ms / 1_000
+        try:
+            async for status in self._stub().Watch(crm_pb2.WatchClusterRequest(), timeout=seconds):
+                yield status
+        except grpc.aio.AioRpcError as error:
+            if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+                return
+            raise self._explained(error_of(error, who=self.who)) from None
+
+    def _stub(self) -> Any:
+        if self._channel is None:
+            self._channel = unix_channel(self._paths.crm_socket)
+        return crm_pb2_grpc.CrmStub(self._channel)
+
+    def _call(self, method: str, request: object, *, timeout_ms: int = CALL_MS) -> Any:
+        return self._run(self._one(method, request, timeout_ms))
+
+    async def _one(self, method: str, request: object, timeout_ms: int) -> Any:
+        try:
+            return await call(getattr(self._stub(), method), request, timeout_ms=timeout_ms, who=self.who)
+        except Unreachable as error:
+            raise self._explained(error) from None
+
+    def _run(self, work: Coroutine[Any, Any, _Value]) -> _Value:
+        if self._runner is None:
+            try:
+                present = self._paths.crm_socket.exists()
+            except PermissionError:
+                work.close()
+                raise PermissionDenied(
+                    what=f"{self._paths.run} (only root and group haclient may talk to ha-crm)"
+                ) from None
+            if not present:
+                work.close()
+                raise self._explained(Unreachable(who=self.who, remedy="there is no socket"))
+            self._runner = asyncio.Runner()
+        return self._runner.run(work)
+
+    def _explained(self, error: HaError) -> HaError:
+        if not isinstance(error, Unreachable):
+            return error
+        if "ermission denied" in error.remedy:
+            return PermissionDenied(what=f"{self._paths.crm_socket} is for root and group haclient")
+        return Unreachable(
+            who=self.who,
+            remedy="is the cluster running on this node? (`systemctl status ha-crm`; "
+            "--root for another place, --cib-file to work on a file)",
+        )

@@ -1,0 +1,130 @@
+"""One small change of the CIB, written at once; tried again when somebody else wrote meanwhile."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from cli.context import EXIT_OK, Context, UsageError
+from cli.grammar.document import find_resource, section
+from cli.grammar.edits import set_attribute
+from cli.grammar.references import referenced_ids
+from cli.workspace import Workspace
+from crm.cib.model import Element
+from hacluster.errors import Conflict, InvalidRequest, NotFound
+
+ATTEMPTS_MAX: Final = 5
+
+
+def change(context: Context, client: str, function: Callable[[Element], Element]) -> Element:
+    """Read, change, write; the new CIB. `function` may run several times. Raises Conflict in the end."""
+    for attempt in range(1, ATTEMPTS_MAX + 1):
+        workspace = Workspace.begin(context.source())
+        workspace.cib = function(workspace.cib)
+        try:
+            if workspace.commit(client):
+                context.changed_cluster = True
+            return workspace.cib
+        except Conflict:
+            if attempt == ATTEMPTS_MAX:
+                raise
+    raise AssertionError("unreachable")
+
+
+def read(context: Context) -> Element:
+    """The CIB as it is now."""
+    return context.source().read().cib
+
+
+def resource_of(cib: Element, name: str) -> Element:
+    """The resource. Raises NotFound."""
+    found = find_resource(cib, name)
+    if found is None:
+        raise NotFound(kind="resource", name=name)
+    return found
+
+
+def node_of(cib: Element, name: str) -> Element:
+    """The <node>. Raises NotFound."""
+    for one in section(cib, "nodes").all("node"):
+        if one.get("uname") == name:
+            return one
+    raise NotFound(kind="node", name=name)
+
+
+def this_node(context: Context) -> str:
+    """--node, HACLUSTER_NODE, else `uname -n`. On a CIB file there is no "this node"."""
+    if context.options.node:
+        return context.options.node
+    if context.offline:
+        raise UsageError(what="name the node: a CIB file has no node of its own")
+    return os.uname().nodename
+
+
+def edit_set(
+    context: Context, words: Sequence[str], tag: str, client: str, target: Callable[[Element, str], str]
+) -> int:
+    """`NAME set|delete|show ATTRIBUTE [VALUE]` on a resource's or node's set; `target` checks the name."""
+    match tuple(words):
+        case (name, "show"):
+            return _print(context, target(read(context), name), tag, "")
+        case (name, "show", attribute):
+            return _print(context, target(read(context), name), tag, attribute)
+        case (name, "set", attribute, value):
+            change(context, client, lambda cib: set_pair(cib, target(cib, name), tag, attribute, value))
+        case (name, "delete" | "del", attribute):
+            change(context, client, lambda cib: set_pair(cib, target(cib, name), tag, attribute, None))
+        case _:
+            raise UsageError(
+                what="not understood", usage="NAME set ATTRIBUTE VALUE | delete ATTRIBUTE | show [ATTRIBUTE]"
+            )
+    return EXIT_OK
+
+
+def set_pair(cib: Element, name: str, tag: str, attribute: str, value: str | None) -> Element:
+    """Set or remove one pair; a set that a removal leaves empty goes when nobody refers to it."""
+    node = next((one for one in section(cib, "nodes").all("node") if one.get("uname") == name), None)
+    if node is not None and find_resource(cib, name) is None and tag == "instance_attributes":
+        changed = set_attribute(
+            cib,
+            name,
+            tag,
+            attribute,
+            value,
+            set_id=f"nodes-{node.id}",
+            pair_id=f"nodes-{node.id}-{attribute}",
+        )
+    else:
+        changed = set_attribute(cib, name, tag, attribute, value)
+    return changed if value is not None else without_empty_sets(changed, name, tag)
+
+
+def without_empty_sets(cib: Element, name: str, tag: str) -> Element:
+    """Remove empty sets of that kind from a resource or node."""
+    kept = referenced_ids(cib)
+
+    def visit(item: Element) -> Element:
+        if item.id == name or item.get("uname") == name:
+            item = item.mapped(
+                lambda one: (
+                    None if one.tag == tag and not one.children and one.id not in kept and one.id else one
+                )
+            )
+        return item.with_children(tuple(map(visit, item.children))) if item.children else item
+
+    return cib.mapped(lambda part: visit(part) if part.tag == "configuration" else part)
+
+
+def _print(context: Context, name: str, tag: str, attribute: str) -> int:
+    cib = read(context)
+    item = find_resource(cib, name) or node_of(cib, name)
+    pairs = {pair.get("name"): pair.get("value") for one in item.all(tag) for pair in one.all("nvpair")}
+    if not attribute:
+        for key, value in pairs.items():
+            context.print(f"{key}={value}")
+        return EXIT_OK
+    if attribute not in pairs:
+        raise InvalidRequest(what=f"{name} has no {attribute!r}")
+    context.print(pairs[attribute])
+    return EXIT_OK

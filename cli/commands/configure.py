@@ -1,0 +1,342 @@
+"""`hacli configure`: define, show, change and write the configuration."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from cli.context import EXIT_FAILED, EXIT_OK, Context, UsageError
+from cli.grammar import edits
+from cli.grammar.definitions import Definition, parse_text, parse_words
+from cli.grammar.document import find, object_id, objects, section
+from cli.grammar.load import Mode, erased, load, xml_definitions
+from cli.grammar.resources import usual_provider
+from cli.grammar.select import obscured, select
+from cli.grammar.show import show as show_objects
+from cli.grammar.show import xml_cib
+from cli.grammar.words import boolean_of
+from cli.session import finish_session
+from cli.workspace import Workspace
+from crm.cib import codec
+from crm.cib.model import Element
+from hacluster.errors import InvalidRequest, NotFound
+
+
+def _provider(context: Context, name: str) -> str:
+    """Which provider an OCF agent without one has: what is installed here decides, then custom."""
+    if context.offline:
+        return usual_provider(name)
+    base = Path(os.environ.get("OCF_ROOT", "/usr/lib/ocf")) / "resource.d"
+    usual = usual_provider(name)
+    if (base / usual / name).exists():
+        return usual
+    found = sorted(path.parent.name for path in base.glob(f"*/{name}"))
+    return found[0] if found else usual
+
+
+def _apply(context: Context, definitions: Sequence[Definition], source: str, mode: Mode) -> None:
+    workspace = context.open_workspace()
+    loaded = load(workspace.cib, definitions, source=source, mode=mode)
+    for warning in loaded.warnings:
+        context.warning(warning)
+    workspace.cib = loaded.cib
+
+
+def define(context: Context, words: Sequence[str]) -> int:
+    """`primitive …`, `group …` and all other definitions. Raises InvalidDocuments, InvalidRequest."""
+    _refuse_empty_value(words)
+    if words[0].lower() == "xml":
+        definitions = xml_definitions(codec.parse(" ".join(words[1:]), source="xml"))
+    else:
+        item = parse_words(tuple(words), lambda name: _provider(context, name))
+        definitions = (Definition(element=item, line=0),)
+    mode = Mode.CREATE
+    _apply(context, definitions, words[0], mode)
+    return EXIT_OK
+
+
+def _refuse_empty_value(words: Sequence[str]) -> None:
+    if words[0].lower() in ("property", "rsc_defaults", "op_defaults"):
+        for word in words[1:]:
+            if word.endswith("=") and "=" not in word[:-1]:
+                raise InvalidRequest(what=f"{word!r} has no value", remedy=f"{words[0]} {word}VALUE")
+
+
+def _chosen(workspace: Workspace, words: Sequence[str]) -> tuple[Element, ...] | None:
+    return select(workspace.cib, words, before=workspace.base.cib) if words else None
+
+
+def _text(context: Context, words: Sequence[str], *, hide: bool) -> str:
+    workspace = context.open_workspace()
+    as_xml = bool(words) and words[0] == "xml"
+    rest, patterns = obscured(words[1:] if as_xml else words)
+    chosen = _chosen(workspace, rest)
+    if as_xml:
+        return codec.render(xml_cib(workspace.cib, chosen))
+    if hide and not patterns:
+        patterns = ("passw.*",)
+    return show_objects(workspace.cib, chosen, obscure=patterns)
+
+
+def show(context: Context, words: Sequence[str]) -> int:
+    """`show [xml] [OBJECT…]`. Passwords are hidden on a terminal only, and that is said."""
+    hide = context.out.isatty()
+    text = _text(context, words, hide=hide)
+    if hide and "******" in text and not any(word.startswith("obscure:") for word in words):
+        context.info("values of passw* are hidden on a terminal; redirect the output to see them")
+    context.print(text, end="")
+    return EXIT_OK
+
+
+def save(context: Context, words: Sequence[str]) -> int:
+    """`save [xml] [OBJECT…] FILE|-`."""
+    if not words or words == ("xml",):
+        raise UsageError(what="save needs a file", usage="save [xml] [OBJECT…] FILE|-")
+    text = _text(context, words[:-1], hide=False)
+    if words[-1] == "-":
+        context.print(text, end="")
+    else:
+        Path(words[-1]).write_text(text, encoding="utf-8")
+    return EXIT_OK
+
+
+def load_file(context: Context, words: Sequence[str]) -> int:
+    """`load [xml] update|replace|push FILE|-`: all or nothing."""
+    usage = "load [xml] update|replace|push FILE|-"
+    as_xml = bool(words) and words[0] == "xml"
+    words = words[1:] if as_xml else words
+    if len(words) != 2:
+        raise UsageError(what="load needs a method and a file", usage=usage)
+    method, name = words
+    if method not in ("update", "replace", "push"):
+        raise UsageError(what=f"{method!r} is not a way to load", usage=usage)
+    text = _read(name)
+    source = "standard input" if name == "-" else name
+    if as_xml or text.lstrip().startswith("<"):
+        definitions = xml_definitions(codec.parse(text.encode(), source=source))
+    else:
+        definitions = parse_text(text, source, lambda agent: _provider(context, agent))
+    _apply(context, definitions, source, Mode(method))
+    return EXIT_OK
+
+
+def _read(name: str) -> str:
+    if name == "-":
+        return sys.stdin.read()
+    if "://" in name:
+        raise InvalidRequest(what="loading from a URL is not supported", remedy="fetch the file first")
+    try:
+        return Path(name).read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise InvalidRequest(what=f"{name} is not UTF-8: {error}") from None
+
+
+def delete(context: Context, words: Sequence[str]) -> int:
+    """`delete [--force] ID…`."""
+    force = context.options.force
+    names = [word for word in words if word not in ("-f", "--force")]
+    if not names:
+        raise UsageError(what="delete needs an id", usage="delete [--force] ID…")
+    workspace = context.open_workspace()
+    if force:
+        names = [name for name in names if find(workspace.cib, name) is not None]
+    if len(names) == len(words) and not force:
+        _refuse_running(context, workspace, names)
+    workspace.cib = edits.delete(workspace.cib, names)
+    return EXIT_OK
+
+
+def _refuse_running(context: Context, workspace: Workspace, names: Sequence[str]) -> None:
+    """Resources that run are not deleted or renamed under the cluster's feet."""
+    if context.offline:
+        return
+    from cli.render.cib_status import active_nodes
+
+    for name in names:
+        item = find(workspace.cib, name)
+        if item is None or item.tag not in ("primitive", "group", "clone", "master", "bundle"):
+            continue
+        nodes = active_nodes(workspace.cib, item)
+        if nodes:
+            raise InvalidRequest(
+                what=f"{name} is running on {', '.join(nodes)}",
+                remedy=f"stop it first: `hacli resource stop {name}`, or `delete --force {name}`",
+            )
+
+
+def rename(context: Context, words: Sequence[str]) -> int:
+    """`rename OLD NEW`."""
+    if len(words) != 2:
+        raise UsageError(what="rename needs two ids", usage="rename OLD NEW")
+    workspace = context.open_workspace()
+    _refuse_running(context, workspace, words[:1])
+    workspace.cib = edits.rename(workspace.cib, words[0], words[1])
+    return EXIT_OK
+
+
+def modgroup(context: Context, words: Sequence[str]) -> int:
+    """`modgroup G add ID [after|before ID]`, `modgroup G remove ID`."""
+    workspace = context.open_workspace()
+    match tuple(words):
+        case (group, "add", member):
+            workspace.cib = edits.modgroup_add(workspace.cib, group, member)
+        case (group, "add", member, "before", other):
+            workspace.cib = edits.modgroup_add(workspace.cib, group, member, before=other)
+        case (group, "add", member, "after", other):
+            workspace.cib = edits.modgroup_add(workspace.cib, group, member, after=other)
+        case (group, "remove", member):
+            workspace.cib = edits.modgroup_remove(workspace.cib, group, member)
+        case _:
+            raise UsageError(
+                what="modgroup is not understood", usage="modgroup G add ID [after|before ID] | remove ID"
+            )
+    return EXIT_OK
+
+
+def set(context: Context, words: Sequence[str]) -> int:  # noqa: A001 (the command's name)
+    """`set PATH VALUE`."""
+    if len(words) != 2:
+        raise UsageError(what="set needs a path and a value", usage="set ID.NAME VALUE")
+    workspace = context.open_workspace()
+    workspace.cib = edits.set_path(workspace.cib, words[0], words[1])
+    return EXIT_OK
+
+
+def get_property(context: Context, words: Sequence[str]) -> int:
+    """`get_property [-t|--true] NAME…`: the value, else the default."""
+    from cli.grammar.cluster_options import DEFAULTS
+
+    as_boolean = bool(words) and words[0] in ("-t", "--true")
+    names = words[1:] if as_boolean else words
+    if not names:
+        raise UsageError(what="get_property needs a name", usage="get_property [-t|--true] NAME…")
+    cib = context.open_workspace().cib
+    status = EXIT_OK
+    for name in names:
+        value = property_value(cib, name)
+        if value is None:
+            value = DEFAULTS.get(name)
+        if value is None:
+            context.error(str(NotFound(kind="cluster option", name=name)))
+            status = EXIT_FAILED
+        elif as_boolean:
+            context.print("true" if boolean_of(value) else "false")
+        else:
+            context.print(value)
+    return status
+
+
+def property_value(cib: Element, name: str) -> str | None:
+    """The value of a cluster option in the first set that has it."""
+    for one in section(cib, "crm_config").all("cluster_property_set"):
+        for pair in one.all("nvpair"):
+            if pair.get("name") == name:
+                return pair.get("value")
+    return None
+
+
+def verify(context: Context, words: Sequence[str]) -> int:
+    """`verify`: errors give status 1, warnings 0."""
+    from cli.grammar.verify import Severity
+    from cli.grammar.verify import verify as check
+
+    if words:
+        raise UsageError(what="verify takes no arguments", usage="verify")
+    problems = check(context.open_workspace().cib)
+    for problem in problems:
+        (context.error if problem.severity is Severity.ERROR else context.warning)(str(problem))
+    return EXIT_FAILED if any(problem.severity is Severity.ERROR for problem in problems) else EXIT_OK
+
+
+def commit(context: Context, words: Sequence[str]) -> int:
+    """`commit [force]`."""
+    workspace = context.open_workspace()
+    if not workspace.changed and not workspace.failed:
+        context.info("there is nothing to commit")
+        return EXIT_OK
+    forced = context.options.force
+    context.options.force = forced or "force" in words
+    try:
+        return finish_session(context)
+    finally:
+        context.options.force = forced
+
+
+def refresh(context: Context, _words: Sequence[str]) -> int:
+    """`refresh`: drop the changes, read again."""
+    context.open_workspace().refresh()
+    return EXIT_OK
+
+
+def erase(context: Context, words: Sequence[str]) -> int:
+    """`erase [nodes]`."""
+    if words not in ((), ("nodes",)):
+        raise UsageError(what="erase is not understood", usage="erase [nodes]")
+    workspace = context.open_workspace()
+    workspace.cib = erased(workspace.cib, nodes=words == ("nodes",))
+    return EXIT_OK
+
+
+def schema(context: Context, words: Sequence[str]) -> int:
+    """`schema [NAME]`: the attribute validate-with."""
+    workspace = context.open_workspace()
+    if not words:
+        context.print(workspace.cib.get("validate-with", "none"))
+        return EXIT_OK
+    raise InvalidRequest(
+        what="the schema cannot be changed here", remedy="set validate-with in the XML of the CIB"
+    )
+
+
+def filter(context: Context, words: Sequence[str]) -> int:  # noqa: A001 (the command's name)
+    """`filter PROGRAM [xml] [OBJECT…]`: what the program prints becomes the objects, deletions included."""
+    if not words:
+        raise UsageError(what="filter needs a program", usage="filter PROGRAM [OBJECT…]")
+    workspace = context.open_workspace()
+    chosen = _chosen(workspace, words[1:])
+    # One object a line, as stream editors like it.
+    text = show_objects(workspace.cib, chosen).replace(" \\\n\t", " ")
+    done = subprocess.run(  # noqa: S602 (the user's own shell command, as typed)
+        words[0], shell=True, input=text.encode(), stdout=subprocess.PIPE, timeout=300, check=False
+    )
+    if done.returncode != 0:
+        raise InvalidRequest(what=f"{words[0]}: exit status {done.returncode}", remedy="nothing was changed")
+    _replace_with(context, chosen, done.stdout.decode(), words[0])
+    return EXIT_OK
+
+
+def _replace_with(context: Context, chosen: tuple[Element, ...] | None, text: str, source: str) -> None:
+    """The chosen objects become what the text says."""
+    workspace = context.open_workspace()
+    definitions = parse_text(text, source, lambda name: _provider(context, name))
+    present = {definition.key for definition in definitions}
+    before = tuple(objects(workspace.cib)) if chosen is None else chosen
+    gone = [object_id(one) for one in before if Definition(element=one, line=0).key not in present]
+    changed = workspace.cib
+    loaded = load(changed, definitions, source=source, mode=Mode.UPDATE)
+    for warning in loaded.warnings:
+        context.warning(warning)
+    left = [name for name in gone if find(loaded.cib, name) is not None]
+    workspace.cib = edits.delete(loaded.cib, left)
+
+
+def edit(context: Context, words: Sequence[str]) -> int:
+    """`edit [OBJECT…]`: in $EDITOR; what is gone from the text is deleted."""
+    if not sys.stdin.isatty():
+        raise InvalidRequest(what="edit needs a terminal", remedy="use `load update FILE`")
+    workspace = context.open_workspace()
+    chosen = _chosen(workspace, words)
+    text = show_objects(workspace.cib, chosen)
+    editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
+    with tempfile.NamedTemporaryFile("w+", suffix=".crm", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        subprocess.run([*editor.split(), file.name], check=False, timeout=24 * 3600)
+        changed = Path(file.name).read_text(encoding="utf-8")
+    if changed != text:
+        _replace_with(context, chosen, changed, "the edited text")
+    return EXIT_OK

@@ -1,0 +1,180 @@
+"""`hacli node` and `hacli maintenance`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from cli.commands.changes import change, edit_set, node_of, read, set_pair, this_node
+from cli.context import EXIT_OK, Context, UsageError
+from cli.grammar.definitions import Definition, parse_words
+from cli.grammar.document import section
+from cli.grammar.edits import delete as delete_objects
+from cli.grammar.load import Mode, load
+from cli.render.cib_status import attribute as attribute_of
+from cli.render.cib_status import node_states
+from crm.cib.model import Element
+from hacluster.errors import InvalidRequest
+
+_CLIENT: Final = "hacli node"
+
+
+def _one(context: Context, words: Sequence[str], usage: str) -> str:
+    if len(words) > 1:
+        raise UsageError(what="name one node", usage=usage)
+    return words[0] if words else this_node(context)
+
+
+def _node_name(cib: Element, name: str) -> str:
+    node_of(cib, name)
+    return name
+
+
+def show(context: Context, words: Sequence[str]) -> int:
+    """`show [NODE]`: nodes with their permanent attributes."""
+    cib = read(context)
+    states = {line.name: line.state for line in node_states(cib)}
+    nodes = [node_of(cib, name) for name in words] if words else section(cib, "nodes").all("node")
+    for node in nodes:
+        name = node.get("uname")
+        state = "" if context.offline else f" {states.get(name, '')}"
+        context.print(f"{name}({node.id}): {node.get('type', 'member')}{state}")
+        for one in node.all("instance_attributes", "utilization"):
+            prefix = "" if one.tag == "instance_attributes" else "utilization "
+            for pair in one.all("nvpair"):
+                context.print(f"\t{prefix}{pair.get('name')}={pair.get('value')}")
+    return EXIT_OK
+
+
+def status(context: Context, words: Sequence[str]) -> int:
+    """`status [NODE]`."""
+    cib = read(context)
+    for name in words:
+        node_of(cib, name)
+    lines = [line for line in node_states(cib) if not words or line.name in words]
+    if context.options.json:
+        import json
+
+        context.print(
+            json.dumps({"nodes": [{"name": one.name, "state": one.state} for one in lines]}, indent=2)
+        )
+        return EXIT_OK
+    for line in lines:
+        context.print(f"{line.name}: {line.state}")
+    return EXIT_OK
+
+
+def _set(context: Context, name: str, attribute: str, value: str | None) -> int:
+    change(
+        context,
+        f"{_CLIENT} {attribute}",
+        lambda cib: set_pair(cib, _node_name(cib, name), "instance_attributes", attribute, value),
+    )
+    return EXIT_OK
+
+
+def standby(context: Context, words: Sequence[str]) -> int:
+    """`standby [NODE] [reboot|forever]`."""
+    lifetime = words[-1] if words and words[-1] in ("reboot", "forever") else ""
+    name = _one(context, words[:-1] if lifetime else words, "standby [NODE] [reboot|forever]")
+    node_of(read(context), name)
+    if lifetime == "reboot":
+        if context.offline:
+            raise InvalidRequest(what="standby until reboot needs a running cluster")
+        context.client.set_attribute(name, "standby", "on")
+        context.changed_cluster = True
+        return EXIT_OK
+    return _set(context, name, "standby", "on")
+
+
+def online(context: Context, words: Sequence[str]) -> int:
+    """`online [NODE]`: both kinds of standby end."""
+    name = _one(context, words, "online [NODE]")
+    node = node_of(read(context), name)
+    if not context.offline:
+        context.client.set_attribute(name, "standby", "")
+        context.changed_cluster = True
+    if context.offline or attribute_of(node, "standby"):
+        return _set(context, name, "standby", "off")
+    return EXIT_OK
+
+
+def maintenance(context: Context, words: Sequence[str]) -> int:
+    """`maintenance [NODE]`."""
+    return _set(context, _one(context, words, "maintenance [NODE]"), "maintenance", "on")
+
+
+def ready(context: Context, words: Sequence[str]) -> int:
+    """`ready [NODE]`."""
+    return _set(context, _one(context, words, "ready [NODE]"), "maintenance", "off")
+
+
+def attribute(context: Context, words: Sequence[str]) -> int:
+    """`attribute NODE set|delete|show NAME [VALUE]`."""
+    return edit_set(context, words, "instance_attributes", f"{_CLIENT} attribute", _node_name)
+
+
+def utilization(context: Context, words: Sequence[str]) -> int:
+    """`utilization NODE set|delete|show NAME [VALUE]`."""
+    return edit_set(context, words, "utilization", f"{_CLIENT} utilization", _node_name)
+
+
+def status_attr(context: Context, words: Sequence[str]) -> int:
+    """`status-attr NODE set|delete|show NAME [VALUE]`: transient attributes."""
+    match tuple(words):
+        case (name, "set", attribute, value) if not context.offline:
+            node_of(read(context), name)
+            context.client.set_attribute(name, attribute, value)
+        case (name, "delete" | "del", attribute) if not context.offline:
+            node_of(read(context), name)
+            context.client.set_attribute(name, attribute, "")
+        case (name, "show", attribute):
+            from cli.render.cib_status import transient
+
+            states = read(context).child("status") or Element("status")
+            state = next((one for one in states.all("node_state") if one.get("uname") == name), None)
+            value = transient(state, attribute) if state is not None else ""
+            if not value:
+                raise InvalidRequest(what=f"{name} has no transient attribute {attribute!r}")
+            context.print(value)
+        case _:
+            raise UsageError(
+                what="status-attr is not understood (setting needs a running cluster)",
+                usage="status-attr NODE set NAME VALUE | delete NAME | show NAME",
+            )
+    return EXIT_OK
+
+
+def delete(context: Context, words: Sequence[str]) -> int:
+    """`delete NODE`: from the configuration; refused while it is a member."""
+    if len(words) != 1:
+        raise UsageError(what="name one node", usage="delete NODE")
+    name = words[0]
+    cib = read(context)
+    node_of(cib, name)
+    state = next((line.state for line in node_states(cib) if line.name == name), "")
+    if not context.offline and state != "OFFLINE" and not context.options.force:
+        raise InvalidRequest(what=f"{name} is {state}", remedy="stop its services first, or use -F")
+    change(context, f"{_CLIENT} delete", lambda now: delete_objects(now, [name]))
+    return EXIT_OK
+
+
+def _mode(context: Context, value: str) -> int:
+    item = parse_words(("property", f"maintenance-mode={value}"))
+    definitions = (Definition(element=item, line=0),)
+    change(
+        context,
+        f"hacli maintenance {value}",
+        lambda cib: load(cib, definitions, source="maintenance", mode=Mode.UPDATE).cib,
+    )
+    return EXIT_OK
+
+
+def maintenance_on(context: Context, _words: Sequence[str]) -> int:
+    """`maintenance on`."""
+    return _mode(context, "true")
+
+
+def maintenance_off(context: Context, _words: Sequence[str]) -> int:
+    """`maintenance off`."""
+    return _mode(context, "false")

@@ -1,0 +1,450 @@
+"""`hacli resource`: start, stop, move and look after resources."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Final
+
+from cli.commands.changes import (
+    change,
+    edit_set,
+    node_of,
+    read,
+    resource_of,
+    set_pair,
+)
+from cli.context import EXIT_FAILED, EXIT_OK, Context, UsageError
+from cli.grammar import moves
+from cli.grammar.document import change_resource, find_resource, members, parent_of, section
+from cli.grammar.edits import with_attribute
+from cli.grammar.ids import Ids, used_ids
+from cli.grammar.references import named_by
+from cli.grammar.show import show as show_objects
+from cli.grammar.words import boolean_of
+from cli.render.cib_status import active_nodes, is_promotable, placements, resource_lines
+from cli.render.cib_status import meta as meta_of
+from crm.cib.model import Element, element
+from hacluster.durations import parse_ms
+from hacluster.errors import InvalidRequest, NotFound
+
+_CLIENT: Final = "hacli resource"
+
+
+def _names(words: Sequence[str], usage: str) -> tuple[str, ...]:
+    if not words:
+        raise UsageError(what="name a resource", usage=usage)
+    return tuple(words)
+
+
+def _controlled(cib: Element, name: str) -> str:
+    """Where target-role and the like belong: the clone of a cloned primitive, else the resource itself."""
+    resource_of(cib, name)
+    parent = parent_of(cib, name)
+    while parent is not None and parent.tag not in ("clone", "master"):
+        parent = parent_of(cib, parent.id)
+    return name if parent is None else parent.id
+
+
+def status(context: Context, words: Sequence[str]) -> int:
+    """`status [RSC…]`."""
+    cib = read(context)
+    for name in words:
+        resource_of(cib, name)
+    if words and not context.options.json:
+        for name in words:
+            for line in resource_lines(cib, [name]):
+                context.print(line)
+        return EXIT_OK
+    if context.options.json:
+        import json
+
+        places = placements(cib)
+        wanted = set(words)
+        rows = [
+            {
+                "id": one.id,
+                "places": [
+                    {"node": p.node, "role": p.role, "failed": p.failed} for p in places.get(one.id, [])
+                ],
+            }
+            for one in section(cib, "resources").walk()
+            if one.tag == "primitive" and (not wanted or one.id in wanted)
+        ]
+        context.print(json.dumps({"resources": rows}, indent=2))
+        return EXIT_OK
+    context.print("")
+    context.print("Full List of Resources:")
+    lines = resource_lines(cib)
+    for line in lines or ["  * No resources"]:
+        context.print(line)
+    return EXIT_OK
+
+
+def _set_meta(context: Context, names: Sequence[str], attribute: str, value: str) -> int:
+    def edit(cib: Element) -> Element:
+        for name in names:
+            cib = set_pair(cib, _controlled(cib, name), "meta_attributes", attribute, value)
+        return cib
+
+    cib = change(context, f"{_CLIENT} {attribute}={value}", edit)
+    for name in names:
+        for member in (
+            one for child in members(resource_of(cib, name)) for one in child.walk() if one.tag == "primitive"
+        ):
+            own = meta_of(member, attribute)
+            if own and own != value.lower():
+                context.warning(f"{member.id} in {name} has {attribute}={own} of its own, which wins")
+    return EXIT_OK
+
+
+def start(context: Context, words: Sequence[str]) -> int:
+    """`start RSC…`."""
+    return _set_meta(context, _names(words, "start RSC…"), "target-role", "Started")
+
+
+def stop(context: Context, words: Sequence[str]) -> int:
+    """`stop RSC…`."""
+    return _set_meta(context, _names(words, "stop RSC…"), "target-role", "Stopped")
+
+
+def _role(context: Context, words: Sequence[str], new: str, old: str) -> int:
+    if len(words) != 1:
+        raise UsageError(what="name one resource", usage="promote|demote RSC")
+    cib = read(context)
+    name = _controlled(cib, words[0])
+    if not is_promotable(resource_of(cib, name)):
+        raise InvalidRequest(
+            what=f"{words[0]} is not promotable", remedy="a clone with meta promotable=true is"
+        )
+    schema = cib.get("validate-with").rpartition("-")[2].split(".")
+    is_old = len(schema) == 2 and all(part.isdigit() for part in schema) and tuple(map(int, schema)) < (3, 7)
+    return _set_meta(context, [name], "target-role", old if is_old else new)
+
+
+def promote(context: Context, words: Sequence[str]) -> int:
+    """`promote RSC`."""
+    return _role(context, words, "Promoted", "Master")
+
+
+def demote(context: Context, words: Sequence[str]) -> int:
+    """`demote RSC`."""
+    return _role(context, words, "Unpromoted", "Slave")
+
+
+def manage(context: Context, words: Sequence[str]) -> int:
+    """`manage RSC…`."""
+    return _set_meta(context, _names(words, "manage RSC…"), "is-managed", "true")
+
+
+def unmanage(context: Context, words: Sequence[str]) -> int:
+    """`unmanage RSC…`."""
+    return _set_meta(context, _names(words, "unmanage RSC…"), "is-managed", "false")
+
+
+def maintenance(context: Context, words: Sequence[str]) -> int:
+    """`maintenance RSC [on|off]`."""
+    if not 1 <= len(words) <= 2 or (len(words) == 2 and boolean_of(words[1]) is None):
+        raise UsageError(what="maintenance is not understood", usage="maintenance RSC [on|off]")
+    on = len(words) == 1 or boolean_of(words[1])
+    return _set_meta(context, words[:1], "maintenance", "true" if on else "false")
+
+
+def restart(context: Context, words: Sequence[str]) -> int:
+    """`restart RSC…`: stop, wait, put the target role back as it was, wait."""
+    from cli.waiting import wait_until_idle
+
+    names = _names(words, "restart RSC…")
+    if context.offline:
+        raise InvalidRequest(what="restart needs a running cluster")
+    cib = read(context)
+    targets = [_controlled(cib, name) for name in names]
+    before = {name: _own_role(resource_of(cib, name)) for name in targets}
+    running = [name for name in targets if active_nodes(cib, resource_of(cib, name))]
+    if not running:
+        raise InvalidRequest(what=f"{', '.join(names)}: not running", remedy=f"use `start {' '.join(names)}`")
+    _set_meta(context, targets, "target-role", "Stopped")
+    result = wait_until_idle(context, context.options.wait_ms, f"stopping {', '.join(names)}")
+    stopped = result == EXIT_OK and not any(
+        active_nodes(read(context), resource_of(cib, name)) for name in targets
+    )
+
+    def back(cib: Element) -> Element:
+        for name in targets:
+            cib = set_pair(cib, name, "meta_attributes", "target-role", before[name])
+        return cib
+
+    change(context, f"{_CLIENT} restart", back)
+    if not stopped:
+        context.error(f"{', '.join(names)} did not stop; the target role is back as it was")
+        return EXIT_FAILED
+    return wait_until_idle(context, context.options.wait_ms, f"starting {', '.join(names)}")
+
+
+def _own_role(resource: Element) -> str | None:
+    for one in resource.all("meta_attributes"):
+        for pair in one.all("nvpair"):
+            if pair.get("name") == "target-role" and pair.get("value") != "Stopped":
+                return pair.get("value")
+    return None
+
+
+def _move_words(words: Sequence[str], usage: str) -> tuple[str, str, str]:
+    """(resource, node, lifetime); the word `force` has no meaning here and is taken."""
+    rest = [word for word in words if word not in ("force", "-f", "--force")]
+    if not 1 <= len(rest) <= 3:
+        raise UsageError(what="name a resource", usage=usage)
+    name, node, lifetime = rest[0], "", ""
+    for word in rest[1:]:
+        if word.startswith("P") and any(character.isdigit() for character in word):
+            lifetime = word
+        else:
+            node = word
+    return name, node, lifetime
+
+
+def _end(lifetime: str) -> str:
+    return moves.end_of(lifetime, datetime.now(UTC)) if lifetime else ""
+
+
+def _present_node(cib: Element, name: str) -> str:
+    nodes = active_nodes(cib, resource_of(cib, name))
+    if len(nodes) != 1:
+        raise InvalidRequest(
+            what=f"{name} is {'not running' if not nodes else 'running on ' + ', '.join(nodes)}",
+            remedy="name the node",
+        )
+    return nodes[0]
+
+
+def move(context: Context, words: Sequence[str]) -> int:
+    """`move RSC [NODE] [LIFETIME]`. Without NODE it is banned from where it runs."""
+    name, node, lifetime = _move_words(words, "move RSC [NODE] [LIFETIME] [force]")
+    end = _end(lifetime)
+
+    def edit(cib: Element) -> Element:
+        resource_of(cib, name)
+        if not node:
+            return moves.ban(cib, name, _present_node(cib, name), end)
+        node_of(cib, node)
+        return moves.prefer(cib, name, node, end)
+
+    change(context, f"{_CLIENT} move", edit)
+    left = f"cli-prefer-{name}" if node else f"cli-ban-{name}-on-…"
+    context.info(
+        f"the constraint {left} stays until `hacli resource clear {name}`" + (f" or {end}" if end else "")
+    )
+    return EXIT_OK
+
+
+def ban(context: Context, words: Sequence[str]) -> int:
+    """`ban RSC [NODE] [LIFETIME]`."""
+    name, node, lifetime = _move_words(words, "ban RSC [NODE] [LIFETIME] [force]")
+    end = _end(lifetime)
+
+    def edit(cib: Element) -> Element:
+        resource_of(cib, name)
+        if node:
+            node_of(cib, node)
+        return moves.ban(cib, name, node or _present_node(cib, name), end)
+
+    change(context, f"{_CLIENT} ban", edit)
+    context.info(f"the constraint stays until `hacli resource clear {name}`" + (f" or {end}" if end else ""))
+    return EXIT_OK
+
+
+def clear(context: Context, words: Sequence[str]) -> int:
+    """`clear RSC`."""
+    (name,) = _names(words[:1], "clear RSC")
+    resource_of(read(context), name)
+    change(context, f"{_CLIENT} clear", lambda cib: moves.clear(cib, name))
+    return EXIT_OK
+
+
+def cleanup(context: Context, words: Sequence[str]) -> int:
+    """`cleanup [RSC] [NODE]`: the cluster forgets failures and looks again."""
+    rest = [word for word in words if word not in ("force", "-f", "--force")]
+    if len(rest) > 2:
+        raise UsageError(what="cleanup is not understood", usage="cleanup [RSC] [NODE]")
+    if context.offline:
+        raise InvalidRequest(what="cleanup needs a running cluster")
+    resource, node = (*rest, "", "")[:2]
+    cib = read(context)
+    if resource and find_resource(cib, resource) is None:
+        if node:
+            raise NotFound(kind="resource", name=resource)
+        node_of(cib, resource)  # one word may be a node
+        resource, node = "", resource
+    if node:
+        node_of(cib, node)
+    wanted = (
+        [one.id for one in resource_of(cib, resource).walk() if one.tag == "primitive"] if resource else [""]
+    )
+    cleaned = [one for name in wanted for one in context.client.cleanup(name, node)]
+    context.changed_cluster = True
+    for one in cleaned:
+        context.print(f"Cleaned up {one}")
+    if not cleaned:
+        context.info("there was nothing to clean up")
+    return EXIT_OK
+
+
+def refresh(context: Context, words: Sequence[str]) -> int:
+    """`refresh [RSC] [NODE]`: the same call; the cluster forgets the whole history."""
+    return cleanup(context, words)
+
+
+def _resource_name(cib: Element, name: str) -> str:
+    resource_of(cib, name)
+    return name
+
+
+def meta(context: Context, words: Sequence[str]) -> int:
+    """`meta RSC set|delete|show NAME [VALUE]`."""
+    return edit_set(context, words, "meta_attributes", f"{_CLIENT} meta", _resource_name)
+
+
+def param(context: Context, words: Sequence[str]) -> int:
+    """`param RSC set|delete|show NAME [VALUE]`."""
+    return edit_set(context, words, "instance_attributes", f"{_CLIENT} param", _resource_name)
+
+
+def utilization(context: Context, words: Sequence[str]) -> int:
+    """`utilization RSC set|delete|show NAME [VALUE]`."""
+    return edit_set(context, words, "utilization", f"{_CLIENT} utilization", _resource_name)
+
+
+def failcount(context: Context, words: Sequence[str]) -> int:
+    """`failcount RSC show|delete NODE`."""
+    match tuple(words):
+        case (name, "show", node):
+            cib = read(context)
+            node_of(cib, node)
+            count = _failcount(cib, resource_of(cib, name).id, node)
+            context.print(f"scope=status  name=fail-count-{name} value={count}")
+            return EXIT_OK
+        case (name, "delete", node):
+            return cleanup(context, (name, node))
+        case _:
+            raise UsageError(what="failcount is not understood", usage="failcount RSC show|delete NODE")
+
+
+def _failcount(cib: Element, name: str, node: str) -> str:
+    total = 0
+    for state in (cib.child("status") or Element("status")).all("node_state"):
+        if state.get("uname") != node:
+            continue
+        for pair in state.walk():
+            if pair.tag == "nvpair" and pair.get("name").startswith(f"fail-count-{name}#"):
+                if pair.get("value") == "INFINITY":
+                    return "INFINITY"
+                total += int(pair.get("value") or 0)
+    return str(total)
+
+
+def constraints(context: Context, words: Sequence[str]) -> int:
+    """`constraints RSC`."""
+    (name,) = _names(words[:1], "constraints RSC")
+    cib = read(context)
+    resource_of(cib, name)
+    chosen = [one for one in section(cib, "constraints").children if name in named_by(one)]
+    context.print(show_objects(cib, chosen), end="")
+    return EXIT_OK
+
+
+def locate(context: Context, words: Sequence[str]) -> int:
+    """`locate RSC`."""
+    (name,) = _names(words[:1], "locate RSC")
+    cib = read(context)
+    nodes = active_nodes(cib, resource_of(cib, name))
+    if not nodes:
+        context.print(f"resource {name} is NOT running")
+    for node in nodes:
+        context.print(f"resource {name} is running on: {node}")
+    return EXIT_OK
+
+
+def operations(context: Context, words: Sequence[str]) -> int:
+    """`operations [RSC] [NODE]`: the history that the status section has."""
+    wanted = set(words)
+    cib = read(context)
+    for state in (cib.child("status") or Element("status")).all("node_state"):
+        resources = state.path("lrm", "lrm_resources")
+        for one in resources.all("lrm_resource") if resources is not None else ():
+            if wanted and not wanted & {one.id, one.id.partition(":")[0], state.get("uname")}:
+                continue
+            for op in one.all("lrm_rsc_op"):
+                interval = int(op.get("interval") or 0)
+                name = op.get("operation") + (f"_{interval}ms" if interval else "")
+                detail = f" {op.get('exit-reason')}" if op.get("exit-reason") else ""
+                context.print(
+                    f"{one.id} on {state.get('uname')}: {name} rc={op.get('rc-code')} "
+                    f"exec={op.get('exec-time') or 0}ms{detail}"
+                )
+    return EXIT_OK
+
+
+def _trace(
+    words: Sequence[str], usage: str, edit: Callable[[Element, Ids], Element]
+) -> Callable[[Element], Element]:
+    if not 1 <= len(words) <= 4:
+        raise UsageError(what="name a resource", usage=usage)
+    name, wanted, interval = (*words, "", "")[:3]
+
+    def run(cib: Element) -> Element:
+        resource = resource_of(cib, name)
+        if resource.tag != "primitive":
+            raise InvalidRequest(what=f"{name} is a {resource.tag}: only agents of primitives are traced")
+        ids = Ids(used_ids(cib))
+        operations = resource.child("operations") or element("operations")
+        names = [wanted] if wanted else [op.get("name") for op in operations.all("op")] or ["monitor"]
+        for one in dict.fromkeys(names):
+            if not any(op.get("name") == one for op in operations.all("op")):
+                made = ids.take(f"{name}-{one}-{interval or '0'}")
+                op = element("op", {"name": one, "interval": interval or "0", "id": made})
+                operations = operations.with_children((*operations.children, op))
+        changed = operations.mapped(
+            lambda op: edit(op, ids) if op.get("name") in names and _same_interval(op, interval) else op
+        )
+        changed = changed.mapped(lambda op: None if _says_nothing(op) else op)
+        kept = resource.with_child(changed)
+        if not changed.children and not changed.id:
+            kept = resource.mapped(lambda one: None if one.tag == "operations" else one)
+        return change_resource(cib, name, lambda _old: kept)
+
+    return run
+
+
+def _same_interval(op: Element, interval: str) -> bool:
+    try:
+        return not interval or parse_ms(op.get("interval", "0")) == parse_ms(interval)
+    except ValueError:
+        return op.get("interval") == interval
+
+
+def _says_nothing(op: Element) -> bool:
+    return (
+        op.tag == "op" and not op.children and op.get("interval") in ("0", "0s") and len(op.attributes) == 3
+    )
+
+
+def trace(context: Context, words: Sequence[str]) -> int:
+    """`trace RSC [OP] [INTERVAL]`: trace_ra=1 for the operation."""
+    edit = _trace(
+        words,
+        "trace RSC [OP] [INTERVAL]",
+        lambda op, ids: with_attribute(op, "instance_attributes", "trace_ra", "1", ids),
+    )
+    change(context, f"{_CLIENT} trace", edit)
+    return EXIT_OK
+
+
+def untrace(context: Context, words: Sequence[str]) -> int:
+    """`untrace RSC [OP] [INTERVAL]`."""
+
+    def remove(op: Element, ids: Ids) -> Element:
+        op = with_attribute(op, "instance_attributes", "trace_ra", None, ids)
+        return op.mapped(lambda one: None if one.tag == "instance_attributes" and not one.children else one)
+
+    change(context, f"{_CLIENT} untrace", _trace(words, "untrace RSC [OP] [INTERVAL]", remove))
+    return EXIT_OK

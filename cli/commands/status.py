@@ -1,0 +1,155 @@
+"""`hacli status`: the state of the cluster, once or again and again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+from cli.commands.changes import read
+from cli.context import EXIT_OK, Context, UsageError
+from cli.render.cluster_text import Summary, as_json, text
+from crm.cib import codec
+from crm.cib.model import Element
+
+if TYPE_CHECKING:
+    from hacluster.v1 import crm_pb2, membership_pb2
+
+WATCH_S_DEFAULT: Final = 2.0
+_WORDS: Final = (
+    "bynode",
+    "inactive",
+    "ops",
+    "timing",
+    "failcounts",
+    "verbose",
+    "quiet",
+    "noheaders",
+    "detail",
+    "brief",
+)
+
+
+def show(context: Context, words: Sequence[str]) -> int:
+    """`status [inactive] [--links] [--watch [SECONDS]] [--json]`. Raises what the daemon raises."""
+    links = watch = False
+    every_s = WATCH_S_DEFAULT
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
+        match word:
+            case "--json" | "json":
+                context.options.json = True
+            case "--links" | "links":
+                links = True
+            case "--watch" | "watch":
+                watch = True
+                if rest and rest[0].replace(".", "", 1).isdigit():
+                    every_s = max(0.2, float(rest.pop(0)))
+            case _ if word not in _WORDS:
+                raise UsageError(
+                    what=f"{word!r} is not understood", usage="status [--links] [--watch [S]] [--json]"
+                )
+            case _:
+                pass  # crm_mon's words for more detail: all of it is shown anyway
+    if watch:
+        return _watch(context, every_s, links=links)
+    context.print(_links(context) if links else _once(context))
+    return EXIT_OK
+
+
+def _once(context: Context) -> str:
+    cib, summary = _state(context)
+    return as_json(cib, summary) if context.options.json else text(cib, summary)
+
+
+def _state(context: Context) -> tuple[Element, Summary]:
+    if context.offline:
+        return read(context), Summary()
+    status = context.client.status()
+    cib = codec.parse(status.cib_xml, source="the cluster's CIB") if status.cib_xml else read(context)
+    return cib, summary_of(status)
+
+
+def summary_of(status: crm_pb2.ClusterStatus) -> Summary:
+    """The daemon's answer as the renderer takes it."""
+    transition = status.transition
+    daemons = {}
+    for node in status.nodes:
+        missing = [name for name, there in (("ha-crm", node.crm), ("ha-lrm", node.lrm)) if not there]
+        if node.state == "member" and missing:
+            daemons[node.name] = f"{' and '.join(missing)} not connected"
+    return Summary(
+        cluster_name=status.cluster_name,
+        node=status.node,
+        dc=status.dc,
+        term=f"{status.term.counter}.{status.term.node_id}" if status.dc else "",
+        view=f"{status.view.counter}.{status.view.coordinator}",
+        quorate=status.quorate,
+        waiting_for_all=status.waiting_for_all,
+        basis=status.basis,
+        live=True,
+        age_ms=status.age_ms,
+        now_s=int(time.time()),
+        last_change_s=status.last_change_s,
+        last_change_by=status.last_change_by,
+        transition_state=transition.state,
+        transition_number=transition.number,
+        transition_done=transition.done,
+        transition_actions=transition.actions,
+        running=tuple(transition.running),
+        waits=tuple(transition.waits),
+        notices=tuple(status.notices),
+        daemons=daemons,
+    )
+
+
+def _watch(context: Context, every_s: float, *, links: bool) -> int:
+    """Again and again until ^C; the screen is cleared on a terminal only."""
+    clear = "\x1b[H\x1b[2J" if context.out.isatty() else ""
+    before = ""
+    try:
+        while True:
+            now = _links(context) if links else _once(context)
+            if now != before:
+                context.print(clear + now)
+                context.out.flush()
+                before = now
+            time.sleep(every_s)
+    except KeyboardInterrupt:
+        return EXIT_OK
+
+
+def _links(context: Context) -> str:
+    status = context.client.links()
+    if context.options.json:
+        from google.protobuf.json_format import MessageToJson
+
+        return str(
+            MessageToJson(status, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
+        )
+    return "\n".join(_link_lines(status))
+
+
+def _link_lines(status: membership_pb2.MessagingStatus) -> list[str]:
+    lines = [f"Links of {status.node} (incarnation {status.incarnation}):"]
+    for one in status.links:
+        percent = 100 * one.lost / one.expected if one.expected else 0.0
+        rtt = f", round trip {one.rtt_min_us / 1000:.2f} ms" if one.rtt_min_us else ""
+        lines.append(
+            f"  * link {one.link} ({one.kind}) to {one.peer} {one.address}: {one.state}, "
+            f"received {one.received}, lost {one.lost} ({percent:.1f} %), duplicates {one.duplicates}, "
+            f"out of order {one.out_of_order}, longest gap {one.gap_max_us / 1000:.0f} ms{rtt}"
+        )
+    lines += [f"  * ping {ping.target}: {'answers' if ping.alive else 'SILENT'}" for ping in status.pings]
+    lines += ["", "Dropped packets:"]
+    dropped = {name: count for name, count in sorted(status.dropped.items()) if count}
+    lines += [f"  * {name}: {count}" for name, count in dropped.items()] or ["  * none"]
+    lines += [
+        "",
+        f"keepalive {status.keepalive_ms} ms, deadtime {status.deadtime_ms} ms"
+        + (f", advised deadtime {status.advised_deadtime_ms} ms" if status.advised_deadtime_ms else ""),
+        f"longest stall of ha-messaging {status.loop_lag_max_us / 1000:.1f} ms, "
+        f"health {status.health_score} (0 is well)",
+    ]
+    return lines

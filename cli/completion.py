@@ -1,0 +1,178 @@
+"""What can stand next on a command line, from the same tree of commands and from the CIB."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from cli.context import EXIT_OK, Context
+from cli.grammar.cluster_options import DEFAULTS
+from cli.grammar.document import object_id, objects
+from cli.levels import PROGRAMS, ROOT, Command, Level
+from crm.cib.model import Element
+from hacluster.errors import HaError
+
+META: Final = (
+    *(
+        "allow-migrate",
+        "allow-unhealthy-nodes",
+        "clone-max",
+        "clone-min",
+        "clone-node-max",
+        "container-attribute-target",
+    ),
+    *("critical", "failure-timeout", "globally-unique", "interleave", "is-managed", "maintenance"),
+    *(
+        "migration-threshold",
+        "multiple-active",
+        "notify",
+        "ordered",
+        "priority",
+        "promotable",
+        "promoted-max",
+    ),
+    *("promoted-node-max", "remote-addr", "remote-node", "remote-port", "requires", "resource-stickiness"),
+    "target-role",
+)
+_OPERATION_NAMES: Final = (
+    "monitor",
+    "start",
+    "stop",
+    "promote",
+    "demote",
+    "migrate_to",
+    "migrate_from",
+    "reload",
+)
+_OPERATION_ATTRIBUTES: Final = (
+    "interval=",
+    "timeout=",
+    "role=",
+    "on-fail=",
+    "enabled=",
+    "start-delay=",
+    "op_params",
+)
+_RESOURCES: Final = ("primitive", "group", "clone", "master", "bundle")
+_KINDS: Final = {"resource": _RESOURCES, "node": ("node",), "group": ("group",)}
+_FIXED: Final = {
+    "method": ("update", "replace", "push", "xml"),
+    "setshow": ("set", "delete", "show"),
+    "onoff": ("on", "off"),
+    "generate": ("generate",),
+    "property": tuple(DEFAULTS),
+    "status": ("inactive", "--links", "--watch", "--json"),
+}
+
+
+def candidates(level: Level, words: Sequence[str], cib: Element | None) -> list[str]:
+    """Words that may stand in place of the last of `words` (empty: a new word), sorted."""
+    *before, last = words or ("",)
+    place = level
+    for index, word in enumerate(before):
+        below = place.level(word)
+        if below is not None:
+            place = below
+            continue
+        command = place.command(word)
+        found = [] if command is None else _arguments(command, before[index:], last, cib)
+        return sorted({one for one in found if one.startswith(last)})
+    names = [*place.names(), "help"]
+    if place is ROOT:
+        names += PROGRAMS
+    if level is not ROOT and place is level:
+        names += ["up", "quit", *(one.name for one in ROOT.levels)]
+    return sorted({one for one in names if one.startswith(last)})
+
+
+def _arguments(command: Command, given: Sequence[str], last: str, cib: Element | None) -> list[str]:
+    if command.handler.endswith(":define"):
+        return _definition(command.name, given, cib)
+    places = command.arguments
+    if not places:
+        return []
+    index = min(len(given) - 1, len(places) - 1)
+    kind = places[index - 1] if places[index] == "…" and index else places[index]
+    if kind in ("file", "directory"):
+        return _files(last)
+    return [*_FIXED.get(kind, ()), *_objects(cib, kind)]
+
+
+def _objects(cib: Element | None, kind: str) -> list[str]:
+    if cib is None or kind not in (*_KINDS, "object"):
+        return []
+    tags = _KINDS.get(kind)
+    return [object_id(one) for one in objects(cib) if tags is None or one.tag in tags]
+
+
+def _files(last: str) -> list[str]:
+    path = Path(last or ".")
+    folder = path if last.endswith("/") or not last else path.parent
+    prefix = last[: last.rfind("/") + 1]
+    try:
+        return [prefix + one.name + ("/" if one.is_dir() else "") for one in folder.iterdir()]
+    except OSError:
+        return []
+
+
+def _definition(keyword: str, given: Sequence[str], cib: Element | None) -> list[str]:
+    """Inside a definition: `given` begins with the keyword."""
+    section = next((word for word in reversed(given) if word in _SECTIONS), "")
+    match keyword:
+        case "property":
+            return [f"{name}=" for name in DEFAULTS]
+        case "rsc_defaults":
+            return [f"{name}=" for name in META]
+        case "op_defaults":
+            return [*_OPERATION_ATTRIBUTES]
+        case "group" | "clone" | "ms" if not section:
+            return [*_objects(cib, "resource"), "meta", "params"]
+        case "location" | "colocation" | "order" | "rsc_ticket" | "tag":
+            return _constraint(keyword, given, cib)
+        case _:
+            pass
+    if section == "meta":
+        return [*(f"{name}=" for name in META), *_SECTIONS]
+    if section == "op":
+        return [*_OPERATION_NAMES] if given[-1] == "op" else [*_OPERATION_ATTRIBUTES, *_SECTIONS]
+    return [*_SECTIONS] if len(given) > 2 else []
+
+
+_SECTIONS: Final = ("params", "meta", "op", "utilization", "operations")
+
+
+def _constraint(keyword: str, given: Sequence[str], cib: Element | None) -> list[str]:
+    if len(given) < 2:
+        return []
+    if len(given) == 2 and keyword in ("colocation", "order"):
+        return ["inf:", "-inf:"] if keyword == "colocation" else ["Mandatory:", "Optional:", "Serialize:"]
+    if keyword == "location" and len(given) == 3:
+        return ["inf:", "-inf:", "rule", "role=", "resource-discovery="]
+    if keyword == "location" and len(given) == 4:
+        return _objects(cib, "node")
+    return _objects(cib, "resource")
+
+
+def current_cib(context: Context) -> Element | None:
+    """The CIB to complete from: the pending one, else what can be had; None when nothing can."""
+    if context.workspace is not None:
+        return context.workspace.cib
+    try:
+        return context.source().read().cib
+    except (HaError, OSError):
+        return None
+
+
+def compgen(context: Context, words: Sequence[str]) -> int:
+    """`--compgen POINT LINE`: one candidate a line, for bash."""
+    if len(words) != 2 or not words[0].isdigit():
+        return EXIT_OK
+    typed = words[1][: int(words[0])].split()
+    if words[1][: int(words[0])].endswith(" ") or not typed:
+        typed.append("")
+    typed = typed[1:] or [""]
+    needs_cib = len(typed) > 2
+    for one in candidates(ROOT, typed, current_cib(context) if needs_cib else None):
+        context.print(one)
+    return EXIT_OK

@@ -1,0 +1,129 @@
+"""What every command is handed: options, places, the CIB's source, pending changes, where to print."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TextIO
+
+from cli.workspace import CibSource, FileSource, Workspace
+from hacluster.errors import HaError
+from hacluster.paths import Paths
+
+if TYPE_CHECKING:
+    from cli.client import Client
+
+EXIT_OK = 0
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+
+
+@dataclass(eq=False, kw_only=True)
+class UsageError(HaError):
+    """The command line itself is wrong: exit status 2."""
+
+    what: str
+    usage: str = ""
+
+    def __str__(self) -> str:
+        return self.what + (f"\nusage: {self.usage}" if self.usage else "")
+
+
+@dataclass(slots=True, kw_only=True)
+class Options:
+    """The options that stand before the level. Empty and False mean: not given."""
+
+    root: str = ""
+    node: str = ""
+    cib_file: str = ""
+    script: str = ""
+    force: bool = False
+    refuse: bool = False
+    wait: bool = False
+    wait_ms: int = 120_000
+    json: bool = False
+    debug: bool = False
+
+
+@dataclass(slots=True)
+class Context:
+    """One run of hacli. The daemon's client is made when a command first needs it."""
+
+    options: Options = field(default_factory=Options)
+    out: TextIO = field(default_factory=lambda: sys.stdout)
+    err: TextIO = field(default_factory=lambda: sys.stderr)
+    interactive: bool = False
+    ask: Callable[[str], bool] | None = None
+    workspace: Workspace | None = None
+    changed_cluster: bool = False
+    place: str = ""
+    _client: Client | None = None
+
+    @property
+    def paths(self) -> Paths:
+        """Places below the root that was given."""
+        return Paths.from_environment(self.options.root or None)
+
+    @property
+    def offline(self) -> bool:
+        """The work is on a CIB file; no daemon is asked."""
+        return bool(self.options.cib_file)
+
+    @property
+    def client(self) -> Client:
+        """The connection to ha-crm of this node."""
+        if self._client is None:
+            from cli.client import Client  # gRPC costs start-up time
+
+            self._client = Client(self.paths)
+        return self._client
+
+    def source(self) -> CibSource:
+        """Where the CIB is read from and written to."""
+        if self.options.cib_file:
+            return FileSource(self.options.cib_file)
+        from cli.cluster_source import ClusterSource
+
+        return ClusterSource(self.client, force=self.options.force)
+
+    def close(self) -> None:
+        """Close the connection, when one was made."""
+        if self._client is not None:
+            self._client.close()
+
+    def open_workspace(self) -> Workspace:
+        """The pending changes; begins a set of them when there is none."""
+        if self.workspace is None:
+            self.workspace = Workspace.begin(self.source())
+        return self.workspace
+
+    def print(self, text: str, end: str = "\n") -> None:
+        """What was asked for, to standard output."""
+        self.out.write(text + end)
+
+    def error(self, text: str) -> None:
+        """To standard error, marked; in a script with the place of the line."""
+        self._mark("ERROR", f"{self.place}: {text}" if self.place else text)
+
+    def warning(self, text: str) -> None:
+        """To standard error, marked."""
+        self._mark("WARNING", text)
+
+    def info(self, text: str) -> None:
+        """To standard error, marked."""
+        self._mark("INFO", text)
+
+    def _mark(self, mark: str, text: str) -> None:
+        self.out.flush()
+        for line in text.splitlines():
+            self.err.write(f"{mark}: {line}\n")
+        self.err.flush()
+
+    def confirm(self, question: str) -> bool:
+        """Ask; -F is yes to all, -n is no to all, and so is having nobody to ask."""
+        if self.options.force:
+            return True
+        if self.options.refuse or not self.interactive or self.ask is None:
+            return False
+        return self.ask(question)

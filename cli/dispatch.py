@@ -1,0 +1,116 @@
+"""Words -> the command they name -> its exit status. Knows the tree, not what commands do."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.util
+from collections.abc import Sequence
+from typing import TypeVar, cast
+
+from cli.context import EXIT_FAILED, EXIT_OK, EXIT_USAGE, Context, UsageError
+from cli.levels import CONFIGURE, PROGRAMS, ROOT, Command, Level
+from cli.session import finish_session
+from hacluster.errors import HaError
+
+_Named = TypeVar("_Named", Level, Command)
+
+HELP = ("help", "--help", "-h", "?")
+
+
+def find_level(level: Level, word: str) -> Level | None:
+    """A level by name, alias or unambiguous prefix."""
+    exact = level.level(word)
+    if exact is not None or level.command(word) is not None:
+        return exact
+    return _by_prefix([one for one in level.levels if one.name.startswith(word)], level, word)
+
+
+def find_command(level: Level, word: str) -> Command | None:
+    """A command by name, alias or unambiguous prefix; names of the language in any case."""
+    exact = level.command(word) or (level.command(word.lower()) if level is CONFIGURE else None)
+    if exact is not None:
+        return exact
+    return _by_prefix([one for one in level.commands if one.name.startswith(word)], level, word)
+
+
+def _by_prefix(found: Sequence[_Named], level: Level, word: str) -> _Named | None:
+    total = [name for name in level.names() if name.startswith(word)]
+    return found[0] if len(found) == 1 and len(total) == 1 and word else None
+
+
+def run_words(context: Context, level: Level, words: Sequence[str]) -> int:
+    """Run one command line at a level, levels in front of it included. Errors are printed, not raised."""
+    try:
+        return _run(context, level, tuple(words))
+    except UsageError as error:
+        context.error(str(error))
+        return EXIT_USAGE
+    except HaError as error:
+        context.error(str(error))
+        return EXIT_FAILED
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        context.error(f"{error.filename or 'system'}: {error.strerror or error}")
+        return EXIT_FAILED
+
+
+def _run(context: Context, level: Level, words: tuple[str, ...]) -> int:
+    if not words:
+        return EXIT_OK
+    word, rest = words[0], words[1:]
+    if word in HELP:
+        from cli.help import help_text
+
+        context.print(help_text(level, rest))
+        return EXIT_OK
+    if level is ROOT and word in PROGRAMS:
+        return run_program(context, word, rest)
+    below = find_level(level, word)
+    if below is not None:
+        if below.session and context.workspace is None:
+            return _one_shot(context, below, rest)
+        return _run(context, below, rest)
+    command = find_command(level, word)
+    if command is None:
+        raise UsageError(what=unknown(level, word))
+    if rest and rest[-1] in ("--help", "-h"):
+        context.print(f"{command.synopsis}\n    {command.summary}")
+        return EXIT_OK
+    return call(command.handler, context, words if command.handler.endswith(":define") else rest)
+
+
+def _one_shot(context: Context, level: Level, words: tuple[str, ...]) -> int:
+    """`hacli configure CMD…`: change and commit."""
+    status = EXIT_FAILED
+    try:
+        status = _run(context, level, words)
+        return finish_session(context) if status == EXIT_OK else status
+    finally:
+        context.workspace = None
+
+
+def unknown(level: Level, word: str) -> str:
+    """What to say of a word that is no command here."""
+    names = (*level.names(), *(PROGRAMS if level is ROOT else ()))
+    close = difflib.get_close_matches(word, names, 1)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    where = f" in {level.name}" if level.name else ""
+    return f"{word!r} is no command{where}{hint} (see `help`)"
+
+
+def call(handler: str, context: Context, words: Sequence[str]) -> int:
+    """Import and call a handler."""
+    module, _, name = handler.partition(":")
+    function = getattr(importlib.import_module(module), name)
+    return cast(int, function(context, tuple(words)))
+
+
+def run_program(context: Context, name: str, words: Sequence[str]) -> int:
+    """Run a program of its own. One that is not installed says so."""
+    handler = PROGRAMS[name][0]
+    module = handler.partition(":")[0]
+    if importlib.util.find_spec(module) is None:
+        raise UsageError(what=f"`{name}` is not part of this installation")
+    return call(handler, context, words)

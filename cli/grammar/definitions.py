@@ -1,0 +1,166 @@
+"""One command of the language -> one definition: the table of keywords, and a whole text at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from cli.grammar import access, constraints, options, resources
+from cli.grammar.lexer import Line, logical_lines, split_words
+from cli.grammar.resources import ProviderLookup, usual_provider
+from cli.grammar.words import Words
+from crm.cib import codec
+from crm.cib.model import COMMENT, Element
+from hacluster.errors import HaError, InvalidDocument, InvalidDocuments, InvalidRequest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Definition:
+    """What one line defines. `from_xml`: it was given as XML and has all its ids."""
+
+    element: Element
+    line: int
+    from_xml: bool = False
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """(kind, id) that may stand once in a text. Kinds that may share an id have different names."""
+        tag = self.element.tag
+        if tag == "node":
+            return ("node", self.element.get("uname"))
+        if tag in ("rsc_defaults", "op_defaults"):
+            return (tag, self.element.children[0].id if self.element.children else "")
+        if tag == "fencing-topology":
+            return (tag, "")
+        return ("object", self.element.id)
+
+
+Parser = Callable[[Words], Element]
+
+_PARSERS: Final[dict[str, Parser]] = {
+    "group": resources.group,
+    "clone": resources.clone,
+    "ms": resources.ms,
+    "master": resources.ms,
+    "bundle": resources.bundle,
+    "monitor": resources.monitor,
+    "location": constraints.location,
+    "colocation": constraints.colocation,
+    "collocation": constraints.colocation,
+    "order": constraints.order,
+    "rsc_ticket": constraints.rsc_ticket,
+    "property": options.property_set,
+    "rsc_defaults": options.rsc_defaults,
+    "op_defaults": options.op_defaults,
+    "fencing_topology": options.fencing_topology,
+    "fencing-topology": options.fencing_topology,
+    "node": options.node,
+    "tag": options.tag,
+    "role": access.role,
+    "acl_target": access.acl_target,
+    "acl_group": access.acl_group,
+    "alert": access.alert,
+}
+KEYWORDS: Final = ("primitive", "rsc_template", *_PARSERS, "user", "xml")
+# What the language can define, as the tags of its elements.
+OBJECT_TAGS: Final = frozenset(
+    {
+        *("node", "template", "primitive", "bundle", "group", "master", "clone", "tag", "rsc_location"),
+        *("rsc_colocation", "rsc_order", "rsc_ticket", "fencing-topology", "cluster_property_set"),
+        *("rsc_defaults", "op_defaults", "acl_role", "acl_target", "acl_group", "alert"),
+    }
+)
+
+
+def is_keyword(word: str) -> bool:
+    """The word begins a definition."""
+    return word.lower() in KEYWORDS
+
+
+def parse_words(words: tuple[str, ...], provider: ProviderLookup = usual_provider) -> Element:
+    """The element one command defines, ids missing. Raises InvalidRequest."""
+    cursor = Words(words)
+    keyword = cursor.take("a keyword").lower()
+    if keyword == "primitive":
+        return resources.primitive(cursor, provider)
+    if keyword == "rsc_template":
+        return resources.rsc_template(cursor, provider)
+    if keyword == "user":
+        raise InvalidRequest(
+            what="`user` is the form of before Pacemaker 1.1.12", remedy="use role and acl_target instead"
+        )
+    parser = _PARSERS.get(keyword)
+    if parser is None:
+        raise InvalidRequest(what=f"{keyword!r} is not known", remedy="see `hacli configure help`")
+    return parser(cursor)
+
+
+def parse_line(line: Line, provider: ProviderLookup = usual_provider) -> Definition:
+    """The definition of a logical line, with its comments inside. Raises InvalidRequest, InvalidDocument."""
+    from_xml = line.is_xml
+    if from_xml:
+        built = codec.parse(line.xml, source="xml")
+        if built.tag in ("meta_attributes",):
+            raise InvalidRequest(
+                what="a set of defaults needs its section",
+                remedy="put <rsc_defaults> or <op_defaults> around it",
+            )
+        if built.tag not in OBJECT_TAGS:
+            raise InvalidRequest(what=f"<{built.tag}> is not an object of the configuration")
+    else:
+        built = parse_words(split_words(line.text), provider)
+    if line.comments:
+        notes = tuple(Element(COMMENT, {}, (), _comment_text(text)) for text in line.comments)
+        built = built.with_children((*notes, *built.children))
+    return Definition(element=built, line=line.number, from_xml=from_xml)
+
+
+def _comment_text(text: str) -> str:
+    """XML forbids `--` in a comment, and a `-` at its end."""
+    while "--" in text:
+        text = text.replace("--", "- -")
+    return text + " " if text.endswith("-") else text
+
+
+def parse_text(text: str, source: str, provider: ProviderLookup = usual_provider) -> tuple[Definition, ...]:
+    """All definitions of a text. Raises InvalidDocuments with everything that is wrong in it."""
+    found: list[Definition] = []
+    errors: list[InvalidDocument] = []
+    seen: dict[tuple[str, str], int] = {}
+    for line in logical_lines(text):
+        try:
+            definition = parse_line(line, provider)
+        except HaError as error:
+            errors.append(placed(error, source, line.number))
+            continue
+        key = definition.key
+        mergeable = definition.element.tag in (
+            "cluster_property_set",
+            "rsc_defaults",
+            "op_defaults",
+            resources.MONITOR,
+        )
+        if key in seen and not mergeable:
+            errors.append(
+                InvalidDocument(
+                    source=source,
+                    line=line.number,
+                    what=f"{key[1] or key[0]!r} is defined twice",
+                    remedy=f"the first time in line {seen[key]}",
+                )
+            )
+        seen.setdefault(key, line.number) if definition.element.tag != resources.MONITOR else None
+        found.append(definition)
+    if errors:
+        raise InvalidDocuments(errors=tuple(errors))
+    return tuple(found)
+
+
+def placed(error: HaError, source: str, line: int) -> InvalidDocument:
+    """The error with its place in a text."""
+    if isinstance(error, InvalidDocument):
+        return InvalidDocument(source=source, line=line, what=error.what, remedy=error.remedy)
+    if isinstance(error, InvalidRequest):
+        return InvalidDocument(source=source, line=line, what=error.what, remedy=error.remedy)
+    return InvalidDocument(source=source, line=line, what=str(error))

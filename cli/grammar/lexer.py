@@ -1,0 +1,120 @@
+"""Text of the configuration language -> logical lines -> words (hacli-language, "Lexical rules")."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hacluster.errors import InvalidRequest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One logical line. `number` is that of its first physical line, from 1; `comments` stood above it."""
+
+    number: int
+    text: str
+    comments: tuple[str, ...] = ()
+
+    @property
+    def is_xml(self) -> bool:
+        """The rest of the line is XML and is not split into words."""
+        return self.text[:3].lower() == "xml" and self.text[3:4] in (" ", "\t", "<")
+
+    @property
+    def xml(self) -> str:
+        """The XML text of an `xml` line, runs of white space collapsed."""
+        return " ".join(self.text[3:].split())
+
+
+def logical_lines(text: str) -> tuple[Line, ...]:
+    """Join continued lines, drop empty ones, hand comments to the line below them."""
+    lines: list[Line] = []
+    comments: list[str] = []
+    parts: list[str] = []
+    start = 0
+    for number, physical in enumerate(text.splitlines(), 1):
+        stripped = physical.strip()
+        if not parts:
+            if stripped.startswith("#"):
+                comments.append(stripped)
+                continue
+            start = number
+        if stripped.endswith("\\"):
+            parts.append(stripped[:-1])
+            continue
+        parts.append(stripped)
+        joined = "".join(parts).strip()
+        parts = []
+        if joined:
+            lines.append(Line(number=start, text=joined, comments=tuple(comments)))
+            comments = []
+    joined = "".join(parts).strip()
+    if joined:
+        lines.append(Line(number=start, text=joined, comments=tuple(comments)))
+    return tuple(lines)
+
+
+def split_words(text: str) -> tuple[str, ...]:
+    """Split as a POSIX shell does, without expansions. Raises InvalidRequest for an open quote."""
+    words: list[str] = []
+    current: list[str] = []
+    started = False
+    position = 0
+    while position < len(text):
+        character = text[position]
+        if character.isspace():
+            if started:
+                words.append("".join(current))
+                current, started = [], False
+            position += 1
+            continue
+        started = True
+        if character in "'\"":
+            position = _quoted(text, position, current)
+        elif character == "\\" and position + 1 < len(text):
+            current.append(text[position + 1])
+            position += 2
+        else:
+            current.append(character)
+            position += 1
+    if started:
+        words.append("".join(current))
+    return tuple(words)
+
+
+def _quoted(text: str, start: int, into: list[str]) -> int:
+    """Read a quoted part that opens at `start`; the position after its closing quote."""
+    quote = text[start]
+    position = start + 1
+    while position < len(text):
+        character = text[position]
+        if character == quote:
+            return position + 1
+        if quote == '"' and character == "\\" and text[position + 1 : position + 2] in ('"', "\\"):
+            into.append(text[position + 1])
+            position += 2
+            continue
+        into.append(character)
+        position += 1
+    raise InvalidRequest(
+        what=f"the quote {quote} is not closed: {text[start : start + 40]}",
+        remedy=f"add the closing {quote}, or put \\ before it",
+    )
+
+
+def quoted(value: str) -> str:
+    """A value as `show` prints it: bare when it is word characters, "." and "-" only, else in quotes."""
+    if value and all(character.isalnum() or character in "_.-" for character in value):
+        return value
+    return in_quotes(value)
+
+
+def in_quotes(value: str) -> str:
+    """Always in quotes. A backslash is doubled only where it would else escape what follows."""
+    out: list[str] = []
+    for position, character in enumerate(value):
+        following = value[position + 1 : position + 2]
+        if character == '"' or (character == "\\" and following in ('"', "\\", "")):
+            out.append("\\")
+        out.append(character)
+    return '"' + "".join(out) + '"'

@@ -1,0 +1,457 @@
+"""Definitions -> a changed CIB: create, redefine, move members, merge option sets, make ids."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final
+
+from cli.grammar.definitions import Definition, placed
+from cli.grammar.document import (
+    CONTAINER_TAGS,
+    RESOURCE_TAGS,
+    SECTION_OF,
+    change_resource,
+    change_section,
+    configuration_of,
+    find_resource,
+    members,
+    objects,
+    parent_of,
+    put_in_section,
+    section,
+    with_section,
+)
+from cli.grammar.ids import Ids, used_ids, with_ids
+from cli.grammar.options import ALL_NODES
+from cli.grammar.references import change_constraints, missing_references, resolved
+from cli.grammar.resources import MEMBER, MONITOR
+from crm.cib.model import COMMENT, Element, element
+from hacluster.errors import HaError, InvalidDocument, InvalidDocuments, InvalidRequest
+
+
+class Mode(StrEnum):
+    """What a load does with what the text does not mention."""
+
+    UPDATE = "update"
+    REPLACE = "replace"
+    PUSH = "push"
+    CREATE = "create"  # a single command: as update, but what it makes must be new
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """The changed CIB, and what the user should know."""
+
+    cib: Element
+    warnings: tuple[str, ...] = ()
+
+
+_OPTION_SECTIONS: Final = ("rsc_defaults", "op_defaults")
+_MAY_HOLD: Final = {
+    "group": ("primitive",),
+    "clone": ("primitive", "group"),
+    "master": ("primitive", "group"),
+    "bundle": ("primitive",),
+}
+# Members must exist before their containers, nodes before a topology for all of them.
+_PHASES: Final[tuple[tuple[str, ...], ...]] = (
+    ("node",),
+    ("template",),
+    ("primitive",),
+    (MONITOR,),
+    ("group", "bundle"),
+    ("clone", "master"),
+)
+_OLD_ROLES: Final = {"Promoted": "Master", "Unpromoted": "Slave"}
+
+
+def load(cib: Element, definitions: Sequence[Definition], *, source: str, mode: Mode = Mode.UPDATE) -> Loaded:
+    """Apply all definitions or none. Raises InvalidDocuments with everything that is wrong."""
+    loader = _Loader(cib, mode, definitions)
+    errors: list[InvalidDocument] = []
+    done: list[tuple[Definition, str]] = []
+    for definition in _in_order(definitions):
+        try:
+            done += [(definition, one) for one in loader.apply(definition)]
+        except HaError as error:
+            errors.append(placed(error, source, definition.line))
+    if not errors:
+        for definition, identifier in done:
+            try:
+                loader.check(definition, identifier)
+            except HaError as error:
+                errors.append(placed(error, source, definition.line))
+    if errors:
+        raise InvalidDocuments(errors=tuple(sorted(errors, key=lambda error: error.line)))
+    return Loaded(cib=loader.cib, warnings=tuple(loader.warnings))
+
+
+def _in_order(definitions: Iterable[Definition]) -> list[Definition]:
+    def phase(definition: Definition) -> int:
+        for number, tags in enumerate(_PHASES):
+            if definition.element.tag in tags:
+                return number
+        return len(_PHASES)
+
+    return sorted(definitions, key=phase)
+
+
+def erased(cib: Element, *, nodes: bool = False, keep: frozenset[tuple[str, str]] = frozenset()) -> Element:
+    """Without objects; nodes go only when asked. `keep`: (tag, id) of option sets that stay."""
+    for part in configuration_of(cib).children:
+        if part.tag == "nodes" and not nodes:
+            continue
+        kept = tuple(child for child in part.children if (part.tag, child.id) in keep)
+        always = part.tag in ("crm_config", "nodes", "resources", "constraints")
+        cib = with_section(cib, part.tag, part.with_children(kept) if kept or always else None)
+    return cib
+
+
+def _option_sets(definitions: Iterable[Definition]) -> frozenset[tuple[str, str]]:
+    found = set()
+    for definition in definitions:
+        item = definition.element
+        if item.tag == "cluster_property_set":
+            found.add(("crm_config", item.id))
+        elif item.tag in _OPTION_SECTIONS:
+            found |= {(item.tag, one.id) for one in item.all("meta_attributes")}
+    return frozenset(found)
+
+
+@dataclass(slots=True)
+class _Loader:
+    cib: Element
+    mode: Mode
+    definitions: Sequence[Definition]
+    warnings: list[str] = field(default_factory=list)
+    before: Element = field(init=False)
+    ids: Ids = field(init=False)
+    settled: frozenset[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.before = self.cib
+        if self.mode is Mode.REPLACE:
+            self.cib = erased(self.cib)
+        elif self.mode is Mode.PUSH:
+            self.cib = erased(self.cib, nodes=True, keep=_option_sets(self.definitions))
+        self.ids = Ids(used_ids(configuration_of(self.cib)))
+        redefined = {definition.element.id for definition in self.definitions}
+        self.settled = frozenset(
+            one.id for one in section(self.cib, "constraints").children if one.id not in redefined
+        )
+
+    def apply(self, definition: Definition) -> tuple[str, ...]:
+        """Put one definition into the tree; the ids of what it made, for `check`."""
+        item = definition.element if definition.from_xml else self._for_schema(definition.element)
+        match item.tag:
+            case "#monitor":
+                return self._add_operation(item)
+            case "node":
+                return self._node(item)
+            case "cluster_property_set":
+                self._option_set("crm_config", item, definition)
+                return ()
+            case "rsc_defaults" | "op_defaults":
+                for one in item.all("meta_attributes"):
+                    self._option_set(item.tag, _with_notes(one, item), definition)
+                return ()
+            case "fencing-topology":
+                self._topology(item)
+                return ()
+            case _:
+                return self._object(item)
+
+    def _object(self, item: Element) -> tuple[str, ...]:
+        self._new_or_same_kind(item)
+        if item.tag in RESOURCE_TAGS or item.tag == "template":
+            self._resource(item)
+        else:
+            self.cib = put_in_section(self.cib, with_ids(item, self.ids, self._old(item)))
+        return (item.id,)
+
+    def check(self, definition: Definition, identifier: str) -> None:
+        """References of a finished definition. Raises InvalidRequest."""
+        tag = definition.element.tag
+        item = next((one for one in objects(self.cib) if one.tag == tag and one.id == identifier), None)
+        if item is None:
+            return
+        fixed = resolved(self.cib, item)
+        if fixed is not item and fixed != item:
+            if tag in RESOURCE_TAGS or tag == "template":
+                self.cib = change_resource(self.cib, identifier, lambda _old: fixed)
+            else:
+                self.cib = put_in_section(self.cib, fixed)
+        missing = missing_references(self.cib, item)
+        if missing:
+            raise InvalidRequest(
+                what=f"{identifier}: {', '.join(missing)}", remedy="define it in the same text, or before"
+            )
+        node = item.get("node") if tag == "rsc_location" else ""
+        names = {one.get("uname") for one in section(self.cib, "nodes").all("node")}
+        if node and names and node not in names:
+            self.warnings.append(f"{identifier}: there is no node {node!r} (yet)")
+
+    def _old(self, item: Element) -> Element | None:
+        source = self.before if self.mode is Mode.PUSH else self.cib
+        return next((one for one in objects(source) if one.tag == item.tag and one.id == item.id), None)
+
+    def _new_or_same_kind(self, item: Element) -> None:
+        others = [one for one in objects(self.cib) if one.id == item.id and one.tag != "node"]
+        for one in others:
+            if self.mode is Mode.CREATE:
+                raise InvalidRequest(
+                    what=f"{item.id!r} exists already (a {one.tag})",
+                    remedy="delete it first, or redefine it with `load update`",
+                )
+            if one.tag != item.tag:
+                raise InvalidRequest(what=f"the id {item.id!r} belongs to a {one.tag} already")
+        if not others and any(
+            part.id == item.id
+            for one in objects(self.cib)
+            for part in one.walk()
+            if part.tag in ("op", "nvpair", "rule")
+        ):
+            raise InvalidRequest(what=f"the id {item.id!r} is in use inside another object")
+
+    def _for_schema(self, item: Element) -> Element:
+        """Old role names for a CIB whose schema does not know the new ones."""
+        match = re.fullmatch(r"pacemaker-(\d+)\.(\d+)", self.cib.get("validate-with"))
+        if match is None or (int(match[1]), int(match[2])) >= (3, 7):
+            return item
+        return _with_old_roles(item)
+
+    # options and nodes
+
+    def _option_set(self, name: str, item: Element, definition: Definition) -> None:
+        old = next(
+            (one for one in section(self.cib, name).children if one.tag == item.tag and one.id == item.id),
+            None,
+        )
+        if old is None or definition.from_xml:
+            new = with_ids(item, self.ids, old)
+        else:
+            if item.all("rule") and not old.all("rule"):
+                self.warnings.append(
+                    f"{item.id} has no rule: the one given is ignored; use a set of its own (SETID:)"
+                )
+            new = _merged(old, item, self.ids)
+        self.cib = with_section(self.cib, name, section(self.cib, name).with_child(new))
+
+    def _node(self, item: Element) -> tuple[str, ...]:
+        nodes = section(self.cib, "nodes")
+        old = next((one for one in nodes.all("node") if one.get("uname") == item.get("uname")), None)
+        if old is None:
+            if any(one.id == item.id for one in nodes.all("node")):
+                raise InvalidRequest(what=f"the node id {item.id!r} is taken")
+            before = next(
+                (
+                    one
+                    for one in section(self.before, "nodes").all("node")
+                    if one.get("uname") == item.get("uname") and self.mode is Mode.PUSH
+                ),
+                None,
+            )
+            self.cib = put_in_section(self.cib, with_ids(item, self.ids, before))
+            return ()
+        children = list(old.children)
+        for one in item.children:
+            same = next((index for index, was in enumerate(children) if was.tag == one.tag != COMMENT), None)
+            if same is None:
+                children.append(one)
+            else:
+                children[same] = _merged(children[same], one, self.ids)
+        given = {name: value for name, value in item.attributes.items() if name != "id"}
+        merged = old.with_attribute_map(given).with_children(tuple(children))
+        self.ids.free(old)
+        self.cib = put_in_section(self.cib, with_ids(merged, self.ids))
+        return ()
+
+    def _topology(self, item: Element) -> None:
+        names = sorted(one.get("uname") for one in section(self.cib, "nodes").all("node"))
+        levels = [one for one in item.children if ALL_NODES not in one.attributes]
+        wide = [
+            one.with_attribute_map({ALL_NODES: None}) for one in item.children if ALL_NODES in one.attributes
+        ]
+        levels += [
+            element("fencing-level", {"target": name} | dict(one.attributes))
+            for name in names
+            for one in wide
+        ]
+        if wide and not names:
+            self.warnings.append("fencing_topology for all nodes, but there are no nodes")
+        old = configuration_of(self.cib).child("fencing-topology")
+        new = with_ids(item.with_children(tuple(levels)), self.ids, old)
+        self.cib = with_section(self.cib, "fencing-topology", new)
+
+    # resources
+
+    def _add_operation(self, item: Element) -> tuple[str, ...]:
+        resource = find_resource(self.cib, item.id)
+        if resource is None or resource.tag != "primitive":
+            raise InvalidRequest(what=f"monitor: there is no primitive {item.id!r}")
+        operation = item.children[0]
+        made = self.ids.take(f"{item.id}-monitor-{operation.get('interval')}")
+        operation = operation.with_attributes(id=made)
+        operations = resource.child("operations") or element("operations")
+        for one in operations.all("op"):
+            if one.get("name") == "monitor" and one.get("interval") == operation.get("interval"):
+                raise InvalidRequest(
+                    what=f"{item.id} has a monitor with the interval {one.get('interval')} already",
+                    remedy="every monitor of a resource needs an interval of its own",
+                )
+        changed = resource.with_child(operations.with_children((*operations.children, operation)))
+        self.ids.free(resource)
+        filled = with_ids(changed, self.ids)
+        self.cib = change_resource(self.cib, item.id, lambda _old: filled)
+        return ()
+
+    def _resource(self, item: Element) -> None:
+        old = self._old(item)
+        own_old = (
+            None
+            if old is None
+            else old.with_children(tuple(child for child in old.children if child.tag not in RESOURCE_TAGS))
+        )
+        inner = tuple(child for child in item.children if child.tag in RESOURCE_TAGS)
+        if inner:  # from XML: the members come along
+            for one in item.walk():
+                if (
+                    one is not item
+                    and one.tag in RESOURCE_TAGS
+                    and find_resource(self.cib, one.id) is not None
+                ):
+                    self.cib = change_resource(self.cib, one.id, lambda _old: None)
+        present = find_resource(self.cib, item.id) if item.tag != "template" else None
+        made = with_ids(item, self.ids, own_old)
+        if item.tag in CONTAINER_TAGS and not inner:
+            made = self._gathered(made)
+        if present is not None:
+            self.cib = change_resource(self.cib, item.id, lambda _old: made)
+            self._release(present, made)
+        else:
+            self.cib = put_in_section(self.cib, made)
+            if item.tag in CONTAINER_TAGS and old is None:
+                for child in members(made):
+                    self.cib = change_constraints(self.cib, child.id, made.id, self.settled)
+
+    def _gathered(self, container: Element) -> Element:
+        """The container with the resources it names, which are taken from where they were."""
+        content: list[Element] = []
+        for child in container.children:
+            if child.tag != MEMBER:
+                content.append(child)
+                continue
+            resource = find_resource(self.cib, child.id)
+            if resource is None:
+                if container.tag == "bundle":
+                    self.warnings.append(
+                        f"bundle {container.id}: there is no primitive {child.id!r}: it stays empty"
+                    )
+                    continue
+                raise InvalidRequest(
+                    what=f"{container.id}: there is no resource {child.id!r}",
+                    remedy="define it in the same text, or before",
+                )
+            if resource.tag not in _MAY_HOLD[container.tag]:
+                raise InvalidRequest(
+                    what=f"{container.id}: a {container.tag} cannot contain {child.id}, a {resource.tag}",
+                    remedy="it may contain: " + ", ".join(_MAY_HOLD[container.tag]),
+                )
+            parent = parent_of(self.cib, child.id)
+            if parent is not None and parent.id != container.id:
+                raise InvalidRequest(
+                    what=f"{container.id}: {child.id} is in {parent.tag} {parent.id} already",
+                    remedy=f"take it out first: `modgroup {parent.id} remove {child.id}`",
+                )
+            content.append(resource)
+        for one in content:
+            if one.tag in RESOURCE_TAGS and parent_of(self.cib, one.id) is None:
+                self.cib = _taken_out(self.cib, one.id)
+        return container.with_children(tuple(content))
+
+    def _release(self, old: Element, new: Element) -> None:
+        """Members that a redefined container no longer has go to the top level."""
+        stays = {child.id for child in members(new)}
+        for child in members(old):
+            if child.id not in stays and find_resource(self.cib, child.id) is None:
+                self.cib = put_in_section(self.cib, child)
+
+
+def _taken_out(cib: Element, gone: str) -> Element:
+    return change_section(
+        cib, "resources", lambda one: None if one.id == gone and one.tag in RESOURCE_TAGS else one
+    )
+
+
+def _with_notes(item: Element, holder: Element) -> Element:
+    notes = holder.all(COMMENT)
+    return item.with_children((*notes, *item.children)) if notes else item
+
+
+def _merged(old: Element, new: Element, ids: Ids) -> Element:
+    """The set `old` with the pairs of `new` set: those it has are changed in place, the others added."""
+    children = list(old.children)
+    fresh: list[Element] = []
+    for pair in new.children:
+        if pair.tag == "rule":
+            continue
+        if pair.tag != "nvpair":
+            fresh.append(pair)
+            continue
+        index = next(
+            (
+                at
+                for at, was in enumerate(children)
+                if was.tag == "nvpair"
+                and was.get("name") == pair.get("name")
+                and "id-ref" not in was.attributes
+            ),
+            None,
+        )
+        if index is None or "id-ref" in pair.attributes:
+            fresh.append(pair)
+        else:
+            children[index] = element("nvpair", dict(children[index].attributes) | dict(pair.attributes))
+    if old.all("rule") and new.all("rule"):
+        children = [child for child in children if child.tag != "rule"]
+        fresh = [*new.all("rule"), *fresh]
+    attributes = {name: value for name, value in new.attributes.items() if name not in ("id", "id-ref")}
+    merged = old.with_attribute_map(attributes).with_children((*children, *fresh))
+    ids.free(old)
+    return with_ids(merged, ids)
+
+
+def _with_old_roles(item: Element) -> Element:
+    changes: dict[str, str | None] = {}
+    for name in ("role", "rsc-role", "with-rsc-role"):
+        if item.get(name) in _OLD_ROLES:
+            changes[name] = _OLD_ROLES[item.get(name)]
+    if item.tag == "nvpair" and item.get("name") == "target-role" and item.get("value") in _OLD_ROLES:
+        changes["value"] = _OLD_ROLES[item.get("value")]
+    if changes:
+        item = item.with_attribute_map(changes)
+    return (
+        item.with_children(tuple(_with_old_roles(child) for child in item.children))
+        if item.children
+        else item
+    )
+
+
+def xml_definitions(root: Element) -> tuple[Definition, ...]:
+    """The objects of an XML document (a <cib>, a <configuration>, a section or one object)."""
+    if root.tag == "cib":
+        root = configuration_of(root)
+    if root.tag == "configuration":
+        return tuple(one for part in root.children for one in xml_definitions(part))
+    if root.tag in _OPTION_SECTIONS or root.tag == "fencing-topology" or root.tag in SECTION_OF:
+        return (Definition(element=root, line=0, from_xml=True),)
+    if root.tag in ("crm_config", "nodes", "resources", "constraints", "tags", "acls", "alerts"):
+        return tuple(
+            Definition(element=one, line=0, from_xml=True) for one in root.children if one.tag in SECTION_OF
+        )
+    raise InvalidRequest(
+        what=f"<{root.tag}> is not a part of a configuration", remedy="give a <cib> or <configuration>"
+    )

@@ -1,0 +1,112 @@
+"""Location constraints that `resource move`, `ban` and `clear` write, as crm_resource does. Pure."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta
+from typing import Final
+
+from cli.grammar.document import change_section, put_in_section
+from cli.grammar.references import without_tagged
+from crm.cib.model import Element, element
+from hacluster.errors import InvalidRequest
+
+_DURATION: Final = re.compile(
+    r"P(?:(?P<years>\d+)Y)?(?:(?P<months>\d+)M)?(?:(?P<weeks>\d+)W)?(?:(?P<days>\d+)D)?"
+    r"(?:T(?:(?P<hours>\d+)H)?(?:(?P<minutes>\d+)M)?(?:(?P<seconds>\d+)S)?)?"
+)
+
+
+def end_of(lifetime: str, now: datetime) -> str:
+    """The instant at which an ISO 8601 duration from `now` (UTC) ends, as the CIB writes it."""
+    match = _DURATION.fullmatch(lifetime)
+    if match is None or not any(match.groups()):
+        raise InvalidRequest(what=f"{lifetime!r} is not a duration", remedy="ISO 8601, as P1D or PT30M")
+    parts = {name: int(value or 0) for name, value in match.groupdict().items()}
+    month = now.month - 1 + parts["months"]
+    year = now.year + parts["years"] + month // 12
+    last = [
+        31,
+        29 if year % 4 == 0 and (year % 100 or year % 400 == 0) else 28,
+        31,
+        30,
+        31,
+        30,
+        31,
+        31,
+        30,
+        31,
+        30,
+        31,
+    ]
+    day = min(now.day, last[month % 12])
+    end = now.replace(year=year, month=month % 12 + 1, day=day) + timedelta(
+        weeks=parts["weeks"],
+        days=parts["days"],
+        hours=parts["hours"],
+        minutes=parts["minutes"],
+        seconds=parts["seconds"],
+    )
+    return end.strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+def prefer(cib: Element, resource: str, node: str, end: str = "") -> Element:
+    """`cli-prefer-RSC`; an older one goes, and a ban from that node."""
+    cib = _without(cib, {f"cli-prefer-{resource}", f"cli-ban-{resource}-on-{node}"})
+    return put_in_section(
+        cib, _constraint(f"cli-prefer-{resource}", "prefer", resource, node, "INFINITY", end)
+    )
+
+
+def ban(cib: Element, resource: str, node: str, end: str = "") -> Element:
+    """`cli-ban-RSC-on-NODE`."""
+    made = _constraint(f"cli-ban-{resource}-on-{node}", "ban", resource, node, "-INFINITY", end)
+    return put_in_section(cib, made)
+
+
+def _constraint(identifier: str, kind: str, resource: str, node: str, score: str, end: str) -> Element:
+    attributes = {"id": identifier, "rsc": resource, "role": "Started"}
+    if not end:
+        return element("rsc_location", attributes | {"node": node, "score": score})
+    suffix = resource if kind == "prefer" else f"{resource}-on-{node}"
+    rule = element(
+        "rule",
+        {"id": f"cli-{kind}-rule-{suffix}", "score": score, "boolean-op": "and"},
+        element(
+            "expression",
+            {
+                "id": f"cli-{kind}-expr-{suffix}",
+                "attribute": "#uname",
+                "operation": "eq",
+                "value": node,
+                "type": "string",
+            },
+        ),
+        element(
+            "date_expression", {"id": f"cli-{kind}-lifetime-end-{suffix}", "operation": "lt", "end": end}
+        ),
+    )
+    return element("rsc_location", attributes, rule)
+
+
+def left_by_moves(cib_constraints: Element, resource: str) -> tuple[str, ...]:
+    """The ids of what move and ban left for a resource."""
+    return tuple(
+        one.id
+        for one in cib_constraints.all("rsc_location")
+        if one.get("rsc") == resource
+        and (one.id == f"cli-prefer-{resource}" or one.id.startswith(f"cli-ban-{resource}-on-"))
+    )
+
+
+def clear(cib: Element, resource: str) -> Element:
+    """Remove what move and ban left."""
+    constraints = cib.path("configuration", "constraints")
+    return cib if constraints is None else _without(cib, set(left_by_moves(constraints, resource)))
+
+
+def _without(cib: Element, ids: set[str]) -> Element:
+    cib = change_section(cib, "constraints", lambda one: None if one.id in ids else one)
+    for gone in ids:
+        cib = without_tagged(cib, gone)
+    return cib

@@ -1,0 +1,188 @@
+"""What names what: constraints, tags, roles. Re-pointing, taking out, and resolving of references."""
+
+from __future__ import annotations
+
+from cli.grammar.document import (
+    CONSTRAINT_TAGS,
+    REFERENCES,
+    change_section,
+    configuration_of,
+    objects,
+    section,
+)
+from crm.cib.model import Element
+from hacluster.errors import InvalidRequest
+
+
+def named_by(constraint: Element) -> tuple[str, ...]:
+    """The resources (templates, tags) a constraint names, in order, with repeats."""
+    direct = [constraint.get(name) for name in REFERENCES.get(constraint.tag, ()) if constraint.get(name)]
+    in_sets = [ref.id for one in constraint.all("resource_set") for ref in one.all("resource_ref")]
+    return (*direct, *in_sets)
+
+
+def repointed(constraint: Element, old: str, new: str) -> Element | None:
+    """The constraint naming `new` where it named `old`; None when it would relate `new` to itself."""
+    if old not in named_by(constraint):
+        return constraint
+    changes: dict[str, str | None] = {
+        name: new for name in REFERENCES[constraint.tag] if constraint.get(name) == old
+    }
+    changed = constraint.with_attribute_map(changes)
+    direct = [changed.get(name) for name in REFERENCES[constraint.tag] if changed.get(name)]
+    if len(direct) == 2 and direct[0] == direct[1]:
+        return None
+    if not changed.all("resource_set"):
+        return changed
+    seen: set[str] = set()
+
+    def visit(item: Element) -> Element | None:
+        if item.tag == "resource_set":
+            kept = item.mapped(visit)
+            return kept if kept.all("resource_ref") else None
+        if item.tag != "resource_ref":
+            return item
+        name = new if item.id == old else item.id
+        if name == new and name in seen:
+            return None
+        seen.add(name)
+        return item.with_attributes(id=name)
+
+    return simplified(changed.mapped(visit))
+
+
+def without_resource(constraint: Element, gone: str) -> Element | None:
+    """The constraint without that resource; None when nothing is left for it to say."""
+    if any(constraint.get(name) == gone for name in REFERENCES[constraint.tag]):
+        return None
+    if gone not in named_by(constraint):
+        return constraint
+
+    def visit(item: Element) -> Element | None:
+        if item.tag == "resource_set":
+            kept = item.mapped(visit)
+            return kept if kept.all("resource_ref") else None
+        return None if item.tag == "resource_ref" and item.id == gone else item
+
+    return simplified(constraint.mapped(visit))
+
+
+def simplified(constraint: Element) -> Element | None:
+    """Two resources left in sets become the simple form (one, of a ticket); None for fewer."""
+    sets = constraint.all("resource_set")
+    if not sets and constraint.get("rsc"):
+        return constraint
+    found = [
+        (ref.id, one.get("role") or one.get("action")) for one in sets for ref in one.all("resource_ref")
+    ]
+    needed = {"rsc_location": 0, "rsc_ticket": 1}.get(constraint.tag, 2)
+    if len(found) < max(needed, 1):
+        return None
+    if needed == 0 or len(found) > needed:
+        return constraint
+    names = REFERENCES[constraint.tag]
+    marks = {"rsc": "rsc-role", "with-rsc": "with-rsc-role", "first": "first-action", "then": "then-action"}
+    attributes: dict[str, str | None] = {}
+    for name, (identifier, kind) in zip(names, found, strict=True):
+        attributes[name] = identifier
+        if kind:
+            attributes[marks[name]] = kind
+    rest = tuple(child for child in constraint.children if child.tag != "resource_set")
+    return constraint.with_children(rest).with_attribute_map(attributes)
+
+
+def change_constraints(cib: Element, old: str, new: str, only: frozenset[str] | None = None) -> Element:
+    """Re-point all constraints (those with an id in `only`, when given) from `old` to `new`."""
+
+    def visit(item: Element) -> Element | None:
+        if item.tag not in CONSTRAINT_TAGS or (only is not None and item.id not in only):
+            return item
+        return repointed(item, old, new)
+
+    return change_section(cib, "constraints", visit)
+
+
+def without_tagged(cib: Element, gone: str) -> Element:
+    """Take an object out of all tags; a tag left empty goes, and what named it."""
+    emptied: list[str] = []
+
+    def visit(item: Element) -> Element | None:
+        kept = item.mapped(lambda ref: None if ref.tag == "obj_ref" and ref.id == gone else ref)
+        if kept is not item and not kept.all("obj_ref"):
+            emptied.append(item.id)
+            return None
+        return kept
+
+    cib = change_section(cib, "tags", visit)
+    for name in emptied:
+        cib = without_constraints_of(without_tagged(cib, name), name)
+    return cib
+
+
+def without_constraints_of(cib: Element, gone: str) -> Element:
+    """Remove a resource (template, tag) from all constraints, and vanished constraints from tags."""
+    vanished: list[str] = []
+
+    def visit(item: Element) -> Element | None:
+        if item.tag not in CONSTRAINT_TAGS:
+            return item
+        kept = without_resource(item, gone)
+        if kept is None:
+            vanished.append(item.id)
+        return kept
+
+    cib = change_section(cib, "constraints", visit)
+    for name in vanished:
+        cib = without_tagged(cib, name)
+    return cib
+
+
+def resolved(cib: Element, item: Element) -> Element:
+    """`item` with every id-ref that names an object replaced by the id of the object's first such part.
+
+    Raises InvalidRequest for one that names nothing.
+    """
+    if not any("id-ref" in one.attributes for one in item.walk()):
+        return item
+    ids = {
+        one.id: one
+        for one in configuration_of(cib).walk()
+        if one.id and one.tag not in ("obj_ref", "resource_ref")
+    }
+
+    def visit(one: Element) -> Element:
+        reference = one.get("id-ref")
+        if reference:
+            target = ids.get(reference)
+            if target is not None and target.tag != one.tag:
+                target = next((part for part in target.walk() if part.tag == one.tag and part.id), None)
+            if target is None:
+                raise InvalidRequest(
+                    what=f"id-ref {reference!r}: no <{one.tag}> has that id, nor is it an object with one"
+                )
+            if target.id != reference:
+                one = one.with_attribute_map({"id-ref": target.id})
+        return one.with_children(tuple(visit(child) for child in one.children)) if one.children else one
+
+    return visit(item)
+
+
+def referenced_ids(cib: Element) -> frozenset[str]:
+    """All ids that some id-ref names."""
+    return frozenset(one.get("id-ref") for one in configuration_of(cib).walk() if "id-ref" in one.attributes)
+
+
+def missing_references(cib: Element, item: Element) -> tuple[str, ...]:
+    """What a definition names that does not exist, in words."""
+    if item.tag in CONSTRAINT_TAGS:
+        known = {one.id for one in objects(cib) if one.tag not in CONSTRAINT_TAGS and one.tag != "node"}
+        return tuple(
+            f"there is no resource {name!r}" for name in dict.fromkeys(named_by(item)) if name not in known
+        )
+    if item.tag == "primitive" and item.get("template"):
+        known = {one.id for one in section(cib, "resources").all("template")}
+        return () if item.get("template") in known else (f"there is no template {item.get('template')!r}",)
+    if item.tag in ("acl_target", "acl_group"):
+        known = {one.id for one in section(cib, "acls").all("acl_role")}
+        return tuple(f"there is no role {one.id!r}" for one in item.all("role") if one.id not in known)
+    return ()

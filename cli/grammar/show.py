@@ -1,0 +1,577 @@
+"""Objects -> text of the language, as `configure show` prints it; XML where the language has no words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from cli.grammar.access import xpath_text
+from cli.grammar.definitions import parse_line
+from cli.grammar.document import object_id, objects, section
+from cli.grammar.lexer import Line, in_quotes, logical_lines, quoted
+from cli.grammar.references import referenced_ids, resolved
+from cli.grammar.resource_sets import sets_text
+from cli.grammar.resources import MEMBER
+from cli.grammar.words import score_text
+from crm.cib import codec
+from crm.cib.model import COMMENT, Element, element
+from hacluster.errors import HaError
+
+_ORDER: Final[tuple[tuple[str, ...], ...]] = (
+    ("node",),
+    ("template",),
+    ("primitive",),
+    ("bundle",),
+    ("group",),
+    ("master",),
+    ("clone",),
+    ("tag",),
+    ("rsc_location", "rsc_colocation", "rsc_order"),
+    ("rsc_ticket", "fencing-topology"),
+    ("cluster_property_set",),
+    ("rsc_defaults",),
+    ("op_defaults",),
+    ("acl_role",),
+    ("acl_target", "acl_group", "acl_user"),
+    ("alert",),
+)
+_SET_KEYWORDS: Final = {
+    "instance_attributes": "params",
+    "meta_attributes": "meta",
+    "utilization": "utilization",
+}
+_OBSCURED: Final = "******"
+
+
+class _UnsayableError(Exception):
+    """The language has no words for this."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Style:
+    """How to print: patterns of attribute names whose values are hidden, ids that must be printed."""
+
+    obscure: tuple[str, ...] = ()
+    printed_ids: frozenset[str] = frozenset()
+    nodes: tuple[str, ...] = ()
+
+
+def show(
+    cib: Element,
+    chosen: Iterable[Element] | None = None,
+    *,
+    obscure: tuple[str, ...] = (),
+    in_order: bool = True,
+) -> str:
+    """The objects (all, when not given) as text, sorted as the manual says; ends in a line end."""
+    style = Style(
+        obscure=obscure,
+        printed_ids=referenced_ids(cib),
+        nodes=tuple(sorted(one.get("uname") for one in section(cib, "nodes").all("node"))),
+    )
+    items = list(objects(cib) if chosen is None else chosen)
+    items.sort(key=lambda item: (_rank(item), _sort_id(item) if in_order else ""))
+    return "".join(object_text(item, style, cib) + "\n" for item in items)
+
+
+def _sort_id(item: Element) -> str:
+    return item.id if item.tag == "node" else object_id(item)
+
+
+def _rank(item: Element) -> int:
+    return next((number for number, tags in enumerate(_ORDER) if item.tag in tags), len(_ORDER))
+
+
+def object_text(item: Element, style: Style, cib: Element) -> str:
+    """One object. Text that would not give the same XML back is not printed: then it is `xml …`."""
+    notes = [_note(one.text) for one in item.all(COMMENT)]
+    if item.tag in ("rsc_defaults", "op_defaults") and item.children:
+        notes += [_note(one.text) for one in item.children[0].all(COMMENT)]
+    try:
+        lines = _lines(item, style)
+        if not _says_the_same(item, lines, style, cib):
+            raise _UnsayableError
+        body = " \\\n\t".join(lines)
+    except _UnsayableError:
+        body = _xml_text(item)
+    return "\n".join([*notes, body])
+
+
+def _note(text: str) -> str:
+    stripped = text.strip()
+    return stripped if stripped.startswith("#") else f"# {stripped}"
+
+
+def _xml_text(item: Element) -> str:
+    text = codec.render(item).partition("\n")[2].rstrip("\n")
+    lines = text.split("\n")
+    return "xml " + " \\\n".join(lines)
+
+
+def _says_the_same(item: Element, lines: Sequence[str], style: Style, cib: Element) -> bool:
+    """Read the text again and compare, ids of parts aside."""
+    if style.obscure:
+        lines = _lines(item, Style(printed_ids=style.printed_ids, nodes=style.nodes))
+    parsed = logical_lines(" \\\n\t".join(lines))
+    if len(parsed) != 1:
+        return False
+    try:
+        again = parse_line(Line(number=1, text=parsed[0].text)).element
+        again = resolved(cib, again)
+    except HaError:
+        return False
+    return _plain(again, style) == _plain(item, style)
+
+
+def _plain(item: Element, style: Style) -> tuple[object, ...]:
+    """What must be equal: ids of parts only where they are printed."""
+    if item.tag == "fencing-topology":
+        return ("fencing-topology", *sorted(_levels(item, style)))
+    attributes = {
+        name: value
+        for name, value in item.attributes.items()
+        if name != "id" or value in style.printed_ids or item.tag in _KEEP_IDS
+    }
+    for name, default in _DEFAULTS.get(item.tag, ()):
+        if attributes.get(name) == default:
+            del attributes[name]
+    if item.tag == "operations" and not style.printed_ids:
+        attributes.pop("id", None)
+    children = [
+        element(MEMBER, {"id": child.id}) if child.tag in ("primitive", "group") else child
+        for child in item.children
+        if child.tag != COMMENT
+    ]
+    children.sort(key=lambda child: child.tag == MEMBER)
+    if item.tag in _RULES_FIRST:
+        children.sort(key=lambda child: child.tag != "rule")
+    return (item.tag, sorted(attributes.items()), [_plain(child, style) for child in children])
+
+
+_KEEP_IDS: Final = frozenset(
+    {tag for tags in _ORDER for tag in tags} | {"operations", MEMBER, "obj_ref", "resource_ref", "role"}
+)
+_RULES_FIRST: Final = ("instance_attributes", "meta_attributes", "utilization", "cluster_property_set")
+_DEFAULTS: Final = {
+    "resource_set": (("sequential", "true"), ("require-all", "true")),
+    "rule": (("boolean-op", "and"),),
+    "node": (("type", "normal"),),
+}
+
+
+def _levels(item: Element, style: Style) -> list[tuple[str, ...]]:
+    found: list[tuple[str, ...]] = []
+    for level in item.children:
+        targets = style.nodes if "#all" in level.attributes else (level.get("target"),)
+        rest = tuple(
+            level.get(name)
+            for name in ("target-pattern", "target-attribute", "target-value", "index", "devices")
+        )
+        found += [(target, *rest) for target in targets]
+    return found
+
+
+# One function a kind: the head and one line for each set, op, rule ...
+
+
+def _lines(item: Element, style: Style) -> list[str]:
+    builder = _BUILDERS.get(item.tag)
+    if builder is None:
+        raise _UnsayableError
+    return builder(item, style)
+
+
+def _head(item: Element, *words: str) -> list[str]:
+    lines = [" ".join(words)]
+    if "description" in item.attributes:
+        lines.append(f"description={quoted(item.get('description'))}")
+    return lines
+
+
+def _node(item: Element, style: Style) -> list[str]:
+    name = item.get("uname")
+    if item.get("type") not in ("", "normal"):
+        name += f":{item.get('type')}"
+    words = ["node", name] if item.id == item.get("uname") else ["node", f"{item.id}:", name]
+    lines = _head(item, *words)
+    for one in _parts(item):
+        keyword = "attributes" if one.tag == "instance_attributes" else one.tag
+        lines.append(_set_text(keyword, one, style))
+    return lines
+
+
+def _parts(item: Element) -> Iterable[Element]:
+    return (child for child in item.children if child.tag != COMMENT)
+
+
+def _type_text(item: Element) -> str:
+    if item.get("template"):
+        return f"@{item.get('template')}"
+    if item.get("class") == "ocf" and item.get("provider") == "heartbeat":
+        return item.get("type")
+    return ":".join(item.get(name) for name in ("class", "provider", "type") if item.get(name))
+
+
+def _typed(keyword: str) -> Callable[[Element, Style], list[str]]:
+    def build(item: Element, style: Style) -> list[str]:
+        lines = _head(item, keyword, item.id, _type_text(item))
+        for one in _parts(item):
+            if one.tag == "operations":
+                lines += _operations(one, style)
+            else:
+                lines.append(_set_text(_keyword(one), one, style))
+        return lines
+
+    return build
+
+
+def _keyword(item: Element) -> str:
+    keyword = _SET_KEYWORDS.get(item.tag)
+    if keyword is None:
+        raise _UnsayableError
+    return keyword
+
+
+def _operations(item: Element, style: Style) -> list[str]:
+    lines: list[str] = []
+    if "id-ref" in item.attributes:
+        lines.append(f"operations  $id-ref={item.get('id-ref')}")
+    elif item.id:
+        lines.append(f"operations $id={quoted(item.id)}")
+    for one in _parts(item):
+        if one.tag != "op":
+            raise _UnsayableError
+        attributes = {name: value for name, value in one.attributes.items() if name not in ("id", "name")}
+        attributes.setdefault("interval", "0")
+        lines.append(" ".join(["op", one.get("name"), *(f"{k}={quoted(v)}" for k, v in attributes.items())]))
+        lines += [_set_text("op_" + _keyword(inner), inner, style) for inner in _parts(one)]
+    return lines
+
+
+def _set_text(keyword: str, item: Element, style: Style) -> str:
+    words = [keyword]
+    if "id-ref" in item.attributes:
+        return f"{keyword} $id-ref={item.get('id-ref')}"
+    if item.id in style.printed_ids:
+        words.append(f"$id={item.id}")
+    if "score" in item.attributes:
+        words.append(f"{item.get('score')}:")
+    words += [_rule_text(one, style) for one in item.all("rule")]
+    words += [_pair_text(one, style) for one in item.all("nvpair")]
+    return " ".join(words)
+
+
+def _pair_text(item: Element, style: Style) -> str:
+    name = item.get("name")
+    if "id-ref" in item.attributes:
+        return f"@{item.get('id-ref')}" + (f":{name}" if name else "")
+    if item.id in style.printed_ids:
+        name = f"${item.id}:{name}"
+    if "value" not in item.attributes:
+        return name
+    value = item.get("value")
+    if any(re.fullmatch(pattern, item.get("name")) for pattern in style.obscure):
+        value = _OBSCURED
+    return f"{name}={quoted(value)}"
+
+
+def _rule_text(item: Element, style: Style) -> str:
+    words = ["rule"]
+    if "id-ref" in item.attributes:
+        return f"rule $id-ref={item.get('id-ref')}"
+    if item.id in style.printed_ids:
+        words.append(f"$id={item.id}")
+    if item.get("role"):
+        words.append(f"$role={item.get('role')}")
+    score = item.get("score-attribute") or score_text(item.get("score"))
+    if score and score != "inf":
+        words.append(f"{score}:")
+    joint = f" {item.get('boolean-op', 'and')} "
+    words.append(joint.join(_expression_text(one) for one in _parts(item)))
+    return " ".join(words)
+
+
+def _expression_text(item: Element) -> str:
+    if item.tag == "expression":
+        operation, attribute = item.get("operation"), item.get("attribute")
+        if operation in ("defined", "not_defined"):
+            return f"{operation} {attribute}"
+        typed = f"{item.get('type')}:" if item.get("type") else ""
+        value = quoted(item.get("value"))
+        if item.get("value-source"):
+            value = f"{item.get('value-source')}{{{item.get('value')}}}"
+        return f"{attribute} {typed}{operation} {value}"
+    if item.tag != "date_expression":
+        raise _UnsayableError
+    match item.get("operation"):
+        case "lt":
+            return f"date lt {quoted(item.get('end'))}"
+        case "gt":
+            return f"date gt {quoted(item.get('start'))}"
+        case "in_range" | "date_spec" as operation:
+            pairs = [f"{name}={quoted(item.get(name))}" for name in ("start", "end") if item.get(name)]
+            for one in _parts(item):
+                pairs += [f"{name}={quoted(value)}" for name, value in one.attributes.items() if name != "id"]
+            return " ".join(["date", "in" if operation == "in_range" else "spec", *pairs])
+        case _:
+            raise _UnsayableError
+
+
+def _container(keyword: str) -> Callable[[Element, Style], list[str]]:
+    def build(item: Element, style: Style) -> list[str]:
+        inner = [child.id for child in item.all("primitive", "group", "clone", "master", "bundle")]
+        lines = _head(item, keyword, item.id, *inner)
+        lines += [
+            _set_text(_keyword(one), one, style)
+            for one in _parts(item)
+            if one.tag not in ("primitive", "group")
+        ]
+        return lines
+
+    return build
+
+
+def _attribute_words(item: Element) -> list[str]:
+    return [f"{name}={quoted(value)}" for name, value in item.attributes.items()]
+
+
+def _bundle(item: Element, style: Style) -> list[str]:
+    lines = _head(item, "bundle", item.id)
+    for one in (child for child in _parts(item) if child.tag != "primitive"):
+        if one.tag in ("network", "storage"):
+            inner = [word for child in _parts(one) for word in (child.tag, *_attribute_words(child))]
+            lines.append(" ".join([one.tag, *_attribute_words(one), *inner]))
+        elif one.tag in ("docker", "podman", "rkt"):
+            lines.append(" ".join([one.tag, *_attribute_words(one)]))
+        else:
+            lines.append(_set_text(_keyword(one), one, style))
+    lines += [f"primitive {one.id}" for one in item.all("primitive")]
+    return lines
+
+
+def _tag(item: Element, _style: Style) -> list[str]:
+    return [" ".join(["tag", item.id, *(one.id for one in item.all("obj_ref"))])]
+
+
+def _location(item: Element, style: Style) -> list[str]:
+    if "rsc-pattern" in item.attributes:
+        what = f"/{item.get('rsc-pattern')}/"
+        what = what if quoted(what.strip("/")) or what.split() == [what] else in_quotes(what)
+    elif item.all("resource_set"):
+        what = f"{{ {_sets(item, 0)} }}"
+    else:
+        what = item.get("rsc")
+    known = ("id", "rsc", "rsc-pattern", "score", "score-attribute", "node", "description")
+    extra = [f"{name}={quoted(value)}" for name, value in item.attributes.items() if name not in known]
+    words = ["location", item.id, what, *extra]
+    rules = item.all("rule")
+    if rules:
+        return [" ".join(words), *(_rule_text(one, style) for one in rules)]
+    score = item.get("score-attribute") or score_text(item.get("score"))
+    if not score or not item.get("node"):
+        raise _UnsayableError
+    return [" ".join([*words, f"{score}:", item.get("node")])]
+
+
+def _sets(item: Element, simple: int) -> str:
+    text = sets_text(item.all("resource_set"), simple)
+    if text is None:
+        raise _UnsayableError
+    return text
+
+
+def _reference(item: Element, name: str, *marks: str) -> str:
+    mark = next((item.get(one) for one in marks if item.get(one)), "")
+    return item.get(name) + (f":{mark}" if mark else "")
+
+
+def _colocation(item: Element, _style: Style) -> list[str]:
+    score = item.get("score-attribute") or score_text(item.get("score"))
+    if not score or "influence" in item.attributes:
+        raise _UnsayableError
+    if item.all("resource_set"):
+        what = _sets(item, 2)
+    else:
+        what = " ".join(
+            (
+                _reference(item, "rsc", "rsc-role", "rsc-instance"),
+                _reference(item, "with-rsc", "with-rsc-role", "with-rsc-instance"),
+            )
+        )
+    words = ["colocation", item.id, f"{score}:", what]
+    if "node-attribute" in item.attributes:
+        words.append(f"node-attribute={quoted(item.get('node-attribute'))}")
+    return [" ".join(words)]
+
+
+def _order(item: Element, _style: Style) -> list[str]:
+    if "require-all" in item.attributes:
+        raise _UnsayableError
+    words = ["order", item.id]
+    if item.get("kind"):
+        words.append(f"{item.get('kind')}:")
+    if item.all("resource_set"):
+        words.append(_sets(item, 2))
+    else:
+        words += [_reference(item, "first", "first-action"), _reference(item, "then", "then-action")]
+    if "symmetrical" in item.attributes:
+        words.append(f"symmetrical={item.get('symmetrical')}")
+    return [" ".join(words)]
+
+
+def _ticket(item: Element, _style: Style) -> list[str]:
+    what = _sets(item, 1) if item.all("resource_set") else _reference(item, "rsc", "rsc-role")
+    words = ["rsc_ticket", item.id, f"{item.get('ticket')}:", what]
+    if "loss-policy" in item.attributes:
+        words.append(f"loss-policy={item.get('loss-policy')}")
+    return [" ".join(words)]
+
+
+def _option_lines(keyword: str, item: Element, style: Style) -> list[str]:
+    if set(item.attributes) != {"id"}:
+        raise _UnsayableError
+    lines = [f"{keyword} {item.id}:"]
+    lines += [_rule_text(one, style) for one in item.all("rule")]
+    return [*lines, *(_pair_text(one, style) for one in item.all("nvpair"))]
+
+
+def _property(item: Element, style: Style) -> list[str]:
+    return _option_lines("property", item, style)
+
+
+def _defaults(item: Element, style: Style) -> list[str]:
+    return _option_lines(item.tag, item.children[0], style)
+
+
+def _topology(item: Element, style: Style) -> list[str]:
+    targets: dict[str, list[Element]] = {}
+    for level in _parts(item):
+        if "target-attribute" in level.attributes:
+            name = f"attr:{level.get('target-attribute')}={level.get('target-value')}"
+        elif "target-pattern" in level.attributes:
+            name = f"pattern:{level.get('target-pattern')}"
+        else:
+            name = f"{level.get('target')}:"
+        targets.setdefault(name, []).append(level)
+    texts: dict[str, str] = {}
+    for name, levels in targets.items():
+        levels.sort(key=lambda level: int(level.get("index") or 0))
+        if [level.get("index") for level in levels] != [str(number) for number in range(1, len(levels) + 1)]:
+            raise _UnsayableError
+        texts[name] = " ".join(quoted(level.get("devices")).strip('"') for level in levels)
+    if set(texts) == {f"{name}:" for name in style.nodes} and len(set(texts.values())) == 1:
+        return [f"fencing_topology {next(iter(texts.values()))}"]
+    return ["fencing_topology", *(f"{name} {text}" for name, text in texts.items())]
+
+
+def _role(item: Element, _style: Style) -> list[str]:
+    lines = _head(item, "role", item.id)
+    for one in _parts(item):
+        if one.tag != "acl_permission":
+            raise _UnsayableError
+        words = [one.get("kind")]
+        if "description" in one.attributes:
+            words.append(f"description={quoted(one.get('description'))}")
+        if one.get("xpath"):
+            text = xpath_text(one.get("xpath"))
+            words.append(f"xpath:{in_quotes(text[6:])}" if text.startswith("xpath:") else text)
+        if one.get("reference"):
+            words.append(f"ref:{one.get('reference')}")
+        if one.get("attribute"):
+            words.append(f"attr:{one.get('attribute')}")
+        if one.get("object-type"):
+            words.append(f"type:{one.get('object-type')}")
+        lines.append(" ".join(words))
+    return lines
+
+
+def _acl_roles(item: Element, _style: Style) -> list[str]:
+    return [f"{item.tag} {item.id}", *(one.id for one in item.all("role"))]
+
+
+def _alert(item: Element, style: Style) -> list[str]:
+    lines = _head(item, "alert", item.id, _word(item.get("path")))
+    parts = list(_parts(item))
+    for index, one in enumerate(parts):
+        match one.tag:
+            case "select":
+                lines.append(_select_text(one))
+            case "recipient":
+                lines.append(_recipient_text(one, parts[index + 1 :], style))
+            case _:
+                lines.append(_alert_set(one, style))
+    return lines
+
+
+def _alert_set(item: Element, style: Style) -> str:
+    return _set_text("attributes" if item.tag == "instance_attributes" else _keyword(item), item, style)
+
+
+def _word(value: str) -> str:
+    return quoted(value)
+
+
+def _select_text(item: Element) -> str:
+    words = ["select"]
+    for one in _parts(item):
+        if one.tag != "select_attributes":
+            words.append(one.tag.removeprefix("select_"))
+        else:
+            words += ["attributes", "{", *(inner.get("name") for inner in _parts(one)), "}"]
+    return " ".join(words)
+
+
+def _recipient_text(item: Element, following: Sequence[Element], style: Style) -> str:
+    words = [_word(item.get("value"))]
+    if "description" in item.attributes:
+        words.append(f"description={quoted(item.get('description'))}")
+    words += [_alert_set(one, style) for one in _parts(item)]
+    if following and following[0].tag in _SET_KEYWORDS:
+        words = ["{", *words, "}"]
+    return " ".join(["to", *words])
+
+
+_BUILDERS: Final[dict[str, Callable[[Element, Style], list[str]]]] = {
+    "node": _node,
+    "template": _typed("rsc_template"),
+    "primitive": _typed("primitive"),
+    "bundle": _bundle,
+    "group": _container("group"),
+    "master": _container("ms"),
+    "clone": _container("clone"),
+    "tag": _tag,
+    "rsc_location": _location,
+    "rsc_colocation": _colocation,
+    "rsc_order": _order,
+    "rsc_ticket": _ticket,
+    "fencing-topology": _topology,
+    "cluster_property_set": _property,
+    "rsc_defaults": _defaults,
+    "op_defaults": _defaults,
+    "acl_role": _role,
+    "acl_target": _acl_roles,
+    "acl_group": _acl_roles,
+    "alert": _alert,
+}
+
+
+def xml_cib(cib: Element, chosen: Iterable[Element] | None = None) -> Element:
+    """The <cib> with only the chosen objects (all when not given), members inside their containers."""
+    if chosen is None:
+        return cib.mapped(lambda part: element("status") if part.tag == "status" else part)
+    wanted = {id(item) for item in chosen}
+    defaults = {object_id(item) for item in chosen if item.tag in ("rsc_defaults", "op_defaults")}
+
+    def visit(part: Element) -> Element | None:
+        if part.tag == "resources":
+            return part.mapped(lambda one: one if any(id(inner) in wanted for inner in one.walk()) else None)
+        if part.tag == "fencing-topology":
+            return part if id(part) in wanted else None
+        if part.tag in ("rsc_defaults", "op_defaults"):
+            kept = part.mapped(lambda one: one if one.id in defaults else None)
+            return kept if kept.children else None
+        return part.mapped(lambda one: one if id(one) in wanted else None)
+
+    return cib.mapped(lambda part: part.mapped(visit) if part.tag == "configuration" else None)

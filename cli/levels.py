@@ -1,0 +1,347 @@
+"""The command tree as data: one-shot, scripts, the interactive shell, help and completion read it.
+
+A handler is "module:function", called as `function(context, words) -> exit status` and imported when first
+used. A program ("module:main") gets all words that follow its name. New levels go to
+`cli/commands/<level>.py` and here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One command. `arguments` says what completion offers at each place; "…" repeats the one before."""
+
+    name: str
+    handler: str
+    summary: str
+    arguments: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
+    usage: str = ""
+
+    @property
+    def synopsis(self) -> str:
+        """Name and arguments, for help and usage errors."""
+        return self.usage or " ".join(
+            [self.name, *(f"[{one.upper()}]" for one in self.arguments if one != "…")]
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """A level: commands and further levels below it. `session`: its changes are collected until commit."""
+
+    name: str
+    summary: str
+    commands: tuple[Command, ...] = ()
+    levels: tuple[Level, ...] = ()
+    aliases: tuple[str, ...] = ()
+    session: bool = False
+
+    def level(self, name: str) -> Level | None:
+        """The level below of that name or alias."""
+        return next((one for one in self.levels if name == one.name or name in one.aliases), None)
+
+    def command(self, name: str) -> Command | None:
+        """The command of that name or alias."""
+        return next((one for one in self.commands if name == one.name or name in one.aliases), None)
+
+    def names(self) -> tuple[str, ...]:
+        """All names, for completion and "did you mean"."""
+        return (*(one.name for one in self.levels), *(one.name for one in self.commands))
+
+
+def _configure(
+    name: str, summary: str, *arguments: str, usage: str = "", aliases: tuple[str, ...] = ()
+) -> Command:
+    return Command(
+        name, f"cli.commands.configure:{name.replace('-', '_')}", summary, arguments, aliases, usage
+    )
+
+
+def _definition(name: str, usage: str, aliases: tuple[str, ...] = ()) -> Command:
+    return Command(
+        name, "cli.commands.configure:define", f"define: {usage}", ("new", "definition", "…"), aliases, usage
+    )
+
+
+CONFIGURE: Final = Level(
+    "configure",
+    "the cluster's configuration",
+    session=True,
+    aliases=("cf", "cfg", "conf"),
+    commands=(
+        _definition("node", "node [ID:] NAME[:TYPE] [description=T] [attributes N=V…] [utilization N=V…]"),
+        _definition(
+            "primitive",
+            "primitive ID [CLASS:[PROVIDER:]]TYPE|@TEMPLATE [params N=V…] [meta N=V…] [op NAME N=V…]…",
+        ),
+        _definition("rsc_template", "rsc_template ID TYPE [params …] [meta …] [op …]"),
+        _definition("group", "group ID MEMBER… [params N=V…] [meta N=V…]"),
+        _definition("clone", "clone ID RSC [params N=V…] [meta N=V…]"),
+        _definition("ms", "ms ID RSC [params N=V…] [meta N=V…]", aliases=("master",)),
+        _definition(
+            "bundle", "bundle ID docker|podman N=V… [network …] [storage …] [meta …] [primitive RSC]"
+        ),
+        _definition("monitor", "monitor RSC[:ROLE] INTERVAL[:TIMEOUT]"),
+        _definition(
+            "location", "location ID RSC [role=R] SCORE: NODE | location ID RSC rule [SCORE:] EXPRESSION…"
+        ),
+        _definition("colocation", "colocation ID SCORE: A[:ROLE] WITH[:ROLE]", aliases=("collocation",)),
+        _definition("order", "order ID [KIND:] FIRST[:ACTION] THEN[:ACTION] [symmetrical=BOOL]"),
+        _definition("rsc_ticket", "rsc_ticket ID TICKET: RSC[:ROLE]… [loss-policy=P]"),
+        _definition("property", "property [SETID:] NAME=VALUE…"),
+        _definition("rsc_defaults", "rsc_defaults [SETID:] [rule …] NAME=VALUE…"),
+        _definition("op_defaults", "op_defaults [SETID:] [rule …] NAME=VALUE…"),
+        _definition(
+            "fencing_topology", "fencing_topology [NODE:] DEV[,DEV…]…", aliases=("fencing-topology",)
+        ),
+        _definition("tag", "tag ID OBJ…"),
+        _definition("role", "role ID read|write|deny SPEC…"),
+        _definition("acl_target", "acl_target USER ROLE…"),
+        _definition("acl_group", "acl_group GROUP ROLE…"),
+        _definition("alert", "alert ID PATH [attributes …] [meta …] [select …] [to RECIPIENT]…"),
+        _definition("user", "user (old form; use role and acl_target)"),
+        _definition("xml", "xml TEXT: any object as XML"),
+        _configure(
+            "show",
+            "print objects",
+            "object",
+            "…",
+            usage="show [xml] [ID|GLOB|type:T|tag:T|related:ID|changed]…",
+        ),
+        _configure("edit", "edit objects in $EDITOR", "object", "…", usage="edit [xml] [OBJECT…]"),
+        _configure("delete", "delete objects", "object", "…", usage="delete [--force] ID…", aliases=("rm",)),
+        _configure("rename", "rename an object", "object", "new", usage="rename OLD NEW"),
+        _configure(
+            "modgroup",
+            "change the members of a group",
+            "group",
+            usage="modgroup G add ID [after|before ID] | remove ID",
+        ),
+        Command(
+            "load",
+            "cli.commands.configure:load_file",
+            "load definitions from a file",
+            ("method", "file"),
+            usage="load [xml] update|replace|push FILE|-",
+        ),
+        _configure("save", "write definitions to a file", "file", usage="save [xml] [OBJECT…] FILE|-"),
+        _configure("filter", "pipe definitions through a program", usage="filter PROGRAM [xml] [OBJECT…]"),
+        _configure("set", "set one value", usage="set ID.NAME|ID.OPERATION[.INTERVAL].ATTRIBUTE VALUE"),
+        _configure(
+            "get_property", "print a cluster option", "property", "…", usage="get_property [-t|--true] NAME…"
+        ),
+        _configure("verify", "check the configuration"),
+        _configure("commit", "write the changes", usage="commit [force]"),
+        _configure("refresh", "drop the changes"),
+        _configure("erase", "delete everything but nodes", usage="erase [nodes]"),
+        _configure("schema", "show or set the schema", usage="schema [NAME]"),
+    ),
+)
+
+
+def _resource(
+    name: str, summary: str, *arguments: str, usage: str = "", aliases: tuple[str, ...] = ()
+) -> Command:
+    return Command(name, f"cli.commands.resource:{name}", summary, arguments, aliases, usage)
+
+
+RESOURCE: Final = Level(
+    "resource",
+    "start, stop, move and look after resources",
+    aliases=("rsc", "res"),
+    commands=(
+        _resource(
+            "status", "where resources run", "resource", "…", aliases=("show", "list"), usage="status [RSC…]"
+        ),
+        _resource("start", "let resources run (target-role=Started)", "resource", "…", usage="start RSC…"),
+        _resource("stop", "stop resources (target-role=Stopped)", "resource", "…", usage="stop RSC…"),
+        _resource("restart", "stop, wait, start, wait", "resource", "…", usage="restart RSC…"),
+        _resource("promote", "target-role=Promoted", "resource", usage="promote RSC"),
+        _resource("demote", "target-role=Unpromoted", "resource", usage="demote RSC"),
+        _resource("manage", "the cluster looks after them", "resource", "…", usage="manage RSC…"),
+        _resource("unmanage", "the cluster leaves them alone", "resource", "…", usage="unmanage RSC…"),
+        _resource("maintenance", "meta maintenance", "resource", "onoff", usage="maintenance RSC [on|off]"),
+        _resource(
+            "move",
+            "prefer a node (leaves a constraint)",
+            *("resource", "node"),
+            usage="move RSC [NODE] [LIFETIME] [force]",
+            aliases=("migrate",),
+        ),
+        _resource(
+            "ban",
+            "keep off a node (leaves a constraint)",
+            "resource",
+            "node",
+            usage="ban RSC [NODE] [LIFETIME]",
+        ),
+        _resource(
+            "clear",
+            "remove what move and ban left",
+            "resource",
+            usage="clear RSC",
+            aliases=("unmove", "unban", "unmigrate"),
+        ),
+        _resource("cleanup", "forget failures, look again", "resource", "node", usage="cleanup [RSC] [NODE]"),
+        _resource(
+            "refresh",
+            "forget history, look again",
+            "resource",
+            "node",
+            usage="refresh [RSC] [NODE]",
+            aliases=("reprobe",),
+        ),
+        _resource(
+            "meta", "one meta attribute", "resource", "setshow", usage="meta RSC set|delete|show NAME [VALUE]"
+        ),
+        _resource(
+            "param", "one parameter", "resource", "setshow", usage="param RSC set|delete|show NAME [VALUE]"
+        ),
+        _resource(
+            "utilization",
+            "one need",
+            "resource",
+            "setshow",
+            usage="utilization RSC set|delete|show NAME [VALUE]",
+        ),
+        _resource(
+            "failcount",
+            "failures counted",
+            "resource",
+            "setshow",
+            "node",
+            usage="failcount RSC show|delete NODE",
+        ),
+        _resource("constraints", "what constrains a resource", "resource", usage="constraints RSC"),
+        _resource("locate", "the nodes it runs on", "resource", usage="locate RSC"),
+        _resource("operations", "operation history", "resource", "node", usage="operations [RSC] [NODE]"),
+        _resource("trace", "trace the agent (trace_ra=1)", "resource", usage="trace RSC [OP] [INTERVAL]"),
+        _resource("untrace", "stop tracing", "resource", usage="untrace RSC [OP] [INTERVAL]"),
+    ),
+)
+
+
+def _node(
+    name: str, summary: str, *arguments: str, usage: str = "", aliases: tuple[str, ...] = ()
+) -> Command:
+    return Command(name, f"cli.commands.node:{name.replace('-', '_')}", summary, arguments, aliases, usage)
+
+
+NODE: Final = Level(
+    "node",
+    "the nodes of the cluster",
+    commands=(
+        _node("show", "list nodes and attributes", "node", usage="show [NODE]", aliases=("list",)),
+        _node("status", "nodes and their state", "node", usage="status [NODE]"),
+        _node("standby", "run nothing there", "node", usage="standby [NODE] [reboot|forever]"),
+        _node("online", "end standby", "node", usage="online [NODE]"),
+        _node("maintenance", "leave everything there alone", "node", usage="maintenance [NODE]"),
+        _node("ready", "end maintenance", "node", usage="ready [NODE]"),
+        _node(
+            "attribute",
+            "a permanent attribute",
+            "node",
+            "setshow",
+            usage="attribute NODE set|delete|show NAME [VALUE]",
+        ),
+        _node(
+            "utilization",
+            "a capacity",
+            "node",
+            "setshow",
+            usage="utilization NODE set|delete|show NAME [VALUE]",
+        ),
+        _node(
+            "status-attr",
+            "a transient attribute",
+            "node",
+            "setshow",
+            usage="status-attr NODE set|delete|show NAME [VALUE]",
+        ),
+        _node("delete", "remove a node from the configuration", "node", usage="delete NODE"),
+    ),
+)
+
+MAINTENANCE: Final = Level(
+    "maintenance",
+    "leave all resources alone",
+    commands=(
+        Command("on", "cli.commands.node:maintenance_on", "maintenance-mode=true"),
+        Command("off", "cli.commands.node:maintenance_off", "maintenance-mode=false"),
+    ),
+)
+
+CLUSTER: Final = Level(
+    "cluster",
+    "make a cluster, keys",
+    commands=(
+        Command(
+            "init",
+            "cli.commands.cluster:init",
+            "make keys, certificates and cluster.toml for all nodes",
+            usage="init --name NAME --node NODE=ADDR[,ADDR]… --output DIR",
+        ),
+        Command("key", "cli.commands.cluster:key", "make a key", ("generate",), usage="key generate"),
+        Command("status", "cli.commands.status:show", "as `hacli status`"),
+    ),
+)
+
+IMPORT: Final = Level(
+    "import",
+    "come from another cluster",
+    commands=(
+        Command(
+            "heartbeat",
+            "cli.commands.import_heartbeat:run",
+            "ha.cf, haresources and authkeys of heartbeat version 1",
+            ("directory",),
+            usage="heartbeat DIR [--output OUT] [--as-is] [--node NAME=ADDR]… [--name NAME]",
+        ),
+    ),
+)
+
+CIB: Final = Level(
+    "cib",
+    "the CIB as a document",
+    commands=(
+        Command("new", "cli.commands.cib:new", "write an empty CIB", ("file",), usage="new FILE"),
+        Command(
+            "import",
+            "cli.commands.cib:import_file",
+            "replace the configuration by that of a CIB",
+            ("file",),
+            usage="import FILE",
+        ),
+        Command("export", "cli.commands.cib:export", "write the whole CIB", ("file",), usage="export FILE|-"),
+        Command("version", "cli.commands.cib:version", "admin_epoch.epoch.num_updates and digest"),
+    ),
+)
+
+ROOT: Final = Level(
+    "",
+    "hacli",
+    levels=(CONFIGURE, RESOURCE, NODE, MAINTENANCE, CLUSTER, IMPORT, CIB),
+    commands=(
+        Command(
+            "status",
+            "cli.commands.status:show",
+            "the state of the cluster",
+            ("status",),
+            ("st", "stat"),
+            "status [inactive] [--links] [--watch [SECONDS]] [--json]",
+        ),
+        Command("verify", "cli.commands.configure:verify", "check the configuration"),
+    ),
+)
+
+# Programs of their own: everything after the name is theirs. `main(context, words) -> exit status`.
+PROGRAMS: Final = {
+    "simulate": ("cli.commands.simulate:main", "what would the cluster do"),
+    "why": ("cli.commands.why:main", "why is a resource where it is"),
+    "demo": ("cli.demo.__main__:main", "two nodes on this machine, and a power failure"),
+}

@@ -1,0 +1,169 @@
+"""The state of the cluster as crm_mon prints it, and as JSON. Pure: the daemon's answer in, text out."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from cli.grammar.document import section
+from cli.render.cib_status import (
+    failed_actions,
+    instance_count,
+    node_list_lines,
+    node_states,
+    placements,
+    resource_lines,
+)
+from crm.cib.model import Element
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """What is known beside the CIB. Empty and 0 mean: not known (a CIB file)."""
+
+    cluster_name: str = ""
+    node: str = ""
+    dc: str = ""
+    term: str = ""
+    view: str = ""
+    quorate: bool = False
+    waiting_for_all: bool = False
+    basis: str = ""
+    live: bool = False
+    age_ms: int = 0
+    now_s: int = 0
+    last_change_s: int = 0
+    last_change_by: str = ""
+    transition_state: str = ""
+    transition_number: int = 0
+    transition_done: int = 0
+    transition_actions: int = 0
+    running: tuple[str, ...] = ()
+    waits: tuple[str, ...] = ()
+    notices: tuple[str, ...] = ()
+    daemons: Mapping[str, str] = field(default_factory=dict)
+
+
+def _when(instant_s: int) -> str:
+    return time.strftime("%a %b %e %H:%M:%S %Y", time.localtime(instant_s))
+
+
+def text(cib: Element, summary: Summary, *, inactive: bool = True) -> str:
+    """Summary, nodes, resources, failed actions, notices."""
+    lines = ["Cluster Summary:", *_summary_lines(cib, summary), "", "Node List:"]
+    lines += node_list_lines(cib) or ["  * No nodes"]
+    lines += [f"  * {name}: {what}" for name, what in summary.daemons.items()]
+    resources = resource_lines(cib)
+    if not inactive:
+        resources = [line for line in resources if not line.rstrip().endswith("Stopped")]
+    lines += [
+        "",
+        "Full List of Resources:" if inactive else "Active Resources:",
+        *(resources or ["  * No resources"]),
+    ]
+    failed = failed_actions(cib)
+    if failed:
+        lines += ["", "Failed Resource Actions:"]
+        for one in failed:
+            at = f" at {_when(int(one.time))}" if one.time.isdigit() else ""
+            lines.append(f"  * {one}{at}")
+    if summary.running or summary.waits:
+        lines += ["", "In Progress:"]
+        lines += [f"  * {one}" for one in summary.running]
+        lines += [f"  * waiting for {one}" for one in summary.waits]
+    if summary.notices:
+        lines += ["", "Notices:", *(f"  * {one}" for one in summary.notices)]
+    return "\n".join(lines)
+
+
+def _summary_lines(cib: Element, summary: Summary) -> Iterable[str]:
+    if summary.cluster_name:
+        yield f"  * Cluster name: {summary.cluster_name}"
+    if summary.live:
+        quorum = "partition with quorum" if summary.quorate else "partition WITHOUT quorum"
+        basis = f", authority: {summary.basis}" if summary.basis not in ("", "majority") else ""
+        dc = f"{summary.dc} (term {summary.term})" if summary.dc else "NONE"
+        yield f"  * Current DC: {dc} - {quorum}{basis}"
+        if summary.waiting_for_all:
+            yield "  * Waiting for all nodes to be seen once before anything starts"
+        yield f"  * Last updated: {_when(summary.now_s)} on {summary.node}"
+        if summary.age_ms:
+            yield f"  * The DC was last heard {summary.age_ms / 1000:.1f} s ago: this may be old"
+    if summary.last_change_s:
+        by = f" by {summary.last_change_by}" if summary.last_change_by else ""
+        yield f"  * Last change:  {_when(summary.last_change_s)}{by}"
+    elif cib.get("cib-last-written"):
+        yield f"  * Last change:  {cib.get('cib-last-written')}"
+    if summary.transition_state not in ("", "idle"):
+        yield (
+            f"  * Transition {summary.transition_number}: {summary.transition_state}, "
+            f"{summary.transition_done} of {summary.transition_actions} actions"
+        )
+    nodes = len(section(cib, "nodes").all("node"))
+    count = instance_count(cib)
+    yield f"  * {nodes} node{'s' * (nodes != 1)} configured"
+    yield f"  * {count} resource instance{'s' * (count != 1)} configured"
+    if _option(cib, "maintenance-mode"):
+        yield ""
+        yield "  *** Resource management is DISABLED ***"
+        yield "  The cluster will not attempt to start, stop or recover services"
+
+
+def _option(cib: Element, name: str) -> bool:
+    for one in section(cib, "crm_config").all("cluster_property_set"):
+        for pair in one.all("nvpair"):
+            if pair.get("name") == name:
+                return pair.get("value").lower() in ("true", "yes", "on", "1")
+    return False
+
+
+def as_json(cib: Element, summary: Summary) -> str:
+    """The same as a JSON object; keys are stable."""
+    places = placements(cib)
+    return json.dumps(
+        {
+            "cluster": summary.cluster_name,
+            "node": summary.node,
+            "dc": summary.dc or None,
+            "term": summary.term or None,
+            "view": summary.view or None,
+            "quorate": summary.quorate,
+            "basis": summary.basis,
+            "cib": ".".join(cib.get(name, "0") for name in ("admin_epoch", "epoch", "num_updates")),
+            "transition": {
+                "number": summary.transition_number,
+                "state": summary.transition_state or "unknown",
+                "done": summary.transition_done,
+                "actions": summary.transition_actions,
+                "running": list(summary.running),
+                "waits": list(summary.waits),
+            },
+            "nodes": [{"name": one.name, "state": one.state} for one in node_states(cib)],
+            "resources": [
+                {
+                    "id": one.id,
+                    "places": [
+                        {"node": place.node, "role": place.role, "failed": place.failed}
+                        for place in places.get(one.id, [])
+                    ],
+                }
+                for one in section(cib, "resources").walk()
+                if one.tag == "primitive"
+            ],
+            "failed_actions": [
+                {
+                    "resource": one.resource,
+                    "operation": one.operation,
+                    "interval_ms": int(one.interval) if one.interval.isdigit() else 0,
+                    "node": one.node,
+                    "rc": one.rc,
+                    "reason": one.reason,
+                }
+                for one in failed_actions(cib)
+            ],
+            "notices": list(summary.notices),
+        },
+        indent=2,
+    )

@@ -1,0 +1,139 @@
+"""The CIB that is worked on: read once, changed in memory, written if nobody else wrote meanwhile."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from crm.cib import codec
+from crm.cib.model import Element
+from hacluster.errors import Conflict, InvalidDocument
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """A CIB as read, and the digest of its <configuration>."""
+
+    cib: Element
+    digest: str
+
+
+class CibSource(Protocol):
+    """A place that a CIB can be read from and written to."""
+
+    name: str
+
+    def read(self) -> Snapshot:
+        """Read it whole."""
+
+    def write(self, cib: Element, expected_digest: str, client: str) -> Snapshot:
+        """Write the configuration; raises Conflict when it is no longer the one that was read."""
+
+
+def digest_of(cib: Element) -> str:
+    """The digest of the <configuration>, as the daemons compute it; "" without one."""
+    configuration = cib.child("configuration")
+    return "" if configuration is None else codec.digest(configuration)
+
+
+class FileSource:
+    """A CIB in a file; no cluster is needed."""
+
+    def __init__(self, path: str) -> None:
+        self.name = path
+        self._path = Path(path)
+
+    def read(self) -> Snapshot:
+        """Raises InvalidDocument when it cannot be read or is no CIB."""
+        try:
+            data = self._path.read_bytes()
+        except OSError as error:
+            raise InvalidDocument(
+                source=self.name,
+                line=0,
+                what=error.strerror or str(error),
+                remedy="give --cib-file a CIB; `hacli cib new FILE` makes an empty one",
+            ) from None
+        cib = codec.parse(data, source=self.name)
+        if cib.tag != "cib":
+            raise InvalidDocument(
+                source=self.name, line=1, what=f"<{cib.tag}> is not <cib>", remedy="give a whole CIB"
+            )
+        return Snapshot(cib=cib, digest=digest_of(cib))
+
+    def write(self, cib: Element, expected_digest: str, client: str) -> Snapshot:
+        """Replace the file in one step. The epoch grows by one."""
+        if self._path.exists() and expected_digest and self.read().digest != expected_digest:
+            raise Conflict(what=f"{self.name} was changed by somebody else meanwhile; nothing was written")
+        epoch = cib.get("epoch", "0")
+        cib = cib.with_attribute_map(
+            {
+                "epoch": str(int(epoch) + 1 if epoch.isdigit() else 1),
+                "num_updates": "0",
+                "update-client": client,
+            }
+        )
+        write_atomically(self._path, codec.render(cib).encode())
+        return Snapshot(cib=cib, digest=digest_of(cib))
+
+
+def write_atomically(path: Path, data: bytes, mode: int | None = None) -> None:
+    """Write beside, fsync, rename. Raises OSError; the old file is whole at every moment.
+
+    `mode`: None keeps the old file's (0644 for a new one).
+    """
+    if mode is None:
+        mode = path.stat().st_mode & 0o777 if path.exists() else 0o644
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).chmod(mode)
+        Path(name).replace(path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            Path(name).unlink()
+        raise
+
+
+@dataclass(slots=True, kw_only=True)
+class Workspace:
+    """Changes that are collected until `commit`."""
+
+    source: CibSource
+    base: Snapshot
+    cib: Element
+    failed: bool = False
+
+    @classmethod
+    def begin(cls, source: CibSource) -> Workspace:
+        """Read the CIB and start with no changes."""
+        base = source.read()
+        return cls(source=source, base=base, cib=base.cib)
+
+    @property
+    def changed(self) -> bool:
+        """Something is to be written."""
+        return self.cib is not self.base.cib and self.cib.child("configuration") != self.base.cib.child(
+            "configuration"
+        )
+
+    def refresh(self) -> None:
+        """Drop the changes and read again."""
+        self.base = self.source.read()
+        self.cib = self.base.cib
+        self.failed = False
+
+    def commit(self, client: str) -> bool:
+        """Write; False when there was nothing to write. Raises Conflict and what the source raises."""
+        if not self.changed:
+            return False
+        self.base = self.source.write(self.cib, self.base.digest, client)
+        self.cib = self.base.cib
+        return True
