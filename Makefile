@@ -33,6 +33,9 @@ test: lint
 demo: $(SETUP)
 	$(BIN)/python -m cli demo
 
+bench: $(SETUP)
+	$(BIN)/python -m benchmarks
+
 proto: $(SETUP)
 	$(BIN)/python proto/generate.py
 

@@ -1,0 +1,1 @@
+"""What-if: changes that pretend something happened, and a transition carried out on paper."""

@@ -1,0 +1,120 @@
+"""Carries a transition graph out on a CIB, as if every action ended as expected. Pure.
+
+The rules are those one sees in Pacemaker's crm_simulate: a synapse fires once all its inputs are confirmed,
+firing confirms at once, and each resource action leaves an entry in the node's history.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from crm.cib.model import Element
+from crm.scheduler.digests import operation_digests
+from crm.simulation.inject import count_failure
+from crm.simulation.status_edit import StatusEdit
+from crm.transition.graph import ActionKind, GraphAction, Synapse, TransitionGraph
+
+FailureOf = Callable[[GraphAction], int | None]
+"""The rc with which an action is to fail, None for success."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Execution:
+    """The CIB afterwards, what was done in order, and whether everything fired."""
+
+    cib: Element
+    lines: tuple[str, ...]
+    complete: bool
+    failed: bool = False
+
+
+@dataclass(slots=True)
+class _Run:
+    graph: TransitionGraph
+    edit: StatusEdit
+    failure_of: FailureOf
+    now_s: int
+    lines: list[str] = field(default_factory=list)
+    confirmed: set[int] = field(default_factory=set)
+    failed: bool = False
+
+
+def execute(
+    cib: Element, graph: TransitionGraph, now_s: int, failure_of: FailureOf | None = None
+) -> Execution:
+    """Carry out `graph` on `cib`. Synapses are tried in graph order until none fires any more."""
+    run = _Run(graph, StatusEdit(cib, now_s), failure_of or (lambda _action: None), now_s)
+    waiting = list(graph.synapses)
+    while waiting:
+        left: list[Synapse] = []
+        for synapse in waiting:
+            if all(number in run.confirmed for number in synapse.inputs):
+                for action in synapse.actions:
+                    _fire(run, action)
+            else:
+                left.append(synapse)
+        if len(left) == len(waiting):
+            break
+        waiting = left
+    return Execution(
+        cib=run.edit.cib(),
+        lines=tuple(run.lines),
+        complete=not waiting and not run.failed,
+        failed=run.failed,
+    )
+
+
+def _fire(run: _Run, action: GraphAction) -> None:
+    if action.kind is ActionKind.PSEUDO:
+        where = f" on {action.node}" if action.node else ""
+        run.lines.append(f" * Pseudo action:   {action.key}{where}")
+    elif action.kind is ActionKind.CLUSTER:
+        _fire_cluster(run, action)
+    elif not _fire_resource(run, action):
+        run.failed = True
+        return
+    run.confirmed.add(action.id)
+
+
+def _fire_cluster(run: _Run, action: GraphAction) -> None:
+    if action.operation == "stonith":
+        what = action.attributes.get("CRM_meta_stonith_action", "reboot")
+        run.lines.append(f" * Fencing {action.node} ({what})")
+        if what != "on":
+            run.edit.node_is_off(action.node)
+        return
+    primitive = next((child for child in action.children if child.tag == "primitive"), None)
+    subject = f" for {primitive.id}" if primitive is not None else ""
+    run.lines.append(f" * Cluster action:  {action.operation}{subject} on {action.node}")
+
+
+def _fire_resource(run: _Run, action: GraphAction) -> bool:
+    primitive = next((child for child in action.children if child.tag == "primitive"), None)
+    shown = primitive.id if primitive is not None else action.key
+    task = action.attributes.get("CRM_meta_name", "") if action.operation == "cancel" else action.operation
+    interval = action.attributes.get("CRM_meta_interval", "0")
+    suffix = f"={interval}" if interval not in ("", "0") else ""
+    word = action.operation if action.operation == "cancel" else task
+    run.lines.append(f" * Resource action: {shown:<15} {word}{suffix} on {action.node}")
+    if primitive is None or action.operation in ("delete", "lrm_delete"):
+        return True
+    rc = run.failure_of(action)
+    expected = int(action.attributes.get("CRM_meta_op_target_rc", "0") or 0)
+    failed = rc is not None and rc != expected
+    if failed:
+        run.lines.append(f"Pretending action {action.id} failed with rc={rc}")
+        counted = count_failure(run.edit, action.node, action.key, primitive.id, rc or 0, run.now_s)
+        run.lines.extend(f" * {line}" for line in counted)
+    run.edit.record(
+        action,
+        primitive,
+        rc=expected if rc is None else rc,
+        failed=failed,
+        digest=operation_digests(
+            action.attributes,
+            interval_ms=int(action.attributes.get("CRM_meta_interval", "0") or 0),
+            timeout_ms=int(action.attributes.get("CRM_meta_timeout", "0") or 0),
+        ).op_digest,
+    )
+    return not failed

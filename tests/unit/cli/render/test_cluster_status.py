@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+from cli.render.cluster_status import status_text
+from crm.cib import codec
+from crm.scheduler import pipeline
+
+CIB = codec.parse("""
+<cib have-quorum="1"><configuration><crm_config>
+<cluster_property_set id="o"><nvpair id="o1" name="stonith-enabled" value="false"/></cluster_property_set>
+</crm_config><nodes><node id="1" uname="n1"/><node id="2" uname="n2"/><node id="3" uname="n10"/></nodes>
+<resources>
+<group id="g"><meta_attributes id="gm"><nvpair id="gm1" name="is-managed" value="false"/></meta_attributes>
+<primitive id="ip" class="ocf" provider="hacluster" type="IPaddr"/></group>
+<clone id="c"><primitive id="d" class="ocf" provider="hacluster" type="Dummy"/></clone>
+</resources><constraints/></configuration>
+<status>
+<node_state id="1" uname="n1" in_ccm="true" crmd="online" join="member" expected="member"><lrm id="1">
+<lrm_resources>
+<lrm_resource id="ip" class="ocf" provider="hacluster" type="IPaddr"><lrm_rsc_op id="ip_last_0" operation="start"
+operation_key="ip_start_0" transition-key="1:1:0:x" transition-magic="0:0;1:1:0:x" call-id="1" rc-code="0"
+op-status="0" interval="0"/></lrm_resource>
+<lrm_resource id="d" class="ocf" provider="hacluster" type="Dummy"><lrm_rsc_op id="d_last_0" operation="start"
+operation_key="d_start_0" transition-key="2:1:0:x" transition-magic="0:0;2:1:0:x" call-id="2" rc-code="0"
+op-status="0" interval="0"/></lrm_resource>
+</lrm_resources></lrm></node_state>
+<node_state id="2" uname="n2" in_ccm="false" crmd="offline" join="down" expected="down"/>
+</status></cib>
+""")
+
+
+def test_nodes_groups_and_clones() -> None:
+    work = pipeline.unpack(CIB, 1_000)
+    assert status_text(work, pending=True) == (
+        "  * Node List:\n"
+        "    * Online: [ n1 ]\n"
+        "    * OFFLINE: [ n2 n10 ]\n"
+        "\n"
+        "  * Full List of Resources:\n"
+        "    * Resource Group: g (unmanaged):\n"
+        "      * ip\t(ocf:hacluster:IPaddr):\t Started n1 (unmanaged)\n"
+        "    * Clone Set: c [d]:\n"
+        "      * Started: [ n1 ]\n"
+        "      * Stopped: [ n2 n10 ]\n"
+    )
+
+
+def test_a_cluster_without_resources_says_so() -> None:
+    empty = codec.parse("<cib><configuration><nodes/><resources/></configuration><status/></cib>")
+    assert "    * No resources\n" in status_text(pipeline.unpack(empty, 1), pending=False)
