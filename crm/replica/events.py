@@ -83,6 +83,7 @@ class Committed:
     configuration: Element
     version: CibVersion
     author: str
+    digest: str = ""
 
 
 @dataclass(frozen=True, slots=True)

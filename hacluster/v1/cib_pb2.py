@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from hacluster.v1 import common_pb2 as hacluster_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16hacluster/v1/cib.proto\x12\x0chacluster.v1\x1a\x19hacluster/v1/common.proto\"\xa5\x01\n\x07LogRank\x12\x13\n\x0b\x61\x64min_epoch\x18\x01 \x01(\x04\x12%\n\tsafe_term\x18\x02 \x01(\x0b\x32\x12.hacluster.v1.Term\x12\x12\n\nsafe_index\x18\x03 \x01(\x04\x12%\n\tlast_term\x18\x04 \x01(\x0b\x32\x12.hacluster.v1.Term\x12\x12\n\nlast_index\x18\x05 \x01(\x04\x12\x0f\n\x07node_id\x18\x06 \x01(\r\"\xf3\x01\n\x0c\x43laimMessage\x12\x0f\n\x07node_id\x18\x01 \x01(\r\x12\"\n\x04view\x18\x02 \x01(\x0b\x32\x14.hacluster.v1.ViewId\x12$\n\x08promised\x18\x03 \x01(\x0b\x32\x12.hacluster.v1.Term\x12#\n\x04rank\x18\x04 \x01(\x0b\x32\x15.hacluster.v1.LogRank\x12\x13\n\x0b\x66\x65\x61ture_set\x18\x05 \x01(\t\x12\x10\n\x08\x65ligible\x18\x06 \x01(\x08\x12\x11\n\tincumbent\x18\x07 \x01(\x08\x12\x13\n\x0b\x64\x63_priority\x18\x08 \x01(\x05\x12\x14\n\x0cmember_since\x18\t \x01(\x04\"J\n\nClaimReply\x12\x11\n\tsame_view\x18\x01 \x01(\x08\x12)\n\x05\x63laim\x18\x02 \x01(\x0b\x32\x1a.hacluster.v1.ClaimMessage\"\x9f\x01\n\x0bVoteRequest\x12 \n\x04term\x18\x01 \x01(\x0b\x32\x12.hacluster.v1.Term\x12\"\n\x04view\x18\x02 \x01(\x0b\x32\x14.hacluster.v1.ViewId\x12\x12\n\nboot_token\x18\x03 \x01(\t\x12#\n\x04rank\x18\x04 \x01(\x0b\x32\x15.hacluster.v1.LogRank\x12\x11\n\tcaretaker\x18\x05 \x01(\x08\"}\n\tVoteReply\x12\x0f\n\x07granted\x18\x01 \x01(\x08\x12$\n\x08promised\x18\x02 \x01(\x0b\x32\x12.hacluster.v1.Term\x12#\n\x04rank\x18\x03 \x01(\x0b\x32\x15.hacluster.v1.LogRank\x12\x14\n\x0c\x63rm_instance\x18\x04 \x01(\x04\"\xed\x01\n\x08LogEntry\x12\r\n\x05index\x18\x01 \x01(\x04\x12 \n\x04term\x18\x02 \x01(\x0b\x32\x12.hacluster.v1.Term\x12\r\n\x05\x62\x61sis\x18\x03 \x01(\t\x12\x0c\n\x04kind\x18\x04 \x01(\t\x12\x0e\n\x06\x61uthor\x18\x05 \x01(\t\x12\x12\n\nrequest_id\x18\x06 \x01(\t\x12\x15\n\rdigest_before\x18\x07 \x01(\t\x12\x14\n\x0c\x64igest_after\x18\x08 \x01(\t\x12\x13\n\x0b\x61\x64min_epoch\x18\t \x01(\x04\x12\r\n\x05\x65poch\x18\n \x01(\x04\x12\x0f\n\x07payload\x18\x0b \x01(\x0c\x12\r\n\x05\x63hain\x18\x0c \x01(\x0c\"\xed\x01\n\rAppendRequest\x12 \n\x04term\x18\x01 \x01(\x0b\x32\x12.hacluster.v1.Term\x12\"\n\x04view\x18\x02 \x01(\x0b\x32\x14.hacluster.v1.ViewId\x12\x12\n\nboot_token\x18\x03 \x01(\t\x12\x16\n\x0eprevious_index\x18\x04 \x01(\x04\x12\x16\n\x0eprevious_chain\x18\x05 \x01(\x0c\x12\'\n\x07\x65ntries\x18\x06 \x03(\x0b\x32\x16.hacluster.v1.LogEntry\x12\x14\n\x0c\x63ommit_index\x18\x07 \x01(\x04\x12\x13\n\x0b\x65stablished\x18\x08 \x01(\x08\"\xb8\x01\n\x0b\x41ppendReply\x12\x0e\n\x06stored\x18\x01 \x01(\x08\x12$\n\x08promised\x18\x02 \x01(\x0b\x32\x12.hacluster.v1.Term\x12\x12\n\nlast_index\x18\x03 \x01(\x04\x12\x12\n\nlast_chain\x18\x04 \x01(\x0c\x12\x19\n\x11\x63ommon_index_hint\x18\x05 \x01(\x04\x12\x0b\n\x03why\x18\x06 \x01(\t\x12#\n\x04rank\x18\x07 \x01(\x0b\x32\x15.hacluster.v1.LogRank\"Z\n\rSnapshotChunk\x12-\n\x08position\x18\x01 \x01(\x0b\x32\x1b.hacluster.v1.AppendRequest\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\x0c\n\x04last\x18\x03 \x01(\x08\"\x7f\n\x13StatusUpdateRequest\x12 \n\x04term\x18\x01 \x01(\x0b\x32\x12.hacluster.v1.Term\x12\"\n\x04view\x18\x02 \x01(\x0b\x32\x14.hacluster.v1.ViewId\x12\x0e\n\x06number\x18\x03 \x01(\x04\x12\x12\n\nstatus_xml\x18\x04 \x01(\x0c\"\"\n\x11StatusUpdateReply\x12\r\n\x05taken\x18\x01 \x01(\x08\"`\n\x0e\x46orwardRequest\x12\x0e\n\x06method\x18\x01 \x01(\t\x12\x0f\n\x07request\x18\x02 \x01(\x0c\x12\x0c\n\x04user\x18\x03 \x01(\t\x12\x0e\n\x06\x63lient\x18\x04 \x01(\t\x12\x0f\n\x07node_id\x18\x05 \x01(\r\"G\n\x0c\x46orwardReply\x12\r\n\x05reply\x18\x01 \x01(\x0c\x12(\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x19.hacluster.v1.ErrorDetail\"f\n\rDcLostRequest\x12\"\n\x04view\x18\x01 \x01(\x0b\x32\x14.hacluster.v1.ViewId\x12 \n\x04term\x18\x02 \x01(\x0b\x32\x12.hacluster.v1.Term\x12\x0f\n\x07node_id\x18\x03 \x01(\r\"\x1c\n\x0b\x44\x63LostReply\x12\r\n\x05\x61gree\x18\x01 \x01(\x08\x32\xe7\x03\n\x07\x43rmPeer\x12=\n\x05\x43laim\x12\x1a.hacluster.v1.ClaimMessage\x1a\x18.hacluster.v1.ClaimReply\x12:\n\x04Vote\x12\x19.hacluster.v1.VoteRequest\x1a\x17.hacluster.v1.VoteReply\x12@\n\x06\x41ppend\x12\x1b.hacluster.v1.AppendRequest\x1a\x19.hacluster.v1.AppendReply\x12\x44\n\x08Snapshot\x12\x1b.hacluster.v1.SnapshotChunk\x1a\x19.hacluster.v1.AppendReply(\x01\x12R\n\x0cStatusUpdate\x12!.hacluster.v1.StatusUpdateRequest\x1a\x1f.hacluster.v1.StatusUpdateReply\x12\x43\n\x07\x46orward\x12\x1c.hacluster.v1.ForwardRequest\x1a\x1a.hacluster.v1.ForwardReply\x12@\n\x06\x44\x63Lost\x12\x1b.hacluster.v1.DcLostRequest\x1a\x19.hacluster.v1.DcLostReplyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16hacluster/v1/cib.proto\x12\x0chacluster.v1\x1a\x19hacluster/v1/common.proto\"\x94\x01\n\x07LogRank\x12\x13\n\x0b\x61\x64min_epoch\x18\x01 \x01(\x04\x12%\n\tsafe_term\x18\x02 \x01(\x0b\x32\x12.hacluster.v1.Term\x12\x12\n\nsafe_index\x18\x03 \x01(\x04\x12%\n\tlast_term\x18\x04 \x01(\x0b\x32\x12.hacluster.v1.Term\x12\x12\n\nlast_index\x18\x05 \x01(\x04\"B\n\x07Version\x12\x13\n\x0b\x61\x64min_epoch\x18\x01 \x01(\x04\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\x12\x13\n\x0bnum_updates\x18\x03 \x01(\x04\"\xfe\x02\n\x0c\x43laimMessage\x12\x0f\n\x07node_id\x18\x01 \x01(\r\x12\"\n\x04view\x18\x02 \x01(\x0b\x32\x14.hacluster.v1.ViewId\x12$\n\x08promised\x18\x03 \x01(\x0b\x32\x12.hacluster.v1.Term\x12#\n\x04rank\x18\x04 \x01(\x0b\x32\x15.hacluster.v1.LogRank\x12\x13\n\x0b\x66\x65\x61ture_set\x18\x05 \x01(\t\x12\x10\n\x08\x65ligible\x18\x06 \x01(\x08\x12\x11\n\tincumbent\x18\x07 \x01(\x08\x12\x13\n\x0b\x64\x63_priority\x18\x08 \x01(\x05\x12\x14\n\x0cmember_since\x18\t \x01(\x04\x12\r\n\x05voter\x18\n \x01(\x08\x12\r\n\x05\x62lank\x18\x0b \x01(\x08\x12#\n\x07\x64\x65posed\x18\x0c \x01(\x0b\x32\x12.hacluster.v1.Term\x12\x1e\n\x02\x64\x63\x18\r \x01(\x0b\x32\x12.hacluster.v1.Term\x12&\n\x07version\x18\x0e \x01(\x0b\x32\x15.hacluster.v1.Version\"7\n\nClaimReply\x12)\n\x05\x63laim\x18\x01 \x01(\x0b\x32\x1a.hacluster.v1.ClaimMessage\"\xb2\x01\n\x0bVoteRequest\x12 \n\x04term\x18\x01 \x01(\x0b\x32\x12.hacluster.v1.Term\x12\"\n\x04view\x18\x02 \x01(\x0b\x32\x14.hacluster.v1.ViewId\x12\x12\n\nboot_token\x18\x03 \x01(\t\x12#\n\x04rank\x18\x04 \x01(\x0b\x32\x15.hacluster.v1.LogRank\x12\x11\n\tcaretaker\x18\x05 \x01(\x08\x12\x11\n\tbootstrap\x18\x06 \x01(\x08\"\x99\x01\n\tVoteReply\x12 \n\x04term\x18\x01 \x01(\x0b\x32\x12.hacluster.v1.Term\x12\x0f\n\x07granted\x18\x02 \x01(\x08\x12\x0e\n\x06\x63ounts\x18\x03 \x01(\x08\x12$\n\x08promised\x18\x04 \x01(\x0b\x32\x12.hacluster.v1.Term\x12#\n\x04rank\x18\x05 \x01(\x0b\x32\x15.hacluster.v1.LogRank\"\xf1\x01\n\x08LogEntry\x12\r\n\x05index\x18\x01 \x01(\x04\x12 \n\x04term\x18\x02 \x01(\x0b\x32\x12.hacluster.v1.Term\x12\r\n\x05\x62\x61sis\x18\x03 \x01(\t\x12\x0c\n\x04kind\x18\x04 \x01(\t\x12\x0e\n\x06\x61uthor\x18\x05 \x01(\t\x12\x12\n\nrequest_id\x18\x06 \x01(\t\x12\x15\n\rdigest_before\x18\x07 \x01(\t\x12\x14\n\x0c\x64igest_after\x18\x08 \x01(\t\x12&\n\x07version\x18\t \x01(\x0b\x32\x15.hacluster.v1.Version\x12\x0f\n\x07payload\x18\n \x01(\x0c\x12\r\n\x05\x63hain\x18\x0b \x01(\x0c\"\x9f\x02\n\rAppendRequest\x12 \n\x04term\x18\x01 \x01(\x0b\x32\x12.hacluster.v1.Term\x12\"\n\x04view\x18\x02 \x01(\x0b\x32\x14.hacluster.v1.ViewId\x12\x12\n\nboot_token\x18\x03 \x01(\t\x12\x16\n\x0eprevious_index\x18\x04 \x01(\x04\x12\x16\n\x0eprevious_chain\x18\x05 \x01(\x0c\x12\'\n\x07\x65ntries\x18\x06 \x03(\x0b\x32\x16.hacluster.v1.LogEntry\x12\x14\n\x0c\x63ommit_index\x18\x07 \x01(\x04\x12\x13\n\x0b\x65stablished\x18\x08 \x01(\x08\x12\x10\n\x08restores\x18\t \x01(\x08\x12\x0f\n\x07\x61ligned\x18\n \x01(\x08\x12\r\n\x05\x62\x61sis\x18\x0b \x01(\t\"\xf0\x01\n\x0b\x41ppendReply\x12 \n\x04term\x18\x01 \x01(\x0b\x32\x12.hacluster.v1.Term\x12\x0e\n\x06stored\x18\x02 \x01(\x08\x12$\n\x08promised\x18\x03 \x01(\x0b\x32\x12.hacluster.v1.Term\x12\x12\n\nlast_index\x18\x04 \x01(\x04\x12\x0c\n\x04hint\x18\x05 \x01(\x04\x12\r\n\x05voter\x18\x06 \x01(\x08\x12#\n\x04rank\x18\x07 \x01(\x0b\x32\x15.hacluster.v1.LogRank\x12\x0b\n\x03why\x18\x08 \x01(\t\x12&\n\x07version\x18\t \x01(\x0b\x32\x15.hacluster.v1.Version\"\x8c\x01\n\rSnapshotChunk\x12 \n\x04term\x18\x01 \x01(\x0b\x32\x12.hacluster.v1.Term\x12\"\n\x04view\x18\x02 \x01(\x0b\x32\x14.hacluster.v1.ViewId\x12\x12\n\nboot_token\x18\x03 \x01(\t\x12\x13\n\x0b\x65stablished\x18\x04 \x01(\x08\x12\x0c\n\x04\x64\x61ta\x18\x05 \x01(\x0c\"\x97\x01\n\x13StatusUpdateRequest\x12 \n\x04term\x18\x01 \x01(\x0b\x32\x12.hacluster.v1.Term\x12\"\n\x04view\x18\x02 \x01(\x0b\x32\x14.hacluster.v1.ViewId\x12&\n\x07version\x18\x03 \x01(\x0b\x32\x15.hacluster.v1.Version\x12\x12\n\nstatus_xml\x18\x04 \x01(\x0c\"\"\n\x11StatusUpdateReply\x12\r\n\x05taken\x18\x01 \x01(\x08\"q\n\x0e\x46orwardRequest\x12\x0e\n\x06method\x18\x01 \x01(\t\x12\x0f\n\x07request\x18\x02 \x01(\x0c\x12\x0c\n\x04user\x18\x03 \x01(\t\x12\x0e\n\x06\x63lient\x18\x04 \x01(\t\x12 \n\x04term\x18\x05 \x01(\x0b\x32\x12.hacluster.v1.Term\"\x1d\n\x0c\x46orwardReply\x12\r\n\x05reply\x18\x01 \x01(\x0c\"\xb0\x01\n\x10PeerWriteRequest\x12 \n\x04term\x18\x01 \x01(\x0b\x32\x12.hacluster.v1.Term\x12\x19\n\x11\x63onfiguration_xml\x18\x02 \x01(\x0c\x12\x0e\n\x06\x61uthor\x18\x03 \x01(\t\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12\x17\n\x0f\x65xpected_digest\x18\x05 \x01(\t\x12\r\n\x05\x66orce\x18\x06 \x01(\x08\x12\x13\n\x0b\x64\x65\x61\x64line_ms\x18\x07 \x01(\x04\"J\n\x12PeerOutcomeRequest\x12 \n\x04term\x18\x01 \x01(\x0b\x32\x12.hacluster.v1.Term\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"D\n\x10PeerForceRequest\x12 \n\x04term\x18\x01 \x01(\x0b\x32\x12.hacluster.v1.Term\x12\x0e\n\x06\x61uthor\x18\x02 \x01(\t\"i\n\x0ePeerWriteReply\x12\x0f\n\x07outcome\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12&\n\x07version\x18\x03 \x01(\x0b\x32\x15.hacluster.v1.Version\x12\x0e\n\x06\x64igest\x18\x04 \x01(\t\"U\n\rDcLostRequest\x12\"\n\x04view\x18\x01 \x01(\x0b\x32\x14.hacluster.v1.ViewId\x12 \n\x04term\x18\x02 \x01(\x0b\x32\x12.hacluster.v1.Term\">\n\x0b\x44\x63LostReply\x12 \n\x04term\x18\x01 \x01(\x0b\x32\x12.hacluster.v1.Term\x12\r\n\x05\x61gree\x18\x02 \x01(\x08\x32\xc6\x05\n\x07\x43rmPeer\x12=\n\x05\x43laim\x12\x1a.hacluster.v1.ClaimMessage\x1a\x18.hacluster.v1.ClaimReply\x12:\n\x04Vote\x12\x19.hacluster.v1.VoteRequest\x1a\x17.hacluster.v1.VoteReply\x12@\n\x06\x41ppend\x12\x1b.hacluster.v1.AppendRequest\x1a\x19.hacluster.v1.AppendReply\x12\x44\n\x08Snapshot\x12\x1b.hacluster.v1.SnapshotChunk\x1a\x19.hacluster.v1.AppendReply(\x01\x12R\n\x0cStatusUpdate\x12!.hacluster.v1.StatusUpdateRequest\x1a\x1f.hacluster.v1.StatusUpdateReply\x12\x43\n\x07\x46orward\x12\x1c.hacluster.v1.ForwardRequest\x1a\x1a.hacluster.v1.ForwardReply\x12\x45\n\x05Write\x12\x1e.hacluster.v1.PeerWriteRequest\x1a\x1c.hacluster.v1.PeerWriteReply\x12I\n\x07Outcome\x12 .hacluster.v1.PeerOutcomeRequest\x1a\x1c.hacluster.v1.PeerWriteReply\x12K\n\x0b\x46orceQuorum\x12\x1e.hacluster.v1.PeerForceRequest\x1a\x1c.hacluster.v1.PeerWriteReply\x12@\n\x06\x44\x63Lost\x12\x1b.hacluster.v1.DcLostRequest\x1a\x19.hacluster.v1.DcLostReplyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,35 +33,45 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'hacluster.v1.cib_pb2', _glo
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_LOGRANK']._serialized_start=68
-  _globals['_LOGRANK']._serialized_end=233
-  _globals['_CLAIMMESSAGE']._serialized_start=236
-  _globals['_CLAIMMESSAGE']._serialized_end=479
-  _globals['_CLAIMREPLY']._serialized_start=481
-  _globals['_CLAIMREPLY']._serialized_end=555
-  _globals['_VOTEREQUEST']._serialized_start=558
-  _globals['_VOTEREQUEST']._serialized_end=717
-  _globals['_VOTEREPLY']._serialized_start=719
-  _globals['_VOTEREPLY']._serialized_end=844
-  _globals['_LOGENTRY']._serialized_start=847
-  _globals['_LOGENTRY']._serialized_end=1084
-  _globals['_APPENDREQUEST']._serialized_start=1087
-  _globals['_APPENDREQUEST']._serialized_end=1324
-  _globals['_APPENDREPLY']._serialized_start=1327
-  _globals['_APPENDREPLY']._serialized_end=1511
-  _globals['_SNAPSHOTCHUNK']._serialized_start=1513
-  _globals['_SNAPSHOTCHUNK']._serialized_end=1603
-  _globals['_STATUSUPDATEREQUEST']._serialized_start=1605
-  _globals['_STATUSUPDATEREQUEST']._serialized_end=1732
-  _globals['_STATUSUPDATEREPLY']._serialized_start=1734
-  _globals['_STATUSUPDATEREPLY']._serialized_end=1768
-  _globals['_FORWARDREQUEST']._serialized_start=1770
-  _globals['_FORWARDREQUEST']._serialized_end=1866
-  _globals['_FORWARDREPLY']._serialized_start=1868
-  _globals['_FORWARDREPLY']._serialized_end=1939
-  _globals['_DCLOSTREQUEST']._serialized_start=1941
-  _globals['_DCLOSTREQUEST']._serialized_end=2043
-  _globals['_DCLOSTREPLY']._serialized_start=2045
-  _globals['_DCLOSTREPLY']._serialized_end=2073
-  _globals['_CRMPEER']._serialized_start=2076
-  _globals['_CRMPEER']._serialized_end=2563
+  _globals['_LOGRANK']._serialized_end=216
+  _globals['_VERSION']._serialized_start=218
+  _globals['_VERSION']._serialized_end=284
+  _globals['_CLAIMMESSAGE']._serialized_start=287
+  _globals['_CLAIMMESSAGE']._serialized_end=669
+  _globals['_CLAIMREPLY']._serialized_start=671
+  _globals['_CLAIMREPLY']._serialized_end=726
+  _globals['_VOTEREQUEST']._serialized_start=729
+  _globals['_VOTEREQUEST']._serialized_end=907
+  _globals['_VOTEREPLY']._serialized_start=910
+  _globals['_VOTEREPLY']._serialized_end=1063
+  _globals['_LOGENTRY']._serialized_start=1066
+  _globals['_LOGENTRY']._serialized_end=1307
+  _globals['_APPENDREQUEST']._serialized_start=1310
+  _globals['_APPENDREQUEST']._serialized_end=1597
+  _globals['_APPENDREPLY']._serialized_start=1600
+  _globals['_APPENDREPLY']._serialized_end=1840
+  _globals['_SNAPSHOTCHUNK']._serialized_start=1843
+  _globals['_SNAPSHOTCHUNK']._serialized_end=1983
+  _globals['_STATUSUPDATEREQUEST']._serialized_start=1986
+  _globals['_STATUSUPDATEREQUEST']._serialized_end=2137
+  _globals['_STATUSUPDATEREPLY']._serialized_start=2139
+  _globals['_STATUSUPDATEREPLY']._serialized_end=2173
+  _globals['_FORWARDREQUEST']._serialized_start=2175
+  _globals['_FORWARDREQUEST']._serialized_end=2288
+  _globals['_FORWARDREPLY']._serialized_start=2290
+  _globals['_FORWARDREPLY']._serialized_end=2319
+  _globals['_PEERWRITEREQUEST']._serialized_start=2322
+  _globals['_PEERWRITEREQUEST']._serialized_end=2498
+  _globals['_PEEROUTCOMEREQUEST']._serialized_start=2500
+  _globals['_PEEROUTCOMEREQUEST']._serialized_end=2574
+  _globals['_PEERFORCEREQUEST']._serialized_start=2576
+  _globals['_PEERFORCEREQUEST']._serialized_end=2644
+  _globals['_PEERWRITEREPLY']._serialized_start=2646
+  _globals['_PEERWRITEREPLY']._serialized_end=2751
+  _globals['_DCLOSTREQUEST']._serialized_start=2753
+  _globals['_DCLOSTREQUEST']._serialized_end=2838
+  _globals['_DCLOSTREPLY']._serialized_start=2840
+  _globals['_DCLOSTREPLY']._serialized_end=2902
+  _globals['_CRMPEER']._serialized_start=2905
+  _globals['_CRMPEER']._serialized_end=3615
 # @@protoc_insertion_point(module_scope)

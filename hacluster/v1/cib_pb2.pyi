@@ -30,12 +30,9 @@ class LogRank(message.Message):
     SAFE_INDEX_FIELD_NUMBER: builtins.int
     LAST_TERM_FIELD_NUMBER: builtins.int
     LAST_INDEX_FIELD_NUMBER: builtins.int
-    NODE_ID_FIELD_NUMBER: builtins.int
     admin_epoch: builtins.int
     safe_index: builtins.int
     last_index: builtins.int
-    node_id: builtins.int
-    """compared negated"""
     @builtins.property
     def safe_term(self) -> common_pb2.Term: ...
     @builtins.property
@@ -48,11 +45,33 @@ class LogRank(message.Message):
         safe_index: builtins.int = ...,
         last_term: common_pb2.Term | None = ...,
         last_index: builtins.int = ...,
-        node_id: builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["last_term", b"last_term", "safe_term", b"safe_term"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["admin_epoch", b"admin_epoch", "last_index", b"last_index", "last_term", b"last_term", "node_id", b"node_id", "safe_index", b"safe_index", "safe_term", b"safe_term"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["admin_epoch", b"admin_epoch", "last_index", b"last_index", "last_term", b"last_term", "safe_index", b"safe_index", "safe_term", b"safe_term"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class Version(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    ADMIN_EPOCH_FIELD_NUMBER: builtins.int
+    EPOCH_FIELD_NUMBER: builtins.int
+    NUM_UPDATES_FIELD_NUMBER: builtins.int
+    admin_epoch: builtins.int
+    epoch: builtins.int
+    num_updates: builtins.int
+    def __init__(
+        self,
+        *,
+        admin_epoch: builtins.int = ...,
+        epoch: builtins.int = ...,
+        num_updates: builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["admin_epoch", b"admin_epoch", "epoch", b"epoch", "num_updates", b"num_updates"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -69,6 +88,11 @@ class ClaimMessage(message.Message):
     INCUMBENT_FIELD_NUMBER: builtins.int
     DC_PRIORITY_FIELD_NUMBER: builtins.int
     MEMBER_SINCE_FIELD_NUMBER: builtins.int
+    VOTER_FIELD_NUMBER: builtins.int
+    BLANK_FIELD_NUMBER: builtins.int
+    DEPOSED_FIELD_NUMBER: builtins.int
+    DC_FIELD_NUMBER: builtins.int
+    VERSION_FIELD_NUMBER: builtins.int
     node_id: builtins.int
     feature_set: builtins.str
     eligible: builtins.bool
@@ -76,12 +100,28 @@ class ClaimMessage(message.Message):
     dc_priority: builtins.int
     member_since: builtins.int
     """counter of the first view the node is a member of without a break"""
+    voter: builtins.bool
+    """false: its memory was lost, or it never had one"""
+    blank: builtins.bool
+    """nothing was ever stored"""
     @builtins.property
     def view(self) -> common_pb2.ViewId: ...
     @builtins.property
     def promised(self) -> common_pb2.Term: ...
     @builtins.property
     def rank(self) -> LogRank: ...
+    @builtins.property
+    def deposed(self) -> common_pb2.Term:
+        """the highest term whose DC the sender holds for gone in this view"""
+
+    @builtins.property
+    def dc(self) -> common_pb2.Term:
+        """of the DC it follows or is"""
+
+    @builtins.property
+    def version(self) -> Version:
+        """the highest it has shown to anybody"""
+
     def __init__(
         self,
         *,
@@ -94,10 +134,15 @@ class ClaimMessage(message.Message):
         incumbent: builtins.bool = ...,
         dc_priority: builtins.int = ...,
         member_since: builtins.int = ...,
+        voter: builtins.bool = ...,
+        blank: builtins.bool = ...,
+        deposed: common_pb2.Term | None = ...,
+        dc: common_pb2.Term | None = ...,
+        version: Version | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["promised", b"promised", "rank", b"rank", "view", b"view"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["dc", b"dc", "deposed", b"deposed", "promised", b"promised", "rank", b"rank", "version", b"version", "view", b"view"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["dc_priority", b"dc_priority", "eligible", b"eligible", "feature_set", b"feature_set", "incumbent", b"incumbent", "member_since", b"member_since", "node_id", b"node_id", "promised", b"promised", "rank", b"rank", "view", b"view"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["blank", b"blank", "dc", b"dc", "dc_priority", b"dc_priority", "deposed", b"deposed", "eligible", b"eligible", "feature_set", b"feature_set", "incumbent", b"incumbent", "member_since", b"member_since", "node_id", b"node_id", "promised", b"promised", "rank", b"rank", "version", b"version", "view", b"view", "voter", b"voter"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -105,20 +150,19 @@ class ClaimMessage(message.Message):
 class ClaimReply(message.Message):
     DESCRIPTOR: descriptor.Descriptor
 
-    SAME_VIEW_FIELD_NUMBER: builtins.int
     CLAIM_FIELD_NUMBER: builtins.int
-    same_view: builtins.bool
     @builtins.property
-    def claim(self) -> ClaimMessage: ...
+    def claim(self) -> ClaimMessage:
+        """not set: the receiver is in another view"""
+
     def __init__(
         self,
         *,
-        same_view: builtins.bool = ...,
         claim: ClaimMessage | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["claim", b"claim"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["claim", b"claim", "same_view", b"same_view"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["claim", b"claim"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -131,9 +175,12 @@ class VoteRequest(message.Message):
     BOOT_TOKEN_FIELD_NUMBER: builtins.int
     RANK_FIELD_NUMBER: builtins.int
     CARETAKER_FIELD_NUMBER: builtins.int
+    BOOTSTRAP_FIELD_NUMBER: builtins.int
     boot_token: builtins.str
     """the addressed node's"""
     caretaker: builtins.bool
+    bootstrap: builtins.bool
+    """nobody in the view has ever had a log"""
     @builtins.property
     def term(self) -> common_pb2.Term: ...
     @builtins.property
@@ -148,10 +195,11 @@ class VoteRequest(message.Message):
         boot_token: builtins.str = ...,
         rank: LogRank | None = ...,
         caretaker: builtins.bool = ...,
+        bootstrap: builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["rank", b"rank", "term", b"term", "view", b"view"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["boot_token", b"boot_token", "caretaker", b"caretaker", "rank", b"rank", "term", b"term", "view", b"view"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["boot_token", b"boot_token", "bootstrap", b"bootstrap", "caretaker", b"caretaker", "rank", b"rank", "term", b"term", "view", b"view"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -159,12 +207,18 @@ class VoteRequest(message.Message):
 class VoteReply(message.Message):
     DESCRIPTOR: descriptor.Descriptor
 
+    TERM_FIELD_NUMBER: builtins.int
     GRANTED_FIELD_NUMBER: builtins.int
+    COUNTS_FIELD_NUMBER: builtins.int
     PROMISED_FIELD_NUMBER: builtins.int
     RANK_FIELD_NUMBER: builtins.int
-    CRM_INSTANCE_FIELD_NUMBER: builtins.int
     granted: builtins.bool
-    crm_instance: builtins.int
+    counts: builtins.bool
+    """false: granted without a memory, no vote for commits"""
+    @builtins.property
+    def term(self) -> common_pb2.Term:
+        """the one that was asked for"""
+
     @builtins.property
     def promised(self) -> common_pb2.Term: ...
     @builtins.property
@@ -172,14 +226,15 @@ class VoteReply(message.Message):
     def __init__(
         self,
         *,
+        term: common_pb2.Term | None = ...,
         granted: builtins.bool = ...,
+        counts: builtins.bool = ...,
         promised: common_pb2.Term | None = ...,
         rank: LogRank | None = ...,
-        crm_instance: builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["promised", b"promised", "rank", b"rank"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["promised", b"promised", "rank", b"rank", "term", b"term"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["crm_instance", b"crm_instance", "granted", b"granted", "promised", b"promised", "rank", b"rank"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["counts", b"counts", "granted", b"granted", "promised", b"promised", "rank", b"rank", "term", b"term"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -195,13 +250,12 @@ class LogEntry(message.Message):
     REQUEST_ID_FIELD_NUMBER: builtins.int
     DIGEST_BEFORE_FIELD_NUMBER: builtins.int
     DIGEST_AFTER_FIELD_NUMBER: builtins.int
-    ADMIN_EPOCH_FIELD_NUMBER: builtins.int
-    EPOCH_FIELD_NUMBER: builtins.int
+    VERSION_FIELD_NUMBER: builtins.int
     PAYLOAD_FIELD_NUMBER: builtins.int
     CHAIN_FIELD_NUMBER: builtins.int
     index: builtins.int
     basis: builtins.str
-    """majority fenced forced assumed unquorate caretaker"""
+    """majority fenced forced assumed unquorate"""
     kind: builtins.str
     """barrier patch config snapshot-mark"""
     author: builtins.str
@@ -209,13 +263,13 @@ class LogEntry(message.Message):
     request_id: builtins.str
     digest_before: builtins.str
     digest_after: builtins.str
-    admin_epoch: builtins.int
-    epoch: builtins.int
     payload: builtins.bytes
     chain: builtins.bytes
     """SHA-256"""
     @builtins.property
     def term(self) -> common_pb2.Term: ...
+    @builtins.property
+    def version(self) -> Version: ...
     def __init__(
         self,
         *,
@@ -227,14 +281,13 @@ class LogEntry(message.Message):
         request_id: builtins.str = ...,
         digest_before: builtins.str = ...,
         digest_after: builtins.str = ...,
-        admin_epoch: builtins.int = ...,
-        epoch: builtins.int = ...,
+        version: Version | None = ...,
         payload: builtins.bytes = ...,
         chain: builtins.bytes = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["term", b"term"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["term", b"term", "version", b"version"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["admin_epoch", b"admin_epoch", "author", b"author", "basis", b"basis", "chain", b"chain", "digest_after", b"digest_after", "digest_before", b"digest_before", "epoch", b"epoch", "index", b"index", "kind", b"kind", "payload", b"payload", "request_id", b"request_id", "term", b"term"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["author", b"author", "basis", b"basis", "chain", b"chain", "digest_after", b"digest_after", "digest_before", b"digest_before", "index", b"index", "kind", b"kind", "payload", b"payload", "request_id", b"request_id", "term", b"term", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -250,6 +303,9 @@ class AppendRequest(message.Message):
     ENTRIES_FIELD_NUMBER: builtins.int
     COMMIT_INDEX_FIELD_NUMBER: builtins.int
     ESTABLISHED_FIELD_NUMBER: builtins.int
+    RESTORES_FIELD_NUMBER: builtins.int
+    ALIGNED_FIELD_NUMBER: builtins.int
+    BASIS_FIELD_NUMBER: builtins.int
     boot_token: builtins.str
     """the addressed node's"""
     previous_index: builtins.int
@@ -257,6 +313,11 @@ class AppendRequest(message.Message):
     commit_index: builtins.int
     established: builtins.bool
     """the barrier of this term is committed"""
+    restores: builtins.bool
+    """all other voters have stored an entry of this term"""
+    aligned: builtins.bool
+    """false: a caretaker's keepalive, the logs need not agree"""
+    basis: builtins.str
     @builtins.property
     def term(self) -> common_pb2.Term: ...
     @builtins.property
@@ -274,10 +335,13 @@ class AppendRequest(message.Message):
         entries: abc.Iterable[LogEntry] | None = ...,
         commit_index: builtins.int = ...,
         established: builtins.bool = ...,
+        restores: builtins.bool = ...,
+        aligned: builtins.bool = ...,
+        basis: builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["term", b"term", "view", b"view"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["boot_token", b"boot_token", "commit_index", b"commit_index", "entries", b"entries", "established", b"established", "previous_chain", b"previous_chain", "previous_index", b"previous_index", "term", b"term", "view", b"view"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["aligned", b"aligned", "basis", b"basis", "boot_token", b"boot_token", "commit_index", b"commit_index", "entries", b"entries", "established", b"established", "previous_chain", b"previous_chain", "previous_index", b"previous_index", "restores", b"restores", "term", b"term", "view", b"view"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -285,37 +349,51 @@ class AppendRequest(message.Message):
 class AppendReply(message.Message):
     DESCRIPTOR: descriptor.Descriptor
 
+    TERM_FIELD_NUMBER: builtins.int
     STORED_FIELD_NUMBER: builtins.int
     PROMISED_FIELD_NUMBER: builtins.int
     LAST_INDEX_FIELD_NUMBER: builtins.int
-    LAST_CHAIN_FIELD_NUMBER: builtins.int
-    COMMON_INDEX_HINT_FIELD_NUMBER: builtins.int
-    WHY_FIELD_NUMBER: builtins.int
+    HINT_FIELD_NUMBER: builtins.int
+    VOTER_FIELD_NUMBER: builtins.int
     RANK_FIELD_NUMBER: builtins.int
+    WHY_FIELD_NUMBER: builtins.int
+    VERSION_FIELD_NUMBER: builtins.int
     stored: builtins.bool
     last_index: builtins.int
-    last_chain: builtins.bytes
-    common_index_hint: builtins.int
-    """with stored=false: the highest index at which the logs may agree"""
+    """with stored=true: everything up to here is on disk and the DC's"""
+    hint: builtins.int
+    """with why "mismatch": the highest index at which the logs may agree"""
+    voter: builtins.bool
     why: builtins.str
+    """view boot term mismatch snapshot damaged"""
+    @builtins.property
+    def term(self) -> common_pb2.Term:
+        """the sender's, as asked"""
+
     @builtins.property
     def promised(self) -> common_pb2.Term: ...
     @builtins.property
     def rank(self) -> LogRank: ...
+    @builtins.property
+    def version(self) -> Version:
+        """the highest shown, when what is here now has a lower one"""
+
     def __init__(
         self,
         *,
+        term: common_pb2.Term | None = ...,
         stored: builtins.bool = ...,
         promised: common_pb2.Term | None = ...,
         last_index: builtins.int = ...,
-        last_chain: builtins.bytes = ...,
-        common_index_hint: builtins.int = ...,
-        why: builtins.str = ...,
+        hint: builtins.int = ...,
+        voter: builtins.bool = ...,
         rank: LogRank | None = ...,
+        why: builtins.str = ...,
+        version: Version | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["promised", b"promised", "rank", b"rank"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["promised", b"promised", "rank", b"rank", "term", b"term", "version", b"version"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["common_index_hint", b"common_index_hint", "last_chain", b"last_chain", "last_index", b"last_index", "promised", b"promised", "rank", b"rank", "stored", b"stored", "why", b"why"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["hint", b"hint", "last_index", b"last_index", "promised", b"promised", "rank", b"rank", "stored", b"stored", "term", b"term", "version", b"version", "voter", b"voter", "why", b"why"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -323,25 +401,32 @@ class AppendReply(message.Message):
 class SnapshotChunk(message.Message):
     DESCRIPTOR: descriptor.Descriptor
 
-    POSITION_FIELD_NUMBER: builtins.int
+    TERM_FIELD_NUMBER: builtins.int
+    VIEW_FIELD_NUMBER: builtins.int
+    BOOT_TOKEN_FIELD_NUMBER: builtins.int
+    ESTABLISHED_FIELD_NUMBER: builtins.int
     DATA_FIELD_NUMBER: builtins.int
-    LAST_FIELD_NUMBER: builtins.int
+    boot_token: builtins.str
+    established: builtins.bool
     data: builtins.bytes
-    last: builtins.bool
     @builtins.property
-    def position(self) -> AppendRequest:
-        """first chunk: the index, chain and term of the last entry included"""
+    def term(self) -> common_pb2.Term:
+        """this and the next three in the first chunk only"""
 
+    @builtins.property
+    def view(self) -> common_pb2.ViewId: ...
     def __init__(
         self,
         *,
-        position: AppendRequest | None = ...,
+        term: common_pb2.Term | None = ...,
+        view: common_pb2.ViewId | None = ...,
+        boot_token: builtins.str = ...,
+        established: builtins.bool = ...,
         data: builtins.bytes = ...,
-        last: builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["position", b"position"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["term", b"term", "view", b"view"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["data", b"data", "last", b"last", "position", b"position"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["boot_token", b"boot_token", "data", b"data", "established", b"established", "term", b"term", "view", b"view"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -351,26 +436,27 @@ class StatusUpdateRequest(message.Message):
 
     TERM_FIELD_NUMBER: builtins.int
     VIEW_FIELD_NUMBER: builtins.int
-    NUMBER_FIELD_NUMBER: builtins.int
+    VERSION_FIELD_NUMBER: builtins.int
     STATUS_XML_FIELD_NUMBER: builtins.int
-    number: builtins.int
     status_xml: builtins.bytes
     """whole section"""
     @builtins.property
     def term(self) -> common_pb2.Term: ...
     @builtins.property
     def view(self) -> common_pb2.ViewId: ...
+    @builtins.property
+    def version(self) -> Version: ...
     def __init__(
         self,
         *,
         term: common_pb2.Term | None = ...,
         view: common_pb2.ViewId | None = ...,
-        number: builtins.int = ...,
+        version: Version | None = ...,
         status_xml: builtins.bytes = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["term", b"term", "view", b"view"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["term", b"term", "version", b"version", "view", b"view"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["number", b"number", "status_xml", b"status_xml", "term", b"term", "view", b"view"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["status_xml", b"status_xml", "term", b"term", "version", b"version", "view", b"view"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -399,13 +485,16 @@ class ForwardRequest(message.Message):
     REQUEST_FIELD_NUMBER: builtins.int
     USER_FIELD_NUMBER: builtins.int
     CLIENT_FIELD_NUMBER: builtins.int
-    NODE_ID_FIELD_NUMBER: builtins.int
+    TERM_FIELD_NUMBER: builtins.int
     method: builtins.str
     """method of service Crm"""
     request: builtins.bytes
     user: builtins.str
     client: builtins.str
-    node_id: builtins.int
+    @builtins.property
+    def term(self) -> common_pb2.Term:
+        """of the DC that is meant"""
+
     def __init__(
         self,
         *,
@@ -413,11 +502,11 @@ class ForwardRequest(message.Message):
         request: builtins.bytes = ...,
         user: builtins.str = ...,
         client: builtins.str = ...,
-        node_id: builtins.int = ...,
+        term: common_pb2.Term | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["term", b"term"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["client", b"client", "method", b"method", "node_id", b"node_id", "request", b"request", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["client", b"client", "method", b"method", "request", b"request", "term", b"term", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -426,19 +515,123 @@ class ForwardReply(message.Message):
     DESCRIPTOR: descriptor.Descriptor
 
     REPLY_FIELD_NUMBER: builtins.int
-    ERROR_FIELD_NUMBER: builtins.int
     reply: builtins.bytes
-    @builtins.property
-    def error(self) -> common_pb2.ErrorDetail: ...
     def __init__(
         self,
         *,
         reply: builtins.bytes = ...,
-        error: common_pb2.ErrorDetail | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["error", b"error"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["error", b"error", "reply", b"reply"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["reply", b"reply"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class PeerWriteRequest(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    TERM_FIELD_NUMBER: builtins.int
+    CONFIGURATION_XML_FIELD_NUMBER: builtins.int
+    AUTHOR_FIELD_NUMBER: builtins.int
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    EXPECTED_DIGEST_FIELD_NUMBER: builtins.int
+    FORCE_FIELD_NUMBER: builtins.int
+    DEADLINE_MS_FIELD_NUMBER: builtins.int
+    configuration_xml: builtins.bytes
+    author: builtins.str
+    request_id: builtins.str
+    expected_digest: builtins.str
+    force: builtins.bool
+    deadline_ms: builtins.int
+    @builtins.property
+    def term(self) -> common_pb2.Term:
+        """of the DC that is meant"""
+
+    def __init__(
+        self,
+        *,
+        term: common_pb2.Term | None = ...,
+        configuration_xml: builtins.bytes = ...,
+        author: builtins.str = ...,
+        request_id: builtins.str = ...,
+        expected_digest: builtins.str = ...,
+        force: builtins.bool = ...,
+        deadline_ms: builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["term", b"term"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["author", b"author", "configuration_xml", b"configuration_xml", "deadline_ms", b"deadline_ms", "expected_digest", b"expected_digest", "force", b"force", "request_id", b"request_id", "term", b"term"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class PeerOutcomeRequest(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    TERM_FIELD_NUMBER: builtins.int
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    request_id: builtins.str
+    @builtins.property
+    def term(self) -> common_pb2.Term: ...
+    def __init__(
+        self,
+        *,
+        term: common_pb2.Term | None = ...,
+        request_id: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["term", b"term"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["request_id", b"request_id", "term", b"term"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class PeerForceRequest(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    TERM_FIELD_NUMBER: builtins.int
+    AUTHOR_FIELD_NUMBER: builtins.int
+    author: builtins.str
+    @builtins.property
+    def term(self) -> common_pb2.Term: ...
+    def __init__(
+        self,
+        *,
+        term: common_pb2.Term | None = ...,
+        author: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["term", b"term"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["author", b"author", "term", b"term"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class PeerWriteReply(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    OUTCOME_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    VERSION_FIELD_NUMBER: builtins.int
+    DIGEST_FIELD_NUMBER: builtins.int
+    outcome: builtins.str
+    """ok failed unknown"""
+    reason: builtins.str
+    digest: builtins.str
+    @builtins.property
+    def version(self) -> Version: ...
+    def __init__(
+        self,
+        *,
+        outcome: builtins.str = ...,
+        reason: builtins.str = ...,
+        version: Version | None = ...,
+        digest: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["version", b"version"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["digest", b"digest", "outcome", b"outcome", "reason", b"reason", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -448,8 +641,6 @@ class DcLostRequest(message.Message):
 
     VIEW_FIELD_NUMBER: builtins.int
     TERM_FIELD_NUMBER: builtins.int
-    NODE_ID_FIELD_NUMBER: builtins.int
-    node_id: builtins.int
     @builtins.property
     def view(self) -> common_pb2.ViewId: ...
     @builtins.property
@@ -459,11 +650,10 @@ class DcLostRequest(message.Message):
         *,
         view: common_pb2.ViewId | None = ...,
         term: common_pb2.Term | None = ...,
-        node_id: builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["term", b"term", "view", b"view"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["node_id", b"node_id", "term", b"term", "view", b"view"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["term", b"term", "view", b"view"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -471,15 +661,19 @@ class DcLostRequest(message.Message):
 class DcLostReply(message.Message):
     DESCRIPTOR: descriptor.Descriptor
 
+    TERM_FIELD_NUMBER: builtins.int
     AGREE_FIELD_NUMBER: builtins.int
     agree: builtins.bool
+    @builtins.property
+    def term(self) -> common_pb2.Term: ...
     def __init__(
         self,
         *,
+        term: common_pb2.Term | None = ...,
         agree: builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["term", b"term"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["agree", b"agree"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["agree", b"agree", "term", b"term"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...

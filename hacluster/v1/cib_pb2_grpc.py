@@ -64,6 +64,21 @@ class CrmPeerStub(object):
                 request_serializer=hacluster_dot_v1_dot_cib__pb2.ForwardRequest.SerializeToString,
                 response_deserializer=hacluster_dot_v1_dot_cib__pb2.ForwardReply.FromString,
                 _registered_method=True)
+        self.Write = channel.unary_unary(
+                '/hacluster.v1.CrmPeer/Write',
+                request_serializer=hacluster_dot_v1_dot_cib__pb2.PeerWriteRequest.SerializeToString,
+                response_deserializer=hacluster_dot_v1_dot_cib__pb2.PeerWriteReply.FromString,
+                _registered_method=True)
+        self.Outcome = channel.unary_unary(
+                '/hacluster.v1.CrmPeer/Outcome',
+                request_serializer=hacluster_dot_v1_dot_cib__pb2.PeerOutcomeRequest.SerializeToString,
+                response_deserializer=hacluster_dot_v1_dot_cib__pb2.PeerWriteReply.FromString,
+                _registered_method=True)
+        self.ForceQuorum = channel.unary_unary(
+                '/hacluster.v1.CrmPeer/ForceQuorum',
+                request_serializer=hacluster_dot_v1_dot_cib__pb2.PeerForceRequest.SerializeToString,
+                response_deserializer=hacluster_dot_v1_dot_cib__pb2.PeerWriteReply.FromString,
+                _registered_method=True)
         self.DcLost = channel.unary_unary(
                 '/hacluster.v1.CrmPeer/DcLost',
                 request_serializer=hacluster_dot_v1_dot_cib__pb2.DcLostRequest.SerializeToString,
@@ -97,21 +112,43 @@ class CrmPeerServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def Snapshot(self, request_iterator, context):
-        """DC to follower: the whole CIB at a log position, in pieces of 1 MiB.
+        """DC to follower: the whole configuration at a log position, in pieces of 1 MiB.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def StatusUpdate(self, request, context):
-        """DC to follower: the status section, whole or as a patch; never in the log.
+        """DC to follower: the status section, never in the log.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Forward(self, request, context):
-        """A follower hands a client's request to the DC.
+        """A follower hands a client's request to the DC. Errors: no_dc when the receiver is not DC of that term,
+        and then nothing was done; any the handler raises.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Write(self, request, context):
+        """A follower hands a client's write, or the question what became of one, to the DC. Errors: no_dc when the
+        receiver is not DC of that term, and then nothing was done.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Outcome(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ForceQuorum(self, request, context):
+        """The operator's decree that this partition is the cluster. Errors: no_dc, as above.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -156,6 +193,21 @@ def add_CrmPeerServicer_to_server(servicer, server):
                     servicer.Forward,
                     request_deserializer=hacluster_dot_v1_dot_cib__pb2.ForwardRequest.FromString,
                     response_serializer=hacluster_dot_v1_dot_cib__pb2.ForwardReply.SerializeToString,
+            ),
+            'Write': grpc.unary_unary_rpc_method_handler(
+                    servicer.Write,
+                    request_deserializer=hacluster_dot_v1_dot_cib__pb2.PeerWriteRequest.FromString,
+                    response_serializer=hacluster_dot_v1_dot_cib__pb2.PeerWriteReply.SerializeToString,
+            ),
+            'Outcome': grpc.unary_unary_rpc_method_handler(
+                    servicer.Outcome,
+                    request_deserializer=hacluster_dot_v1_dot_cib__pb2.PeerOutcomeRequest.FromString,
+                    response_serializer=hacluster_dot_v1_dot_cib__pb2.PeerWriteReply.SerializeToString,
+            ),
+            'ForceQuorum': grpc.unary_unary_rpc_method_handler(
+                    servicer.ForceQuorum,
+                    request_deserializer=hacluster_dot_v1_dot_cib__pb2.PeerForceRequest.FromString,
+                    response_serializer=hacluster_dot_v1_dot_cib__pb2.PeerWriteReply.SerializeToString,
             ),
             'DcLost': grpc.unary_unary_rpc_method_handler(
                     servicer.DcLost,
@@ -325,6 +377,87 @@ class CrmPeer(object):
             '/hacluster.v1.CrmPeer/Forward',
             hacluster_dot_v1_dot_cib__pb2.ForwardRequest.SerializeToString,
             hacluster_dot_v1_dot_cib__pb2.ForwardReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Write(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hacluster.v1.CrmPeer/Write',
+            hacluster_dot_v1_dot_cib__pb2.PeerWriteRequest.SerializeToString,
+            hacluster_dot_v1_dot_cib__pb2.PeerWriteReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Outcome(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hacluster.v1.CrmPeer/Outcome',
+            hacluster_dot_v1_dot_cib__pb2.PeerOutcomeRequest.SerializeToString,
+            hacluster_dot_v1_dot_cib__pb2.PeerWriteReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ForceQuorum(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hacluster.v1.CrmPeer/ForceQuorum',
+            hacluster_dot_v1_dot_cib__pb2.PeerForceRequest.SerializeToString,
+            hacluster_dot_v1_dot_cib__pb2.PeerWriteReply.FromString,
             options,
             channel_credentials,
             insecure,

@@ -25,11 +25,20 @@ class CrmPeerStub:
     Append: aio.UnaryUnaryMultiCallable[cib_pb2.AppendRequest, cib_pb2.AppendReply]
     """DC to follower: entries of the log (none: a keepalive), the commit index, the DC's announcement."""
     Snapshot: aio.StreamUnaryMultiCallable[cib_pb2.SnapshotChunk, cib_pb2.AppendReply]
-    """DC to follower: the whole CIB at a log position, in pieces of 1 MiB."""
+    """DC to follower: the whole configuration at a log position, in pieces of 1 MiB."""
     StatusUpdate: aio.UnaryUnaryMultiCallable[cib_pb2.StatusUpdateRequest, cib_pb2.StatusUpdateReply]
-    """DC to follower: the status section, whole or as a patch; never in the log."""
+    """DC to follower: the status section, never in the log."""
     Forward: aio.UnaryUnaryMultiCallable[cib_pb2.ForwardRequest, cib_pb2.ForwardReply]
-    """A follower hands a client's request to the DC."""
+    """A follower hands a client's request to the DC. Errors: no_dc when the receiver is not DC of that term,
+    and then nothing was done; any the handler raises.
+    """
+    Write: aio.UnaryUnaryMultiCallable[cib_pb2.PeerWriteRequest, cib_pb2.PeerWriteReply]
+    """A follower hands a client's write, or the question what became of one, to the DC. Errors: no_dc when the
+    receiver is not DC of that term, and then nothing was done.
+    """
+    Outcome: aio.UnaryUnaryMultiCallable[cib_pb2.PeerOutcomeRequest, cib_pb2.PeerWriteReply]
+    ForceQuorum: aio.UnaryUnaryMultiCallable[cib_pb2.PeerForceRequest, cib_pb2.PeerWriteReply]
+    """The operator's decree that this partition is the cluster. Errors: no_dc, as above."""
     DcLost: aio.UnaryUnaryMultiCallable[cib_pb2.DcLostRequest, cib_pb2.DcLostReply]
     """A follower has not heard from the DC for dc_timeout."""
 
@@ -66,7 +75,7 @@ class CrmPeerServicer(metaclass=abc_1.ABCMeta):
         request_iterator: abc.AsyncIterator[cib_pb2.SnapshotChunk],
         context: aio.ServicerContext[abc.AsyncIterator[cib_pb2.SnapshotChunk], abc.Awaitable[cib_pb2.AppendReply]],
     ) -> abc.Awaitable[cib_pb2.AppendReply]:
-        """DC to follower: the whole CIB at a log position, in pieces of 1 MiB."""
+        """DC to follower: the whole configuration at a log position, in pieces of 1 MiB."""
 
     @abc_1.abstractmethod
     def StatusUpdate(
@@ -74,7 +83,7 @@ class CrmPeerServicer(metaclass=abc_1.ABCMeta):
         request: cib_pb2.StatusUpdateRequest,
         context: aio.ServicerContext[cib_pb2.StatusUpdateRequest, abc.Awaitable[cib_pb2.StatusUpdateReply]],
     ) -> abc.Awaitable[cib_pb2.StatusUpdateReply]:
-        """DC to follower: the status section, whole or as a patch; never in the log."""
+        """DC to follower: the status section, never in the log."""
 
     @abc_1.abstractmethod
     def Forward(
@@ -82,7 +91,34 @@ class CrmPeerServicer(metaclass=abc_1.ABCMeta):
         request: cib_pb2.ForwardRequest,
         context: aio.ServicerContext[cib_pb2.ForwardRequest, abc.Awaitable[cib_pb2.ForwardReply]],
     ) -> abc.Awaitable[cib_pb2.ForwardReply]:
-        """A follower hands a client's request to the DC."""
+        """A follower hands a client's request to the DC. Errors: no_dc when the receiver is not DC of that term,
+        and then nothing was done; any the handler raises.
+        """
+
+    @abc_1.abstractmethod
+    def Write(
+        self,
+        request: cib_pb2.PeerWriteRequest,
+        context: aio.ServicerContext[cib_pb2.PeerWriteRequest, abc.Awaitable[cib_pb2.PeerWriteReply]],
+    ) -> abc.Awaitable[cib_pb2.PeerWriteReply]:
+        """A follower hands a client's write, or the question what became of one, to the DC. Errors: no_dc when the
+        receiver is not DC of that term, and then nothing was done.
+        """
+
+    @abc_1.abstractmethod
+    def Outcome(
+        self,
+        request: cib_pb2.PeerOutcomeRequest,
+        context: aio.ServicerContext[cib_pb2.PeerOutcomeRequest, abc.Awaitable[cib_pb2.PeerWriteReply]],
+    ) -> abc.Awaitable[cib_pb2.PeerWriteReply]: ...
+
+    @abc_1.abstractmethod
+    def ForceQuorum(
+        self,
+        request: cib_pb2.PeerForceRequest,
+        context: aio.ServicerContext[cib_pb2.PeerForceRequest, abc.Awaitable[cib_pb2.PeerWriteReply]],
+    ) -> abc.Awaitable[cib_pb2.PeerWriteReply]:
+        """The operator's decree that this partition is the cluster. Errors: no_dc, as above."""
 
     @abc_1.abstractmethod
     def DcLost(

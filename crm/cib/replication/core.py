@@ -1,0 +1,300 @@
+"""One node's replicated log: follows a DC or is one; who has what, and when a write is committed. Pure.
+
+The DC's side for one term is `leading.py`; here is the follower's side and what outlives a reign: the log,
+the writers that wait, and the highest version ever shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from crm.cib.model import Element
+from crm.cib.replication.basis import Basis
+from crm.cib.replication.leading import BOOTSTRAP, DC_CHANGED, Leading, Reign
+from crm.cib.replication.log import Damaged, Log, State
+from crm.cib.replication.messages import Append, AppendReply, InstallSnapshot
+from crm.cib.replication.model import Kind, LogEntry, Snapshot, Stored
+from crm.cib.replication.waiters import Waiters
+from crm.cib.versions import NO_VERSION, CibVersion
+from crm.replica.effects import (
+    Answer,
+    Die,
+    Effect,
+    Note,
+    PersistEntries,
+    PersistSnapshot,
+    SaveOrphans,
+    SetTimer,
+    Up,
+    WriteRequested,
+)
+from crm.replica.events import Committed, Outcome, WriteOutcome
+from hacluster.vocabulary.ids import Term
+from hacluster.vocabulary.membership import QuorumConfig
+
+MS: Final = 1_000_000
+DAMAGES_MAX: Final = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplicationSettings:
+    """`initial` is the first configuration of a new cluster. `validate` says what is wrong, or nothing."""
+
+    me: int
+    quorum: QuorumConfig
+    initial: Element
+    validate: Callable[[Element], str]
+    ignores_quorum: Callable[[Element], bool]
+    linger_ms: int = 100
+
+
+class Replication:
+    """The log of one node and its part in keeping it."""
+
+    def __init__(self, settings: ReplicationSettings, stored: Stored) -> None:
+        """Raises Damaged when what was stored does not fit together."""
+        self.settings = settings
+        self.log = Log(stored.snapshot, stored.entries, stored.commit_index)
+        self.leading: Leading | None = None
+        self.waiters = Waiters()
+        self.lease_end_ns = 0
+        self.followed_basis: Basis | None = None
+        self.followed_established = False
+        self._shown = NO_VERSION
+        self._shown_digest = ""
+        self._damages = 0
+
+    @property
+    def version(self) -> CibVersion:
+        """The highest this node has shown, or may have to show."""
+        return max(self._shown, self.log.head.version)
+
+    def note_shown(self, version: CibVersion) -> None:
+        """The shell showed this version (status changes count too)."""
+        self._shown = max(self._shown, version)
+
+    # -- the DC's side
+
+    def lead(self, reign: Reign, now: int) -> list[Effect]:
+        """Begin a reign."""
+        assert self.leading is None
+        self.followed_basis, self.followed_established = None, False
+        self.leading = Leading(
+            reign,
+            self.log,
+            self.waiters,
+            quorum=self.settings.quorum,
+            validate=self.settings.validate,
+            ignores_quorum=self.settings.ignores_quorum,
+            initial=self.settings.initial,
+        )
+        return [*self.leading.begin(now), *self.settle(now)]
+
+    def stop(self) -> list[Effect]:
+        """End the reign, if there is one."""
+        if self.leading is None:
+            return []
+        effects = self.leading.end()
+        self.leading = None
+        return effects
+
+    def write(self, request: WriteRequested, now: int) -> list[Effect]:
+        """A client's write. Fails at once where this node is not DC."""
+        if self.leading is None:
+            outcome = WriteOutcome(outcome=Outcome.FAILED, reason=DC_CHANGED)
+            return [Answer(request.token, outcome)]
+        return [*self.leading.write(request, now), *self.settle(now)]
+
+    def expire(self, token: int, now: int) -> list[Effect]:
+        """A writer's deadline."""
+        effects = [] if self.leading is None else self.leading.expire(token, now)
+        return effects or self.waiters.expire(token)
+
+    def outcome(self, token: int, request_id: str) -> list[Effect]:
+        """What became of a write: final from an established DC of a safe basis."""
+        return [Answer(token, self._outcome(request_id))]
+
+    def _outcome(self, request_id: str) -> WriteOutcome:
+        index = self.log.find_request(request_id)
+        leading = self.leading
+        if index is not None and index <= self.log.commit_index:
+            if index <= self.log.base.index:
+                return WriteOutcome(outcome=Outcome.OK)
+            entry = self.log.entry(index)
+            return WriteOutcome(outcome=Outcome.OK, version=entry.version, digest=entry.digest_after)
+        if leading is None or not leading.established or not leading.basis.safe:
+            return WriteOutcome(outcome=Outcome.UNKNOWN, reason="there is no DC with quorum that could know")
+        if index is not None or leading.is_pending(request_id):
+            return WriteOutcome(outcome=Outcome.UNKNOWN, reason="it is being written: ask again")
+        leading.refuse(request_id)
+        return WriteOutcome(outcome=Outcome.FAILED, reason="it was never written")
+
+    # -- the follower's side
+
+    def follow(self, message: Append, *, voter: bool, promised: Term) -> tuple[list[Effect], AppendReply]:
+        """Take over entries. The caller has checked view, boot token and term; the reply is sent last."""
+        assert self.leading is None
+        self.followed_basis = Basis(message.basis) if message.basis else None
+        self.followed_established = message.established
+        log = self.log
+        if not message.aligned:
+            return [], self._reply(message.term, promised, voter, stored=True, last_index=0)
+        if log.chain_at(message.previous_index) != message.previous_chain:
+            why = "snapshot" if message.previous_index == log.base.index else "mismatch"
+            hint = self._hint(message.previous_index)
+            return [], self._reply(message.term, promised, voter, stored=False, why=why, hint=hint)
+        fresh = self._not_yet_here(message.entries)
+        effects: list[Effect] = []
+        if fresh and fresh[0].index <= log.last_index:
+            after = fresh[0].index - 1
+            if after < log.base.index:
+                return [], self._reply(message.term, promised, voter, stored=False, why="snapshot")
+            effects += self._cut(after)
+        why = self._take_over(fresh, effects)
+        if why:
+            effects.append(Note("crm.entry_damaged", (("reason", why),)))
+            if self._damages >= DAMAGES_MAX:
+                effects.append(Die(f"twice in a row the DC's entries did not fit: {why}"))
+            return effects, self._reply(message.term, promised, voter, stored=False, why="damaged")
+        last = message.previous_index + len(message.entries)
+        log.commit(min(message.commit_index, last))
+        if fresh:
+            effects.append(PersistEntries(fresh[0].index - 1, tuple(fresh), log.commit_index))
+        effects += self._compact()
+        return effects, self._reply(message.term, promised, voter, stored=True, last_index=last)
+
+    def install(
+        self, message: InstallSnapshot, *, voter: bool, promised: Term
+    ) -> tuple[list[Effect], AppendReply]:
+        """Take over the whole configuration."""
+        assert self.leading is None
+        snapshot = message.snapshot
+        effects: list[Effect] = []
+        if self.log.chain_at(snapshot.index) != snapshot.chain:
+            effects += self._orphans(self._not_in(snapshot), self.log.commit_index, self.log.head.content)
+            self.log = Log(snapshot, (), snapshot.index)
+            effects.append(PersistSnapshot(snapshot, ()))
+        else:
+            self.log.commit(snapshot.index)
+        self._damages = 0
+        return effects, self._reply(message.term, promised, voter, stored=True, last_index=snapshot.index)
+
+    def _not_yet_here(self, entries: tuple[LogEntry, ...]) -> list[LogEntry]:
+        for at, entry in enumerate(entries):
+            if self.log.chain_at(entry.index) != entry.chain:
+                return list(entries[at:])
+        return []
+
+    def _take_over(self, fresh: list[LogEntry], effects: list[Effect]) -> str:
+        """Append; what fits before a damaged entry is kept and persisted. Says what is damaged."""
+        last_patch = max((entry.index for entry in fresh if entry.kind is Kind.PATCH), default=0)
+        for at, entry in enumerate(fresh):
+            try:
+                self.log.append(entry, verify=entry.index == last_patch)
+            except Damaged as damage:
+                self._damages += 1
+                if at:
+                    kept = tuple(fresh[:at])
+                    effects.append(PersistEntries(kept[0].index - 1, kept, self.log.commit_index))
+                return str(damage)
+        if fresh:
+            self._damages = 0
+        return ""
+
+    def _hint(self, previous_index: int) -> int:
+        """The highest index at which the DC's log may agree with ours."""
+        log = self.log
+        if previous_index > log.last_index:
+            return log.last_index
+        if previous_index <= log.base.index:
+            return log.base.index
+        term = log.term_at(previous_index)
+        index = previous_index
+        while index > log.base.index and log.term_at(index) == term:
+            index -= 1
+        return index
+
+    def _cut(self, after: int) -> list[Effect]:
+        committed = self.log.commit_index
+        chain = self.log.chain_at(after) or b""
+        content = self.log.head.content
+        return self._orphans(self.log.cut(after), committed, content, after=after, chain=chain)
+
+    def _orphans(
+        self,
+        entries: tuple[LogEntry, ...],
+        committed: int,
+        content: Element,
+        *,
+        after: int = 0,
+        chain: bytes = b"",
+    ) -> list[Effect]:
+        """Save what is cut, unless it is only barriers or the empty first configuration."""
+        patches = [e for e in entries if e.kind is Kind.PATCH and e.author != BOOTSTRAP]
+        if not patches:
+            return []
+        answered = sum(1 for entry in patches if entry.index <= committed)
+        return [SaveOrphans(after, chain, entries, answered, content)]
+
+    def _not_in(self, snapshot: Snapshot) -> tuple[LogEntry, ...]:
+        known = set(snapshot.requests)
+        mine = self.log.after(self.log.base.index, bytes_max=1 << 62, count_max=1 << 31)
+        return tuple(e for e in mine if e.request_id and (e.request_id, e.index) not in known)
+
+    def _compact(self) -> list[Effect]:
+        bound = self.log.compactable()
+        return [] if bound is None else [PersistSnapshot(*self.log.compact(bound))]
+
+    def _reply(
+        self,
+        term: Term,
+        promised: Term,
+        voter: bool,
+        *,
+        stored: bool,
+        last_index: int = 0,
+        why: str = "",
+        hint: int = 0,
+    ) -> AppendReply:
+        return AppendReply(
+            term=term,
+            stored=stored,
+            promised=promised,
+            last_index=last_index,
+            hint=hint,
+            voter=voter,
+            rank=self.log.rank,
+            why=why,
+            version=self._shown if self._is_behind_shown() else NO_VERSION,
+        )
+
+    # -- what is shown
+
+    def _is_behind_shown(self) -> bool:
+        """Whether what is committed here now has a lower version than something else that was shown."""
+        state = self.log.committed
+        return (
+            state.version <= self._shown and state.digest != self._shown_digest and self._shown_digest != ""
+        )
+
+    def settle(self, now: int) -> list[Effect]:
+        """After each event: show what is newly committed, answer the writers that can be."""
+        effects: list[Effect] = []
+        state: State = self.log.committed
+        if state.index and state.digest != self._shown_digest and not self._is_behind_shown():
+            self._shown_digest = state.digest
+            self._shown = max(self._shown, state.version)
+            effects.append(Up(Committed(state.content, state.version, state.author, state.digest)))
+        elif state.digest == self._shown_digest:
+            self._shown = max(self._shown, state.version)
+        if len(self.waiters):
+            linger_ns = self.settings.linger_ms * MS
+            ready = self.leading.ready_index() if self.leading else 0
+            effects += self.waiters.resolve(
+                self.log, now, ready=ready, lease_end_ns=self.lease_end_ns, linger_ns=linger_ns
+            )
+            if self.waiters.lingers():
+                effects.append(SetTimer("linger", now + linger_ns))
+        return effects

@@ -1,0 +1,503 @@
+"""The DC's side of the log for one term: barrier, writes, replication, commit. Pure.
+
+A new object for each term; it is thrown away when the node stops being DC.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from crm.cib.model import Element
+from crm.cib.replication.basis import Basis
+from crm.cib.replication.log import Log
+from crm.cib.replication.messages import Append, AppendReply, InstallSnapshot
+from crm.cib.replication.model import Kind, LogEntry, Snapshot
+from crm.cib.replication.waiters import Waiters
+from crm.cib.versions import CibVersion
+from crm.election.quorum import is_quorum, is_voter, other_voter
+from crm.replica.effects import (
+    Answer,
+    Call,
+    CancelTimer,
+    Effect,
+    PersistEntries,
+    PersistSnapshot,
+    SetTimer,
+    WriteRequested,
+)
+from crm.replica.events import Outcome, WriteOutcome
+from hacluster.errors import HaError
+from hacluster.vocabulary.ids import Term, ViewId
+from hacluster.vocabulary.membership import QuorumConfig
+
+MS: Final = 1_000_000
+KEEPALIVE_MS: Final = 500
+RETRY_MS: Final = 50
+RETRY_MS_MAX: Final = 500
+PENDING_MAX: Final = 1_000
+REFUSED_MAX: Final = 10_000
+MISMATCHES_MAX: Final = 32
+BOOTSTRAP: Final = "bootstrap"
+DC_CHANGED: Final = "the DC changed before it was written"
+
+
+@dataclass(slots=True)
+class Follower:
+    """What the DC knows of one other ha-crm of the view."""
+
+    boot_token: str
+    next: int
+    match: int = 0
+    matched: bool = False  # the logs are known to agree up to `match`
+    in_flight: bool = False
+    sent_commit: int = 0
+    voter: bool = False
+    failures: int = 0
+    mismatches: int = 0
+    needs_snapshot: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reign:
+    """What the election found. `peers`: boot token of each other ha-crm in the view, in the order of ids."""
+
+    me: int
+    term: Term
+    view: ViewId
+    basis: Basis
+    waits: bool
+    granters: frozenset[int]
+    version: CibVersion
+    peers: tuple[tuple[int, str], ...]
+
+
+class Leading:
+    """One reign. `established`: the barrier (and in a new cluster the first configuration) is committed."""
+
+    def __init__(
+        self,
+        reign: Reign,
+        log: Log,
+        waiters: Waiters,
+        *,
+        quorum: QuorumConfig,
+        validate: Callable[[Element], str],
+        ignores_quorum: Callable[[Element], bool],
+        initial: Element,
+    ) -> None:
+        self.reign = reign
+        self.basis = reign.basis
+        self.waits = reign.waits
+        self.established = False
+        self.followers = {node: self._new_follower(token, log) for node, token in reign.peers}
+        self._log = log
+        self._waiters = waiters
+        self._quorum = quorum
+        self._validate = validate
+        self._ignores_quorum = ignores_quorum
+        self._initial = initial
+        self._two_voters = other_voter(quorum, reign.me) is not None
+        self._barrier = 0  # what must be committed before the reign is established; 0: none yet
+        self._durable = log.last_index
+        self._unsaved = False  # a Persist of our own entries is under way
+        self._pending: deque[WriteRequested] = deque()
+        self._refused: dict[str, None] = {}
+        self._out: list[Effect] = []
+        self._now = 0
+
+    # -- events
+
+    def begin(self, now: int) -> list[Effect]:
+        """Open the reign: a barrier where the basis allows it; followers hear of us at once."""
+        self._now = now
+        if self.basis is not Basis.CARETAKER and not self.waits:
+            self._open(self.reign.version.configuration_changed())
+        else:
+            self._send_all(force=True)
+        self._set("keepalive", KEEPALIVE_MS)
+        return self._take()
+
+    def assume(self, now: int) -> list[Effect]:
+        """What the reign waited for is no longer needed (fencing was disabled): go on provisionally."""
+        self._now = now
+        self.basis, self.waits = Basis.ASSUMED, False
+        self._open(self._log.head.version.configuration_changed())
+        self._pump()
+        return self._take()
+
+    def force(self, token: int, author: str, now: int) -> list[Effect]:
+        """The operator's decree: go on with who is here."""
+        self._now = now
+        if self.basis.safe and not self.waits:
+            answer = WriteOutcome(outcome=Outcome.FAILED, reason="this partition has quorum already")
+            return [Answer(token, answer)]
+        self.basis, self.waits, self.established = Basis.FORCED, False, False
+        version = max(self.reign.version, self._log.head.version).forced()
+        self._open(version, author=author)
+        self._waiters.add(token, self._log.entry(self._barrier))
+        self._pump()
+        return self._take()
+
+    def write(self, request: WriteRequested, now: int) -> list[Effect]:
+        """A client's write: answered at once when it cannot be, else when its entry is committed."""
+        self._now = now
+        known = self._log.find_request(request.request_id) if request.request_id else None
+        if known is not None and known > self._log.base.index:
+            self._waiters.add(request.token, self._log.entry(known))
+            self._set_at(f"write:{request.token}", request.deadline_ns)
+        elif request.request_id in self._refused:
+            self._fail(request.token, "this request was answered as failed before")
+        elif self.basis is Basis.CARETAKER and not self._may_write_unquorate(request):
+            self._fail(request.token, "no quorum: nothing was changed")
+        elif len(self._pending) >= PENDING_MAX:
+            self._fail(request.token, f"more than {PENDING_MAX} writes wait already: try again later")
+        else:
+            self._pending.append(request)
+            self._set_at(f"write:{request.token}", request.deadline_ns)
+            self._pump()
+        return self._take()
+
+    def refuse(self, request_id: str) -> None:
+        """The request was answered FAILED: it must not succeed if it arrives after all."""
+        self._refused[request_id] = None
+        while len(self._refused) > REFUSED_MAX:
+            del self._refused[next(iter(self._refused))]
+
+    def is_pending(self, request_id: str) -> bool:
+        """Whether a write with this id waits to be appended."""
+        return any(request.request_id == request_id for request in self._pending)
+
+    def expire(self, token: int, now: int) -> list[Effect]:
+        """A writer's deadline: certainly not written when it was never appended."""
+        self._now = now
+        for request in self._pending:
+            if request.token == token:
+                self._pending.remove(request)
+                self.refuse(request.request_id)
+                self._fail(token, self._why_held())
+                break
+        return self._take()
+
+    def persisted(self, index: int, chain: bytes, now: int) -> list[Effect]:
+        """Our own entries up to `index` are on the disk."""
+        self._now = now
+        if self._log.chain_at(index) == chain:
+            self._durable = max(self._durable, index)
+        self._unsaved = self._durable < self._log.last_index
+        self._advance_commit()
+        self._pump()
+        return self._take()
+
+    def replied(self, peer: int, reply: AppendReply, now: int) -> list[Effect]:
+        """A follower answered. A higher promise has been dealt with by the caller."""
+        self._now = now
+        follower = self.followers.get(peer)
+        if follower is None or reply.term != self.reign.term:
+            return []
+        follower.in_flight = False
+        follower.voter = reply.voter
+        if reply.stored:
+            follower.failures = follower.mismatches = 0
+            if reply.last_index <= self._log.last_index:
+                follower.match = max(follower.match, reply.last_index)
+                follower.next = max(follower.next, follower.match + 1)
+            follower.matched = True
+            self._lift(reply.version)
+            self._advance_commit()
+        elif reply.why == "mismatch":
+            follower.mismatches += 1
+            follower.next = reply.hint + 1
+            follower.needs_snapshot = (
+                follower.mismatches > MISMATCHES_MAX or not self._log.base.index <= reply.hint
+            )
+            follower.next = min(follower.next, self._log.last_index + 1)
+        elif reply.why in ("snapshot", "damaged"):
+            follower.needs_snapshot = True
+        else:
+            return self._failed(peer, follower)
+        self._send(peer, follower)
+        return self._take()
+
+    def call_failed(self, peer: int, now: int) -> list[Effect]:
+        """A follower did not answer."""
+        self._now = now
+        follower = self.followers.get(peer)
+        return [] if follower is None else self._failed(peer, follower)
+
+    def peers_changed(self, peers: tuple[tuple[int, str], ...], now: int) -> list[Effect]:
+        """Other ha-crms of the view came or went."""
+        self._now = now
+        old = self.followers
+        self.followers = {
+            node: old.get(node) or self._new_follower(token, self._log) for node, token in peers
+        }
+        self._send_all(force=True)
+        return self._take()
+
+    def timer(self, key: str, now: int) -> list[Effect]:
+        """`keepalive`, `linger` or `retry:<peer>`."""
+        self._now = now
+        if key == "keepalive":
+            self._send_all(force=True)
+            self._set("keepalive", KEEPALIVE_MS)
+        elif key.startswith("retry:"):
+            peer = int(key.removeprefix("retry:"))
+            if peer in self.followers:
+                self._send(peer, self.followers[peer], force=True)
+        return self._take()
+
+    def end(self) -> list[Effect]:
+        """The reign is over. What was never appended is certainly not written."""
+        for request in self._pending:
+            self._fail(request.token, DC_CHANGED)
+        self._pending.clear()
+        timers = ["keepalive", "linger", *(f"retry:{peer}" for peer in self.followers)]
+        self._out.extend(CancelTimer(key) for key in timers)
+        return self._take()
+
+    def ready_index(self) -> int:
+        """The highest index that every follower in sync, and we, have stored."""
+        synced = [f.match for f in self.followers.values() if f.matched and not f.failures]
+        return min([self._durable, *synced])
+
+    # -- writing
+
+    def _open(self, version: CibVersion, author: str = "") -> None:
+        first = self._log.blank
+        entries = [self._new(Kind.BARRIER, version, author=author)]
+        if first:
+            entries.append(
+                self._new(
+                    Kind.PATCH, version.configuration_changed(), author=BOOTSTRAP, content=self._initial
+                )
+            )
+        self._barrier = entries[-1].index
+        self._store(entries)
+
+    def _may_write_unquorate(self, request: WriteRequested) -> bool:
+        return request.force or self._ignores_quorum(self._log.head.content)
+
+    def _why_held(self) -> str:
+        if self.waits:
+            return "the other node is not confirmed fenced: nothing was changed (--force writes all the same)"
+        return "no quorum stored it in time: nothing was changed"
+
+    def _pump(self) -> None:
+        """Append what waits, unless a sync is under way: then the next one takes all (group commit)."""
+        if self._unsaved or not self._pending:
+            return
+        held: deque[WriteRequested] = deque()
+        entries = []
+        without_quorum = self.waits or self.basis is Basis.CARETAKER
+        for request in self._pending:
+            if without_quorum and not self._may_write_unquorate(request):
+                held.append(request)
+            elif (entry := self._entry_for(request)) is not None:
+                entries.append(entry)
+                self._waiters.add(request.token, entry)
+        self._pending = held
+        if entries:
+            self._store(entries)
+
+    def _entry_for(self, request: WriteRequested) -> LogEntry | None:
+        """The write's entry; None when it was answered instead."""
+        head = self._log.head
+        if request.expected_digest and request.expected_digest != head.digest:
+            self._fail(request.token, "the configuration was changed meanwhile: read it again")
+            return None
+        try:
+            content = request.change if isinstance(request.change, Element) else request.change(head.content)
+            wrong = self._validate(content)
+        except HaError as error:
+            wrong, content = str(error), head.content
+        if wrong:
+            self._fail(request.token, wrong)
+            return None
+        base = max(head.version, self.reign.version)
+        return self._new(
+            Kind.PATCH,
+            base.configuration_changed(),
+            author=request.author,
+            request_id=request.request_id,
+            content=content,
+        )
+
+    def _new(
+        self,
+        kind: Kind,
+        version: CibVersion,
+        *,
+        author: str = "",
+        request_id: str = "",
+        content: Element | None = None,
+    ) -> LogEntry:
+        provisional = self.waits or self.basis is Basis.CARETAKER
+        return self._log.append_new(
+            term=self.reign.term,
+            basis=Basis.UNQUORATE if provisional else self.basis,
+            kind=kind,
+            version=version,
+            author=author,
+            request_id=request_id,
+            content=content,
+        )
+
+    def _store(self, entries: list[LogEntry]) -> None:
+        """To the followers first, then to our own disk, in parallel as far as the disk allows."""
+        self._send_all()
+        after = entries[0].index - 1
+        self._out.append(PersistEntries(after, tuple(entries), self._log.commit_index))
+        self._unsaved = True
+
+    def _lift(self, shown: CibVersion) -> None:
+        """A follower has shown a higher version than ours: go above it, so that nobody sees one go back."""
+        head = self._log.head.version
+        above = (shown.admin_epoch, shown.epoch) >= (head.admin_epoch, head.epoch)
+        if above and self._barrier and not self._unsaved:
+            self._store([self._new(Kind.BARRIER, shown.configuration_changed())])
+
+    # -- replicating
+
+    @staticmethod
+    def _new_follower(boot_token: str, log: Log) -> Follower:
+        return Follower(boot_token=boot_token, next=log.last_index + 1)
+
+    def _writes(self) -> bool:
+        """Whether followers must have our log: a caretaker that wrote nothing leaves theirs alone."""
+        last = self._log.last_index
+        return self._log.term_at(last) == self.reign.term
+
+    def _send_all(self, *, force: bool = False) -> None:
+        for peer, follower in self.followers.items():
+            self._send(peer, follower, force=force)
+
+    def _send(self, peer: int, follower: Follower, *, force: bool = False) -> None:
+        """The next entries, if there are any or the commit index moved (or always, with `force`)."""
+        if follower.in_flight or (follower.failures and not force):
+            return
+        if not self._writes():
+            if force:
+                self._call(peer, follower, self._append(follower, aligned=False))
+            return
+        log = self._log
+        if follower.needs_snapshot or log.chain_at(follower.next - 1) is None:
+            follower.needs_snapshot = False
+            snapshot = log.snapshot(log.commit_index)
+            follower.next = snapshot.index + 1
+            self._call(peer, follower, self._install(follower, snapshot))
+        elif (
+            force
+            or follower.next <= log.last_index
+            or (follower.matched and follower.sent_commit < log.commit_index)
+            or self._restores(peer)
+        ):
+            self._call(peer, follower, self._append(follower, restores=self._restores(peer)))
+
+    def _call(self, peer: int, follower: Follower, message: Append | InstallSnapshot) -> None:
+        follower.in_flight = True
+        self._out.append(Call(peer, message))
+
+    def _append(self, follower: Follower, *, aligned: bool = True, restores: bool = False) -> Append:
+        previous = follower.next - 1
+        entries = tuple(self._log.after(previous)) if aligned else ()
+        if aligned:
+            follower.sent_commit = self._log.commit_index
+        return Append(
+            term=self.reign.term,
+            view=self.reign.view,
+            boot_token=follower.boot_token,
+            previous_index=previous if aligned else 0,
+            previous_chain=(self._log.chain_at(previous) or b"") if aligned else b"",
+            entries=entries,
+            commit_index=self._log.commit_index if aligned else 0,
+            established=self.established,
+            restores=restores,
+            aligned=aligned,
+            basis=self.basis.value,
+        )
+
+    def _install(self, follower: Follower, snapshot: Snapshot) -> InstallSnapshot:
+        return InstallSnapshot(
+            term=self.reign.term,
+            view=self.reign.view,
+            boot_token=follower.boot_token,
+            snapshot=snapshot,
+            established=self.established,
+        )
+
+    def _failed(self, peer: int, follower: Follower) -> list[Effect]:
+        follower.in_flight = False
+        wait_ms = min(RETRY_MS << min(follower.failures, 8), RETRY_MS_MAX)
+        follower.failures += 1
+        self._set(f"retry:{peer}", wait_ms)
+        return self._take()
+
+    def _restores(self, peer: int) -> bool:
+        """Whether every other voter has stored an entry of this term, and this follower too."""
+        follower = self.followers[peer]
+        if follower.voter or not self._barrier or follower.match < self._barrier:
+            return False
+        if self.basis is Basis.CARETAKER or not is_voter(self._quorum, peer):
+            return False
+        return all(
+            self._stored(voter) >= self._barrier
+            for voter, weight in self._quorum.voters
+            if weight and voter != peer
+        )
+
+    # -- committing
+
+    def _stored(self, node: int) -> int:
+        if node == self.reign.me:
+            return self._durable
+        follower = self.followers.get(node)
+        return follower.match if follower else 0
+
+    def _counts(self, node: int) -> bool:
+        """Whether a node's store counts: not while its memory is lost (of two voters both count)."""
+        return node == self.reign.me or self._two_voters or self.followers[node].voter
+
+    def _is_committed(self, index: int) -> bool:
+        stored = {node for node in (self.reign.me, *self.followers) if self._stored(node) >= index}
+        if self.basis is Basis.MAJORITY:
+            return is_quorum(self._quorum, {node for node in stored if self._counts(node)})
+        if self.basis is Basis.ASSUMED or self.waits:
+            return self.reign.me in stored
+        return self.reign.granters <= stored
+
+    def _advance_commit(self) -> None:
+        log = self._log
+        for index in range(log.last_index, log.commit_index, -1):
+            if log.term_at(index) != self.reign.term:
+                break  # entries of older terms are committed only under one of this term
+            if self._is_committed(index):
+                log.commit(index)
+                self._committed()
+                break
+
+    def _committed(self) -> None:
+        if self._barrier and self._log.commit_index >= self._barrier:
+            self.established = True
+        bound = self._log.compactable()
+        if bound is not None:
+            self._out.append(PersistSnapshot(*self._log.compact(bound)))
+        self._send_all()
+
+    # -- small things
+
+    def _fail(self, token: int, reason: str) -> None:
+        outcome = WriteOutcome(outcome=Outcome.FAILED, reason=reason)
+        self._out.extend((CancelTimer(f"write:{token}"), Answer(token, outcome)))
+
+    def _set(self, key: str, after_ms: int) -> None:
+        self._set_at(key, self._now + after_ms * MS)
+
+    def _set_at(self, key: str, at_ns: int) -> None:
+        self._out.append(SetTimer(key, at_ns))
+
+    def _take(self) -> list[Effect]:
+        out, self._out = self._out, []
+        return out

@@ -1,0 +1,294 @@
+"""One node's log in memory: a snapshot, the entries after it, the committed and the newest configuration."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+from crm.cib import codec, diff
+from crm.cib.model import Element
+from crm.cib.replication.basis import Basis
+from crm.cib.replication.model import Kind, LogEntry, LogRank, Snapshot, is_sealed, sealed
+from crm.cib.versions import CibVersion
+from hacluster.errors import HaError
+from hacluster.vocabulary.ids import Term
+
+REQUESTS_MAX: Final = 10_000
+"""So many request ids are remembered to answer "what became of my write"."""
+KEEP_ENTRIES: Final = 1_000
+"""So many committed entries stay for members that were away; older ones give way to a snapshot."""
+BATCH_BYTES_MAX: Final = 1024 * 1024
+
+
+class Damaged(Exception):
+    """An entry does not lead to the configuration it promises; `str` says which and why."""
+
+
+class State:
+    """A configuration at a position of the log."""
+
+    __slots__ = ("author", "content", "digest", "index", "version")
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self.index = snapshot.index
+        self.content = snapshot.content
+        self.digest = snapshot.digest
+        self.version = snapshot.version
+        self.author = ""
+
+    def copy_from(self, other: State) -> None:
+        """Become equal to `other`."""
+        self.index, self.content, self.digest = other.index, other.content, other.digest
+        self.version, self.author = other.version, other.author
+
+    def advance(self, entry: LogEntry, *, verify: bool = True) -> None:
+        """Apply the next entry. Raises Damaged when its digests do not fit.
+
+        `verify` computes the digest of the result; the chain of a later, verified entry vouches as well.
+        """
+        assert entry.index == self.index + 1, (entry.index, self.index)
+        if entry.kind is Kind.PATCH:
+            if entry.digest_before != self.digest:
+                raise Damaged(f"entry {entry.index} was made from another configuration")
+            try:
+                patch = diff.decode(entry.payload, base=entry.digest_before, result=entry.digest_after)
+                content = diff.apply(self.content, patch, base_known=True)
+            except HaError as error:
+                raise Damaged(f"entry {entry.index}: {error}") from None
+            if verify and codec.digest(content) != entry.digest_after:
+                raise Damaged(f"entry {entry.index} gives another digest than it says")
+            self.content, self.digest = content, entry.digest_after
+            self.author = entry.author
+        self.version = entry.version
+        self.index = entry.index
+
+    def known(self, entry: LogEntry, content: Element) -> None:
+        """As `advance`, for an entry this node made itself from `content`."""
+        assert entry.index == self.index + 1, (entry.index, self.index)
+        self.content, self.digest, self.author = content, entry.digest_after, entry.author
+        self.version, self.index = entry.version, entry.index
+
+
+class Log:
+    """Entries base.index+1 … last_index; `committed` never goes beyond `head`."""
+
+    def __init__(self, base: Snapshot, entries: tuple[LogEntry, ...], commit_index: int) -> None:
+        """Raises Damaged when the entries do not follow each other or the snapshot."""
+        self.base = base
+        self._entries: list[LogEntry] = []
+        self._safe: list[tuple[Term, int]] = []  # of the last safe entry, at each entry
+        self._requests: dict[str, int] = dict(base.requests)
+        self.committed = State(base)
+        self.head = State(base)
+        last_patch = max((entry.index for entry in entries if entry.kind is Kind.PATCH), default=0)
+        for entry in entries:
+            if entry.index != self.last_index + 1 or not is_sealed(self.last_chain, entry):
+                raise Damaged(f"entry {entry.index} does not follow entry {self.last_index}")
+            self._push(entry)
+            self.head.advance(entry, verify=entry.index == last_patch)
+            if entry.index <= commit_index:
+                self.committed.copy_from(self.head)
+
+    @property
+    def last_index(self) -> int:
+        """Of the last entry; 0 for a blank log."""
+        return self.base.index + len(self._entries)
+
+    @property
+    def last_chain(self) -> bytes:
+        """Of the last entry."""
+        return self._entries[-1].chain if self._entries else self.base.chain
+
+    @property
+    def commit_index(self) -> int:
+        """Of the last entry known to be committed."""
+        return self.committed.index
+
+    @property
+    def safe_commit_index(self) -> int:
+        """Of the last committed entry with a safe basis; what it and those before it say is final."""
+        at = self.commit_index - self.base.index
+        return self._safe[at - 1][1] if at else self.base.safe_index
+
+    @property
+    def blank(self) -> bool:
+        """Whether nothing was ever stored."""
+        return self.last_index == 0
+
+    @property
+    def rank(self) -> LogRank:
+        """Compared to decide whose history stands."""
+        last = self._entries[-1] if self._entries else None
+        safe_term, safe_index = self._safe[-1] if self._safe else (self.base.safe_term, self.base.safe_index)
+        return LogRank(
+            admin_epoch=self.head.version.admin_epoch,
+            safe_term=safe_term,
+            safe_index=safe_index,
+            last_term=last.term if last else self.base.term,
+            last_index=self.last_index,
+        )
+
+    def entry(self, index: int) -> LogEntry:
+        """The entry, which must be above the base and not above the last."""
+        return self._entries[index - self.base.index - 1]
+
+    def chain_at(self, index: int) -> bytes | None:
+        """The chain after entry `index`; None when it is not (or no longer) known."""
+        if index == self.base.index:
+            return self.base.chain
+        if self.base.index < index <= self.last_index:
+            return self.entry(index).chain
+        return None
+
+    def term_at(self, index: int) -> Term:
+        """The term of a known entry."""
+        return self.base.term if index == self.base.index else self.entry(index).term
+
+    def after(self, index: int, *, bytes_max: int = BATCH_BYTES_MAX, count_max: int = 256) -> list[LogEntry]:
+        """Entries after `index`, at least one if there is any, within the limits."""
+        batch: list[LogEntry] = []
+        size = 0
+        for entry in self._entries[index - self.base.index : index - self.base.index + count_max]:
+            size += len(entry.payload) + 400
+            if batch and size > bytes_max:
+                break
+            batch.append(entry)
+        return batch
+
+    def find_request(self, request_id: str) -> int | None:
+        """The index of the entry with that request id."""
+        return self._requests.get(request_id)
+
+    def append_new(
+        self,
+        *,
+        term: Term,
+        basis: Basis,
+        kind: Kind,
+        version: CibVersion,
+        author: str = "",
+        request_id: str = "",
+        content: Element | None = None,
+    ) -> LogEntry:
+        """Make the next entry; with `content`, the patch from the newest configuration to it."""
+        payload, before, result = b"", self.head.digest, self.head.digest
+        if content is not None:
+            patch = diff.diff(self.head.content, content, base=before)
+            payload, result = diff.encode(patch), patch.result
+        entry = sealed(
+            self.last_chain,
+            LogEntry(
+                index=self.last_index + 1,
+                term=term,
+                basis=basis,
+                kind=kind,
+                author=author,
+                request_id=request_id,
+                digest_before=before,
+                digest_after=result,
+                version=version,
+                payload=payload,
+            ),
+        )
+        self._push(entry)
+        self.head.known(entry, self.head.content if content is None else content)
+        return entry
+
+    def append(self, entry: LogEntry, *, verify: bool = True) -> None:
+        """Take over the next entry from the DC. Raises Damaged."""
+        if entry.index != self.last_index + 1 or not is_sealed(self.last_chain, entry):
+            raise Damaged(f"entry {entry.index} does not follow entry {self.last_index}")
+        self.head.advance(entry, verify=verify)
+        self._push(entry)
+
+    def cut(self, after: int) -> tuple[LogEntry, ...]:
+        """Drop the entries after index `after` (not below the base) and return them."""
+        assert self.base.index <= after <= self.last_index
+        keep = after - self.base.index
+        dropped = tuple(self._entries[keep:])
+        if not dropped:
+            return ()
+        del self._entries[keep:]
+        del self._safe[keep:]
+        for entry in dropped:
+            if self._requests.get(entry.request_id) == entry.index:
+                del self._requests[entry.request_id]
+        if self.committed.index > after:
+            self._replay(self.committed, after)
+            self.head.copy_from(self.committed)
+        else:
+            self.head.copy_from(self.committed)
+            self._advance(self.head, after)
+        return dropped
+
+    def commit(self, index: int) -> list[LogEntry]:
+        """Mark entries up to `index` committed; returns those that were not before."""
+        fresh = [self.entry(i) for i in range(self.committed.index + 1, min(index, self.last_index) + 1)]
+        if fresh and fresh[-1].index == self.head.index:
+            self.committed.copy_from(self.head)
+        else:
+            self._advance(self.committed, self.committed.index + len(fresh))
+        return fresh
+
+    def snapshot(self, index: int) -> Snapshot:
+        """The snapshot at a known position."""
+        state = State(self.base)
+        if index == self.committed.index:
+            state.copy_from(self.committed)
+        elif index == self.head.index:
+            state.copy_from(self.head)
+        else:
+            self._advance(state, index)
+        at = index - self.base.index
+        safe_term, safe_index = self._safe[at - 1] if at else (self.base.safe_term, self.base.safe_index)
+        requests = [(name, where) for name, where in self._requests.items() if where <= index]
+        return Snapshot(
+            index=index,
+            term=self.term_at(index),
+            chain=self.chain_at(index) or b"",
+            safe_term=safe_term,
+            safe_index=safe_index,
+            version=state.version,
+            digest=state.digest,
+            content=state.content,
+            requests=tuple(requests[-REQUESTS_MAX:]),
+        )
+
+    def compactable(self) -> int | None:
+        """The index up to which entries may give way to a snapshot, or None.
+
+        Only what is committed under a safe entry: what is provisional may still become orphans.
+        """
+        bound = min(self.commit_index - KEEP_ENTRIES, self.rank.safe_index)
+        return bound if bound - self.base.index >= KEEP_ENTRIES else None
+
+    def compact(self, index: int) -> tuple[Snapshot, tuple[LogEntry, ...]]:
+        """Replace the entries up to `index` by a snapshot; returns it and the entries that are left."""
+        base = self.snapshot(index)
+        del self._entries[: index - self.base.index]
+        del self._safe[: index - self.base.index]
+        self.base = base
+        if len(self._requests) > 2 * REQUESTS_MAX:
+            self._requests = dict(list(self._requests.items())[-REQUESTS_MAX:])
+        return base, tuple(self._entries)
+
+    def _push(self, entry: LogEntry) -> None:
+        safe = self._safe[-1] if self._safe else (self.base.safe_term, self.base.safe_index)
+        self._entries.append(entry)
+        self._safe.append((entry.term, entry.index) if entry.basis.safe else safe)
+        if entry.request_id:
+            self._requests.pop(entry.request_id, None)
+            self._requests[entry.request_id] = entry.index
+
+    def _replay(self, state: State, index: int) -> None:
+        state.copy_from(State(self.base))
+        self._advance(state, index)
+
+    def _advance(self, state: State, index: int) -> None:
+        for i in range(state.index + 1, index + 1):
+            state.advance(self.entry(i), verify=False)
+
+
+def replaced_base(snapshot: Snapshot) -> Log:
+    """A log that begins with another node's snapshot."""
+    return Log(replace(snapshot), (), snapshot.index)

@@ -1,0 +1,518 @@
+"""Who is DC, and in which term: claims, ordered candidates, votes (cluster-protocol.md 8). Pure.
+
+Knows nothing of entries: the log's rank comes through `LogFacts`. A new view ends every reign; a DC must win
+again in it, in a new term.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Final
+
+from crm.cib.replication.basis import Basis
+from crm.cib.replication.model import Promise
+from crm.election.messages import Claim, ClaimReply, DcLost, DcLostReply, VoteReply, VoteRequest
+from crm.election.model import ElectionSettings, Following, LogFacts, Lost, PeersChanged, Result, Won
+from crm.election.quorum import is_quorum, other_voter
+from crm.replica.effects import Call, CancelTimer, Note, PersistPromise, Reply, SetTimer
+from hacluster.vocabulary.ids import NO_TERM, NO_VIEW, Term
+from hacluster.vocabulary.membership import Authority, MembershipView
+
+MS: Final = 1_000_000
+TIMERS: Final = ("claim", "election", "resend", "dc")
+
+
+class Phase(StrEnum):
+    """What this node is doing about the DC."""
+
+    IDLE = "idle"  # no view
+    CLAIMING = "claiming"  # collecting the claims of this round
+    WAITING = "waiting"  # somebody else should win
+    ASKING = "asking"  # for votes
+    FOLLOWING = "following"
+    LEADING = "leading"
+
+
+class Election:
+    """One node's part in finding the DC. `promised` is what it must not forget."""
+
+    def __init__(self, settings: ElectionSettings, facts: LogFacts, promise: Promise) -> None:
+        self.settings = settings
+        self._facts = facts
+        self.promise = promise
+        self.view = MembershipView()
+        self.quorate = False
+        self.live: dict[int, int] = {}  # node -> instance of its ha-crm, in the order of ids; includes me
+        self.phase = Phase.IDLE
+        self.dc = NO_TERM  # of the DC that is followed or led
+        self.eligible = True
+        self.priority = 0
+        self.dc_heard_ns = 0
+        self._out: list[Result] = []
+        self._highest = promise.term
+        self._deposed = NO_TERM
+        self._excluded: int | None = None
+        self._incumbent = False
+        self._member_since = 0
+        self._claims: dict[int, Claim] = {}
+        self._votes: dict[int, VoteReply] = {}
+        self._ballot = NO_TERM
+        self._ballot_kind = (False, False)  # caretaker, bootstrap
+        self._granted = False
+        self._dc_instance = 0
+        self._lost: dict[int, int] = {}  # node -> when it said that the DC is silent
+
+    @property
+    def peers(self) -> tuple[int, ...]:
+        """The other nodes of the view whose ha-crm is connected, in the order of ids."""
+        return tuple(node for node in self.live if node != self.settings.me)
+
+    def boot_token_of(self, node_id: int) -> str:
+        """As the view knows it; empty for a stranger."""
+        member = self.view.member(node_id)
+        return member.boot_token if member else ""
+
+    def is_my_boot(self, token: str) -> bool:
+        """Whether `token` names this boot (its first 16 digits may be all that others know)."""
+        return len(token) >= 16 and self.settings.boot_token.startswith(token)
+
+    # -- events
+
+    def authority(self, authority: Authority, now: int) -> list[Result]:
+        """A message of ha-messaging: a new view, or other daemons or quorum in the same one."""
+        before, was_quorate = self.live, self.quorate
+        self.quorate = authority.quorate
+        view = authority.view
+        self.live = {m.id: m.crm_instance for m in view.members if m.crm_instance or m.id == self.settings.me}
+        if view.id != self.view.id:
+            self._new_view(view, now)
+        elif self.phase is not Phase.IDLE:
+            self.view = view
+            self._changed_within(before, was_quorate, now)
+        return self._take()
+
+    def claim(self, peer: int, claim: Claim, token: int | None, now: int) -> list[Result]:
+        """A peer's claim, as a request or as the answer to ours."""
+        self._note_term(claim.promised, claim.view == self.view.id, now)
+        if token is not None:
+            mine = self._my_claim() if claim.view == self.view.id and self.phase is not Phase.IDLE else None
+            self._out.append(Reply(token, ClaimReply(claim=mine)))
+        old = self._claims.get(peer)
+        if old is None or claim.view >= old.view:
+            self._claims[peer] = claim
+        if claim.view == self.view.id:
+            self._consider(now)
+        return self._take()
+
+    def vote_request(self, peer: int, request: VoteRequest, token: int, now: int) -> list[Result]:
+        """Grant or refuse; a grant is on disk before it is said."""
+        why = self._refusal(request, now)
+        if not why:
+            two = other_voter(self.settings.quorum, self.settings.me) is not None
+            self._promise(request.term, voter=self.promise.voter or request.bootstrap)
+            counts = self.promise.voter or two
+            self._stop_timers()
+            self.phase, self.dc, self._granted = Phase.WAITING, NO_TERM, True
+            wait_ms = self.settings.election_timeout_ms + len(self.live) * self.settings.rank_step_ms
+            self._set("election", now, wait_ms)
+        else:
+            counts = False
+            self._out.append(Note("crm.vote_refused", (("peer", peer), ("reason", why))))
+        reply = VoteReply(
+            term=request.term,
+            granted=not why,
+            counts=counts,
+            promised=self.promise.term,
+            rank=self._facts.rank,
+        )
+        self._out.append(Reply(token, reply))
+        return self._take()
+
+    def vote_reply(self, peer: int, reply: VoteReply, now: int) -> list[Result]:
+        """Count a vote; a refusal for a higher promise is a reason to ask once more above it."""
+        self._highest = max(self._highest, reply.promised)
+        if self.phase is Phase.ASKING and reply.term == self._ballot:
+            self._votes[peer] = reply
+            if reply.granted:
+                self._try_win(now)
+            elif reply.promised > self._ballot and reply.rank <= self._facts.rank:
+                self._set("election", now, self.settings.resend_ms)
+        elif self.phase is Phase.LEADING:
+            self._note_term(reply.promised, True, now)
+        return self._take()
+
+    def dc_lost(self, peer: int, message: DcLost, token: int, now: int) -> list[Result]:
+        """A peer misses the DC."""
+        agree = False
+        if message.view == self.view.id and self.phase is Phase.FOLLOWING and message.term == self.dc:
+            self._lost[peer] = now
+            agree = self._misses_dc(now)
+            if agree:
+                self._lost[self.settings.me] = now
+            self._depose_silent(now)
+        self._out.append(Reply(token, DcLostReply(term=message.term, agree=agree)))
+        return self._take()
+
+    def dc_lost_reply(self, peer: int, reply: DcLostReply, now: int) -> list[Result]:
+        """Another voice about the DC's silence."""
+        if reply.agree and self.phase is Phase.FOLLOWING and reply.term == self.dc:
+            self._lost[peer] = now
+            self._depose_silent(now)
+        return self._take()
+
+    def dc_heard(self, term: Term, now: int) -> list[Result]:
+        """The DC of `term` sent us something in this view. The caller has checked view and boot token."""
+        assert term >= self.promise.term
+        assert term.node_id != self.settings.me
+        if term > self.promise.term:
+            self._promise(term, voter=self.promise.voter)
+        self.dc_heard_ns = now
+        self._lost.clear()
+        if self.phase is not Phase.FOLLOWING or self.dc != term:
+            self._stop_leading(f"the DC of term {term} is here")
+            self._stop_timers()
+            self.phase, self.dc = Phase.FOLLOWING, term
+            self._dc_instance = self.live.get(term.node_id, 0)
+            self._out.append(Following(term))
+        self._set("dc", now, self.settings.dc_timeout_ms)
+        return self._take()
+
+    def term_seen(self, term: Term, now: int) -> list[Result]:
+        """A term in an authenticated message of this view: a DC below it stops being one at once (T2)."""
+        self._note_term(term, True, now)
+        return self._take()
+
+    def restored(self) -> list[Result]:
+        """All other voters have stored an entry of the DC's term: a lost memory can do no more harm."""
+        if not self.promise.voter:
+            self._promise(self.promise.term, voter=True)
+            self._out.append(Note("crm.vote_restored"))
+        return self._take()
+
+    def calling_failed(self, peer: int, now: int) -> list[Result]:
+        """A call of the election was not answered: the resend timer will try again."""
+        del peer, now
+        return self._take()
+
+    def reconsider(self, why: str, now: int) -> list[Result]:
+        """Win again in a new term, as after a view change: what this reign stood on has changed."""
+        if self.phase is Phase.LEADING:
+            self._stop_leading(why)
+            self._start_round(now, deposed=self.dc)
+        return self._take()
+
+    def eligibility(self, eligible: bool, priority: int, now: int) -> list[Result]:
+        """Whether this node may be DC; without a DC it counts at once, else at the next election."""
+        changed = (eligible, priority) != (self.eligible, self.priority)
+        self.eligible, self.priority = eligible, priority
+        if changed and self.phase in (Phase.CLAIMING, Phase.WAITING):
+            self._start_round(now, deposed=self._deposed)
+        return self._take()
+
+    def timer(self, key: str, now: int) -> list[Result]:
+        """One of TIMERS fired."""
+        match key:
+            case "claim":
+                self._consider(now, timeout=True)
+            case "resend":
+                self._resend(now)
+            case "election":
+                self._election_timeout(now)
+            case "dc":
+                self._dc_silent(now)
+            case _:
+                raise AssertionError(key)
+        return self._take()
+
+    # -- rounds
+
+    def _new_view(self, view: MembershipView, now: int) -> None:
+        leading = self.phase is Phase.LEADING
+        was_member = self.view.member(self.settings.me) is not None
+        self._stop_leading("the view changed")
+        self._incumbent = leading
+        self._stop_timers()
+        self.view = view
+        self._lost.clear()
+        self._deposed, self._excluded, self.dc = NO_TERM, None, NO_TERM
+        if view.id == NO_VIEW or view.member(self.settings.me) is None:
+            self.phase = Phase.IDLE
+            return
+        if not was_member or not self._member_since:
+            self._member_since = view.id.counter
+        self._start_round(now, deposed=NO_TERM)
+
+    def _changed_within(self, before: dict[int, int], was_quorate: bool, now: int) -> None:
+        fresh = [node for node, instance in self.live.items() if before.get(node) != instance]
+        if self.phase is Phase.FOLLOWING:
+            if self.live.get(self.dc.node_id, 0) != self._dc_instance:
+                if self._dc_instance == 0:  # the first append came before ha-messaging told us of the daemon
+                    self._dc_instance = self.live.get(self.dc.node_id, 0)
+                else:
+                    self._start_round(now, deposed=self.dc)
+            return
+        if self.phase is Phase.LEADING:
+            if not fresh and self.quorate == was_quorate and before == self.live:
+                return
+            if self._is_provisional() and (fresh or self.quorate != was_quorate):
+                self._stop_leading("the partition changed")
+                self._start_round(now, deposed=self.dc)
+            else:
+                self._out.append(PeersChanged())
+            return
+        if fresh or self.quorate != was_quorate or before != self.live:
+            self._start_round(now, deposed=self._deposed)
+
+    def _is_provisional(self) -> bool:
+        return not is_quorum(self.settings.quorum, {n for n, v in self._votes.items() if v.counts})
+
+    def _start_round(self, now: int, *, deposed: Term, excluded: int | None = None) -> None:
+        self._stop_timers()
+        self.phase, self.dc = Phase.CLAIMING, NO_TERM
+        self._deposed = max(deposed, self._deposed)
+        self._excluded, self._granted = excluded, False
+        self._lost.clear()
+        self._votes.clear()
+        self._claims = {
+            node: claim
+            for node, claim in self._claims.items()
+            if claim.view > self.view.id or (claim.view == self.view.id and claim.deposed >= self._deposed)
+        }
+        mine = self._my_claim()
+        self._claims[self.settings.me] = mine
+        self._out.extend(Call(peer, mine) for peer in self.peers)
+        self._set("claim", now, self.settings.claim_timeout_ms)
+        self._set("resend", now, self.settings.resend_ms)
+        self._consider(now)
+
+    def _my_claim(self) -> Claim:
+        return Claim(
+            node_id=self.settings.me,
+            view=self.view.id,
+            promised=self.promise.term,
+            rank=self._facts.rank,
+            eligible=self.eligible,
+            voter=self.promise.voter,
+            blank=self._facts.blank,
+            incumbent=self._incumbent,
+            dc_priority=self.priority,
+            member_since=self._member_since,
+            deposed=self._deposed,
+            dc=self.dc if self.phase in (Phase.FOLLOWING, Phase.LEADING) else NO_TERM,
+            version=self._facts.version,
+        )
+
+    def _current_claims(self) -> dict[int, Claim]:
+        return {
+            node: claim
+            for node, claim in sorted(self._claims.items())
+            if claim.view == self.view.id and node in self.live
+        }
+
+    def _resend(self, now: int) -> None:
+        if self.phase not in (Phase.CLAIMING, Phase.WAITING, Phase.ASKING):
+            return
+        mine = self._my_claim()
+        known = self._current_claims()
+        self._out.extend(Call(peer, mine) for peer in self.peers if peer not in known)
+        self._set("resend", now, self.settings.resend_ms)
+
+    def _consider(self, now: int, *, timeout: bool = False) -> None:
+        claims = self._current_claims()
+        if self.phase is Phase.CLAIMING:
+            if not timeout and any(node not in claims for node in self.live):
+                return
+        elif self.phase is not Phase.WAITING or self._granted:
+            return  # who granted somebody's vote in this round waits for the election timer
+        others_dc = max((c.dc for c in claims.values()), default=NO_TERM)
+        if others_dc > self._deposed and others_dc.node_id in self.live:
+            if self.phase is Phase.CLAIMING:
+                self.phase = Phase.WAITING
+                self._set("election", now, self.settings.election_timeout_ms)
+            return
+        position = self._position(claims)
+        if position == 0 and self._may_win(claims):
+            self._ask(claims, now)
+        elif self.phase is Phase.CLAIMING:
+            self.phase = Phase.WAITING
+            steps = len(self.live) if position is None else position
+            wait_ms = self.settings.election_timeout_ms + steps * self.settings.rank_step_ms
+            self._set("election", now, wait_ms)
+
+    def _bootstrap(self, claims: dict[int, Claim]) -> bool:
+        return all(c.blank and not c.voter for c in claims.values()) and all(n in claims for n in self.live)
+
+    def _position(self, claims: dict[int, Claim]) -> int | None:
+        """Our place among the candidates, best first; None when we are not one."""
+        bootstrap = self._bootstrap(claims)
+        candidates = [
+            c for n, c in claims.items() if c.eligible and (c.voter or bootstrap) and n != self._excluded
+        ]
+
+        def order(c: Claim) -> tuple[tuple[int, ...], int, int, int, int]:
+            feature = tuple(int(part) for part in c.feature_set.split(".") if part.isdigit())
+            return feature, -int(c.incumbent), -c.dc_priority, c.member_since, c.node_id
+
+        candidates.sort(key=order)
+        candidates.sort(key=lambda c: c.rank, reverse=True)  # stable: rank first, then the rest
+        ids = [c.node_id for c in candidates]
+        return ids.index(self.settings.me) if self.settings.me in ids else None
+
+    def _may_win(self, claims: dict[int, Claim]) -> bool:
+        """Whether the claimers suffice, for a DC or (without quorum of the partition) for a caretaker."""
+        if self._reaches_quorum(claims) or self._is_lone_survivor():
+            return True
+        return not self.quorate
+
+    def _reaches_quorum(self, claims: dict[int, Claim]) -> bool:
+        two = other_voter(self.settings.quorum, self.settings.me) is not None
+        bootstrap = self._bootstrap(claims)
+        able = {node for node, claim in claims.items() if claim.voter or two or bootstrap}
+        return is_quorum(self.settings.quorum, able)
+
+    def _is_lone_survivor(self) -> bool:
+        other = other_voter(self.settings.quorum, self.settings.me)
+        two_node = self.settings.quorum.two_node and other is not None
+        return two_node and self.quorate and self.view.member(other or 0) is None
+
+    # -- asking for votes
+
+    def _ask(self, claims: dict[int, Claim], now: int) -> None:
+        counters = [c.promised.counter for c in claims.values()]
+        term = Term(max([self.promise.term.counter, self._highest.counter, *counters]) + 1, self.settings.me)
+        bootstrap = self._bootstrap(claims)
+        caretaker = not self._reaches_quorum(claims) and not self._is_lone_survivor()
+        self._promise(term, voter=self.promise.voter or (bootstrap and not caretaker))
+        self._ballot, self._ballot_kind = term, (caretaker, bootstrap)
+        own = VoteReply(
+            term=term,
+            granted=True,
+            counts=self.promise.voter,
+            promised=term,
+            rank=self._facts.rank,
+        )
+        self._votes = {self.settings.me: own}
+        self.phase = Phase.ASKING
+        for peer in self.peers:
+            request = VoteRequest(
+                term=term,
+                view=self.view.id,
+                boot_token=self.boot_token_of(peer),
+                rank=self._facts.rank,
+                caretaker=caretaker,
+                bootstrap=bootstrap and not caretaker,
+            )
+            self._out.append(Call(peer, request))
+        self._set("election", now, self.settings.election_timeout_ms)
+        self._try_win(now)
+
+    def _try_win(self, now: int) -> None:
+        granted = frozenset(node for node, vote in self._votes.items() if vote.granted)
+        counted = {node for node in granted if self._votes[node].counts}
+        caretaker, _ = self._ballot_kind
+        if is_quorum(self.settings.quorum, counted):
+            self._win(Basis.MAJORITY, granted, now)
+        elif self._is_lone_survivor() and self.promise.voter:
+            waits = self._facts.fencing_enabled
+            self._win(Basis.FENCED if waits else Basis.ASSUMED, granted, now, waits=waits)
+        elif caretaker and not self.quorate and granted >= set(self._current_claims()):
+            self._win(Basis.CARETAKER, granted, now)
+
+    def _win(self, basis: Basis, granters: frozenset[int], now: int, *, waits: bool = False) -> None:
+        del now
+        self._stop_timers()
+        self.phase, self.dc = Phase.LEADING, self._ballot
+        shown = [c.version for c in self._current_claims().values()]
+        self._out.append(
+            Won(
+                term=self._ballot,
+                basis=basis,
+                waits=waits,
+                granters=granters,
+                version=max([self._facts.version, *shown]),
+            )
+        )
+
+    def _refusal(self, request: VoteRequest, now: int) -> str:
+        """Why the vote is not granted; empty: it is."""
+        if self.phase is Phase.IDLE or request.view != self.view.id:
+            return "another view"
+        if not self.is_my_boot(request.boot_token):
+            return "meant for another boot of this node"
+        if request.term <= self.promise.term:
+            return f"promised {self.promise.term}"
+        if request.rank < self._facts.rank:
+            return "the candidate's log is older"
+        if self.phase is Phase.LEADING or (self.phase is Phase.FOLLOWING and not self._misses_dc(now)):
+            return f"there is a DC, term {self.dc}"
+        if request.bootstrap and not (self._facts.blank and not self.promise.voter):
+            return "this node has a log"
+        return ""
+
+    def _election_timeout(self, now: int) -> None:
+        claims = self._current_claims()
+        if self.phase is Phase.WAITING and self._position(claims) is not None and self._may_win(claims):
+            self._ask(claims, now)
+        elif self.phase in (Phase.WAITING, Phase.ASKING):
+            self._start_round(now, deposed=self._deposed)
+
+    # -- the DC's silence
+
+    def _misses_dc(self, now: int) -> bool:
+        return now - self.dc_heard_ns >= self.settings.dc_timeout_ms * MS * 4 // 5
+
+    def _dc_silent(self, now: int) -> None:
+        if self.phase is not Phase.FOLLOWING:
+            return
+        self._set("dc", now, self.settings.lost_window_ms)
+        if other_voter(self.settings.quorum, self.settings.me) is not None:
+            return  # the other alone is no quorum of grants; the supervisor's restart is the remedy
+        self._lost[self.settings.me] = now
+        message = DcLost(view=self.view.id, term=self.dc)
+        self._out.extend(Call(peer, message) for peer in self.peers if peer != self.dc.node_id)
+        self._depose_silent(now)
+
+    def _depose_silent(self, now: int) -> None:
+        recent = {n for n, at in self._lost.items() if now - at <= self.settings.lost_window_ms * MS}
+        if is_quorum(self.settings.quorum, recent) and self._misses_dc(now):
+            self._out.append(Note("crm.dc_silent", (("term", str(self.dc)),)))
+            self._start_round(now, deposed=self.dc, excluded=self.dc.node_id)
+
+    # -- small things
+
+    def _note_term(self, term: Term, same_view: bool, now: int) -> None:
+        self._highest = max(self._highest, term)
+        if same_view and self.phase is Phase.LEADING and term > self.dc:
+            self._stop_leading(f"term {term} exists")
+            self._start_round(now, deposed=self.dc)
+
+    def _promise(self, term: Term, *, voter: bool) -> None:
+        new = Promise(term=term, voter=voter)
+        if new != self.promise:
+            assert term >= self.promise.term, "a promise never goes back"
+            self.promise = new
+            self._highest = max(self._highest, term)
+            self._out.append(PersistPromise(new))
+
+    def _stop_leading(self, why: str) -> None:
+        if self.phase is Phase.LEADING:
+            self._out.append(Lost(why))
+            self._incumbent = True
+            self.phase = Phase.WAITING
+
+    def _set(self, key: str, now: int, after_ms: int) -> None:
+        self._out.append(SetTimer(key, now + after_ms * MS))
+
+    def _stop_timers(self) -> None:
+        self._out.extend(CancelTimer(key) for key in TIMERS)
+
+    def _take(self) -> list[Result]:
+        self.check()
+        out, self._out = self._out, []
+        return out
+
+    def check(self) -> None:
+        """What must hold after every event."""
+        assert self.phase is not Phase.LEADING or self.dc == self.promise.term, (self.dc, self.promise)
+        assert self.phase is not Phase.FOLLOWING or self.dc == self.promise.term
+        assert (self.phase is Phase.IDLE) == (self.view.member(self.settings.me) is None)

@@ -1,0 +1,325 @@
+"""Election and log of one node put together: the replicated CIB without disk, network and clock. Pure.
+
+One event in, a list of effects out, to be carried out in order (see `effects.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import assert_never
+
+from crm.cib.model import Element
+from crm.cib.replication.basis import Basis
+from crm.cib.replication.core import Replication, ReplicationSettings
+from crm.cib.replication.leading import Reign
+from crm.cib.replication.messages import Append, AppendReply, InstallSnapshot
+from crm.cib.replication.model import LogRank, Promise, Stored
+from crm.cib.versions import CibVersion
+from crm.election.core import Election, Phase
+from crm.election.messages import Claim, ClaimReply, DcLost, DcLostReply, VoteReply, VoteRequest
+from crm.election.model import ElectionSettings, Following, Lost, PeersChanged, Result, Won
+from crm.replica.effects import (
+    Answer,
+    AuthorityChanged,
+    CallFailed,
+    Effect,
+    EligibilityChanged,
+    Event,
+    ForceQuorum,
+    Message,
+    OutcomeAsked,
+    Persisted,
+    Received,
+    Reply,
+    Started,
+    TimerFired,
+    Up,
+    WriteRequested,
+)
+from crm.replica.events import (
+    BecameDc,
+    Corrupt,
+    DcState,
+    FollowsDc,
+    Outcome,
+    StoppedBeingDc,
+    WriteOutcome,
+)
+from crm.replica.settings_in_cib import fencing_enabled, ignores_quorum
+from hacluster.vocabulary.ids import NO_TERM, Term
+
+
+class _Facts:
+    """What the election sees of the log."""
+
+    def __init__(self, replication: Replication) -> None:
+        self._replication = replication
+
+    @property
+    def rank(self) -> LogRank:
+        """How new the log is."""
+        return self._replication.log.rank
+
+    @property
+    def version(self) -> CibVersion:
+        """The highest version shown."""
+        return self._replication.version
+
+    @property
+    def blank(self) -> bool:
+        """Nothing was ever stored."""
+        return self._replication.log.blank
+
+    @property
+    def fencing_enabled(self) -> bool:
+        """By the newest configuration, or the first one to be made."""
+        log = self._replication.log
+        content = self._replication.settings.initial if log.blank else log.head.content
+        return fencing_enabled(content)
+
+
+class Replica:
+    """One node's replicated CIB."""
+
+    def __init__(
+        self,
+        election: ElectionSettings,
+        stored: Stored,
+        *,
+        initial: Element,
+        validate: Callable[[Element], str],
+    ) -> None:
+        """Raises Damaged when what was stored does not fit together."""
+        self._corrupt = stored.corrupt
+        self.replication = Replication(
+            ReplicationSettings(
+                me=election.me,
+                quorum=election.quorum,
+                initial=initial,
+                validate=validate,
+                ignores_quorum=ignores_quorum,
+            ),
+            stored,
+        )
+        self.election = Election(election, _Facts(self.replication), stored.promise)
+        self._announced: tuple[Term, bool, Basis] | None = None  # of our own reign
+
+    @property
+    def me(self) -> int:
+        """This node's id."""
+        return self.election.settings.me
+
+    @property
+    def promise(self) -> Promise:
+        """What must not be forgotten."""
+        return self.election.promise
+
+    @property
+    def dc(self) -> DcState:
+        """Who is DC as this node knows it."""
+        leading = self.replication.leading
+        if leading is not None:
+            return DcState(
+                term=leading.reign.term,
+                dc_node_id=self.me,
+                is_me=True,
+                established=leading.established,
+                basis=leading.basis,
+                caretaker=leading.basis is Basis.CARETAKER,
+            )
+        if self.election.phase is not Phase.FOLLOWING:
+            return DcState(term=NO_TERM)
+        basis = self.replication.followed_basis
+        return DcState(
+            term=self.election.dc,
+            dc_node_id=self.election.dc.node_id,
+            established=self.replication.followed_established,
+            basis=basis,
+            caretaker=basis is Basis.CARETAKER,
+        )
+
+    def handle(self, event: Event, now_ns: int) -> list[Effect]:
+        """Take one event; the effects are to be carried out in order."""
+        effects = self._handle(event, now_ns)
+        effects += self.replication.settle(now_ns)
+        effects += self._after(now_ns)
+        self.check()
+        return effects
+
+    def check(self) -> None:
+        """What must hold after every event."""
+        leading = self.replication.leading
+        assert (leading is not None) == (self.election.phase is Phase.LEADING)
+        if leading is not None:
+            assert leading.reign.term == self.election.promise.term
+            assert leading.reign.view == self.election.view.id
+
+    def _handle(self, event: Event, now: int) -> list[Effect]:
+        match event:
+            case Started():
+                return [Up(Corrupt(self._corrupt))] if self._corrupt else []
+            case AuthorityChanged(authority):
+                self.replication.lease_end_ns = authority.lease_end_ns
+                return self._apply(self.election.authority(authority, now), now)
+            case Received(peer, message, token):
+                return self._received(peer, message, token, now)
+            case CallFailed(peer, message):
+                return self._failed(peer, message, now)
+            case Persisted(index, chain):
+                leading = self.replication.leading
+                return [] if leading is None else leading.persisted(index, chain, now)
+            case TimerFired(key):
+                return self._timer(key, now)
+            case WriteRequested():
+                return self.replication.write(event, now)
+            case OutcomeAsked(token, request_id):
+                return self.replication.outcome(token, request_id)
+            case ForceQuorum(token, author):
+                return self._force(token, author, now)
+            case EligibilityChanged(eligible, priority):
+                return self._apply(self.election.eligibility(eligible, priority, now), now)
+            case _:
+                assert_never(event)
+
+    def _received(self, peer: int, message: Message, token: int | None, now: int) -> list[Effect]:
+        election = self.election
+        match message:
+            case Claim():
+                return self._apply(election.claim(peer, message, token, now), now)
+            case ClaimReply(claim=claim):
+                return [] if claim is None else self._apply(election.claim(peer, claim, None, now), now)
+            case VoteRequest():
+                assert token is not None
+                return self._apply(election.vote_request(peer, message, token, now), now)
+            case VoteReply():
+                return self._apply(election.vote_reply(peer, message, now), now)
+            case DcLost():
+                assert token is not None
+                return self._apply(election.dc_lost(peer, message, token, now), now)
+            case DcLostReply():
+                return self._apply(election.dc_lost_reply(peer, message, now), now)
+            case Append() | InstallSnapshot():
+                assert token is not None
+                return self._appended(peer, message, token, now)
+            case AppendReply():
+                return self._append_reply(peer, message, now)
+            case _:
+                assert_never(message)
+
+    def _appended(self, peer: int, message: Append | InstallSnapshot, token: int, now: int) -> list[Effect]:
+        """A DC speaks: obeyed when it is of this view, not below the promise, and means this boot."""
+        election = self.election
+        why = ""
+        if election.phase is Phase.IDLE or message.view != election.view.id or message.term.node_id != peer:
+            why = "view"
+        elif not election.is_my_boot(message.boot_token):
+            why = "boot"
+        elif message.term < self.promise.term:
+            why = "term"
+        if why:
+            refusal = AppendReply(
+                term=message.term,
+                stored=False,
+                promised=self.promise.term,
+                last_index=0,
+                hint=0,
+                voter=self.promise.voter,
+                rank=self.replication.log.rank,
+                why=why,
+            )
+            return [Reply(token, refusal)]
+        effects = self._apply(election.dc_heard(message.term, now), now)
+        if isinstance(message, Append) and message.restores:
+            effects += self._apply(election.restored(), now)
+        promise = self.promise
+        if isinstance(message, Append):
+            more, reply = self.replication.follow(message, voter=promise.voter, promised=promise.term)
+        else:
+            more, reply = self.replication.install(message, voter=promise.voter, promised=promise.term)
+        return [*effects, *more, Reply(token, reply)]
+
+    def _append_reply(self, peer: int, reply: AppendReply, now: int) -> list[Effect]:
+        leading = self.replication.leading
+        if leading is None:
+            return []
+        if reply.promised > leading.reign.term and reply.why != "view":
+            return self._apply(self.election.term_seen(reply.promised, now), now)
+        return leading.replied(peer, reply, now)
+
+    def _failed(self, peer: int, message: Message, now: int) -> list[Effect]:
+        leading = self.replication.leading
+        if isinstance(message, Append | InstallSnapshot) and leading is not None:
+            return leading.call_failed(peer, now) if message.term == leading.reign.term else []
+        return []
+
+    def _timer(self, key: str, now: int) -> list[Effect]:
+        if key.startswith("write:"):
+            return self.replication.expire(int(key.removeprefix("write:")), now)
+        if key == "linger":
+            return []  # `settle` looks again after every event
+        if key == "keepalive" or key.startswith("retry:"):
+            leading = self.replication.leading
+            return [] if leading is None else leading.timer(key, now)
+        return self._apply(self.election.timer(key, now), now)
+
+    def _force(self, token: int, author: str, now: int) -> list[Effect]:
+        leading = self.replication.leading
+        if leading is None:
+            reason = "this node is not DC: ask at the DC, or try again when there is one"
+            return [Answer(token, WriteOutcome(outcome=Outcome.FAILED, reason=reason))]
+        return leading.force(token, author, now)
+
+    def _apply(self, results: list[Result], now: int) -> list[Effect]:
+        """Turn what the election found into what the log does, in order."""
+        effects: list[Effect] = []
+        for result in results:
+            match result:
+                case Won():
+                    effects += self.replication.lead(self._reign(result), now)
+                case Lost(why):
+                    effects += self.replication.stop()
+                    if self._announced is not None:
+                        effects.append(Up(StoppedBeingDc(why)))
+                    self._announced = None
+                case Following(term):
+                    effects.append(Up(FollowsDc(term.node_id, term)))
+                case PeersChanged():
+                    leading = self.replication.leading
+                    assert leading is not None
+                    effects += leading.peers_changed(self._peers(), now)
+                case _:
+                    effects.append(result)
+        return effects
+
+    def _reign(self, won: Won) -> Reign:
+        return Reign(
+            me=self.me,
+            term=won.term,
+            view=self.election.view.id,
+            basis=won.basis,
+            waits=won.waits,
+            granters=won.granters,
+            version=won.version,
+            peers=self._peers(),
+        )
+
+    def _peers(self) -> tuple[tuple[int, str], ...]:
+        return tuple((peer, self.election.boot_token_of(peer)) for peer in self.election.peers)
+
+    def _after(self, now: int) -> list[Effect]:
+        """Announce our own reign, and again when it becomes established or its basis changes."""
+        leading = self.replication.leading
+        if leading is None:
+            return []
+        effects: list[Effect] = []
+        committed = self.replication.log.committed
+        if leading.waits and committed.index and not fencing_enabled(committed.content):
+            effects += [*leading.assume(now), *self.replication.settle(now)]
+        state = (leading.reign.term, leading.established, leading.basis)
+        speaks = leading.established or leading.waits or leading.basis is Basis.CARETAKER
+        if speaks and state != self._announced:
+            self._announced = state
+            effects.append(
+                Up(BecameDc(leading.reign.term, leading.reign.view, leading.basis, leading.established))
+            )
+        return effects

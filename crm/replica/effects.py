@@ -1,0 +1,231 @@
+"""What the cores of the replicated CIB ask their shell to do, and what the shell tells them: values only.
+
+Effects of one list are carried out in order, and lists in the order they were made: whatever follows a
+Persist… effect waits until that is on the disk. So nothing is said that a crash could make untrue.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from crm.cib.model import Element
+from crm.cib.replication.messages import ReplicationMessage
+from crm.cib.replication.model import LogEntry, Promise, Snapshot
+from crm.election.messages import ElectionMessage
+from crm.replica.events import ReplicaEvent, WriteOutcome
+from hacluster.vocabulary.membership import Authority
+
+Message = ElectionMessage | ReplicationMessage
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Send to a peer; the answer comes as Received without token, or CallFailed."""
+
+    peer: int
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """Answer the request that came with this token."""
+
+    token: int
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class PersistPromise:
+    """On disk before anything after it happens."""
+
+    promise: Promise
+
+
+@dataclass(frozen=True, slots=True)
+class PersistEntries:
+    """Cut the log after index `after`, then add the entries. Comes back as Persisted."""
+
+    after: int
+    entries: tuple[LogEntry, ...]
+    commit_index: int
+
+
+@dataclass(frozen=True, slots=True)
+class PersistSnapshot:
+    """The log on disk becomes the snapshot and the entries after it."""
+
+    snapshot: Snapshot
+    entries: tuple[LogEntry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SaveOrphans:
+    """Entries that are cut: written down before they are. `committed` of them were, provisionally.
+
+    `content` is the configuration with all of them.
+
+    The shell raises Orphans itself, because only it knows the file's name.
+    """
+
+    after: int
+    after_chain: bytes
+    entries: tuple[LogEntry, ...]
+    committed: int
+    content: Element
+
+
+@dataclass(frozen=True, slots=True)
+class SetTimer:
+    """One timer a key; setting replaces. Fires as TimerFired, never early."""
+
+    key: str
+    at_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class CancelTimer:
+    """Not an error when it is not set."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Up:
+    """To the rest of ha-crm."""
+
+    event: ReplicaEvent
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """To the writer with this token."""
+
+    token: int
+    outcome: WriteOutcome
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """For the log: a constant name and what varies."""
+
+    name: str
+    fields: tuple[tuple[str, str | int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Die:
+    """Stop this daemon at once; the supervisor starts it again."""
+
+    why: str
+
+
+Effect = (
+    Call
+    | Reply
+    | PersistPromise
+    | PersistEntries
+    | PersistSnapshot
+    | SaveOrphans
+    | SetTimer
+    | CancelTimer
+    | Up
+    | Answer
+    | Note
+    | Die
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """First event: what was found on the disk is announced."""
+
+
+@dataclass(frozen=True, slots=True)
+class AuthorityChanged:
+    """From ha-messaging."""
+
+    authority: Authority
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A request (with a token to answer it) or the answer to a Call (without)."""
+
+    peer: int
+    message: Message
+    token: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CallFailed:
+    """No answer; whether the peer acted on it is unknown."""
+
+    peer: int
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class Persisted:
+    """The log up to this entry is on the disk."""
+
+    index: int
+    chain: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class TimerFired:
+    """A timer's time has come."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriteRequested:
+    """A client's write at this node, which must be DC."""
+
+    token: int
+    change: Element | Callable[[Element], Element]
+    author: str
+    request_id: str
+    expected_digest: str = ""
+    force: bool = False
+    deadline_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomeAsked:
+    """What became of a write."""
+
+    token: int
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ForceQuorum:
+    """The operator's decree."""
+
+    token: int
+    author: str
+
+
+@dataclass(frozen=True, slots=True)
+class EligibilityChanged:
+    """May this node be DC, and how much does it want to."""
+
+    eligible: bool
+    priority: int
+
+
+Event = (
+    Started
+    | AuthorityChanged
+    | Received
+    | CallFailed
+    | Persisted
+    | TimerFired
+    | WriteRequested
+    | OutcomeAsked
+    | ForceQuorum
+    | EligibilityChanged
+)

@@ -1,0 +1,54 @@
+"""What the replica's shell needs of the other nodes' ha-crm; `crm/peers/crm.py` is the real one."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from crm.cib.model import Element
+from crm.cib.versions import CibVersion
+from crm.replica.effects import Message
+from crm.replica.events import WriteOutcome
+from hacluster.vocabulary.ids import Term, ViewId
+
+
+class CrmPeers(Protocol):
+    """Calls to other nodes' ha-crm. Each raises HaError: Unreachable or Timeout when there is no answer."""
+
+    async def exchange(self, peer: int, message: Message) -> Message:
+        """A message of the election or the log, and its answer."""
+        ...
+
+    async def write(
+        self,
+        peer: int,
+        term: Term,
+        configuration: Element,
+        *,
+        author: str,
+        request_id: str,
+        expected_digest: str,
+        force: bool,
+        deadline_ms: int,
+    ) -> WriteOutcome:
+        """A client's write for the DC of that term; code no_dc: it is not, and nothing was done."""
+        ...
+
+    async def outcome_of(self, peer: int, term: Term, request_id: str) -> WriteOutcome:
+        """What became of a write; as `write`."""
+        ...
+
+    async def force_quorum(self, peer: int, term: Term, author: str) -> WriteOutcome:
+        """The operator's decree; as `write`."""
+        ...
+
+    async def forward(
+        self, peer: int, term: Term, method: str, request: bytes, user: str, client: str
+    ) -> bytes:
+        """A client's request for the DC; as `write`, or what its handler raises."""
+        ...
+
+    async def send_status(
+        self, peer: int, term: Term, view: ViewId, version: CibVersion, status: bytes
+    ) -> bool:
+        """The status section; false when the peer does not follow us (yet)."""
+        ...

@@ -1,0 +1,129 @@
+"""gRPC service CrmPeer: node certificates in, the replica's shell behind."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import grpc
+
+from crm.cib import codec
+from crm.replica import wire
+from hacluster import rpc
+from hacluster.errors import InvalidRequest, PermissionDenied
+from hacluster.settings import Settings
+from hacluster.v1 import cib_pb2, cib_pb2_grpc
+
+if TYPE_CHECKING:
+    from crm.replica.shell import ReplicaShell
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+SERVICE_NAME = "hacluster.v1.CrmPeer"
+
+
+def register(server: rpc.Server, servicer: CrmPeerService) -> None:
+    """Add the service to ha-crm's server (the one with mTLS)."""
+    server.add(cib_pb2_grpc.add_CrmPeerServicer_to_server, servicer)
+
+
+class CrmPeerService(cib_pb2_grpc.CrmPeerServicer):
+    """Knows protobuf and who calls; decides nothing."""
+
+    def __init__(self, shell: ReplicaShell, settings: Settings) -> None:
+        self._shell = shell
+        self._ids: Mapping[str, int] = {node.name: node.id for node in settings.nodes}
+
+    def _peer(self, context: Context) -> int:
+        """The calling node's id by its certificate."""
+        for name in rpc.caller_of(context).names:
+            if name in self._ids:
+                return self._ids[name]
+        raise PermissionDenied(what="only the cluster's nodes call each other's ha-crm")
+
+    async def Claim(self, request: cib_pb2.ClaimMessage, context: Context) -> cib_pb2.ClaimReply:
+        """See cib.proto."""
+        reply = await self._shell.serve(self._peer(context), wire.claim_from(request))
+        return wire.claim_reply_to(reply)  # type: ignore[arg-type]
+
+    async def Vote(self, request: cib_pb2.VoteRequest, context: Context) -> cib_pb2.VoteReply:
+        """See cib.proto."""
+        reply = await self._shell.serve(self._peer(context), wire.vote_request_from(request))
+        return wire.vote_reply_to(reply)  # type: ignore[arg-type]
+
+    async def Append(self, request: cib_pb2.AppendRequest, context: Context) -> cib_pb2.AppendReply:
+        """See cib.proto."""
+        reply = await self._shell.serve(self._peer(context), wire.append_from(request))
+        return wire.append_reply_to(reply)  # type: ignore[arg-type]
+
+    async def Snapshot(
+        self, request_iterator: AsyncIterator[cib_pb2.SnapshotChunk], context: Context
+    ) -> cib_pb2.AppendReply:
+        """See cib.proto."""
+        peer = self._peer(context)
+        first: cib_pb2.SnapshotChunk | None = None
+        parts: list[bytes] = []
+        size = 0
+        async for chunk in request_iterator:
+            first = first or chunk
+            size += len(chunk.data)
+            if size > wire.SNAPSHOT_BYTES_MAX:
+                raise InvalidRequest(what=f"a snapshot of more than {wire.SNAPSHOT_BYTES_MAX} bytes")
+            parts.append(chunk.data)
+        if first is None:
+            raise InvalidRequest(what="a snapshot without a piece")
+        reply = await self._shell.serve(peer, wire.snapshot_from(first, b"".join(parts)))
+        return wire.append_reply_to(reply)  # type: ignore[arg-type]
+
+    async def DcLost(self, request: cib_pb2.DcLostRequest, context: Context) -> cib_pb2.DcLostReply:
+        """See cib.proto."""
+        reply = await self._shell.serve(self._peer(context), wire.dc_lost_from(request))
+        return wire.dc_lost_reply_to(reply)  # type: ignore[arg-type]
+
+    async def StatusUpdate(
+        self, request: cib_pb2.StatusUpdateRequest, context: Context
+    ) -> cib_pb2.StatusUpdateReply:
+        """See cib.proto."""
+        taken = self._shell.take_status(
+            self._peer(context),
+            wire.term_from(request.term),
+            wire.version_from(request.version),
+            codec.parse(request.status_xml, source="status update"),
+        )
+        return cib_pb2.StatusUpdateReply(taken=taken)
+
+    async def Write(self, request: cib_pb2.PeerWriteRequest, context: Context) -> cib_pb2.PeerWriteReply:
+        """See cib.proto."""
+        self._peer(context)
+        outcome = await self._shell.write_here(
+            wire.term_from(request.term),
+            codec.parse(request.configuration_xml, source="configuration"),
+            author=request.author,
+            request_id=request.request_id,
+            expected_digest=request.expected_digest,
+            force=request.force,
+            deadline_ms=request.deadline_ms,
+        )
+        return wire.outcome_to(outcome)
+
+    async def Outcome(self, request: cib_pb2.PeerOutcomeRequest, context: Context) -> cib_pb2.PeerWriteReply:
+        """See cib.proto."""
+        self._peer(context)
+        outcome = await self._shell.outcome_here(wire.term_from(request.term), request.request_id)
+        return wire.outcome_to(outcome)
+
+    async def ForceQuorum(
+        self, request: cib_pb2.PeerForceRequest, context: Context
+    ) -> cib_pb2.PeerWriteReply:
+        """See cib.proto."""
+        self._peer(context)
+        outcome = await self._shell.force_here(wire.term_from(request.term), request.author)
+        return wire.outcome_to(outcome)
+
+    async def Forward(self, request: cib_pb2.ForwardRequest, context: Context) -> cib_pb2.ForwardReply:
+        """See cib.proto."""
+        self._peer(context)
+        reply = await self._shell.forward_here(
+            wire.term_from(request.term), request.method, request.request, request.user, request.client
+        )
+        return cib_pb2.ForwardReply(reply=reply)

@@ -1,0 +1,596 @@
+"""Drives the replicated CIB's core with disk, gRPC and clock. Decides nothing about the cluster.
+
+Effects are carried out strictly in order by one task, and each Persist is awaited: so nothing is said before
+what it rests on is durable. Calls to peers run beside it, each with a deadline of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, ParamSpec, TypeVar, assert_never
+
+import structlog
+
+from crm.cib.model import Element, element
+from crm.cib.replication.leading import DC_CHANGED
+from crm.cib.replication.model import Stored
+from crm.cib.store import CibStore
+from crm.cib.versions import NO_VERSION, CibVersion
+from crm.election.model import ElectionSettings
+from crm.replica import log_events
+from crm.replica.core import Replica
+from crm.replica.effects import (
+    Answer,
+    AuthorityChanged,
+    Call,
+    CallFailed,
+    CancelTimer,
+    Die,
+    Effect,
+    EligibilityChanged,
+    Event,
+    ForceQuorum,
+    Message,
+    Note,
+    OutcomeAsked,
+    Persisted,
+    PersistEntries,
+    PersistPromise,
+    PersistSnapshot,
+    Received,
+    Reply,
+    SaveOrphans,
+    SetTimer,
+    Started,
+    TimerFired,
+    Up,
+    WriteRequested,
+)
+from crm.replica.events import (
+    BecameDc,
+    Committed,
+    Corrupt,
+    DcState,
+    FollowsDc,
+    Orphans,
+    Outcome,
+    ReplicaEvent,
+    StoppedBeingDc,
+    WriteOutcome,
+)
+from crm.replica.interface import Change, ForwardHandler
+from crm.replica.peers import CrmPeers
+from crm.replica.status_stream import Reign, StatusStream
+from hacluster.clock import Clock
+from hacluster.errors import ErrorCode, HaError, InvalidRequest, NoDc, Timeout, Unavailable
+from hacluster.vocabulary.ids import Term
+from hacluster.vocabulary.membership import Authority
+
+log = structlog.get_logger()
+
+MS: Final = 1_000_000
+SERVE_S: Final = 30.0
+CIB_XML_DELAY_S: Final = 1.0
+DC_RETRY_S: Final = 0.05
+FORWARD_MS: Final = 30_000
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class ReplicaDied(Exception):
+    """The core asked for the end of this daemon; the supervisor starts it again."""
+
+
+class ReplicaShell:
+    """The replicated CIB of this node; `interface.Replica` says what its methods promise."""
+
+    def __init__(
+        self,
+        settings: ElectionSettings,
+        *,
+        node_name: str,
+        store: CibStore,
+        peers: CrmPeers,
+        clock: Clock,
+        initial: Element,
+        validate: Callable[[Element], str],
+        others: tuple[int, ...],
+    ) -> None:
+        """`others`: the ids of all other nodes of the cluster, voters or not."""
+        self._settings = settings
+        self._others = others
+        self._node_name = node_name
+        self._store = store
+        self._peers = peers
+        self._clock = clock
+        self._initial = initial
+        self._validate = validate
+        self._core: Replica | None = None
+        self._early_authority: Authority | None = None
+        self._queue: deque[Effect] = deque()
+        self._wake = asyncio.Event()
+        self._dc_known = asyncio.Event()
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._tokens = 0
+        self._answers: dict[int, asyncio.Future[WriteOutcome]] = {}
+        self._replies: dict[int, asyncio.Future[Message]] = {}
+        self._subscribers: list[asyncio.Queue[ReplicaEvent]] = []
+        self._forward_handler: ForwardHandler | None = None
+        self._configuration = element("configuration")
+        self._digest = ""
+        self._author = ""
+        self._visible = NO_VERSION
+        self._status = StatusStream(peers, self._reign)
+        self._cib_dirty = asyncio.Event()
+        self._disk_thread = ThreadPoolExecutor(1, thread_name_prefix="cib-disk")
+
+    # -- life
+
+    async def run(self) -> None:
+        """Until cancelled. Raises OSError when the disk fails and ReplicaDied; both must end the daemon."""
+        stored = await self._on_disk(self._store.load, wall_s=self._clock.wall_s())
+        self._core = Replica(self._settings, stored, initial=self._initial, validate=self._validate)
+        self._show_stored(stored)
+        try:
+            async with asyncio.TaskGroup() as group:
+                self._group = group
+                group.create_task(self._pump(), name="replica-effects")
+                group.create_task(self._keep_cib_xml(), name="replica-cib-xml")
+                self._status.start(group, self._others)
+                self._feed(Started())
+                if self._early_authority is not None:
+                    self._feed(AuthorityChanged(self._early_authority))
+        finally:
+            for timer in self._timers.values():
+                timer.cancel()
+            self._timers.clear()
+            if self._cib_dirty.is_set():
+                self._write_cib_xml()
+            self._disk_thread.shutdown(wait=True)
+
+    def _show_stored(self, stored: Stored) -> None:
+        assert self._core is not None
+        state = self._core.replication.log.committed
+        if state.index:
+            self._configuration, self._digest = state.content, state.digest
+            self._visible = state.version
+            self._core.replication.note_shown(state.version)
+        log.info(
+            log_events.LOADED,
+            index=self._core.replication.log.last_index,
+            cib_version=str(state.version),
+            term=str(stored.promise.term),
+            voter=stored.promise.voter,
+        )
+
+    # -- what others see
+
+    @property
+    def configuration(self) -> Element:
+        """The committed <configuration>."""
+        return self._configuration
+
+    @property
+    def version(self) -> CibVersion:
+        """Of configuration and status."""
+        return self._visible
+
+    @property
+    def digest(self) -> str:
+        """Of the committed <configuration>."""
+        return self._digest
+
+    @property
+    def last_author(self) -> str:
+        """Who made the last change of the configuration that this node saw."""
+        return self._author
+
+    @property
+    def dc(self) -> DcState:
+        """Who is DC."""
+        return DcState() if self._core is None else self._core.dc
+
+    @property
+    def status(self) -> Element:
+        """The <status> section."""
+        return self._status.status
+
+    @property
+    def status_age_ms(self) -> int:
+        """Since the DC was last heard; 0 at the DC."""
+        if self._core is None or self._core.dc.is_me:
+            return 0
+        return (self._clock.now_ns() - self._core.election.dc_heard_ns) // MS
+
+    def subscribe(self) -> asyncio.Queue[ReplicaEvent]:
+        """A new queue of events from now on."""
+        queue: asyncio.Queue[ReplicaEvent] = asyncio.Queue()
+        self._subscribers.append(queue)
+        return queue
+
+    # -- what others tell
+
+    def set_authority(self, authority: Authority) -> None:
+        """From ha-messaging."""
+        self._early_authority = authority
+        if self._core is not None:
+            self._feed(AuthorityChanged(authority))
+            self._status.wake()
+
+    def set_eligibility(self, *, eligible: bool, priority: int = 0) -> None:
+        """May this node be DC."""
+        self._feed(EligibilityChanged(eligible, priority))
+
+    def on_forward(self, handler: ForwardHandler) -> None:
+        """Register what answers forwarded requests while this node is DC."""
+        self._forward_handler = handler
+
+    def publish_status(self, status: Element) -> None:
+        """At the DC: the new <status>, for the followers too."""
+        if self._core is not None and self._core.dc.is_me and status != self._status.status:
+            self._show_version(self._visible.status_changed())
+            self._status.publish(status)
+
+    # -- writing
+
+    async def write(
+        self,
+        configuration: Element | Change,
+        *,
+        author: str,
+        client: str = "",
+        request_id: str = "",
+        expected_digest: str = "",
+        force: bool = False,
+        deadline_ms: int = 10_000,
+    ) -> WriteOutcome:
+        """Replace the configuration, from any node."""
+        request_id = request_id or secrets.token_hex(16)
+        author = f"{author}@{self._node_name}" + (f"/{client}" if client else "")
+        until_ns = self._clock.now_ns() + deadline_ms * MS
+        while True:
+            left_ms = (until_ns - self._clock.now_ns()) // MS
+            if left_ms <= 0 or not await self._dc_within(left_ms):
+                return WriteOutcome(outcome=Outcome.FAILED, reason="there is no DC: nothing was changed")
+            dc = self.dc
+            left_ms = max((until_ns - self._clock.now_ns()) // MS, 1)
+            try:
+                if dc.is_me:
+                    return await self.write_here(
+                        dc.term,
+                        configuration,
+                        author=author,
+                        request_id=request_id,
+                        expected_digest=expected_digest,
+                        force=force,
+                        deadline_ms=left_ms,
+                    )
+                if not isinstance(configuration, Element):
+                    return WriteOutcome(outcome=Outcome.FAILED, reason="this node is not DC")
+                return await self._peers.write(
+                    dc.dc_node_id or 0,
+                    dc.term,
+                    configuration,
+                    author=author,
+                    request_id=request_id,
+                    expected_digest=expected_digest,
+                    force=force,
+                    deadline_ms=left_ms,
+                )
+            except HaError as error:
+                if error.code is ErrorCode.NO_DC:
+                    await asyncio.sleep(DC_RETRY_S)
+                elif error.code in (ErrorCode.UNREACHABLE, ErrorCode.TIMEOUT):
+                    return await self._resolve(request_id, until_ns)
+                else:
+                    return WriteOutcome(outcome=Outcome.FAILED, reason=str(error))
+
+    async def _resolve(self, request_id: str, until_ns: int) -> WriteOutcome:
+        """The DC went away while it had our write: ask whoever is DC next, as long as there is time."""
+        while True:
+            outcome = await self.outcome_of(request_id)
+            late = self._clock.now_ns() + int(DC_RETRY_S * 1e9) >= until_ns
+            if outcome.outcome is not Outcome.UNKNOWN or late:
+                return outcome
+            await asyncio.sleep(DC_RETRY_S)
+
+    async def outcome_of(self, request_id: str) -> WriteOutcome:
+        """What became of a write that was answered UNKNOWN."""
+        dc = self.dc
+        try:
+            if dc.is_me:
+                return await self.outcome_here(dc.term, request_id)
+            if dc.dc_node_id is not None:
+                return await self._peers.outcome_of(dc.dc_node_id, dc.term, request_id)
+        except HaError as error:
+            return WriteOutcome(outcome=Outcome.UNKNOWN, reason=str(error))
+        return WriteOutcome(outcome=Outcome.UNKNOWN, reason="there is no DC: ask again")
+
+    async def force_quorum(self, *, author: str) -> WriteOutcome:
+        """The operator's decree."""
+        dc = self.dc
+        try:
+            if dc.is_me:
+                return await self.force_here(dc.term, author)
+            if dc.dc_node_id is not None:
+                return await self._peers.force_quorum(dc.dc_node_id, dc.term, author)
+        except HaError as error:
+            return WriteOutcome(outcome=Outcome.UNKNOWN, reason=str(error))
+        return WriteOutcome(outcome=Outcome.FAILED, reason="there is no DC to do it: try again in a moment")
+
+    async def forward(self, method: str, request: bytes, user: str, client: str = "") -> bytes:
+        """Hand a client's request to the DC."""
+        if not await self._dc_within(FORWARD_MS // 10):
+            raise NoDc
+        dc = self.dc
+        if dc.is_me:
+            return await self.forward_here(dc.term, method, request, user, client)
+        if dc.dc_node_id is None:
+            raise NoDc
+        return await self._peers.forward(dc.dc_node_id, dc.term, method, request, user, client)
+
+    # -- at the DC, for our own clients and other nodes'
+
+    async def write_here(
+        self,
+        term: Term,
+        configuration: Element | Change,
+        *,
+        author: str,
+        request_id: str,
+        expected_digest: str,
+        force: bool,
+        deadline_ms: int,
+    ) -> WriteOutcome:
+        """Raises NoDc when this node is not DC of `term`, or stopped before it wrote: nothing was done."""
+        self._require_dc(term)
+        token, answer = self._new_answer()
+        request = WriteRequested(
+            token=token,
+            change=configuration,
+            author=author,
+            request_id=request_id,
+            expected_digest=expected_digest,
+            force=force,
+            deadline_ns=self._clock.now_ns() + deadline_ms * MS,
+        )
+        self._feed(request)
+        outcome = await self._answer(token, answer, deadline_ms / 1_000 + SERVE_S)
+        if outcome.outcome is Outcome.FAILED and outcome.reason == DC_CHANGED:
+            raise NoDc
+        return outcome
+
+    async def outcome_here(self, term: Term, request_id: str) -> WriteOutcome:
+        """Raises NoDc when this node is not DC of `term`."""
+        self._require_dc(term)
+        token, answer = self._new_answer()
+        self._feed(OutcomeAsked(token, request_id))
+        return await self._answer(token, answer, SERVE_S)
+
+    async def force_here(self, term: Term, author: str) -> WriteOutcome:
+        """Raises NoDc when this node is not DC of `term`."""
+        self._require_dc(term)
+        token, answer = self._new_answer()
+        self._feed(ForceQuorum(token, author))
+        return await self._answer(token, answer, SERVE_S)
+
+    async def forward_here(self, term: Term, method: str, request: bytes, user: str, client: str) -> bytes:
+        """Raises NoDc when this node is not DC of `term`, and what the handler raises."""
+        self._require_dc(term)
+        if self._forward_handler is None:
+            raise Unavailable(why="this ha-crm is still starting")
+        return await self._forward_handler(method, request, user, client)
+
+    def _require_dc(self, term: Term) -> None:
+        dc = self.dc
+        if not dc.is_me or dc.term != term:
+            raise NoDc
+
+    def _new_answer(self) -> tuple[int, asyncio.Future[WriteOutcome]]:
+        self._tokens += 1
+        future: asyncio.Future[WriteOutcome] = asyncio.get_running_loop().create_future()
+        self._answers[self._tokens] = future
+        return self._tokens, future
+
+    async def _answer(
+        self, token: int, answer: asyncio.Future[WriteOutcome], timeout_s: float
+    ) -> WriteOutcome:
+        try:
+            return await asyncio.wait_for(answer, timeout_s)
+        except TimeoutError:
+            reason = "no answer in time; ask again with the request id"
+            return WriteOutcome(outcome=Outcome.UNKNOWN, reason=reason)
+        finally:
+            self._answers.pop(token, None)
+
+    async def _dc_within(self, timeout_ms: int) -> bool:
+        try:
+            await asyncio.wait_for(self._dc_known.wait(), timeout_ms / 1_000)
+        except TimeoutError:
+            return False
+        return True
+
+    # -- for the service
+
+    async def serve(self, peer: int, message: Message) -> Message:
+        """A peer's message of the election or the log. Raises Unavailable while starting, Timeout."""
+        if self._core is None:
+            raise Unavailable(why="this ha-crm is still reading its disk")
+        self._tokens += 1
+        token = self._tokens
+        future: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+        self._replies[token] = future
+        try:
+            self._feed(Received(peer, message, token))
+            return await asyncio.wait_for(future, SERVE_S)
+        except TimeoutError:
+            raise Timeout(what="the disk of this node", after_ms=int(SERVE_S * 1_000)) from None
+        finally:
+            self._replies.pop(token, None)
+
+    def take_status(self, peer: int, term: Term, version: CibVersion, status: Element) -> bool:
+        """The DC's status section; false when this node does not follow that DC."""
+        dc = self.dc
+        if status.tag != "status":
+            raise InvalidRequest(what=f"a status update holds <{status.tag}>")
+        if dc.is_me or dc.dc_node_id != peer or dc.term != term:
+            return False
+        self._status.status = status
+        self._show_version(version)
+        return True
+
+    # -- events and effects
+
+    def _feed(self, event: Event) -> None:
+        if self._core is None:
+            return
+        for effect in self._core.handle(event, self._clock.now_ns()):
+            match effect:
+                case SetTimer(key, at_ns):
+                    self._set_timer(key, at_ns)
+                case CancelTimer(key):
+                    if (timer := self._timers.pop(key, None)) is not None:
+                        timer.cancel()
+                case _:
+                    self._queue.append(effect)
+        if self._core.dc.dc_node_id is None:
+            self._dc_known.clear()
+        else:
+            self._dc_known.set()
+        self._wake.set()
+
+    def _set_timer(self, key: str, at_ns: int) -> None:
+        old = self._timers.pop(key, None)
+        if old is not None:
+            old.cancel()
+        delay_s = max(0, at_ns - self._clock.now_ns()) / 1e9
+        self._timers[key] = asyncio.get_running_loop().call_later(delay_s, self._fire, key, at_ns)
+
+    def _fire(self, key: str, at_ns: int) -> None:
+        if self._clock.now_ns() < at_ns:  # the loop's clock and ours differ a little: never early
+            self._set_timer(key, at_ns)
+            return
+        self._timers.pop(key, None)
+        self._feed(TimerFired(key))
+
+    async def _pump(self) -> None:
+        while True:  # ends by cancellation, or with the daemon
+            while self._queue:
+                await self._carry_out(self._queue.popleft())
+            self._wake.clear()
+            await self._wake.wait()
+
+    async def _carry_out(self, effect: Effect) -> None:
+        match effect:
+            case Call(peer, message):
+                self._group.create_task(self._call(peer, message), name=f"replica-call-{peer}")
+            case Reply(token, reply):
+                future = self._replies.get(token)
+                if future is not None and not future.done():
+                    future.set_result(reply)
+            case PersistPromise(promise):
+                await self._on_disk(self._store.promise, promise)
+            case PersistEntries(after, entries, commit_index):
+                await self._on_disk(self._store.entries, after, entries, commit_index)
+                self._feed(Persisted(entries[-1].index, entries[-1].chain))
+            case PersistSnapshot(snapshot, entries):
+                await self._on_disk(self._store.snapshot, snapshot, entries)
+            case SaveOrphans():
+                await self._save_orphans(effect)
+            case Up(event):
+                self._tell(event)
+            case Answer(token, outcome):
+                answer = self._answers.get(token)
+                if answer is not None and not answer.done():
+                    answer.set_result(outcome)
+            case Note(name, fields):
+                log.info(name, **dict(fields))
+            case Die(why):
+                log.error(log_events.DIES, reason=why)
+                raise ReplicaDied(why)
+            case SetTimer() | CancelTimer():
+                raise AssertionError("timers are set at once")
+            case _:
+                assert_never(effect)
+
+    async def _call(self, peer: int, message: Message) -> None:
+        try:
+            reply = await self._peers.exchange(peer, message)
+        except HaError:
+            self._feed(CallFailed(peer, message))
+        else:
+            self._feed(Received(peer, reply))
+
+    async def _on_disk(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._disk_thread, lambda: function(*args, **kwargs))
+
+    async def _save_orphans(self, effect: SaveOrphans) -> None:
+        file = await self._on_disk(
+            self._store.save_orphans, effect, node=self._node_name, wall_s=self._clock.wall_s()
+        )
+        count = sum(1 for entry in effect.entries if entry.payload)
+        self._tell(Orphans(count, effect.committed, self._node_name, file))
+
+    def _tell(self, event: ReplicaEvent) -> None:
+        match event:
+            case Committed(configuration, version, author, digest):
+                self._configuration, self._digest, self._author = configuration, digest, author
+                self._show_version(version)
+                self._cib_dirty.set()
+                log.info(log_events.COMMITTED, cib_version=str(version), author=author)
+            case BecameDc(term, view, basis, established):
+                self._status.wake()
+                log.info(
+                    log_events.DC_WON,
+                    term=str(term),
+                    view=str(view),
+                    basis=basis.value,
+                    established=established,
+                )
+            case StoppedBeingDc(why):
+                log.info(log_events.DC_LOST, reason=why)
+            case FollowsDc(node_id, term):
+                log.info(log_events.DC_FOLLOWED, peer=node_id, term=str(term))
+            case Orphans(count, answered, _, file):
+                log.warning(log_events.ORPHANS, count=count, answered=answered, file=file)
+            case Corrupt(why):
+                log.error(log_events.CORRUPT, reason=why)
+            case _:
+                assert_never(event)
+        for queue in self._subscribers:
+            queue.put_nowait(event)
+
+    def _show_version(self, version: CibVersion) -> None:
+        self._visible = max(self._visible, version)
+        if self._core is not None:
+            self._core.replication.note_shown(self._visible)
+
+    def _reign(self) -> Reign | None:
+        core = self._core
+        if core is None or not core.dc.is_me:
+            return None
+        return core.dc.term, core.election.view.id, self._visible, core.election.peers
+
+    # -- cib.xml, for people and tools
+
+    async def _keep_cib_xml(self) -> None:
+        while True:  # ends by cancellation
+            await self._cib_dirty.wait()
+            await asyncio.sleep(CIB_XML_DELAY_S)
+            self._cib_dirty.clear()
+            await self._on_disk(self._write_cib_xml)
+
+    def _write_cib_xml(self) -> None:
+        """A failure is logged, not fatal: the log on disk is what counts."""
+        try:
+            self._store.cib_xml(
+                self._configuration, self._visible, last_change=self._author, origin=self._node_name
+            )
+        except OSError as error:
+            log.warning(log_events.CIB_XML_FAILED, reason=str(error))

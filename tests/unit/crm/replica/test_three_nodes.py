@@ -1,0 +1,155 @@
+"""Real replicas: real disks, gRPC with node certificates, views given by hand."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from crm.cib import codec
+from crm.cib.model import Element, element
+from crm.replica.events import BecameDc, Committed, Orphans, Outcome, ReplicaEvent, WriteOutcome
+from tests.cib_lab import Lab, lab, until
+
+
+def with_tag(name: str) -> Element:
+    """A configuration that differs from others in one tag."""
+    return element(
+        "configuration", {}, element("crm_config"), element("tags", {}, element("tag", {"id": name}))
+    )
+
+
+async def running(cluster: Lab) -> None:
+    await until(lambda: all(cluster.shell(node)._core is not None for node in cluster.nodes))
+
+
+async def test_a_write_commits_on_three_nodes(tmp_path: Path) -> None:
+    async with lab(tmp_path) as cluster:
+        await running(cluster)
+        events: list[asyncio.Queue[ReplicaEvent]] = [cluster.shell(n).subscribe() for n in (1, 2, 3)]
+        cluster.view([1, 2, 3])
+        dc = await cluster.dc(1, 2, 3)
+        assert dc == 1
+        first = await cluster.agree(1, 2, 3)
+        nodes = cluster.shell(3).configuration.child("nodes")
+        assert nodes is not None
+        assert [node.get("uname") for node in nodes.children] == ["n1", "n2", "n3"]
+        for node in (1, 2, 3):
+            shell = cluster.shell(node)
+            outcome = await shell.write(with_tag(f"t{node}"), author="root", client="test")
+            assert outcome.outcome is Outcome.OK, outcome
+            assert outcome.digest == codec.digest(with_tag(f"t{node}"))
+        stale = await cluster.shell(2).write(with_tag("x"), author="root", expected_digest=first)
+        assert stale.outcome is Outcome.FAILED
+        digest = await cluster.agree(1, 2, 3)
+        assert digest == codec.digest(with_tag("t3"))
+        seen = [event for event in _drain(events[2]) if isinstance(event, Committed)]
+        assert [event.author for event in seen][-3:] == ["root@n1/test", "root@n2/test", "root@n3/test"]
+        assert any(isinstance(event, BecameDc) for event in _drain(events[0]))
+
+
+def _drain(queue: asyncio.Queue[ReplicaEvent]) -> list[ReplicaEvent]:
+    found = []
+    while not queue.empty():
+        found.append(queue.get_nowait())
+    return found
+
+
+async def test_it_survives_a_restart_of_all(tmp_path: Path) -> None:
+    async with lab(tmp_path) as cluster:
+        await running(cluster)
+        cluster.view([1, 2, 3])
+        await cluster.dc(1, 2, 3)
+        outcome = await cluster.shell(3).write(with_tag("kept"), author="root", request_id="r1")
+        assert outcome.outcome is Outcome.OK
+        for node in (1, 2, 3):
+            await cluster.stop(node)
+        for node in (1, 2):
+            await cluster.start(node)
+        await until(lambda: all(cluster.shell(node).digest for node in (1, 2)))
+        cluster.view([1, 2])
+        await cluster.dc(1, 2)
+        assert cluster.shell(2).digest == codec.digest(with_tag("kept"))
+        assert (await cluster.shell(2).outcome_of("r1")).outcome is Outcome.OK
+        assert (await cluster.shell(2).outcome_of("never")).outcome is Outcome.FAILED
+        assert (tmp_path / "n1/var/lib/hacluster/cib/cib.xml").read_bytes().count(b"kept") == 1
+
+
+async def test_minority_writes_become_orphans(tmp_path: Path) -> None:
+    async with lab(tmp_path) as cluster:
+        await running(cluster)
+        cluster.view([1, 2, 3])
+        await cluster.dc(1, 2, 3)
+        events = cluster.shell(1).subscribe()
+        cluster.view([2, 3])
+        cluster.view([1], quorate=False)
+        assert await cluster.dc(2, 3) == 2
+        refused = await cluster.shell(1).write(with_tag("minority"), author="root")
+        assert refused.outcome is Outcome.FAILED
+        assert "no quorum" in refused.reason
+        forced = await cluster.shell(1).write(with_tag("minority"), author="root", force=True)
+        assert forced.outcome is Outcome.OK
+        assert "without a quorum" in forced.reason
+        good = await cluster.shell(3).write(with_tag("majority"), author="root")
+        assert good.outcome is Outcome.OK
+        before = cluster.shell(1).version
+        cluster.view([1, 2, 3])
+        await cluster.dc(1, 2, 3)
+        assert await cluster.agree(1, 2, 3) == codec.digest(with_tag("majority"))
+        orphans = [event for event in _drain(events) if isinstance(event, Orphans)]
+        assert [(event.count, event.answered, event.node) for event in orphans] == [(1, 1, "n1")]
+        saved = codec.parse((tmp_path / "n1/var/lib/hacluster/cib" / orphans[0].file).read_bytes())
+        assert saved.by_id("minority") is not None
+        assert cluster.shell(1).version > before
+
+
+async def test_status_reaches_the_followers(tmp_path: Path) -> None:
+    async with lab(tmp_path) as cluster:
+        await running(cluster)
+        cluster.view([1, 2, 3])
+        await cluster.dc(1, 2, 3)
+        status = element("status", {}, element("node_state", {"id": "1", "uname": "n1"}))
+        cluster.shell(1).publish_status(status)
+        await until(lambda: all(cluster.shell(node).status == status for node in (2, 3)))
+        assert cluster.shell(2).version == cluster.shell(1).version
+        assert cluster.shell(2).version.num_updates == 1
+
+
+async def test_two_nodes_survive_the_loss_of_one_without_fencing(tmp_path: Path) -> None:
+    async with lab(tmp_path, 2, two_node=True) as cluster:
+        await running(cluster)
+        cluster.view([1, 2])
+        await cluster.dc(1, 2)
+        off = element(
+            "configuration",
+            {},
+            element(
+                "crm_config",
+                {},
+                element(
+                    "cluster_property_set",
+                    {"id": "o"},
+                    element("nvpair", {"id": "s", "name": "stonith-enabled", "value": "false"}),
+                ),
+            ),
+        )
+        fenced = await _alone(cluster, deadline_ms=300)
+        assert fenced.outcome is Outcome.FAILED
+        assert "fenced" in fenced.reason
+        cluster.view([1, 2])
+        await cluster.dc(1, 2)
+        assert (await cluster.shell(2).write(off, author="root")).outcome is Outcome.OK
+        cluster.view([2])
+        assert await cluster.dc(2) == 2
+        alone = await cluster.shell(2).write(lambda old: old.with_child(element("tags")), author="root")
+        assert alone.outcome is Outcome.OK
+        cluster.view([1, 2])
+        await cluster.dc(1, 2)
+        await cluster.agree(1, 2)
+        assert cluster.shell(1).configuration.child("tags") is not None
+
+
+async def _alone(cluster: Lab, *, deadline_ms: int) -> WriteOutcome:
+    cluster.view([2])
+    await until(lambda: cluster.shell(2).dc.is_me)
+    assert not cluster.shell(2).dc.established
+    return await cluster.shell(2).write(with_tag("alone"), author="root", deadline_ms=deadline_ms)
