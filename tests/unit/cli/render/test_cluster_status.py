@@ -16,7 +16,8 @@ CIB = codec.parse("""
 <status>
 <node_state id="1" uname="n1" in_ccm="true" crmd="online" join="member" expected="member"><lrm id="1">
 <lrm_resources>
-<lrm_resource id="ip" class="ocf" provider="hacluster" type="IPaddr"><lrm_rsc_op id="ip_last_0" operation="start"
+<lrm_resource id="ip" class="ocf" provider="hacluster" type="IPaddr">
+<lrm_rsc_op id="ip_last_0" operation="start"
 operation_key="ip_start_0" transition-key="1:1:0:x"
 transition-magic="0:0;1:1:0:x" call-id="1" rc-code="0"
 op-status="0" interval="0"/></lrm_resource>
