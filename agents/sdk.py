@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     Method = Callable[[], OcfExit | None]
+    Test = Callable[[], None]
 
 OCF_PROVIDER = "hacluster"
 TIMEOUT_MS_DEFAULT = 20_000
@@ -416,9 +417,9 @@ def in_background() -> bool:
     if middle:
         os.waitpid(middle, 0)
         return True
-    os.setsid()
     if os.fork():
         os._exit(0)
+    os.setsid()
     null = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(null, descriptor)

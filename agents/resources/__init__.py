@@ -8,7 +8,10 @@ from __future__ import annotations
 MODULES = {
     "Delay": "agents.resources.delay",
     "Dummy": "agents.resources.dummy",
+    "Filesystem": "agents.resources.filesystem",
+    "IPaddr": "agents.resources.ipaddr",
     "MailTo": "agents.resources.mailto",
     "Stateful": "agents.resources.stateful",
+    "WebServer": "agents.resources.webserver",
     "Witness": "agents.resources.witness",
 }

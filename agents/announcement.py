@@ -1,0 +1,57 @@
+"""Tell the neighbours that an address moved here: gratuitous ARP, unsolicited neighbour advertisements.
+
+Building packets is pure; sending needs CAP_NET_RAW in the network namespace.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+
+BROADCAST_MAC = b"\xff" * 6
+ETHERTYPE_ARP = 0x0806
+ARP_REQUEST, ARP_REPLY = 1, 2
+NEIGHBOUR_ADVERTISEMENT = 136
+ALL_NODES = "ff02::1"
+
+_ARP = struct.Struct("!HHBBH6s4s6s4s")
+_FRAME_BYTES_MIN = 60
+_ROUTER, _OVERRIDE = 0x80000000, 0x20000000
+_OPTION_TARGET_LINK_LAYER = 2
+
+
+def arp_frames(mac: bytes, address: bytes) -> tuple[bytes, bytes]:
+    """The two gratuitous forms, as Ethernet frames: RFC 5227's announcement (a request), and a reply.
+
+    Some stacks update their cache on one form only, so both are sent.
+    """
+    header = BROADCAST_MAC + mac + struct.pack("!H", ETHERTYPE_ARP)
+    request = _ARP.pack(1, 0x0800, 6, 4, ARP_REQUEST, mac, address, b"\0" * 6, address)
+    reply = _ARP.pack(1, 0x0800, 6, 4, ARP_REPLY, mac, address, BROADCAST_MAC, address)
+    return tuple((header + body).ljust(_FRAME_BYTES_MIN, b"\0") for body in (request, reply))  # type: ignore[return-value]
+
+
+def advertisement(mac: bytes, address: bytes, *, router: bool) -> bytes:
+    """An unsolicited neighbour advertisement (RFC 4861, 7.2.6); the kernel fills in the checksum."""
+    flags = _OVERRIDE | (_ROUTER if router else 0)
+    option = struct.pack("!BB", _OPTION_TARGET_LINK_LAYER, 1) + mac
+    return struct.pack("!BBHI", NEIGHBOUR_ADVERTISEMENT, 0, 0, flags) + address + option
+
+
+def send_arp(interface: str, mac: bytes, address: bytes) -> None:
+    """Broadcast both gratuitous forms once. Raises OSError."""
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC) as sender:
+        sender.bind((interface, ETHERTYPE_ARP))
+        for frame in arp_frames(mac, address):
+            sender.send(frame)
+
+
+def send_advertisement(index: int, mac: bytes, address: bytes, *, router: bool) -> None:
+    """Advertise once to all nodes of the link, from the address itself. Raises OSError."""
+    text = socket.inet_ntop(socket.AF_INET6, address)
+    kind = socket.SOCK_RAW | socket.SOCK_CLOEXEC
+    with socket.socket(socket.AF_INET6, kind, socket.IPPROTO_ICMPV6) as sender:
+        sender.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, 255)
+        sender.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, index)
+        sender.bind((text, 0, 0, index))
+        sender.sendto(advertisement(mac, address, router=router), (ALL_NODES, 0, 0, index))
