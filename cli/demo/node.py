@@ -149,6 +149,7 @@ class Node:
             "PYTHONDONTWRITEBYTECODE": "1",
             "GRPC_ENABLE_FORK_SUPPORT": "0",
             "HACLUSTER_NODE": self.name,
+            "HACLUSTER_LAB": self.lab.name,
             "HOME": "/tmp",  # noqa: S108 - the node's own
         }
 
