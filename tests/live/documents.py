@@ -29,7 +29,7 @@ class Primitive:
 
     def xml(self) -> str:
         standard, provider, kind = self.agent.split(":")
-        operations = {**{"monitor": "20s"}, **self.timeouts}
+        operations = {"monitor": "20s", **self.timeouts}
         lines = [f'<primitive id="{self.id}" class="{standard}" provider="{provider}" type="{kind}">']
         lines.append(pairs("instance_attributes", self.id, self.parameters))
         lines.append("<operations>")
@@ -73,7 +73,7 @@ def tutorial() -> list[Primitive]:
                 "options": "bind",
             },
         ),
-        Primitive(id="web", agent="ocf:hacluster:WebServer", parameters={"directory": "/var/www/html"}),
+        Primitive(id="web", agent="ocf:hacluster:WebServer"),
     ]
 
 
