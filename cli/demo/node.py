@@ -145,7 +145,7 @@ class Node:
         """Of every process in it."""
         return {
             **host_env(),
-            "PYTHONPATH": str(CODE),
+            "PYTHONPATH": os.pathsep.join(filter(None, (str(CODE), os.environ.get("PYTHONPATH")))),
             "PYTHONDONTWRITEBYTECODE": "1",
             "GRPC_ENABLE_FORK_SUPPORT": "0",
             "HACLUSTER_NODE": self.name,
