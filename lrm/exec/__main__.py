@@ -40,10 +40,11 @@ def main() -> int:
         _note("another lrm-exec serves this node")
         return 0
     _become_ordinary()
+    cgroups = Cgroups.find(cgroup_name(arguments.node, paths))
     server = ExecServer(
         listener=listen(paths.lrm_exec_socket),
         clock=SystemClock(),
-        cgroups=Cgroups.find(cgroup_name(arguments.node, paths)),
+        cgroups=cgroups,
         host_environment=None if arguments.no_warm_host else import_environment(),
         supervisor_pidfd=_pidfd(arguments.supervisor),
         note=_note,
@@ -51,6 +52,8 @@ def main() -> int:
     os.ftruncate(lock, 0)
     os.write(lock, f"{os.getpid()}\n".encode())
     server.run()
+    if cgroups is not None:
+        cgroups.remove_empty()
     paths.lrm_exec_socket.unlink(missing_ok=True)
     return 0
 

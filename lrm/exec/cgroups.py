@@ -6,6 +6,7 @@ rsc/ID/svc what it left running. Where no cgroup v2 is writable, none of this is
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -95,6 +96,11 @@ class Cgroups:
         except OSError:
             return False
         return True
+
+    def remove_empty(self) -> None:
+        """Remove the whole tree but for groups that something lives in. For the end of lrm-exec."""
+        for folder, _, _ in os.walk(self.base, topdown=False):
+            self.remove(Path(folder))
 
 
 def _mount_point() -> Path | None:

@@ -4,7 +4,7 @@ so that any prefix of the journal is a state the LRM was in."""
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import assert_never
 
 from hacluster.vocabulary.agent import OcfExit
@@ -204,6 +204,7 @@ class Ledger:
         if flight is None:
             return
         flight.in_flight, flight.run, flight.due_ns = False, record.run + 1, record.due_ns
+        flight.began_ns = flight.pid = flight.start_ticks = flight.deadline_ns = 0
         if record.result is not None:
             flight.reported = record.result
             self._remember(record.result.id, record.call_id, record.result)
@@ -251,7 +252,7 @@ def is_failure(result: OperationResult) -> bool:
 
 def _records_of(flight: Flight) -> Iterator[Record]:
     """What brings a fresh ledger to this flight."""
-    yield replace(flight.accepted, due_ns=flight.due_ns)
+    yield flight.accepted
     call_id = flight.accepted.call_id
     if flight.run:
         yield Observed(call_id=call_id, run=flight.run - 1, due_ns=flight.due_ns, result=flight.reported)
