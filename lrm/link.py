@@ -53,6 +53,7 @@ class ExecLink:
             finally:
                 self.close()
             connection = None
+            launch.reap()
             self._on_down()
 
     def send(self, message: ToExec) -> bool:

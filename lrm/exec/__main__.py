@@ -21,6 +21,7 @@ from lrm.exec.launch import cgroup_name, import_environment
 from lrm.exec.server import ExecServer, listen
 
 LOG_BYTES_MAX = 1024 * 1024
+DESCRIPTORS_MAX = 1_048_576
 
 
 def main() -> int:
@@ -31,6 +32,7 @@ def main() -> int:
     parser.add_argument("--supervisor", type=int, default=0, help="end with the process of this pid")
     parser.add_argument("--no-warm-host", action="store_true", help="execute all agents")
     arguments = parser.parse_args()
+    os.closerange(3, DESCRIPTORS_MAX)  # whatever our starter had open is nothing for agents
     paths = Paths.from_environment(arguments.root)
     _log_to(paths.log / "lrm-exec.log")
     lock = os.open(paths.run / "lrm-exec.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 import socket
-import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -52,16 +52,22 @@ def connect(path: Path) -> socket.socket | None:
 
 def start(paths: Paths, node: str) -> None:
     """Start lrm-exec in a session of its own and return at once. It ends with our parent, the supervisor."""
-    command = [sys.executable, "-m", "lrm.exec", "--root", str(paths.root), "--node", node]
-    subprocess.Popen(
+    command = [sys.executable, "-P", "-m", "lrm.exec", "--root", str(paths.root), "--node", node]
+    os.posix_spawn(
+        sys.executable,
         [*command, "--supervisor", str(os.getppid())],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env=import_environment(),
-        start_new_session=True,
-        cwd="/",
+        import_environment(),
+        file_actions=[(os.POSIX_SPAWN_OPEN, fd, os.devnull, os.O_RDWR, 0) for fd in (0, 1, 2)],
+        setsid=True,
+        setsigmask=(),
     )
+
+
+def reap() -> None:
+    """Take note of an lrm-exec of ours that has ended: the only child this process has."""
+    with suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            continue
 
 
 def ensure_running(paths: Paths, node: str) -> socket.socket:

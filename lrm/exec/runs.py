@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import heapq
 import os
 import selectors
@@ -18,8 +19,8 @@ from lrm.exec.protocol import Adopt, Finished, FromExec, How, Leftover, Running,
 from lrm.exec.spawn import Pipes, spawn
 from lrm.host.handle import WarmHost
 
-RUNS_MAX = 1_024
-_EBUSY = 16
+# Two pipes each, and the usual limit of 1024 descriptors, which agents inherit.
+RUNS_MAX = 384
 
 
 @dataclass(slots=True)
@@ -95,24 +96,19 @@ class Runs:
         deadline_ns = now_ns + order.timeout_ms * 1_000_000 if order.timeout_ms else 0
         run = _Run(order, Ladder(deadline_ns, order.grace_ms * 1_000_000), now_ns)
         if len(self._runs) >= RUNS_MAX:
-            self._end(Finished(token=order.token, how=How.NOT_STARTED, errno=_EBUSY))
+            self._not_started(order, OSError(errno.EBUSY, f"{RUNS_MAX} agents run"), now_ns)
             return
-        pipes = Pipes.create()
+        try:
+            pipes = Pipes.create()
+        except OSError as error:
+            self._not_started(order, error, now_ns)
+            return
         try:
             self._launch(run, order, pipes)
         except OSError as error:
             os.close(pipes.stdout)
             os.close(pipes.stderr)
-            self._end(
-                Finished(
-                    token=order.token,
-                    how=How.NOT_STARTED,
-                    errno=error.errno or _EBUSY,
-                    stderr=str(error),
-                    started_ns=now_ns,
-                    ended_ns=self._clock.now_ns(),
-                )
-            )
+            self._not_started(order, error, now_ns)
             return
         finally:
             pipes.close_write_ends()
@@ -315,6 +311,18 @@ class Runs:
     def _finish_lost(self, run: _Run) -> None:
         now_ns = self._clock.now_ns()
         self._end(Finished(token=run.token, how=How.LOST, started_ns=run.started_ns, ended_ns=now_ns))
+
+    def _not_started(self, order: Start, error: OSError, now_ns: int) -> None:
+        self._end(
+            Finished(
+                token=order.token,
+                how=How.NOT_STARTED,
+                errno=error.errno or errno.EBUSY,
+                stderr=str(error),
+                started_ns=now_ns,
+                ended_ns=self._clock.now_ns(),
+            )
+        )
 
     def _end(self, result: Finished) -> None:
         self._ended[result.token] = result

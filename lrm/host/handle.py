@@ -56,7 +56,7 @@ class WarmHost:
         ours.setblocking(False)
         try:
             theirs.set_inheritable(True)
-            argv = [sys.executable, "-m", "lrm.host", str(theirs.fileno())]
+            argv = [sys.executable, "-P", "-m", "lrm.host", str(theirs.fileno())]
             self.pid = os.posix_spawn(sys.executable, argv, self._environment, setsid=True)
         finally:
             theirs.close()

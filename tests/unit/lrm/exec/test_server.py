@@ -1,0 +1,352 @@
+"""lrm-exec itself, with sh for agents: a real process, its real socket."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from hacluster.paths import Paths
+from lrm.exec import launch, processes
+from lrm.exec.protocol import (
+    Acknowledge,
+    Adopt,
+    Assembler,
+    Bye,
+    Finished,
+    Hello,
+    How,
+    Kill,
+    Message,
+    Start,
+    Started,
+    ToExec,
+    Welcome,
+    encode,
+)
+
+WITHIN_S = 20.0
+Kind = TypeVar("Kind", bound=Message)
+
+
+class Client:
+    """What ha-lrm is to lrm-exec, made simple."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        connection.settimeout(WITHIN_S)
+        self.connection = connection
+        self.assembler = Assembler()
+        self.heard: list[Message] = []
+
+    def say(self, message: ToExec) -> None:
+        for packet in encode(message):
+            self.connection.send(packet)
+
+    def hear(self, kind: type[Kind], token: str = "") -> Kind:
+        """The next message of that kind (about that run); others are kept."""
+        deadline_s = time.monotonic() + WITHIN_S
+        while time.monotonic() < deadline_s:
+            for message in self.heard:
+                if isinstance(message, kind) and token in ("", getattr(message, "token", "")):
+                    self.heard.remove(message)
+                    return message
+            packet = self.connection.recv(65_536)
+            assert packet, "lrm-exec closed the connection"
+            self.heard += self.assembler.feed(packet)
+        raise AssertionError(f"no {kind.__name__} {token} within {WITHIN_S} s")
+
+    def hello(self) -> Welcome:
+        self.say(Hello(instance=1))
+        return self.hear(Welcome)
+
+
+Connect = Callable[[], Client]
+
+
+def sh(token: str, script: str, *, timeout_ms: int = 10_000, grace_ms: int = 200) -> Start:
+    return Start(
+        token=token,
+        resource="web",
+        action="start",
+        argv=("/bin/sh", "-c", script),
+        env={"PATH": "/usr/bin:/bin", "COLOUR": "blue"},
+        timeout_ms=timeout_ms,
+        grace_ms=grace_ms,
+    )
+
+
+def until(true: Callable[[], bool], what: str) -> None:
+    deadline_s = time.monotonic() + WITHIN_S
+    while not true():
+        assert time.monotonic() < deadline_s, what
+        time.sleep(0.01)
+
+
+def until_gone(pid: int) -> None:
+    until(lambda: not processes.is_alive(pid, processes.start_ticks(pid)), f"{pid} is gone")
+
+
+def code(finished: Finished) -> int:
+    assert finished.how is How.EXITED
+    return os.waitstatus_to_exitcode(finished.status)
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> Iterator[Paths]:
+    paths = Paths(tmp_path)
+    paths.run.mkdir(parents=True)
+    yield paths
+    lock = paths.run / "lrm-exec.lock"
+    if lock.exists() and lock.read_text().strip():
+        pid = int(lock.read_text())
+        processes.send_signal(pid, signal.SIGTERM)
+        until_gone(pid)
+
+
+@pytest.fixture
+def connect(paths: Paths) -> Iterator[Connect]:
+    clients: list[Client] = []
+
+    def connect() -> Client:
+        clients.append(Client(launch.ensure_running(paths, "node1")))
+        return clients[-1]
+
+    yield connect
+    for client in clients:
+        client.connection.close()
+
+
+@pytest.fixture
+def client(connect: Connect) -> Client:
+    client = connect()
+    client.hello()
+    return client
+
+
+def test_an_agent_finds_nothing_but_what_it_is_given(client: Client) -> None:
+    script = 'env | sort; pwd; umask; cat; ls /proc/self/fd | tr "\\n" " "; echo oops >&2; exit 7'
+    client.say(sh("1", script))
+    started, finished = client.hear(Started), client.hear(Finished)
+    assert started.start_ticks > 0
+    assert code(finished) == 7
+    lines = finished.stdout.splitlines()
+    assert lines[0] == "COLOUR=blue"
+    assert [line for line in lines if "=" in line and not line.startswith(("PATH=", "PWD=", "COLOUR="))] == []
+    assert lines[-3:] == ["/", "0022", "0 1 2 3 "], "descriptor 3 is ls's own"
+    assert finished.stderr == "oops\n"
+
+
+def test_a_session_of_its_own(client: Client) -> None:
+    client.say(sh("1", 'cut -d" " -f1,5,6 /proc/$$/stat'))
+    pid, group, session = client.hear(Finished).stdout.split()
+    assert pid == group == session
+
+
+def test_completion_is_the_exit_not_the_end_of_the_output(client: Client) -> None:
+    before_s = time.monotonic()
+    client.say(sh("1", "sleep 5 & echo started"))
+    finished = client.hear(Finished)
+    assert time.monotonic() - before_s < 3
+    assert finished.stdout == "started\n"
+
+
+def test_a_timeout_ends_the_whole_group(client: Client, tmp_path: Path) -> None:
+    pids = tmp_path / "pids"
+    script = f"trap '' TERM; sleep 60 & echo $! >{pids}; echo $$ >>{pids}; sleep 60"
+    client.say(sh("1", script, timeout_ms=500))
+    finished = client.hear(Finished)
+    assert finished.how is How.TIMEOUT
+    for pid in map(int, pids.read_text().split()):
+        until_gone(pid)
+
+
+def test_an_agent_that_ignores_terminate_gets_the_grace_time(client: Client) -> None:
+    client.say(sh("1", "trap '' TERM; while :; do sleep 0.1; done", timeout_ms=300, grace_ms=400))
+    finished = client.hear(Finished)
+    assert 690 <= (finished.ended_ns - finished.started_ns) // 1_000_000 < 2_000
+
+
+def test_a_timeout_reaches_daemons_too_when_there_are_cgroups(client: Client, tmp_path: Path) -> None:
+    if not client.hello().cgroups:
+        pytest.skip("no writable cgroup v2 here")
+    pid_file = tmp_path / "pid"
+    client.say(sh("1", f"setsid sh -c 'echo $$ >{pid_file}; exec sleep 60' & sleep 60", timeout_ms=500))
+    assert client.hear(Finished).how is How.TIMEOUT
+    pid = int(pid_file.read_text())
+    until_gone(pid)
+
+
+def test_terminate_comes_first(client: Client) -> None:
+    client.say(sh("1", "trap 'echo cleaning; exit 1' TERM; sleep 60 & wait", timeout_ms=300, grace_ms=5_000))
+    finished = client.hear(Finished)
+    assert (finished.how, finished.stdout) == (How.TIMEOUT, "cleaning\n")
+
+
+def test_kill_on_demand(client: Client) -> None:
+    client.say(sh("1", "sleep 60"))
+    client.hear(Started)
+    client.say(Kill(token="1"))
+    assert client.hear(Finished).how is How.KILLED
+    client.say(Kill(token="1"))  # harmless
+    client.say(sh("2", "exit 0"))
+    assert code(client.hear(Finished, "2")) == 0
+
+
+def test_a_token_runs_once(client: Client, tmp_path: Path) -> None:
+    start = sh("1", f"echo ran >>{tmp_path}/log; exit 3")
+    client.say(start)
+    client.hear(Finished)
+    client.say(start)
+    assert code(client.hear(Finished)) == 3
+    assert (tmp_path / "log").read_text() == "ran\n"
+
+
+def test_what_cannot_be_started(client: Client, tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("no program")
+    for number, path in enumerate(("/nonexistent", str(tmp_path / "text"), "/etc")):
+        start = Start(
+            token=str(number),
+            resource="r",
+            action="start",
+            argv=(path,),
+            env={},
+            timeout_ms=1_000,
+            grace_ms=0,
+        )
+        client.say(start)
+        finished = client.hear(Finished, str(number))
+        assert finished.how is How.NOT_STARTED
+        assert finished.errno in (2, 13)
+
+
+def test_results_wait_for_the_next_ha_lrm(client: Client, connect: Connect) -> None:
+    """ha-lrm is killed while one operation runs, and another ends before it is back."""
+    client.say(sh("short", "sleep 0.2; exit 5"))
+    client.say(sh("long", "sleep 1; exit 6"))
+    client.hear(Started, "short")
+    client.hear(Started, "long")
+    client.connection.close()
+    time.sleep(0.5)
+    second = connect()
+    welcome = second.hello()
+    assert welcome.ended == ("short",)
+    assert [run.token for run in welcome.running] == ["long"]
+    assert code(second.hear(Finished, "short")) == 5
+    assert code(second.hear(Finished, "long")) == 6
+    second.say(Acknowledge(token="short"))
+    second.connection.close()
+    third = connect()
+    assert third.hello().ended == ("long",), "what is acknowledged is forgotten, nothing else"
+
+
+def test_orphans_are_reaped_at_once(client: Client, tmp_path: Path) -> None:
+    """A daemon whose starter is gone is our child: when it dies, no zombie answers `kill -0`."""
+    pid_file = tmp_path / "pid"
+    client.say(sh("1", f"(setsid sleep 60 & echo $! >{pid_file}) & exit 0"))
+    assert code(client.hear(Finished)) == 0
+    until(lambda: pid_file.exists() and bool(pid_file.read_text().strip()), "the daemon is there")
+    pid = int(pid_file.read_text())
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: not Path(f"/proc/{pid}").exists(), "it is reaped")
+
+
+def test_an_adopted_process_is_waited_for_and_its_result_is_lost(
+    paths: Paths, client: Client, connect: Connect
+) -> None:
+    """lrm-exec itself was killed: the agent lives on, and the next lrm-exec finds it by pid and start time."""
+    client.say(sh("1", "sleep 1; exit 0"))
+    started = client.hear(Started)
+    pid = int((paths.run / "lrm-exec.lock").read_text())
+    os.kill(pid, signal.SIGKILL)
+    second = connect()
+    assert second.hello().running == ()
+    adopt = Adopt(
+        token="1",
+        resource="web",
+        pid=started.pid,
+        start_ticks=started.start_ticks,
+        deadline_ns=0,
+        grace_ms=0,
+    )
+    second.say(adopt)
+    finished = second.hear(Finished)
+    assert finished.how is How.LOST
+    assert not processes.is_alive(started.pid, started.start_ticks)
+
+
+def test_a_pid_that_is_another_process_now_is_not_touched(client: Client) -> None:
+    us = os.getpid()
+    stranger = Adopt(
+        token="1",
+        resource="web",
+        pid=us,
+        start_ticks=processes.start_ticks(us) + 1,
+        deadline_ns=1,
+        grace_ms=0,
+    )
+    client.say(stranger)
+    assert client.hear(Finished).how is How.LOST
+
+
+def test_it_leaves_when_told_and_nothing_runs(paths: Paths, client: Client, connect: Connect) -> None:
+    pid = int((paths.run / "lrm-exec.lock").read_text())
+    client.say(sh("1", "sleep 0.3"))
+    client.hear(Started)
+    client.say(Bye())
+    client.connection.close()
+    time.sleep(0.1)
+    assert processes.is_alive(pid, processes.start_ticks(pid)), "not while something runs"
+    second = connect()
+    second.hello()
+    second.hear(Finished)
+    second.say(Acknowledge(token="1"))
+    second.say(Bye())
+    second.connection.close()
+    until(lambda: not paths.lrm_exec_socket.exists(), "it is gone, with its socket")
+
+
+def test_only_one_a_node(paths: Paths, client: Client) -> None:
+    before = (paths.run / "lrm-exec.lock").read_text()
+    launch.start(paths, "node1")
+    log = paths.log / "lrm-exec.log"
+    until(lambda: "another lrm-exec" in log.read_text(), "the second one says why it leaves")
+    assert (paths.run / "lrm-exec.lock").read_text() == before
+    assert client.hello().pid == int(before)
+
+
+def test_the_warm_host_runs_our_agents(paths: Paths, client: Client) -> None:
+    """The same as the executed agent, without starting an interpreter; both doors give the same answers."""
+    paths.agent_tmp.mkdir(parents=True)
+    env = {
+        "PATH": "/usr/bin:/bin",
+        "OCF_RESOURCE_INSTANCE": "d",
+        "HA_RSCTMP": str(paths.agent_tmp),
+        "OCF_RESKEY_CRM_meta_interval": "0",
+    }
+    answers = []
+    for number, action in enumerate(("monitor", "start", "monitor", "stop", "monitor", "nonsense")):
+        start = Start(
+            token=str(number),
+            resource="d",
+            action=action,
+            argv=("/bin/false",),
+            env=env,
+            timeout_ms=5_000,
+            grace_ms=0,
+            warm="Dummy",
+        )
+        while True:  # until the host is there, /bin/false is executed instead
+            client.say(start)
+            finished = client.hear(Finished, start.token)
+            client.say(Acknowledge(token=start.token))
+            if code(finished) != 1:
+                break
+            time.sleep(0.05)
+        answers.append(code(finished))
+    assert answers == [7, 0, 0, 0, 7, 3]
