@@ -21,6 +21,7 @@ from lrm.exec.launch import cgroup_name, import_environment
 from lrm.exec.server import ExecServer, listen
 
 LOG_BYTES_MAX = 1024 * 1024
+LOCK_WITHIN_S = 1.0
 DESCRIPTORS_MAX = 1_048_576
 
 
@@ -36,9 +37,7 @@ def main() -> int:
     paths = Paths.from_environment(arguments.root)
     _log_to(paths.log / "lrm-exec.log")
     lock = os.open(paths.run / "lrm-exec.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    if not _locked(lock):
         _note("another lrm-exec serves this node")
         return 0
     _become_ordinary()
@@ -58,6 +57,20 @@ def main() -> int:
         cgroups.remove_empty()
     paths.lrm_exec_socket.unlink(missing_ok=True)
     return 0
+
+
+def _locked(lock: int) -> bool:
+    """Whether we are the only one; one that was just killed is given a moment to be gone."""
+    deadline_s = time.monotonic() + LOCK_WITHIN_S
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline_s:
+                return False
+            time.sleep(0.01)
+        else:
+            return True
 
 
 def _become_ordinary() -> None:

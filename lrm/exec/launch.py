@@ -15,6 +15,7 @@ from hacluster.errors import Unavailable
 from hacluster.paths import Paths
 
 START_WITHIN_S: Final = 10.0
+_START_AGAIN_S: Final = 3.0  # two at once do no harm: the second one leaves
 _POLL_S: Final = 0.02
 _PASSED_ON: Final = ("HACLUSTER_ROOT", "HACLUSTER_OCF_ROOTS", "TZ")
 
@@ -78,13 +79,15 @@ def ensure_running(paths: Paths, node: str) -> socket.socket:
     client = connect(paths.lrm_exec_socket)
     if client is not None:
         return client
-    start(paths, node)
     deadline_s = time.monotonic() + START_WITHIN_S
     while time.monotonic() < deadline_s:
-        client = connect(paths.lrm_exec_socket)
-        if client is not None:
-            return client
-        time.sleep(_POLL_S)
+        start(paths, node)
+        again_s = time.monotonic() + _START_AGAIN_S
+        while time.monotonic() < again_s:
+            client = connect(paths.lrm_exec_socket)
+            if client is not None:
+                return client
+            time.sleep(_POLL_S)
     raise Unavailable(
         why=f"lrm-exec did not start within {START_WITHIN_S:.0f} s; see {paths.log / 'lrm-exec.log'}"
     )

@@ -259,11 +259,12 @@ def test_orphans_are_reaped_at_once(client: Client, tmp_path: Path) -> None:
 def test_an_adopted_process_is_waited_for_and_its_result_is_lost(
     paths: Paths, client: Client, connect: Connect
 ) -> None:
-    """lrm-exec itself was killed: the agent lives on, and the next lrm-exec finds it by pid and start time."""
+    """lrm-exec itself was killed: the agent lives on, and the next one finds it by pid and start time."""
     client.say(sh("1", "sleep 1; exit 0"))
     started = client.hear(Started)
     pid = int((paths.run / "lrm-exec.lock").read_text())
     os.kill(pid, signal.SIGKILL)
+    until_gone(pid)
     second = connect()
     assert second.hello().running == ()
     adopt = Adopt(

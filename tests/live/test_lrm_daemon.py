@@ -1,0 +1,340 @@
+"""ha-lrm as a process: what a DC sees of it while it, lrm-exec, agents and ha-messaging misbehave."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import re
+import signal
+import sys
+from collections.abc import AsyncIterator
+from itertools import pairwise, product
+from pathlib import Path
+
+import pytest
+
+from hacluster import rpc
+from hacluster.errors import ErrorCode, HaError, StaleTerm
+from hacluster.v1 import lrm_pb2
+from hacluster.vocabulary.operation import ExecutionStatus
+from lrm.exec import processes
+from tests.live.lrm_node import PENDING, LrmNode, a_term, an_agent, authority, until
+
+pytestmark = pytest.mark.netns
+
+
+@pytest.fixture
+def ocf_root(tmp_path: Path) -> Path:
+    return tmp_path / "ocf"
+
+
+@pytest.fixture
+async def node(tmp_path: Path, ocf_root: Path) -> AsyncIterator[LrmNode]:
+    roots = f"{ocf_root}:/usr/lib/ocf"
+    async with LrmNode(tmp_path / "n", environment={"HACLUSTER_OCF_ROOTS": roots}) as node:
+        yield node
+
+
+async def refused(code: ErrorCode, node: LrmNode, *arguments: str, **more: object) -> HaError:
+    with pytest.raises(HaError) as caught:
+        await node.execute(*arguments, **more)  # type: ignore[arg-type]
+    assert caught.value.code is code
+    return caught.value
+
+
+async def test_a_resource_lives(node: LrmNode) -> None:
+    reply = await node.accept()
+    assert (reply.node, reply.max_term.counter) == ("node1", 1)
+    codes = [(await node.run("d", action)).rc for action in ("monitor", "start", "monitor", "stop", "stop")]
+    assert codes == [7, 0, 0, 0, 0]
+    assert [event.result.operation.action for event in await node.recorded()] == ["start", "monitor", "stop"]
+    assert node.messaging.instances == [reply.instance & 0xFFFFFFFF]
+
+
+async def test_the_gate_is_shut_without_authority(node: LrmNode) -> None:
+    await node.accept()
+    node.messaging.say(authority(quorate=False))
+    await until(lambda: "quorate=False" in node.log() or "quorate=false" in node.log(), "no quorum")
+    assert "no quorum" in str(await refused(ErrorCode.NO_AUTHORITY, node, "d", "start"))
+    node.messaging.say(authority(view=(6, 1)))
+    await until(lambda: "view=6.1" in node.log(), "view 6.1")
+    assert "view" in str(await refused(ErrorCode.NO_AUTHORITY, node, "d", "start"))
+    node.messaging.say(authority(lease_ms=300))
+    await until(lambda: node.log().count("view=5.1") == 2, "view 5.1")
+    await asyncio.sleep(0.4)
+    assert "lease" in str(await refused(ErrorCode.NO_AUTHORITY, node, "d", "promote"))
+    assert (await node.run("d", "stop")).rc == 0, "stops are always allowed"
+
+
+async def test_no_stream_no_authority_and_it_reconnects(node: LrmNode) -> None:
+    await node.accept()
+    assert node.server is not None
+    await node.server.stop(0)
+    await until(lambda: "lrm.authority_lost" in node.log(), "the stream is gone")
+    assert "ha-messaging" in str(await refused(ErrorCode.NO_AUTHORITY, node, "d", "start"))
+    await node.start_messaging()
+    await until(lambda: node.messaging.watching == 1, "the stream is back")
+    await until(lambda: node.log().count("event=lrm.authority ") == 2, "authority")
+    assert (await node.run("d", "start")).rc == 0
+
+
+async def test_a_superseded_dc_is_refused_also_after_a_restart(node: LrmNode) -> None:
+    await node.accept((4, 1))
+    await node.accept((5, 2))
+    error = await refused(ErrorCode.STALE_TERM, node, "d", "monitor", term=(4, 1))
+    assert isinstance(error, StaleTerm)
+    assert error.current.counter == 5
+    await node.kill()
+    await node.start()
+    await refused(ErrorCode.STALE_TERM, node, "d", "monitor", term=(4, 1))
+    await refused(ErrorCode.STALE_TERM, node, "d", "monitor", term=(5, 1))
+
+
+async def test_the_same_operation_again_is_not_run_again(
+    node: LrmNode, ocf_root: Path, tmp_path: Path
+) -> None:
+    agent = an_agent(ocf_root, "Count", f"start) echo ran >>{tmp_path}/count; exit 0;;")
+    await node.accept()
+    first = await node.run("c", "start", agent, number=77)
+    again = await node.execute("c", "start", agent, number=77)
+    assert (again.call_id, again.result.rc) == (first.call_id, 0)
+    await node.kill()
+    await node.start()
+    again = await node.execute("c", "start", agent, number=77)
+    assert (again.call_id, again.result.rc) == (first.call_id, 0)
+    assert (tmp_path / "count").read_text() == "ran\n"
+
+
+@pytest.mark.parametrize("agent_ends", ["before the restart", "after the restart"])
+async def test_ha_lrm_is_killed_in_the_middle_of_an_operation(
+    node: LrmNode, ocf_root: Path, tmp_path: Path, agent_ends: str
+) -> None:
+    """The agent goes on, the next ha-lrm gets its result, whether it ends before or after the restart."""
+    seconds = 0.5 if agent_ends == "before the restart" else 4
+    agent = an_agent(
+        ocf_root,
+        "Slow",
+        f"start) echo $$ >>{tmp_path}/ran; sleep {seconds}; echo done >>{tmp_path}/ran; exit 5;;",
+    )
+    await node.accept()
+    call_id = (await node.execute("s", "start", agent)).call_id
+    await until((tmp_path / "ran").exists, "the agent runs")
+    await node.kill()
+    if agent_ends == "before the restart":
+        await until(lambda: "done" in (tmp_path / "ran").read_text(), "the agent ends meanwhile")
+    await node.start()
+    running = [event.running for event in await node.recorded() if event.HasField("running")]
+    if agent_ends == "after the restart":
+        assert [(r.call_id, r.status) for r in running] == [(call_id, PENDING)]
+    result = await node.result(call_id)
+    assert (result.status, result.rc) == (ExecutionStatus.DONE, 5)
+    assert len((tmp_path / "ran").read_text().split()) == 2, "once"
+
+
+async def test_ha_lrm_is_killed_again_and_again(node: LrmNode, tmp_path: Path, ocf_root: Path) -> None:
+    """A storm: no operation runs twice, none is forgotten, and operations of a resource never overlap."""
+    script = f"mkdir {tmp_path}/in-$OCF_RESOURCE_INSTANCE || echo overlap >>{tmp_path}/log"
+    script += f"; sleep 0.05; echo $1 >>{tmp_path}/log; rmdir {tmp_path}/in-$OCF_RESOURCE_INSTANCE; exit 0;;"
+    agent = an_agent(ocf_root, "Witness", f"start|stop|monitor) {script}")
+    await node.accept()
+    calls: list[int] = []
+    for _ in range(6):
+        for resource, action in product("ab", ("start", "stop")):
+            calls += [(await node.execute(resource, action, agent)).call_id]
+        await asyncio.sleep(0.03)
+        await node.kill()
+        await node.start()
+    results = {call: await node.result(call) for call in calls[-4:]}
+    assert {result.status for result in results.values()} <= {ExecutionStatus.DONE, ExecutionStatus.NOT_RUN}
+    lines = (tmp_path / "log").read_text().split()
+    assert "overlap" not in lines
+    assert lines.count("stop") == 12, "each stop exactly once"
+    assert lines.count("start") <= 12
+
+
+async def test_lrm_exec_is_killed_in_the_middle_of_an_operation(
+    node: LrmNode, ocf_root: Path, tmp_path: Path
+) -> None:
+    """Its result is lost, which is said when the agent is gone and not before; the next operation waits."""
+    agent = an_agent(ocf_root, "Slow", f"start) echo $$ >{tmp_path}/pid; sleep 1; exit 0;;\nstop) exit 0;;")
+    await node.accept()
+    call_id = (await node.execute("s", "start", agent)).call_id
+    stop = (await node.execute("s", "stop", agent)).call_id
+    await until(lambda: bool((tmp_path / "pid").exists() and (tmp_path / "pid").read_text()), "it runs")
+    pid = int((tmp_path / "pid").read_text())
+    os.kill(node.exec_pid, signal.SIGKILL)
+    result = await node.result(call_id)
+    assert result.status == ExecutionStatus.UNKNOWN
+    assert not processes.is_alive(pid, processes.start_ticks(pid))
+    assert (await node.result(stop)).rc == 0
+
+
+async def test_both_are_killed(node: LrmNode, ocf_root: Path, tmp_path: Path) -> None:
+    agent = an_agent(ocf_root, "Slow", f"start) echo $$ >{tmp_path}/pid; sleep 1.5; exit 0;;")
+    await node.accept()
+    call_id = (await node.execute("s", "start", agent)).call_id
+    await until(lambda: bool((tmp_path / "pid").exists() and (tmp_path / "pid").read_text()), "it runs")
+    os.kill(node.exec_pid, signal.SIGKILL)
+    await node.kill()
+    await node.start()
+    assert (await node.result(call_id)).status == ExecutionStatus.UNKNOWN
+
+
+async def test_recurring_monitors_keep_their_phase_over_a_restart(
+    node: LrmNode, ocf_root: Path, tmp_path: Path
+) -> None:
+    agent = an_agent(ocf_root, "Beat", f"monitor) date +%s.%N >>{tmp_path}/beats; exit 0;;")
+    await node.accept()
+    call_id = (await node.execute("b", "monitor", agent, interval_ms=1_000)).call_id
+    await until((tmp_path / "beats").exists, "the first run")
+    await node.kill()
+    await node.start()
+    await until(lambda: len((tmp_path / "beats").read_text().split()) >= 4, "it goes on")
+    beats = [float(line) for line in (tmp_path / "beats").read_text().split()]
+    assert beats[1] - beats[0] < 2.5, "not from anew"
+    assert all(later - earlier > 0.9 for earlier, later in pairwise(beats))
+    results = [event.result for event in await node.recorded() if event.HasField("result")]
+    assert [(r.call_id, r.rc) for r in results] == [(call_id, 0)]
+    (recurring,) = (await node.status()).recurring
+    assert (recurring.resource, recurring.interval_ms) == ("b", 1_000)
+
+
+async def test_a_monitor_reports_changes_only(node: LrmNode, ocf_root: Path, tmp_path: Path) -> None:
+    agent = an_agent(
+        ocf_root, "File", f"monitor) echo x >>{tmp_path}/runs; test -e {tmp_path}/up || exit 7; exit 0;;"
+    )
+    (tmp_path / "up").touch()
+    await node.accept()
+    await node.execute("f", "monitor", agent, interval_ms=100)
+    await until(lambda: (tmp_path / "runs").exists() and len((tmp_path / "runs").read_text()) >= 10, "5 runs")
+    (tmp_path / "up").unlink()
+    await until(lambda: "lrm.recurring_changed" in node.log() and " rc=7" in node.log(), "the change")
+    assert len(re.findall("event=lrm.recurring_changed", node.log())) == 2
+
+
+async def test_a_timeout_kills_the_group_and_says_timeout(
+    node: LrmNode, ocf_root: Path, tmp_path: Path
+) -> None:
+    agent = an_agent(ocf_root, "Hang", f"monitor) sleep 60 & echo $! >{tmp_path}/pid; wait;;")
+    await node.accept()
+    result = await node.run("h", "monitor", agent, timeout_ms=400)
+    assert (result.status, result.rc, result.executed_ms) == (ExecutionStatus.TIMEOUT, 1, 400)
+    pid = int((tmp_path / "pid").read_text())
+    await until(lambda: not processes.is_alive(pid, processes.start_ticks(pid)), "the child is killed")
+
+
+async def test_a_daemon_that_holds_the_pipe_delays_nothing(
+    node: LrmNode, ocf_root: Path, tmp_path: Path
+) -> None:
+    agent = an_agent(
+        ocf_root, "Daemon", f"start) sleep 7 & echo $! >{tmp_path}/pid; exit 0;;\nstop) exit 0;;"
+    )
+    await node.accept()
+    result = await node.run("d", "start", agent)
+    assert result.rc == 0
+    assert result.executed_ms < 3_000
+    pid = int((tmp_path / "pid").read_text())
+    assert processes.is_alive(pid, processes.start_ticks(pid)), "what a start leaves behind is the service"
+
+
+async def test_what_a_stop_leaves_behind_is_killed_after_a_failure(
+    node: LrmNode, ocf_root: Path, tmp_path: Path
+) -> None:
+    """A worker keeps the port after its master was killed: only this makes a restart possible."""
+    agent = an_agent(
+        ocf_root,
+        "Worker",
+        f"start) setsid sleep 60 >/dev/null 2>&1 & echo $! >{tmp_path}/pid; exit 0;;\n"
+        "monitor) exit 7;;\nstop) exit 0;;",
+    )
+    await node.accept()
+    await node.run("w", "start", agent)
+    if "cgroups=True" not in node.log() and "cgroups=true" not in node.log():
+        pytest.skip("no writable cgroup v2 here")
+    pid = int((tmp_path / "pid").read_text())
+    ticks = processes.start_ticks(pid)
+    await node.run("w", "stop", agent)
+    await until(lambda: "lrm.leftover_after_stop" in node.log(), "the leftover is reported")
+    assert processes.is_alive(pid, ticks), "without a failure it may belong to somebody else"
+    monitor = await node.execute("w", "monitor", agent, interval_ms=60_000)
+    assert (await node.result(monitor.call_id)).rc == 7
+    await node.run("w", "stop", agent)
+    await until(lambda: not processes.is_alive(pid, ticks), "after a failure it is killed")
+
+
+async def test_cancel_ends_a_running_monitor(node: LrmNode, ocf_root: Path, tmp_path: Path) -> None:
+    agent = an_agent(ocf_root, "Hang", f"monitor) echo $$ >{tmp_path}/pid; exec sleep 60;;\nstop) exit 0;;")
+    await node.accept()
+    await node.execute("h", "monitor", agent, interval_ms=1_000, timeout_ms=60_000)
+    await until((tmp_path / "pid").exists, "it runs")
+    request = lrm_pb2.CancelRequest(term=a_term((1, 1)), resource="h", action="monitor", interval_ms=1_000)
+    reply = await rpc.call(node.stub.Cancel, request, timeout_ms=5_000, who="ha-lrm")
+    assert reply.was_known
+    reply = await rpc.call(node.stub.Cancel, request, timeout_ms=5_000, who="ha-lrm")
+    assert not reply.was_known
+    assert (await node.run("h", "stop", agent)).rc == 0
+    assert not (await node.status()).recurring
+
+
+async def test_parameters_secrets_and_what_the_dc_needs_of_the_metadata(
+    node: LrmNode, ocf_root: Path, tmp_path: Path
+) -> None:
+    agent = an_agent(ocf_root, "Env", 'start) echo "pw=$OCF_RESKEY_password size=$OCF_RESKEY_size"; exit 0;;')
+    await node.accept()
+    result = await node.run("e", "start", agent, password="lrm://", size="3")
+    assert (result.status, result.rc) == (ExecutionStatus.NO_SECRETS, 2)
+    folder = node.paths.var / "lrm/secrets/e"
+    folder.mkdir(parents=True)
+    (folder / "password").write_text("geheim\n")
+    (folder / "password.sign").write_text("e1daeb5ed92c9fccd23f1d8c8ae8f0c8")
+    assert (await node.run("e", "start", agent, password="lrm://")).rc == 2, "a wrong signature"
+    (folder / "password.sign").write_text(hashlib.md5(b"geheim").hexdigest())
+    result = await node.run("e", "start", agent, password="lrm://", size="3")
+    assert result.output == "pw=geheim size=3\n"
+    assert list(result.private_parameters) == ["password"]
+    assert list(result.reloadable_parameters) == ["size"]
+    assert list(result.restart_parameters) == ["password", "path"]
+    assert result.supports_reload
+    assert dict(result.operation.parameters) == {"password": "lrm://", "size": "3"}
+    assert "geheim" not in node.log() + (node.paths.var / "lrm/journal").read_text().replace("pw=geheim", "")
+
+
+async def test_classes_that_are_not_run_say_so(node: LrmNode) -> None:
+    await node.accept()
+    result = await node.run("s", "monitor", "systemd:nginx")
+    assert (result.status, result.rc) == (ExecutionStatus.NOT_INSTALLED, 5)
+    assert "systemd" in result.exit_reason
+    result = await node.run("s", "monitor", "ocf:test:Nowhere")
+    assert (result.status, result.rc) == (ExecutionStatus.NOT_INSTALLED, 5)
+    await refused(ErrorCode.INVALID_REQUEST, node, "s", "monitor", "ocf:../x:y")
+    await refused(ErrorCode.INVALID_REQUEST, node, "a/b", "monitor")
+
+
+async def test_agents_state_folder_is_emptied_once_a_boot(node: LrmNode) -> None:
+    (node.paths.agent_tmp / "state").touch()
+    await node.kill()
+    await node.start()
+    assert (node.paths.agent_tmp / "state").exists(), "a restart is no boot"
+    await node.kill()
+    (node.paths.run / "boot-seed").unlink()
+    (node.paths.agent_tmp / "deep/er").mkdir(parents=True)
+    await node.start()
+    assert list(node.paths.agent_tmp.iterdir()) == []
+    assert node.paths.agent_tmp.stat().st_mode & 0o7777 == 0o1755
+    assert "lrm.journal_void" in node.log()
+
+
+async def test_a_clean_stop_takes_lrm_exec_along(node: LrmNode) -> None:
+    await node.accept()
+    await node.run("d", "monitor")
+    assert await node.kill(signal.SIGTERM) == 0
+    await until(lambda: not node.paths.lrm_exec_socket.exists(), "lrm-exec ends")
+
+
+async def test_the_second_ha_lrm_of_a_node_leaves(node: LrmNode) -> None:
+    command = [sys.executable, "-m", "lrm", "--root", str(node.root), "--node", "node1"]
+    pid = os.posix_spawn(sys.executable, command, dict(os.environ))
+    _, status = await asyncio.to_thread(os.waitpid, pid, 0)
+    assert os.waitstatus_to_exitcode(status) == 1
+    await node.accept()
