@@ -172,7 +172,7 @@ def decode(payload: bytes, *, base: str, result: str) -> Patch:
     try:
         data = json.loads(payload)
         change = None if data is None else _change_in(data, 0)
-    except (ValueError, TypeError, KeyError, IndexError) as error:
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
         raise InvalidDocument(source="CIB patch", line=0, what=f"not a patch: {error}") from None
     return Patch(base=base, result=result, change=change)
 
@@ -227,7 +227,7 @@ def element_out(element: Element) -> list[Any]:
 
 
 def element_in(data: list[Any], depth: int = 0) -> Element:
-    """Inverse of `element_out`. Raises ValueError, TypeError, KeyError or IndexError."""
+    """Inverse of `element_out`. Raises ValueError, TypeError, AttributeError or LookupError."""
     if depth > DEPTH_MAX:
         raise ValueError(f"nested deeper than {DEPTH_MAX}")
     attributes = {_text(name): _text(value) for name, value in data[1].items()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from crm.cib import schema
 from crm.cib.initial import initial_configuration
 from crm.cib.model import Element
 from crm.cib.storage import FolderStorage
@@ -26,7 +27,7 @@ def replica_shell(
     boot_token: BootToken,
     peers: CrmPeers,
     clock: Clock,
-    validate: Callable[[Element], str],
+    validate: Callable[[Element], str] = schema.refusal,
 ) -> ReplicaShell:
     """Raises InvalidDocument when this node is not in cluster.toml or initial-cib.xml cannot be used."""
     node = settings.node(node_name)

@@ -43,5 +43,5 @@ def decode_snapshot(raw: bytes) -> Snapshot:
             content=diff.element_in(data["content"]),
             requests=tuple((str(name), int(index)) for name, index in data["requests"]),
         )
-    except (TypeError, KeyError, IndexError) as error:
+    except (TypeError, LookupError, AttributeError) as error:
         raise ValueError(f"not a snapshot: {error}") from None
