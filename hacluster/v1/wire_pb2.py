@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from hacluster.v1 import common_pb2 as hacluster_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17hacluster/v1/wire.proto\x12\x0chacluster.v1\x1a\x19hacluster/v1/common.proto\"R\n\x07Propose\x12 \n\x02id\x18\x01 \x01(\x0b\x32\x14.hacluster.v1.ViewId\x12\x0f\n\x07members\x18\x02 \x03(\r\x12\x14\n\x0cincarnations\x18\x03 \x03(\x04\"\xaa\x01\n\x06\x41\x63\x63\x65pt\x12 \n\x02id\x18\x01 \x01(\x0b\x32\x14.hacluster.v1.ViewId\x12\x13\n\x0bincarnation\x18\x02 \x01(\x04\x12\x12\n\nboot_token\x18\x03 \x01(\x0c\x12\'\n\tinstalled\x18\x04 \x01(\x0b\x32\x14.hacluster.v1.ViewId\x12\x15\n\rlease_rest_us\x18\x05 \x01(\x04\x12\x15\n\rquorum_config\x18\x06 \x01(\x0c\"K\n\x06Refuse\x12 \n\x02id\x18\x01 \x01(\x0b\x32\x14.hacluster.v1.ViewId\x12\x10\n\x08promised\x18\x02 \x01(\x04\x12\r\n\x05hears\x18\x03 \x03(\r\"\xaa\x01\n\x07Install\x12 \n\x02id\x18\x01 \x01(\x0b\x32\x14.hacluster.v1.ViewId\x12-\n\x07members\x18\x02 \x03(\x0b\x32\x1c.hacluster.v1.Install.Member\x12\x0f\n\x07hold_us\x18\x03 \x01(\x04\x1a=\n\x06Member\x12\n\n\x02id\x18\x01 \x01(\r\x12\x13\n\x0bincarnation\x18\x02 \x01(\x04\x12\x12\n\nboot_token\x18\x03 \x01(\x0c\"-\n\tInstalled\x12 \n\x02id\x18\x01 \x01(\x0b\x32\x14.hacluster.v1.ViewId\"0\n\x05Leave\x12\r\n\x05\x63lean\x18\x01 \x01(\x08\x12\x18\n\x10\x61\x63tive_unmanaged\x18\x02 \x03(\t\"3\n\x05Probe\x12*\n\x0cwant_install\x18\x01 \x01(\x0b\x32\x14.hacluster.v1.ViewIdb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17hacluster/v1/wire.proto\x12\x0chacluster.v1\x1a\x19hacluster/v1/common.proto\"R\n\x07Propose\x12 \n\x02id\x18\x01 \x01(\x0b\x32\x14.hacluster.v1.ViewId\x12\x0f\n\x07members\x18\x02 \x03(\r\x12\x14\n\x0cincarnations\x18\x03 \x03(\x04\"\xaa\x01\n\x06\x41\x63\x63\x65pt\x12 \n\x02id\x18\x01 \x01(\x0b\x32\x14.hacluster.v1.ViewId\x12\x13\n\x0bincarnation\x18\x02 \x01(\x04\x12\x12\n\nboot_token\x18\x03 \x01(\x0c\x12\'\n\tinstalled\x18\x04 \x01(\x0b\x32\x14.hacluster.v1.ViewId\x12\x15\n\rlease_rest_us\x18\x05 \x01(\x04\x12\x15\n\rquorum_config\x18\x06 \x01(\x0c\"K\n\x06Refuse\x12 \n\x02id\x18\x01 \x01(\x0b\x32\x14.hacluster.v1.ViewId\x12\x10\n\x08promised\x18\x02 \x01(\x04\x12\r\n\x05hears\x18\x03 \x03(\r\"\xc1\x01\n\x07Install\x12 \n\x02id\x18\x01 \x01(\x0b\x32\x14.hacluster.v1.ViewId\x12-\n\x07members\x18\x02 \x03(\x0b\x32\x1c.hacluster.v1.Install.Member\x12\x0f\n\x07hold_us\x18\x03 \x01(\x04\x12\x15\n\rquorum_config\x18\x04 \x01(\x0c\x1a=\n\x06Member\x12\n\n\x02id\x18\x01 \x01(\r\x12\x13\n\x0bincarnation\x18\x02 \x01(\x04\x12\x12\n\nboot_token\x18\x03 \x01(\x0c\"-\n\tInstalled\x12 \n\x02id\x18\x01 \x01(\x0b\x32\x14.hacluster.v1.ViewId\"0\n\x05Leave\x12\r\n\x05\x63lean\x18\x01 \x01(\x08\x12\x18\n\x10\x61\x63tive_unmanaged\x18\x02 \x03(\t\"3\n\x05Probe\x12*\n\x0cwant_install\x18\x01 \x01(\x0b\x32\x14.hacluster.v1.ViewIdb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,13 +39,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REFUSE']._serialized_start=325
   _globals['_REFUSE']._serialized_end=400
   _globals['_INSTALL']._serialized_start=403
-  _globals['_INSTALL']._serialized_end=573
-  _globals['_INSTALL_MEMBER']._serialized_start=512
-  _globals['_INSTALL_MEMBER']._serialized_end=573
-  _globals['_INSTALLED']._serialized_start=575
-  _globals['_INSTALLED']._serialized_end=620
-  _globals['_LEAVE']._serialized_start=622
-  _globals['_LEAVE']._serialized_end=670
-  _globals['_PROBE']._serialized_start=672
-  _globals['_PROBE']._serialized_end=723
+  _globals['_INSTALL']._serialized_end=596
+  _globals['_INSTALL_MEMBER']._serialized_start=535
+  _globals['_INSTALL_MEMBER']._serialized_end=596
+  _globals['_INSTALLED']._serialized_start=598
+  _globals['_INSTALLED']._serialized_end=643
+  _globals['_LEAVE']._serialized_start=645
+  _globals['_LEAVE']._serialized_end=693
+  _globals['_PROBE']._serialized_start=695
+  _globals['_PROBE']._serialized_end=746
 # @@protoc_insertion_point(module_scope)

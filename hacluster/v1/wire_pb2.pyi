@@ -136,8 +136,11 @@ class Install(message.Message):
     ID_FIELD_NUMBER: builtins.int
     MEMBERS_FIELD_NUMBER: builtins.int
     HOLD_US_FIELD_NUMBER: builtins.int
+    QUORUM_CONFIG_FIELD_NUMBER: builtins.int
     hold_us: builtins.int
     """authority in the view begins this much later"""
+    quorum_config: builtins.bytes
+    """the newest serialised QuorumConfig among the members"""
     @builtins.property
     def id(self) -> common_pb2.ViewId: ...
     @builtins.property
@@ -148,10 +151,11 @@ class Install(message.Message):
         id: common_pb2.ViewId | None = ...,
         members: abc.Iterable[Install.Member] | None = ...,
         hold_us: builtins.int = ...,
+        quorum_config: builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["id", b"id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["hold_us", b"hold_us", "id", b"id", "members", b"members"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["hold_us", b"hold_us", "id", b"id", "members", b"members", "quorum_config", b"quorum_config"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -196,7 +200,9 @@ class Leave(message.Message):
 
 @typing.final
 class Probe(message.Message):
-    """PROBE asks for a full heartbeat at once; with `want_install` the coordinator repeats INSTALL."""
+    """PROBE asks for a full heartbeat at once; with `want_install` the coordinator repeats INSTALL. PROBE_ACK is no
+    message of this file: it is a heartbeat's binary body and a u64, 0 or the incarnation to exceed.
+    """
 
     DESCRIPTOR: descriptor.Descriptor
 

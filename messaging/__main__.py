@@ -1,0 +1,275 @@
+"""ha-messaging: `python -m messaging [--root DIR] [--node NAME]`. Links run before gRPC is imported."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import random
+import secrets
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from hacluster import logging as ha_logging
+from hacluster import settings as ha_settings
+from hacluster.boot import boot_token
+from hacluster.clock import SystemClock
+from hacluster.errors import HaError, InvalidDocument, Unavailable
+from hacluster.paths import Paths
+from hacluster.supervision import (
+    DaemonOptions,
+    Notifier,
+    options_from,
+    parser,
+    report_and_code,
+    until_stopped,
+)
+from hacluster.vocabulary.ids import BootToken
+from messaging import keys, log_events
+from messaging.membership.core import MembershipCore
+from messaging.membership.events import Config, ConfiguredNode, Start
+from messaging.membership.shell import MembershipShell
+from messaging.packet import Gate, Keyring, Sealer
+from messaging.priority import raise_priority
+from messaging.store import Store
+from messaging.transport.ping import Pinger
+from messaging.transport.udp import UdpLink
+
+log = structlog.get_logger()
+
+CARRIERS = ("udp", "mcast", "bcast")
+MS = 1_000_000
+
+
+def main() -> int:
+    """Run until SIGTERM. Exit codes: see hacluster.supervision."""
+    options = options_from(parser("ha-messaging", "says who is here: heartbeats and views").parse_args())
+    ha_logging.configure(
+        format=options.log_format, level=options.log_level, service="messaging", node=options.node
+    )
+    os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
+    try:
+        settings = ha_settings.load(options.paths.cluster_toml)
+        if settings.node(options.node) is None:
+            raise InvalidDocument(
+                source=str(options.paths.cluster_toml),
+                line=0,
+                what=f"it has no node {options.node}",
+                remedy="give --node, or add the node to the file",
+            )
+        keyring = _keys(options.paths, settings)
+        token = boot_token(options.paths)
+        lock = _lock(options.paths)
+        if options.paths.root == Path("/"):
+            log.info(log_events.PRIORITY, **raise_priority())
+        else:
+            log.info(log_events.PRIORITY, reason="below a root of its own, no priority is asked for")
+        code = asyncio.run(_serve(options, settings, keyring, token))
+        os.close(lock)
+    except HaError as error:
+        print(f"ha-messaging: {error}", file=sys.stderr)
+        return report_and_code(error)
+    return code
+
+
+def _keys(paths: Paths, settings: ha_settings.Settings) -> Keyring:
+    keyring, warnings = keys.load(paths.authkeys, cluster_id=settings.cluster_id, insecure=settings.insecure)
+    for warning in warnings:
+        log.warning(log_events.KEY_WARNING, what=warning)
+    log.info(log_events.KEYS_LOADED, keys=" ".join(map(str, keyring.keys)), signing=keyring.signing)
+    return keyring
+
+
+def _lock(paths: Paths) -> int:
+    """One ha-messaging a node: two would fight over one incarnation. Raises Unavailable."""
+    lock = os.open(paths.run / "messaging.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        where = paths.run / "messaging.lock"
+        raise Unavailable(why=f"another ha-messaging runs on this node ({where} is locked)") from None
+    return lock
+
+
+async def _serve(
+    options: DaemonOptions, settings: ha_settings.Settings, keyring: Keyring, token: BootToken
+) -> int:
+    """The exit code."""
+    loop = asyncio.get_running_loop()
+    daemon = Daemon(options, settings, keyring, token)
+
+    def failed(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """A callback raised: that is a bug, and the next ha-messaging does better than a crippled one."""
+        loop.default_exception_handler(context)
+        if context.get("exception") is not None:
+            sys.stderr.flush()
+            os._exit(1)
+
+    loop.set_exception_handler(failed)
+    await until_stopped(daemon.run)
+    return daemon.exit_code
+
+
+class Daemon:
+    """Puts ha-messaging together and takes it apart again."""
+
+    def __init__(
+        self, options: DaemonOptions, settings: ha_settings.Settings, keyring: Keyring, token: BootToken
+    ) -> None:
+        self._options, self._settings, self._keyring, self._token = options, settings, keyring, token
+        self._clock = SystemClock()
+        self.exit_code = 0
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Serve until `stop` is set."""
+        store = Store(self._options.paths, self._token)
+        incarnation = store.next_incarnation()
+        shell = self._shell(store, incarnation, stop)
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGHUP, self._reload, shell)
+        for link in shell.links:
+            link.open(loop)
+        shell.begin()
+        log.info(
+            log_events.STARTED, incarnation=incarnation, boot_token=self._token[:16], links=len(shell.links)
+        )
+        timers = self._settings.timers
+        pinger = Pinger(
+            self._settings.links,
+            keepalive_ms=timers.keepalive_ms,
+            deadping_ms=timers.deadping_ms,
+            changed=lambda _count: shell.republish(),
+        )
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                background = [
+                    tasks.create_task(shell.write(), name="disk"),
+                    tasks.create_task(shell.keep_seen(), name="seen"),
+                    tasks.create_task(pinger.run(), name="ping"),
+                ]
+                await self._answer(shell, pinger, incarnation, stop)
+                for task in background:
+                    task.cancel()
+        finally:
+            for link in shell.links:
+                link.close()
+        log.info(log_events.STOPPED)
+
+    async def _answer(
+        self, shell: MembershipShell, pinger: Pinger, incarnation: int, stop: asyncio.Event
+    ) -> None:
+        """gRPC, imported while heartbeats are on their way already."""
+        rpc, service, register = await asyncio.to_thread(_import_service)
+        server = rpc.Server(names=[service.NAME])
+        server.add(
+            register,
+            service.MembershipService(
+                shell, pinger, self._settings, self._options.node, incarnation, self._clock.now_ns
+            ),
+        )
+        server.listen_unix(self._options.paths.messaging_socket)
+        await server.start()
+        Notifier().tell("READY=1")
+        log.info(log_events.SERVING, socket=str(self._options.paths.messaging_socket))
+        await stop.wait()
+        await server.stop(0.1)
+
+    def _shell(self, store: Store, incarnation: int, stop: asyncio.Event) -> MembershipShell:
+        settings, clock = self._settings, self._clock
+        carriers = [(number, link) for number, link in enumerate(settings.links) if link.kind in CARRIERS]
+        if len(carriers) < sum(link.kind in (*CARRIERS, "serial") for link in settings.links):
+            log.error(log_events.LINK_FAILED, reason="serial links are not supported", remedy="use udp")
+        if not carriers:
+            raise InvalidDocument(
+                source=str(self._options.paths.cluster_toml),
+                line=0,
+                what="no link that can be used",
+                remedy="add a [[link]] of kind udp, mcast or bcast",
+            )
+        durable = store.durable()
+        if not durable.trusted:
+            log.error(log_events.STATE_DAMAGED, remedy="nothing: a view that exists will take this node in")
+        me = settings.node(self._options.node)
+        assert me is not None
+        timers = settings.timers
+        nodes = sorted(settings.nodes, key=lambda node: node.id)
+        config = Config(
+            node_id=me.id,
+            nodes=tuple(ConfiguredNode(id=node.id, name=node.name, votes=node.votes) for node in nodes),
+            links=len(carriers),
+            keepalive_ns=timers.keepalive_ms * MS,
+            warntime_ns=timers.warntime_ms * MS,
+            deadtime_ns=timers.deadtime_ms * MS,
+            initdead_ns=timers.initdead_ms * MS,
+            quorum=settings.quorum_config(),
+            key_ids=self._keyring.id_bits,
+        )
+        start = Start(
+            incarnation=incarnation,
+            boot_token=self._token,
+            durable=durable,
+            all_seen=store.all_seen,
+            first_sequence=secrets.randbits(31),
+        )
+        shell = MembershipShell(
+            core=MembershipCore(config, start, random.SystemRandom(), clock.now_ns()),
+            gate=Gate(
+                cluster_id=settings.cluster_id,
+                node_id=me.id,
+                nodes=[node.id for node in nodes],
+                keyring=self._keyring,
+                seen=store.seen(),
+            ),
+            sealer=Sealer(
+                cluster_id=settings.cluster_id,
+                node_id=me.id,
+                session=secrets.token_bytes(16),
+                incarnation=incarnation,
+                keyring=self._keyring,
+            ),
+            store=store,
+            clock=clock,
+            restart=lambda why: self._restart(why, stop),
+        )
+        shell.links = [
+            UdpLink(
+                number,
+                link,
+                me.addresses[number],
+                {node.id: node.addresses[number] for node in nodes if node.id != me.id},
+                shell.taken,
+                toml_number=toml_number,
+            )
+            for number, (toml_number, link) in enumerate(carriers)
+        ]
+        return shell
+
+    def _restart(self, why: str, stop: asyncio.Event) -> None:
+        log.error(log_events.STOPPED, reason=why)
+        self.exit_code = 1
+        stop.set()
+
+    def _reload(self, shell: MembershipShell) -> None:
+        """SIGHUP: new keys, or the old ones and a word."""
+        try:
+            self._keyring = _keys(self._options.paths, self._settings)
+        except HaError as error:
+            log.error(log_events.KEYS_KEPT, reason=str(error))
+            return
+        shell.use_keys(self._keyring)
+
+
+def _import_service() -> tuple[Any, Any, Any]:
+    from hacluster import rpc
+    from hacluster.v1 import membership_pb2_grpc
+    from messaging import service
+
+    return rpc, service, membership_pb2_grpc.add_MembershipServicer_to_server
+
+
+if __name__ == "__main__":
+    sys.exit(main())

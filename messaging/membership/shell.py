@@ -1,0 +1,309 @@
+"""Drives the membership core with sockets, clock, timers and disk; decides nothing about the cluster."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, assert_never
+
+import structlog
+
+from hacluster.clock import Clock
+from hacluster.errors import ResourceExhausted, Unavailable
+from messaging import log_events, wire
+from messaging.membership.core import LEAVE_APART_NS, LEAVE_COPIES, MembershipCore
+from messaging.membership.events import (
+    KIND_OF,
+    CommittedQuorum,
+    DaemonsChanged,
+    Duplicated,
+    Effect,
+    Event,
+    KeysChanged,
+    Leave,
+    LeaveRequested,
+    MarkAllSeen,
+    Note,
+    OutdatedSender,
+    Persist,
+    Persisted,
+    PersistFailed,
+    Publish,
+    QuorumConfigured,
+    QuorumStored,
+    RaiseIncarnation,
+    Received,
+    Send,
+    SetTimer,
+    Status,
+    Suspended,
+    Timer,
+)
+from messaging.packet import Drop, Dropped, Gate, Keyring, Kind, Sealer
+from messaging.store import Store
+from messaging.transport.udp import UdpLink
+
+log = structlog.get_logger()
+
+WATCH_QUEUE: Final = 64
+PERSIST_QUEUE: Final = 256
+SEEN_EVERY_S: Final = 60.0
+DROP_LOG_EVERY_NS: Final = 60_000_000_000
+DROP_SOURCES_MAX: Final = 1_024
+LAG_LOGGED_NS: Final = 50_000_000
+SUSPEND_NS: Final = 5_000_000
+STORE_TIMEOUT_S: Final = 5.0
+
+
+@dataclass(eq=False, slots=True)
+class Watcher:
+    """One open Watch call. `daemon` is "crm", "lrm" or "" for a tool."""
+
+    daemon: str
+    instance: int
+    updates: asyncio.Queue[Status]
+    overrun: bool = False
+
+
+@dataclass(slots=True)
+class Figures:
+    """What Status tells beside the core's own."""
+
+    dropped: dict[str, int] = field(default_factory=lambda: {reason.value: 0 for reason in Drop})
+    lag_max_ns: int = 0
+
+
+class MembershipShell:
+    """One run of ha-messaging: give it events with `dispatch`, and it carries out what the core orders."""
+
+    def __init__(
+        self,
+        *,
+        core: MembershipCore,
+        gate: Gate,
+        sealer: Sealer,
+        store: Store,
+        clock: Clock,
+        restart: Callable[[str], None],
+    ) -> None:
+        self.core, self.figures = core, Figures()
+        self.links: Sequence[UdpLink] = ()
+        self._gate, self._sealer, self._store, self._clock = gate, sealer, store, clock
+        self._restart = restart
+        self._loop = asyncio.get_running_loop()
+        self._timers: dict[str, tuple[int, asyncio.TimerHandle]] = {}
+        self._writes: asyncio.Queue[tuple[Persist, list[Effect]]] = asyncio.Queue(PERSIST_QUEUE)
+        self._watchers: list[Watcher] = []
+        self._quorum_waiters: list[tuple[int, asyncio.Future[None]]] = []
+        self._drop_logged: dict[tuple[str, Drop], int] = {}
+        self._sleep_offset_ns = _sleep_offset_ns()
+
+    def begin(self) -> None:
+        """The first heartbeats."""
+        self._apply(self.core.begin(self._clock.now_ns()))
+
+    def dispatch(self, event: Event) -> None:
+        """One event to the core, its effects to the world."""
+        self._apply(self.core.handle(event, self._clock.now_ns()))
+
+    # Packets.
+
+    def taken(self, _link: int, datagram: bytes, arrived_ns: int, source: str) -> None:
+        """A datagram as the socket gave it."""
+        opened = self._gate.open(datagram)
+        if isinstance(opened, Dropped):
+            self._dropped(opened, source)
+            return
+        message = wire.decode(opened.header.kind, opened.body)
+        if message is None:
+            self._dropped(Dropped(Drop.BAD_BODY), source)
+            return
+        self.dispatch(Received(opened.header, message, arrived_ns))
+
+    def _dropped(self, dropped: Dropped, source: str) -> None:
+        reason, header = dropped.reason, dropped.header
+        self.figures.dropped[reason.value] += 1
+        now_ns = self._clock.now_ns()
+        if header is not None and self._gate.outdated(header):
+            if header.kind == Kind.HEARTBEAT:
+                self.dispatch(OutdatedSender(header.sender, dropped.highest_incarnation))
+        elif header is not None and reason is Drop.REPLAYED:
+            self.dispatch(Duplicated(header.sender, header.link))
+            return  # a second copy is nothing to write about
+        if now_ns - self._drop_logged.get((source, reason), -DROP_LOG_EVERY_NS) >= DROP_LOG_EVERY_NS:
+            if len(self._drop_logged) >= DROP_SOURCES_MAX:
+                self._drop_logged.clear()
+            self._drop_logged[source, reason] = now_ns
+            log.warning(
+                log_events.PACKET_DROPPED,
+                source=source,
+                reason=reason.value,
+                total=self.figures.dropped[reason.value],
+            )
+
+    # Effects.
+
+    def _apply(self, effects: Sequence[Effect]) -> None:
+        for index, effect in enumerate(effects):
+            match effect:
+                case Send():
+                    self._send(effect)
+                case SetTimer(key, at_ns):
+                    self._set_timer(key, at_ns)
+                case Note(level, name, fields):
+                    log.log(_LEVELS[level], name, **dict(fields))
+                case Publish(status):
+                    self._publish(status)
+                case Persist():
+                    # What follows has to wait for the disk; a full queue means that it hangs for good.
+                    self._writes.put_nowait((effect, list(effects[index + 1 :])))
+                    return
+                case MarkAllSeen():
+                    self._store.mark_all_seen()
+                case QuorumStored(log_index):
+                    self._quorum_stored(log_index)
+                case RaiseIncarnation(highest):
+                    self._store.raise_incarnation(highest)
+                    self._restart(f"others have seen our incarnation {highest}: the disk was lost")
+                case _:
+                    assert_never(effect)
+
+    def _send(self, send: Send) -> None:
+        link, destination, sequence, message, urgent = send
+        datagram = self._sealer.seal(
+            KIND_OF[type(message)],
+            wire.encode(message),
+            link=link,
+            sequence=sequence,
+            destination=destination,
+            urgent=urgent,
+        )
+        self.links[link].send(datagram, destination)
+
+    def _set_timer(self, key: str, at_ns: int) -> None:
+        if key in self._timers:
+            self._timers[key][1].cancel()
+        delay_s = max(0, at_ns - self._clock.now_ns()) / 1e9
+        self._timers[key] = (at_ns, self._loop.call_later(delay_s, self._fire, key, at_ns))
+
+    def _fire(self, key: str, at_ns: int) -> None:
+        """Last look: whatever lies in the sockets comes before the timer, which may thereby be set anew."""
+        late_ns = self._clock.now_ns() - at_ns
+        self.figures.lag_max_ns = max(self.figures.lag_max_ns, late_ns)
+        if late_ns > LAG_LOGGED_NS:
+            log.warning(log_events.LOOP_LATE, late_ms=late_ns // 1_000_000)
+        for link in self.links:
+            link.drain()
+        offset_ns = _sleep_offset_ns()
+        if offset_ns - self._sleep_offset_ns > SUSPEND_NS:
+            self.dispatch(Suspended())
+        self._sleep_offset_ns = offset_ns
+        if self._timers.get(key, (0, None))[0] != at_ns:
+            return
+        if self._clock.now_ns() < at_ns:
+            self._set_timer(key, at_ns)
+            return
+        del self._timers[key]
+        self.dispatch(Timer(key, at_ns))
+
+    # Disk.
+
+    async def write(self) -> None:
+        """Persist in order, off the loop, until cancelled."""
+        while True:
+            persist, rest = await self._writes.get()
+            try:
+                await asyncio.to_thread(self._store.keep, persist.durable)
+            except OSError as error:
+                self.dispatch(PersistFailed(persist.token, error.errno or 0))
+                continue
+            self._apply(rest)
+            self.dispatch(Persisted(persist.token))
+
+    async def keep_seen(self) -> None:
+        """The highest incarnations seen, once a minute when they have changed, until cancelled."""
+        kept: Mapping[int, int] = {}
+        while True:
+            await asyncio.sleep(SEEN_EVERY_S)
+            seen = self._gate.seen
+            if seen != kept:
+                try:
+                    await asyncio.to_thread(self._store.keep_seen, seen)
+                    kept = seen
+                except OSError as error:
+                    log.warning(log_events.DISK_FAILED, reason=str(error))
+
+    # Those who ask.
+
+    def watch(self, daemon: str, instance: int) -> Watcher:
+        """A new Watch call; the present state is its first update."""
+        watcher = Watcher(daemon=daemon, instance=instance, updates=asyncio.Queue(WATCH_QUEUE))
+        watcher.updates.put_nowait(self.core.status(self._clock.now_ns()))
+        self._watchers.append(watcher)
+        self._daemons()
+        return watcher
+
+    def unwatch(self, watcher: Watcher) -> None:
+        """The call has ended."""
+        self._watchers.remove(watcher)
+        self._daemons()
+
+    def _daemons(self) -> None:
+        last = {watcher.daemon: watcher.instance for watcher in self._watchers}
+        self.dispatch(DaemonsChanged(crm_instance=last.get("crm", 0), lrm_instance=last.get("lrm", 0)))
+
+    def _publish(self, status: Status) -> None:
+        for watcher in self._watchers:
+            try:
+                watcher.updates.put_nowait(status)
+            except asyncio.QueueFull:
+                watcher.overrun = True
+
+    def republish(self) -> None:
+        """Something beside the core's own has changed (ping nodes)."""
+        self._publish(self.core.status(self._clock.now_ns()))
+
+    async def next_update(self, watcher: Watcher) -> Status:
+        """Raises ResourceExhausted when the caller reads too slowly."""
+        if watcher.overrun:
+            raise ResourceExhausted(what="updates were not read in time: call Watch again")
+        return await watcher.updates.get()
+
+    async def set_quorum(self, quorum: CommittedQuorum) -> None:
+        """Returns when it, or a later one, is on disk. Raises Unavailable when that takes too long."""
+        stored: asyncio.Future[None] = self._loop.create_future()
+        entry = (quorum.log_index, stored)
+        self._quorum_waiters.append(entry)
+        try:
+            self.dispatch(QuorumConfigured(quorum))
+            await asyncio.wait_for(stored, STORE_TIMEOUT_S)
+        except TimeoutError:
+            raise Unavailable(why="the disk does not store the quorum configuration") from None
+        finally:
+            self._quorum_waiters.remove(entry)
+
+    def _quorum_stored(self, log_index: int) -> None:
+        for wanted, stored in self._quorum_waiters:
+            if wanted <= log_index and not stored.done():
+                stored.set_result(None)
+
+    async def leave(self, leave: Leave) -> None:
+        """Say LEAVE; returns when the last copy has gone out."""
+        self.dispatch(LeaveRequested(leave))
+        await asyncio.sleep(2 * LEAVE_COPIES * LEAVE_APART_NS / 1e9)
+
+    def use_keys(self, keyring: Keyring) -> None:
+        """Verify and sign with these from now on."""
+        self._gate.use(keyring)
+        self._sealer.use(keyring)
+        self.dispatch(KeysChanged(keyring.id_bits))
+
+
+_LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+
+
+def _sleep_offset_ns() -> int:
+    """How long the machine has slept: BOOTTIME runs on then, MONOTONIC does not."""
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) - time.clock_gettime_ns(time.CLOCK_MONOTONIC)

@@ -1,0 +1,133 @@
+"""The Membership service: translates, delegates, translates. Imported once the links run: gRPC is slow."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any
+
+from grpc import aio
+
+from hacluster.errors import InvalidRequest
+from hacluster.settings import Settings
+from hacluster.v1 import membership_pb2, membership_pb2_grpc
+from messaging import wire
+from messaging.membership.events import Leave
+from messaging.membership.shell import MembershipShell
+from messaging.transport.links import advised_deadtime_ns
+from messaging.transport.ping import Pinger
+from messaging.transport.udp import UdpLink
+
+NAME = "hacluster.v1.Membership"
+
+Context = aio.ServicerContext[Any, Any]
+
+_DAEMONS = {
+    membership_pb2.WatchRequest.DAEMON_UNSPECIFIED: "",
+    membership_pb2.WatchRequest.DAEMON_CRM: "crm",
+    membership_pb2.WatchRequest.DAEMON_LRM: "lrm",
+}
+
+
+class MembershipService(membership_pb2_grpc.MembershipServicer):
+    """Knows protobuf and nothing else; `hacluster.rpc` turns HaError into a status."""
+
+    def __init__(
+        self,
+        shell: MembershipShell,
+        pinger: Pinger,
+        settings: Settings,
+        node: str,
+        incarnation: int,
+        now_ns: Callable[[], int],
+    ) -> None:
+        self._shell, self._pinger, self._settings = shell, pinger, settings
+        self._node, self._incarnation, self._now_ns = node, incarnation, now_ns
+
+    def _attributes(self) -> dict[str, str]:
+        told = self._pinger.told
+        return {} if told is None else {"pingd": str(told)}
+
+    async def Watch(
+        self, request: membership_pb2.WatchRequest, context: Context
+    ) -> AsyncIterator[membership_pb2.AuthorityUpdate]:
+        """The present state, then every change."""
+        daemon = _DAEMONS.get(request.daemon)
+        if daemon is None or bool(daemon) != bool(request.instance):
+            raise InvalidRequest(what="a daemon names its instance, a tool none", remedy="set both or none")
+        watcher = self._shell.watch(daemon, request.instance)
+        try:
+            while True:
+                status = await self._shell.next_update(watcher)
+                yield wire.authority_to(status, self._attributes())
+        finally:
+            self._shell.unwatch(watcher)
+
+    async def Status(
+        self, request: membership_pb2.MessagingStatusRequest, context: Context
+    ) -> membership_pb2.MessagingStatus:
+        """Nodes, links, counters."""
+        core, figures, timers = self._shell.core, self._shell.figures, self._settings.timers
+        now_ns = self._now_ns()
+        advised_ns = advised_deadtime_ns(
+            core.detector.largest_gap_ns(now_ns), timers.keepalive_ms * 1_000_000
+        )
+        return membership_pb2.MessagingStatus(
+            node=self._node,
+            incarnation=self._incarnation,
+            authority=wire.authority_to(core.status(now_ns), self._attributes()),
+            links=self._links(self._shell.links),
+            pings=[
+                membership_pb2.PingStatus(
+                    target=target.address,
+                    alive=target.alive,
+                    rtt_us=target.rtt_ns // 1_000,
+                    silent_ms=(now_ns - target.last_ns) // 1_000_000 if target.last_ns else 0,
+                )
+                for target in self._pinger.targets
+            ],
+            dropped=figures.dropped,
+            loop_lag_max_us=figures.lag_max_ns // 1_000,
+            health_score=core.detector.health,
+            keepalive_ms=timers.keepalive_ms,
+            deadtime_ms=timers.deadtime_ms,
+            advised_deadtime_ms=advised_ns // 1_000_000,
+        )
+
+    def _links(self, links: Sequence[UdpLink]) -> list[membership_pb2.LinkStatus]:
+        return [
+            membership_pb2.LinkStatus(
+                link=link.toml_number,
+                kind=link.link.kind,
+                peer=peer.name,
+                state=peer.links[link.number].state.value,
+                address=link.address_of(peer.id),
+                received=peer.links[link.number].received,
+                expected=peer.links[link.number].expected,
+                lost=peer.links[link.number].lost,
+                duplicates=peer.links[link.number].duplicates,
+                out_of_order=peer.links[link.number].out_of_order,
+                gap_max_us=peer.links[link.number].gap_max_ns // 1_000,
+                rtt_min_us=peer.links[link.number].rtt_min_ns // 1_000,
+                sent=link.sent,
+            )
+            for link in links
+            for peer in self._shell.core.detector.peers.values()
+        ]
+
+    async def SetQuorumConfig(
+        self, request: membership_pb2.QuorumConfig, context: Context
+    ) -> membership_pb2.SetQuorumConfigReply:
+        """A committed configuration: on disk before the answer."""
+        try:
+            quorum = wire.quorum_from(request)
+        except ValueError as error:
+            raise InvalidRequest(what=str(error)) from None
+        await self._shell.set_quorum(quorum)
+        return membership_pb2.SetQuorumConfigReply()
+
+    async def Leave(
+        self, request: membership_pb2.LeaveRequest, context: Context
+    ) -> membership_pb2.LeaveReply:
+        """Out of all views until restarted."""
+        await self._shell.leave(Leave(clean=request.clean, active_unmanaged=tuple(request.active_unmanaged)))
+        return membership_pb2.LeaveReply()

@@ -1,0 +1,99 @@
+"""The files of ha-messaging: incarnation, view, highest incarnations seen; the wait-for-all flag in run."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from hacluster.paths import Paths
+from hacluster.vocabulary.ids import BootToken
+from messaging.membership import durable as slots
+from messaging.membership.events import Durable
+
+
+class Store:
+    """Reads at start; writes with fsync. Every method raises OSError when the disk fails."""
+
+    def __init__(self, paths: Paths, boot_token: BootToken) -> None:
+        self._folder = paths.var / "messaging"
+        self._all_seen = paths.run / "all-voters-seen"
+        self._boot_token = boot_token
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._serials: dict[str, int] = {}
+
+    def next_incarnation(self) -> int:
+        """One more than ever before, on disk before it is used."""
+        content, _ = slots.newest(self._read("incarnation"))
+        incarnation = (int(content["incarnation"]) if content is not None else 0) + 1
+        self.raise_incarnation(incarnation)
+        return incarnation
+
+    def raise_incarnation(self, incarnation: int) -> None:
+        """The next run will be above it."""
+        self._write("incarnation", {"incarnation": incarnation})
+
+    def durable(self) -> Durable:
+        """What was promised, as far as it can be read."""
+        return slots.durable_from(self._read("view"))
+
+    def keep(self, durable: Durable) -> None:
+        """Promises and the view: on disk when this returns."""
+        self._write("view", slots.durable_content(durable))
+
+    def seen(self) -> dict[int, int]:
+        """Highest incarnation seen of each node, as of a minute before the last stop at worst."""
+        try:
+            content = json.loads((self._folder / "peers").read_text())
+            return {int(node): int(incarnation) for node, incarnation in content.items()}
+        except (OSError, ValueError, AttributeError):
+            return {}  # a hint only: replays are refused by their echo as well
+
+    def keep_seen(self, seen: dict[int, int]) -> None:
+        """Lazily: a lost write costs nothing but the hint."""
+        fresh = self._folder / ".peers.new"
+        fresh.write_text(json.dumps({str(node): incarnation for node, incarnation in seen.items()}))
+        fresh.rename(self._folder / "peers")
+
+    @property
+    def all_seen(self) -> bool:
+        """Since this boot, all voters were in one view together."""
+        try:
+            return self._all_seen.read_text().strip() == self._boot_token
+        except OSError:
+            return False
+
+    def mark_all_seen(self) -> None:
+        """Until the next boot."""
+        self._all_seen.write_text(self._boot_token + "\n")
+
+    def _read(self, name: str) -> list[bytes | None]:
+        raw: list[bytes | None] = []
+        for number in range(slots.SLOTS):
+            path = self._folder / f"{name}.{number}"
+            raw.append(path.read_bytes() if path.exists() else None)
+        return raw
+
+    def _write(self, name: str, content: dict[str, object]) -> None:
+        if name not in self._serials:
+            newest, _ = slots.newest(self._read(name))
+            self._serials[name] = int(newest["serial"]) if newest is not None else 0
+        self._serials[name] += 1
+        serial = self._serials[name]
+        path = self._folder / f"{name}.{serial % slots.SLOTS}"
+        is_new = not path.exists()
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(slots.encode_slot(serial, content))
+            file.flush()
+            os.fsync(file.fileno())
+        if is_new:
+            _sync_folder(self._folder)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
