@@ -35,6 +35,15 @@ class NodeRecord:
     arriving: NodeHistory | None = None
     attributes: dict[str, str] = field(default_factory=dict)
     attributes_version: tuple[int, int] = (0, 0)
+    unconfirmed: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def effective_attributes(self) -> dict[str, str]:
+        """What the keeper said, and on top what it was told to keep and has not confirmed yet."""
+        if not self.unconfirmed:
+            return self.attributes
+        merged = {**self.attributes, **self.unconfirmed}
+        return {name: value for name, value in merged.items() if value}
 
     @property
     def member(self) -> bool:
@@ -110,6 +119,7 @@ class NodeTable:
         record.synced = False
         record.arriving = None
         record.attributes = {}
+        record.unconfirmed = {}
         record.attributes_version = (0, 0)
 
     def begin_sync(self, name: str) -> None:
@@ -141,26 +151,36 @@ class NodeTable:
         else:
             history.record(result)
 
+    def forget(self, name: str, resource: str, action: str, interval_ms: int, *, failures_only: bool) -> None:
+        """A node's LRM has forgotten a resource, or a part of its history."""
+        record = self._records[name]
+        for history in (record.history, record.arriving):
+            if history is not None:
+                history.forget(resource, action, interval_ms, failures_only=failures_only)
+
     def set_attributes(self, name: str, version: tuple[int, int], values: Mapping[str, str]) -> bool:
         """The attributes a node keeps, whole. An older version is ignored. Says whether something changed."""
         record = self._records[name]
         if version[0] == record.attributes_version[0] and version[1] < record.attributes_version[1]:
             return False
         record.attributes_version = version
-        changed = record.attributes != values
+        before = record.effective_attributes
         record.attributes = dict(values)
-        return changed
+        return record.effective_attributes != before
 
     def change_attributes(self, name: str, changes: Mapping[str, str]) -> bool:
-        """Change some (an empty value removes), ahead of their keeper. Says whether something changed."""
+        """Change some (an empty value removes) until their keeper confirms. Says whether anything changed."""
         record = self._records[name]
-        before = dict(record.attributes)
+        before = record.effective_attributes
+        record.unconfirmed.update(changes)
+        return record.effective_attributes != before
+
+    def confirm_attributes(self, name: str, changes: Mapping[str, str]) -> None:
+        """The keeper has these changes, and `set_attributes` was called with what it said."""
+        record = self._records[name]
         for attribute, value in changes.items():
-            if value:
-                record.attributes[attribute] = value
-            else:
-                record.attributes.pop(attribute, None)
-        return record.attributes != before
+            if record.unconfirmed.get(attribute) == value:
+                del record.unconfirmed[attribute]
 
     def adopt_status(self, status: Element) -> None:
         """Fill gaps from a former DC's status section: nodes we have heard nothing of."""
@@ -197,7 +217,7 @@ class NodeTable:
             join=Join.MEMBER if usable else Join.DOWN,
             expected_up=not record.left_cleanly,
             held=record.held and usable,
-            attributes=dict(record.attributes) if record.member else {},
+            attributes=dict(record.effective_attributes) if record.member else {},
             resources=record.history.elements(),
         )
 

@@ -43,6 +43,8 @@ class CrmStub:
     """Stop the node that is asked, cleanly: resources move away, then it leaves. Answers when it is safe to stop
     the services.
     """
+    ForceQuorum: aio.UnaryUnaryMultiCallable[crm_pb2.ForceQuorumRequest, crm_pb2.WriteReply]
+    """The operator's decree: the partition of the node that is asked is the cluster. Answered like a write."""
 
 class CrmServicer(metaclass=abc_1.ABCMeta):
     @abc_1.abstractmethod
@@ -148,5 +150,13 @@ class CrmServicer(metaclass=abc_1.ABCMeta):
         """Stop the node that is asked, cleanly: resources move away, then it leaves. Answers when it is safe to stop
         the services.
         """
+
+    @abc_1.abstractmethod
+    def ForceQuorum(
+        self,
+        request: crm_pb2.ForceQuorumRequest,
+        context: aio.ServicerContext[crm_pb2.ForceQuorumRequest, abc.Awaitable[crm_pb2.WriteReply]],
+    ) -> abc.Awaitable[crm_pb2.WriteReply]:
+        """The operator's decree: the partition of the node that is asked is the cluster. Answered like a write."""
 
 def add_CrmServicer_to_server(servicer: CrmServicer, server: aio.Server) -> None: ...

@@ -105,7 +105,13 @@ def test_attributes_have_versions() -> None:
     assert table.set_attributes("node1", (10, 1), {"a": "2"}), "another run of the keeper counts from 1"
     assert table.change_attributes("node1", {"b": "3", "a": ""})
     assert not table.change_attributes("node1", {"b": "3"})
-    assert table["node1"].attributes == {"b": "3"}
+    assert table["node1"].effective_attributes == {"b": "3"}
+    assert not table.set_attributes("node1", (10, 2), {"a": "2"}), "a push that crossed the change"
+    assert table["node1"].effective_attributes == {"b": "3"}
+    table.set_attributes("node1", (10, 3), {"b": "3"})
+    table.confirm_attributes("node1", {"b": "3", "a": ""})
+    assert table["node1"].unconfirmed == {}
+    assert table["node1"].effective_attributes == {"b": "3"}
 
 
 def test_held_and_given_up() -> None:

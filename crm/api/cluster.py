@@ -1,0 +1,175 @@
+"""What clients may ask of the cluster, in the program's own terms; services translate to and from it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from crm import log_events
+from crm.api.changes import Changes
+from crm.cib.document import primitives_of, whole
+from crm.cib.model import Element
+from crm.cib.status import SHUTDOWN
+from crm.controller.core import Phase, Standing
+from crm.controller.nodes import NodeTable, node_ids
+from crm.replica.interface import Replica
+from hacluster.clock import Clock
+from hacluster.errors import Conflict, InvalidRequest, NoDc, NotFound
+from hacluster.vocabulary.membership import NodeState
+
+if TYPE_CHECKING:
+    from crm.attributes import AttributeKeeper
+    from crm.dc import DcShell, Local
+    from crm.dc_orders import Orders
+    from crm.peers.messaging import MembershipPeer
+
+LEAVE_POLL_MS: Final = 100
+log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class Notes:
+    """What has been heard of the cluster besides nodes and CIB, for people."""
+
+    states: dict[str, tuple[NodeState, bool]] = field(default_factory=dict)
+    orphans: dict[str, str] = field(default_factory=dict)
+    corrupt: str = ""
+    last_change_by: str = ""
+    last_change_s: int = 0
+
+
+class Cluster:
+    """The cluster as this node sees it."""
+
+    def __init__(
+        self,
+        *,
+        local: Local,
+        nodes: NodeTable,
+        replica: Replica,
+        dc: DcShell,
+        orders: Orders,
+        keeper: AttributeKeeper,
+        messaging: MembershipPeer,
+        clock: Clock,
+        changes: Changes,
+    ) -> None:
+        self.local, self.nodes, self.replica = local, nodes, replica
+        self.dc, self.orders, self.keeper = dc, orders, keeper
+        self.messaging, self.clock, self.changes = messaging, clock, changes
+        self.notes = Notes()
+        self.left = asyncio.Event()
+
+    @property
+    def is_dc(self) -> bool:
+        """Whether this node acts as DC now."""
+        return self.dc.phase is not Phase.NOT_DC
+
+    def cib(self) -> Element:
+        """The whole CIB: at the DC as it is, elsewhere with the last status that the DC sent."""
+        configuration = self.replica.configuration
+        status = self.dc.status() if self.is_dc else self.replica.status
+        dc = self.dc_name()
+        return whole(
+            configuration,
+            status,
+            self.replica.version,
+            quorate=self.local.quorate,
+            dc_uuid=node_ids(configuration).get(dc, ""),
+        )
+
+    def dc_name(self) -> str:
+        """The DC's name; empty without one."""
+        number = self.replica.dc.dc_node_id
+        if number is None:
+            return ""
+        return next((r.name for r in self.nodes.records() if r.default_id == str(number)), "")
+
+    def standing(self, node: str) -> Standing | None:
+        """How far the DC (if we are it) is with a member."""
+        return self.dc.standings.get(node)
+
+    def notices(self) -> list[str]:
+        """What an administrator should know."""
+        found: list[str] = []
+        if self.local.waiting:
+            found.append("waiting for all nodes after a boot: no resource is started until then")
+        elif not self.local.quorate:
+            found.append("no quorum: no-quorum-policy decides what happens to resources")
+        found += self.notes.orphans.values()
+        if self.notes.corrupt:
+            found.append(self.notes.corrupt)
+        if self.is_dc:
+            found += [
+                f"{name}: {standing.value}"
+                for name, standing in self.dc.standings.items()
+                if standing in (Standing.HELD, Standing.GIVEN_UP)
+            ]
+            if self.dc.notice:
+                found.append(self.dc.notice)
+        return found
+
+    def set_attribute(self, node: str, changes: Mapping[str, str], user: str) -> None:
+        """At the DC: set transient attributes. Raises NotFound, NoDc."""
+        if node not in self.nodes:
+            raise NotFound(kind="node", name=node)
+        if not self.is_dc:
+            raise NoDc
+        log.info(log_events.ATTRIBUTE, peer=node, names=",".join(changes), user=user)
+        if self.dc.change_attributes(node, changes):
+            self.dc.attributes_changed(node)
+
+    async def clean_up(self, resource: str, node: str, operation: str, interval_ms: int) -> list[str]:
+        """At the DC: forget failures, and what is known; "resource@node" of each. Raises NotFound, HaError.
+
+        Without a resource only those with failures are looked at. With an operation only its failures go.
+        """
+        if not self.is_dc:
+            raise NoDc
+        if node and node not in self.nodes:
+            raise NotFound(kind="node", name=node)
+        wanted = primitives_of(self.replica.configuration, resource) if resource else ()
+        cleaned: list[str] = []
+        for name in (node,) if node else self.nodes.members():
+            history = self.nodes[name].history
+            failed = {entry.id.removesuffix("_last_failure_0") for entry in history.failures()}
+            known = set(history.resources())
+            if resource and not wanted and resource not in known:
+                raise NotFound(kind="resource", name=resource)
+            targets = (set(wanted) | {resource}) & known if resource else failed
+            for target in sorted(targets):
+                if self.orders.clear_failures(name, target, self.dc.term, operation, interval_ms):
+                    cleaned.append(f"{target}@{name}")
+                if not operation:
+                    await self.orders.delete_history(name, self.dc.term, target)
+                    cleaned.append(f"{target}@{name}")
+        if cleaned:
+            self.dc.attributes_changed(node or self.local.node)
+        return sorted(set(cleaned))
+
+    async def stop_node(self) -> None:
+        """Ask the DC to empty this node, then leave. Returns when it is safe to stop the services."""
+        if self.left.is_set():
+            return
+        self.replica.set_eligibility(eligible=False)
+        self.keeper.change({SHUTDOWN: str(self.clock.wall_s())})
+        log.info(log_events.NODE_LEAVES, peer=self.local.node)
+        await self.left.wait()
+
+    async def leave(self) -> None:
+        """The DC says that nothing is left to run here. Raises Conflict when nobody asked for it."""
+        if SHUTDOWN not in self.keeper.current:
+            raise Conflict(what=f"{self.local.node} does not want to leave")
+        active = self.nodes[self.local.node].history.active()
+        await self.messaging.leave(active)
+        self.keeper.change({SHUTDOWN: ""})
+        self.left.set()
+
+    def check_attribute(self, name: str) -> None:
+        """Raises InvalidRequest for a name that cannot be an attribute's."""
+        if not name or not name.isprintable() or len(name) > 255:
+            raise InvalidRequest(what=f"{name[:80]!r} cannot name an attribute")

@@ -1,0 +1,105 @@
+"""gRPC service CrmNode: what the DC asks of this node, and what other nodes tell the DC."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import grpc
+
+from crm import wire
+from crm.api.cluster import Cluster
+from crm.attributes import AttributeKeeper
+from hacluster import rpc
+from hacluster.errors import NoDc, PermissionDenied, StaleTerm
+from hacluster.v1 import node_pb2, node_pb2_grpc
+from hacluster.vocabulary.ids import Term, ViewId
+
+Context = grpc.aio.ServicerContext[Any, Any]
+NAME: Final = "hacluster.v1.CrmNode"
+
+
+def attributes_message(node: str, boot_token: str, keeper: AttributeKeeper) -> node_pb2.NodeAttributes:
+    """This node's attributes as they are published."""
+    return node_pb2.NodeAttributes(
+        node=node,
+        boot_token=boot_token,
+        instance=keeper.instance,
+        sequence=keeper.sequence,
+        values=dict(keeper.published),
+    )
+
+
+class LocalPeer:
+    """This node's own side of CrmNode, for the DC on the same node and for the service."""
+
+    def __init__(self, cluster: Cluster, boot_token: str, run: Callable[[], asyncio.TaskGroup]) -> None:
+        self._cluster, self._boot_token, self._run = cluster, boot_token, run
+
+    def attributes(self) -> node_pb2.NodeAttributes:
+        """As they are published."""
+        return attributes_message(self._cluster.local.node, self._boot_token, self._cluster.keeper)
+
+    async def integrate(self, term: Term, dc: str, view: ViewId) -> node_pb2.NodeAttributes:
+        """Hand over the attributes."""
+        self.check_term(term)
+        return self.attributes()
+
+    async def change_attributes(self, term: Term, changes: Mapping[str, str]) -> node_pb2.NodeAttributes:
+        """Keep other values."""
+        self.check_term(term)
+        self._cluster.keeper.change(changes)
+        return self.attributes()
+
+    async def leave_cluster(self, term: Term) -> None:
+        """Leave, after this call was answered."""
+        self.check_term(term)
+        self._run().create_task(self._cluster.leave(), name="leave")
+
+    def check_term(self, term: Term) -> None:
+        """Raises StaleTerm when a newer DC is known here."""
+        current = self._cluster.replica.dc.term
+        if term < current:
+            raise StaleTerm(term=term, current=current)
+
+
+class CrmNodeService(node_pb2_grpc.CrmNodeServicer):
+    """Knows protobuf and who calls."""
+
+    def __init__(self, cluster: Cluster, here: LocalPeer) -> None:
+        self._cluster, self._here = cluster, here
+
+    async def Integrate(
+        self, request: node_pb2.IntegrateRequest, context: Context
+    ) -> node_pb2.NodeAttributes:
+        """See node.proto."""
+        return await self._here.integrate(
+            wire.term_from(request.term), request.dc, wire.view_id_from(request.view)
+        )
+
+    async def ChangeAttributes(
+        self, request: node_pb2.ChangeAttributesRequest, context: Context
+    ) -> node_pb2.NodeAttributes:
+        """See node.proto."""
+        changes = {change.name: change.value for change in request.changes}
+        return await self._here.change_attributes(wire.term_from(request.term), changes)
+
+    async def PushAttributes(
+        self, request: node_pb2.NodeAttributes, context: Context
+    ) -> node_pb2.PushAttributesReply:
+        """See node.proto."""
+        if request.node not in rpc.caller_of(context).names:
+            raise PermissionDenied(what=f"only {request.node} keeps its attributes")
+        if not self._cluster.is_dc:
+            raise NoDc
+        if self._cluster.orders.take_attributes(request):
+            self._cluster.dc.attributes_changed(request.node)
+        return node_pb2.PushAttributesReply()
+
+    async def LeaveCluster(
+        self, request: node_pb2.LeaveClusterRequest, context: Context
+    ) -> node_pb2.LeaveClusterReply:
+        """See node.proto."""
+        await self._here.leave_cluster(wire.term_from(request.term))
+        return node_pb2.LeaveClusterReply()

@@ -1,0 +1,340 @@
+"""gRPC service Crm: the API of hacli and other tools. Translates, hands on what only the DC can answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import grpc
+from lxml import etree
+
+from crm import wire
+from crm.api.cluster import Cluster
+from crm.cib.codec import parse, render
+from crm.cib.history import FEATURE_SET
+from crm.cib.model import Element
+from crm.cib.versions import CibVersion
+from crm.controller.core import Phase, Standing
+from crm.peers.lrm import LrmPeer
+from crm.replica.events import Outcome, WriteOutcome
+from crm.scheduling_files import read_kept, summaries
+from hacluster import rpc
+from hacluster.errors import ErrorCode, HaError, InvalidRequest, NotFound
+from hacluster.v1 import common_pb2, crm_pb2, crm_pb2_grpc
+from hacluster.vocabulary.membership import NodeState
+
+Context = grpc.aio.ServicerContext[Any, Any]
+NAME: Final = "hacluster.v1.Crm"
+WATCH_PAUSE_MS: Final = 50
+WRITE_DEADLINE_MS: Final = 10_000
+_OUTCOMES: Final = {
+    Outcome.OK: crm_pb2.WriteReply.OUTCOME_OK,
+    Outcome.FAILED: crm_pb2.WriteReply.OUTCOME_FAILED,
+    Outcome.UNKNOWN: crm_pb2.WriteReply.OUTCOME_UNKNOWN,
+}
+Reply = TypeVar("Reply")
+
+
+class CrmService(crm_pb2_grpc.CrmServicer):
+    """Knows protobuf, and which requests are the DC's."""
+
+    def __init__(self, cluster: Cluster, *, cluster_name: str, lrm: LrmPeer, transitions: Path) -> None:
+        self._cluster, self._name, self._lrm, self._folder = cluster, cluster_name, lrm, transitions
+        self._at_dc: dict[str, Callable[[bytes, str], Awaitable[bytes]]] = {
+            "Status": self._status_at_dc,
+            "QueryCib": self._query_at_dc,
+            "SetAttribute": self._set_attribute_at_dc,
+            "Cleanup": self._cleanup_at_dc,
+            "ListTransitions": self._list_at_dc,
+            "GetTransition": self._get_at_dc,
+        }
+
+    async def forwarded(self, method: str, request: bytes, user: str, client: str) -> bytes:
+        """What another node hands to us as the DC. Raises HaError."""
+        handler = self._at_dc.get(method)
+        if handler is None:
+            raise InvalidRequest(what=f"{method} is not the DC's to answer")
+        return await handler(request, user)
+
+    async def _at_the_dc(self, method: str, request: Any, context: Context) -> bytes:
+        user = self._user(context)
+        if self._cluster.is_dc:
+            return await self._at_dc[method](request.SerializeToString(), user)
+        raw: bytes = request.SerializeToString()
+        return await self._cluster.replica.forward(method, raw, user, client=NAME)
+
+    def _user(self, context: Context) -> str:
+        """Who asks: a certificate's name, or somebody on this node who may open the socket."""
+        caller = rpc.caller_of(context)
+        return caller.names[0] if caller.names else f"local@{self._cluster.local.node}"
+
+    # Reads.
+
+    async def QueryCib(self, request: crm_pb2.QueryCibRequest, context: Context) -> crm_pb2.QueryCibReply:
+        """See crm.proto."""
+        if request.local:
+            return self._query(request.xpath)
+        try:
+            return crm_pb2.QueryCibReply.FromString(await self._at_the_dc("QueryCib", request, context))
+        except HaError as error:
+            if error.code not in (ErrorCode.NO_DC, ErrorCode.UNREACHABLE):
+                raise
+            return self._query(request.xpath)
+
+    async def _query_at_dc(self, raw: bytes, _user: str) -> bytes:
+        return self._query(crm_pb2.QueryCibRequest.FromString(raw).xpath).SerializeToString()
+
+    def _query(self, xpath: str) -> crm_pb2.QueryCibReply:
+        replica = self._cluster.replica
+        return crm_pb2.QueryCibReply(
+            xml=select(self._cluster.cib(), xpath),
+            version=_version(replica.version),
+            digest=replica.digest,
+            from_dc=self._cluster.is_dc,
+            age_ms=replica.status_age_ms,
+        )
+
+    async def Status(self, request: crm_pb2.ClusterStatusRequest, context: Context) -> crm_pb2.ClusterStatus:
+        """See crm.proto. Without a DC in reach the answer is this node's own view."""
+        if request.local or self._cluster.is_dc:
+            return self.status()
+        try:
+            return crm_pb2.ClusterStatus.FromString(await self._at_the_dc("Status", request, context))
+        except HaError as error:
+            if error.code not in (ErrorCode.NO_DC, ErrorCode.UNREACHABLE, ErrorCode.TIMEOUT):
+                raise
+            return self.status()
+
+    async def _status_at_dc(self, _raw: bytes, _user: str) -> bytes:
+        return self.status().SerializeToString()
+
+    async def Watch(
+        self, request: crm_pb2.WatchClusterRequest, context: Context
+    ) -> AsyncIterator[crm_pb2.ClusterStatus]:
+        """See crm.proto: this node's own view, which follows the DC's within milliseconds."""
+        changes = self._cluster.changes
+        while True:
+            count = changes.count
+            yield self.status()
+            await changes.after(count)
+            await asyncio.sleep(WATCH_PAUSE_MS / 1_000)
+
+    def status(self) -> crm_pb2.ClusterStatus:
+        """The cluster as this node sees it."""
+        cluster, replica = self._cluster, self._cluster.replica
+        return crm_pb2.ClusterStatus(
+            cluster_name=self._name,
+            node=cluster.local.node,
+            dc=cluster.dc_name(),
+            term=wire.term_to(replica.dc.term),
+            view=wire.view_id_to(cluster.local.view),
+            quorate=cluster.local.quorate,
+            waiting_for_all=cluster.local.waiting,
+            basis=replica.dc.basis.value if replica.dc.basis is not None else "",
+            version=_version(replica.version),
+            nodes=self._nodes(),
+            transition=self._transition(),
+            notices=cluster.notices(),
+            cib_digest=replica.digest,
+            cib_xml=render(cluster.cib()).encode(),
+            age_ms=replica.status_age_ms,
+            last_change_by=cluster.notes.last_change_by,
+            last_change_s=cluster.notes.last_change_s,
+        )
+
+    def _nodes(self) -> list[crm_pb2.ClusterNode]:
+        states = self._cluster.notes.states
+        return [
+            crm_pb2.ClusterNode(
+                id=int(record.default_id),
+                name=record.name,
+                state=states.get(record.name, (NodeState.UNKNOWN, False))[0].value,
+                crm=record.crm_instance != 0,
+                lrm=record.lrm_instance != 0,
+                integrated=self._cluster.standing(record.name) is Standing.INTEGRATED,
+                feature_set=FEATURE_SET,
+            )
+            for record in self._cluster.nodes.records()
+        ]
+
+    def _transition(self) -> crm_pb2.TransitionStatus:
+        dc = self._cluster.dc
+        progress = dc.progress()
+        phase = {Phase.INTEGRATING: "integrating", Phase.PLANNING: "planning"}.get(dc.phase, "")
+        if progress is None:
+            return crm_pb2.TransitionStatus(state=phase or "idle")
+        return crm_pb2.TransitionStatus(
+            number=dc.run_number,
+            state=phase or progress.state,
+            actions=progress.actions,
+            done=progress.done,
+            running=progress.running,
+            waits=progress.waits,
+        )
+
+    # Writes.
+
+    async def WriteCib(self, request: crm_pb2.WriteCibRequest, context: Context) -> crm_pb2.WriteReply:
+        """See crm.proto."""
+        outcome = await self._cluster.replica.write(
+            configuration_in(parse(request.configuration_xml, source="the new configuration")),
+            author=self._user(context),
+            client=request.client,
+            request_id=request.request_id,
+            expected_digest=request.expected_digest,
+            force=request.force,
+            deadline_ms=request.deadline_ms or WRITE_DEADLINE_MS,
+        )
+        return _write_reply(outcome, request.request_id)
+
+    async def WriteOutcome(
+        self, request: crm_pb2.WriteOutcomeRequest, context: Context
+    ) -> crm_pb2.WriteReply:
+        """See crm.proto."""
+        outcome = await self._cluster.replica.outcome_of(request.request_id)
+        return _write_reply(outcome, request.request_id)
+
+    async def ForceQuorum(self, request: crm_pb2.ForceQuorumRequest, context: Context) -> crm_pb2.WriteReply:
+        """See crm.proto."""
+        outcome = await self._cluster.replica.force_quorum(author=self._user(context))
+        return _write_reply(outcome, "")
+
+    async def SetAttribute(
+        self, request: crm_pb2.SetAttributeRequest, context: Context
+    ) -> crm_pb2.SetAttributeReply:
+        """See crm.proto."""
+        self._cluster.check_attribute(request.name)
+        return crm_pb2.SetAttributeReply.FromString(await self._at_the_dc("SetAttribute", request, context))
+
+    async def _set_attribute_at_dc(self, raw: bytes, user: str) -> bytes:
+        request = crm_pb2.SetAttributeRequest.FromString(raw)
+        self._cluster.check_attribute(request.name)
+        self._cluster.set_attribute(request.node, {request.name: request.value}, user)
+        return crm_pb2.SetAttributeReply().SerializeToString()
+
+    async def Cleanup(self, request: crm_pb2.CleanupRequest, context: Context) -> crm_pb2.CleanupReply:
+        """See crm.proto."""
+        return crm_pb2.CleanupReply.FromString(await self._at_the_dc("Cleanup", request, context))
+
+    async def _cleanup_at_dc(self, raw: bytes, _user: str) -> bytes:
+        request = crm_pb2.CleanupRequest.FromString(raw)
+        cleaned = await self._cluster.clean_up(
+            request.resource, request.node, request.operation, request.interval_ms
+        )
+        return crm_pb2.CleanupReply(cleaned=cleaned).SerializeToString()
+
+    async def StopNode(self, request: crm_pb2.StopNodeRequest, context: Context) -> crm_pb2.StopNodeReply:
+        """See crm.proto."""
+        await self._cluster.stop_node()
+        return crm_pb2.StopNodeReply()
+
+    # Transitions, links, agents.
+
+    async def ListTransitions(
+        self, request: crm_pb2.ListTransitionsRequest, context: Context
+    ) -> crm_pb2.ListTransitionsReply:
+        """See crm.proto."""
+        raw = await self._at_the_dc("ListTransitions", request, context)
+        return crm_pb2.ListTransitionsReply.FromString(raw)
+
+    async def _list_at_dc(self, _raw: bytes, _user: str) -> bytes:
+        found = await asyncio.to_thread(summaries, self._folder)
+        reply = crm_pb2.ListTransitionsReply(transitions=[_summary(item) for item in found])
+        return reply.SerializeToString()
+
+    async def GetTransition(
+        self, request: crm_pb2.GetTransitionRequest, context: Context
+    ) -> crm_pb2.GetTransitionReply:
+        """See crm.proto."""
+        raw = await self._at_the_dc("GetTransition", request, context)
+        return crm_pb2.GetTransitionReply.FromString(raw)
+
+    async def _get_at_dc(self, raw: bytes, _user: str) -> bytes:
+        number = crm_pb2.GetTransitionRequest.FromString(raw).number
+        found = await asyncio.to_thread(summaries, self._folder)
+        wanted = [item for item in found if number in (0, int(item["number"]))]
+        if not wanted:
+            raise NotFound(kind="transition", name=str(number or "newest"))
+        try:
+            cib, graph = await asyncio.to_thread(read_kept, self._folder, int(wanted[-1]["number"]))
+        except OSError as error:
+            raise NotFound(kind="transition", name=f"{number}: {error}") from None
+        reply = crm_pb2.GetTransitionReply(summary=_summary(wanted[-1]), input_xml=cib, graph_xml=graph)
+        return reply.SerializeToString()
+
+    async def Links(self, request: crm_pb2.LinksRequest, context: Context) -> crm_pb2.LinksReply:
+        """See crm.proto."""
+        status = await self._cluster.messaging.status()
+        return crm_pb2.LinksReply(messaging_status=status.SerializeToString())
+
+    async def AgentMetadata(
+        self, request: crm_pb2.AgentMetadataRequest, context: Context
+    ) -> crm_pb2.AgentMetadataReply:
+        """See crm.proto."""
+        return crm_pb2.AgentMetadataReply(xml=await self._lrm.metadata(request.agent))
+
+    async def AgentList(self, request: crm_pb2.AgentListRequest, context: Context) -> crm_pb2.AgentListReply:
+        """See crm.proto."""
+        return crm_pb2.AgentListReply(agents=await self._lrm.list_agents(request.standard, request.provider))
+
+
+def select(cib: Element, xpath: str) -> bytes:
+    """The document, or the parts an XPath names: one by itself, several in <xpath-query>. Raises NotFound."""
+    if not xpath:
+        return render(cib).encode()
+    tree = etree.fromstring(render(cib).encode())
+    try:
+        found = tree.getroottree().xpath(xpath)
+    except etree.XPathError as error:
+        raise InvalidRequest(what=f"{xpath!r} is no XPath: {error}") from None
+    elements = [item for item in found if etree.iselement(item)] if isinstance(found, list) else []
+    if not elements:
+        raise NotFound(kind="part of the CIB", name=xpath)
+    if len(elements) == 1:
+        return etree.tostring(elements[0])
+    holder = etree.Element("xpath-query")
+    holder.extend(elements)
+    return etree.tostring(holder)
+
+
+def configuration_in(document: Element) -> Element:
+    """The <configuration> of what a client sent. Raises InvalidRequest."""
+    if document.tag == "configuration":
+        return document
+    inner = document.child("configuration") if document.tag == "cib" else None
+    if inner is None:
+        raise InvalidRequest(
+            what=f"<{document.tag}> is neither a <configuration> nor a <cib> with one",
+            remedy="send the whole configuration",
+        )
+    return inner
+
+
+def _version(version: CibVersion) -> crm_pb2.CibVersion:
+    return crm_pb2.CibVersion(
+        admin_epoch=version.admin_epoch, epoch=version.epoch, num_updates=version.num_updates
+    )
+
+
+def _write_reply(outcome: WriteOutcome, request_id: str) -> crm_pb2.WriteReply:
+    return crm_pb2.WriteReply(
+        outcome=_OUTCOMES[outcome.outcome],
+        reason=outcome.reason,
+        version=_version(outcome.version),
+        digest=outcome.digest,
+        request_id=request_id,
+    )
+
+
+def _summary(item: dict[str, Any]) -> crm_pb2.TransitionSummary:
+    counter, node_id = item["term"]
+    return crm_pb2.TransitionSummary(
+        number=int(item["number"]),
+        started_s=int(item["started_s"]),
+        cause=str(item["cause"]),
+        actions=int(item["actions"]),
+        outcome=str(item["outcome"]),
+        term=common_pb2.Term(counter=int(counter), node_id=int(node_id)),
+    )
