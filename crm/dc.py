@@ -147,6 +147,10 @@ class DcShell:
         if change.gone or change.joined or change.rebooted:
             self.tell(control.Changed("membership changed"))
 
+    def quorum_changed(self) -> None:
+        """Quorum was won or lost within the view."""
+        self.tell(control.Changed("quorum changed"))
+
     def configuration_changed(self, author: str) -> None:
         """The replicated CIB committed something."""
         self.tell(control.Changed(f"configuration changed by {author or 'unknown'}"))
@@ -318,9 +322,7 @@ class DcShell:
         """Nodes that were seen belong into the configuration, as Pacemaker's controller puts them there."""
         if self._known_nodes(self._replica.configuration) is self._replica.configuration:
             return
-        outcome = await self._replica.write(
-            self._known_nodes, author=f"cluster@{self._local.node}", client="ha-crm"
-        )
+        outcome = await self._replica.write(self._known_nodes, author="cluster", client="ha-crm")
         log.info(log_events.NOTICE, reason=f"nodes written: {outcome.outcome} {outcome.reason}".strip())
 
     def _recheck_ms(self, plan: Plan) -> int:

@@ -114,10 +114,9 @@ class SchedulerWorker:
         }
         self._writer.write(frame(header, b""))
 
-    async def stop(self) -> None:
-        """End the process."""
-        async with self._lock:
-            self._kill()
+    def stop(self) -> None:
+        """End the process; a request under way fails."""
+        self._kill()
 
     async def _start(self) -> None:
         ours, theirs = socket.socketpair()

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final
 
 import grpc
+import structlog
 
-from crm import wire
+from crm import log_events, wire
 from crm.api.cluster import Cluster
 from crm.attributes import AttributeKeeper
 from hacluster import rpc
-from hacluster.errors import NoDc, PermissionDenied, StaleTerm
+from hacluster.errors import HaError, NoDc, PermissionDenied, StaleTerm
 from hacluster.v1 import node_pb2, node_pb2_grpc
 from hacluster.vocabulary.ids import Term, ViewId
 
 Context = grpc.aio.ServicerContext[Any, Any]
 NAME: Final = "hacluster.v1.CrmNode"
+log = structlog.get_logger()
 
 
 def attributes_message(node: str, boot_token: str, keeper: AttributeKeeper) -> node_pb2.NodeAttributes:
@@ -34,8 +36,13 @@ def attributes_message(node: str, boot_token: str, keeper: AttributeKeeper) -> n
 class LocalPeer:
     """This node's own side of CrmNode, for the DC on the same node and for the service."""
 
-    def __init__(self, cluster: Cluster, boot_token: str, run: Callable[[], asyncio.TaskGroup]) -> None:
-        self._cluster, self._boot_token, self._run = cluster, boot_token, run
+    def __init__(
+        self,
+        cluster: Cluster,
+        boot_token: str,
+        spawn: Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]],
+    ) -> None:
+        self._cluster, self._boot_token, self._spawn = cluster, boot_token, spawn
 
     def attributes(self) -> node_pb2.NodeAttributes:
         """As they are published."""
@@ -55,7 +62,13 @@ class LocalPeer:
     async def leave_cluster(self, term: Term) -> None:
         """Leave, after this call was answered."""
         self.check_term(term)
-        self._run().create_task(self._cluster.leave(), name="leave")
+        self._spawn(self._leave(), "leave")
+
+    async def _leave(self) -> None:
+        try:
+            await self._cluster.leave()
+        except HaError as error:
+            log.warning(log_events.ACTION_REFUSED, operation="leave", reason=str(error))
 
     def check_term(self, term: Term) -> None:
         """Raises StaleTerm when a newer DC is known here."""

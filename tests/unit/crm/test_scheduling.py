@@ -27,7 +27,7 @@ def a_request(*primitives: str, number: int = 1) -> PlanRequest:
 async def worker(tmp_path: Path) -> AsyncIterator[SchedulerWorker]:
     worker = SchedulerWorker(tmp_path, timeout_ms=1_000, module=STUB)
     yield worker
-    await worker.stop()
+    worker.stop()
 
 
 async def test_plans_and_keeps_what_it_planned(worker: SchedulerWorker, tmp_path: Path) -> None:

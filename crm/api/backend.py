@@ -1,0 +1,184 @@
+"""What agents' commands ask on this node's socket: transient attributes here, the rest from the CIB."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from crm.api.agent_socket import AttributeKey, AttributeSection, ClusterNode, Location
+from crm.api.cluster import Cluster
+from crm.cib.codec import render
+from crm.cib.model import Element
+from crm.replica.events import Outcome
+from hacluster.errors import NotFound, Unavailable
+from hacluster.v1 import crm_pb2
+
+WRITE_DEADLINE_MS: Final = 8_000
+
+
+class Backend:
+    """An AgentBackend over the cluster as this node sees it."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+
+    @property
+    def local_node(self) -> str:
+        """Our own name."""
+        return self._cluster.local.node
+
+    @property
+    def quorate(self) -> bool:
+        """Whether our partition has quorum."""
+        return self._cluster.local.quorate
+
+    def nodes(self) -> tuple[ClusterNode, ...]:
+        """All configured nodes."""
+        return tuple(
+            ClusterNode(id=int(record.default_id), name=record.name, member=record.member)
+            for record in self._cluster.nodes.records()
+        )
+
+    def attribute(self, key: AttributeKey) -> str | None:
+        """The value as this node knows it, or None."""
+        if key.section is not AttributeSection.STATUS:
+            pair = _pair(self._cluster.replica.configuration, key)
+            return pair.get("value") if pair is not None else None
+        if key.node == self.local_node:
+            return self._cluster.keeper.current.get(key.name)
+        return _transient(self._cluster.cib().child("status") or Element("status"), key)
+
+    async def set_attribute(self, key: AttributeKey, value: str | None, dampen_ms: int | None) -> None:
+        """Set, or with None delete. Raises HaError when it is not kept."""
+        if key.section is AttributeSection.STATUS:
+            await self._set_transient(key, value or "", dampen_ms)
+            return
+        changed = with_attribute(self._cluster.replica.configuration, key, value)
+        if changed == self._cluster.replica.configuration:
+            return
+        outcome = await self._cluster.replica.write(
+            changed,
+            author="agent",
+            client="crm_attribute",
+            expected_digest=self._cluster.replica.digest,
+            deadline_ms=WRITE_DEADLINE_MS,
+        )
+        if outcome.outcome is not Outcome.OK:
+            raise Unavailable(why=outcome.reason or "the outcome of the write is unknown")
+
+    async def _set_transient(self, key: AttributeKey, value: str, dampen_ms: int | None) -> None:
+        if key.node == self.local_node:
+            self._cluster.keeper.change({key.name: value}, dampen_ms)
+            return
+        request = crm_pb2.SetAttributeRequest(node=key.node, name=key.name, value=value)
+        if self._cluster.is_dc:
+            self._cluster.set_attribute(key.node, {key.name: value}, "agent")
+        else:
+            await self._cluster.replica.forward("SetAttribute", request.SerializeToString(), "agent")
+
+    def locations(self, resource: str) -> tuple[Location, ...]:
+        """Where a resource runs by the last operations recorded. Raises NotFound."""
+        if self._cluster.replica.configuration.by_id(resource) is None:
+            raise NotFound(kind="resource", name=resource)
+        base = resource.partition(":")[0]
+        found = []
+        for state in (self._cluster.cib().child("status") or Element("status")).all("node_state"):
+            resources = state.path("lrm", "lrm_resources")
+            for item in resources.all("lrm_resource") if resources is not None else ():
+                role = _role(item)
+                if item.id.partition(":")[0] == base and role:
+                    found.append(Location(node=state.get("uname"), role=role))
+        return tuple(found)
+
+    def resource_xml(self, resource: str) -> str:
+        """The configuration of a resource. Raises NotFound."""
+        resources = self._cluster.replica.configuration.child("resources")
+        found = resources.by_id(resource) if resources is not None else None
+        if found is None:
+            raise NotFound(kind="resource", name=resource)
+        return render(found)
+
+
+def _role(resource: Element) -> str:
+    """The role after the newest operation of a history, "" when it is stopped."""
+    role, newest = "", -2
+    for entry in resource.all("lrm_rsc_op"):
+        call, rc, task = int(entry.get("call-id", "-1")), entry.get("rc-code"), entry.get("operation")
+        if call < newest:
+            continue
+        newest = call
+        if task == "promote" and rc == "0":
+            role = "Promoted"
+        elif task == "demote" and rc == "0":
+            role = "Unpromoted"
+        elif task in ("start", "migrate_from"):
+            role = "Started" if rc == "0" else ""
+        elif task == "stop":
+            role = "" if rc == "0" else "Started"
+        elif task == "monitor":
+            role = {"0": role or "Started", "8": "Promoted", "7": "", "5": ""}.get(rc, role)
+    return role
+
+
+def _transient(status: Element, key: AttributeKey) -> str | None:
+    for state in status.all("node_state"):
+        if state.get("uname") == key.node:
+            for item in state.walk():
+                if item.tag == "nvpair" and item.get("name") == key.name:
+                    return item.get("value")
+    return None
+
+
+def _holder(configuration: Element, key: AttributeKey) -> Element | None:
+    if key.section is AttributeSection.CRM_CONFIG:
+        return configuration.child("crm_config")
+    nodes = configuration.child("nodes")
+    for node in nodes.all("node") if nodes is not None else ():
+        if node.get("uname") == key.node:
+            return node
+    return None
+
+
+def _pair(configuration: Element, key: AttributeKey) -> Element | None:
+    holder = _holder(configuration, key)
+    for group in holder.all("cluster_property_set", "instance_attributes") if holder is not None else ():
+        for pair in group.all("nvpair"):
+            if pair.get("name") == key.name and key.set_id in ("", group.id):
+                return pair
+    return None
+
+
+def with_attribute(configuration: Element, key: AttributeKey, value: str | None) -> Element:
+    """The configuration with a permanent attribute or cluster option set, or removed. Raises NotFound."""
+    holder = _holder(configuration, key)
+    if holder is None:
+        raise NotFound(kind="node", name=key.node)
+    old = _pair(configuration, key)
+    changed = holder
+    if old is not None:
+        changed = holder.mapped(lambda group: group.mapped(lambda pair: _replaced(pair, old, value)))
+    elif value is not None:
+        changed = _added(holder, key, value)
+    if key.section is AttributeSection.CRM_CONFIG:
+        return configuration.with_child(changed)
+    nodes = configuration.child("nodes")
+    assert nodes is not None, "the node was found there"
+    return configuration.with_child(nodes.with_child(changed))
+
+
+def _replaced(pair: Element, old: Element, value: str | None) -> Element | None:
+    if pair is not old:
+        return pair
+    return pair.with_attributes(value=value) if value is not None else None
+
+
+def _added(holder: Element, key: AttributeKey, value: str) -> Element:
+    """The pair goes into the set that was named, else the first, else a new one."""
+    if key.section is AttributeSection.CRM_CONFIG:
+        tag, default = "cluster_property_set", "cib-bootstrap-options"
+    else:
+        tag, default = "instance_attributes", f"nodes-{holder.id}"
+    groups = [group for group in holder.all(tag) if key.set_id in ("", group.id)]
+    group = groups[0] if groups else Element(tag, {"id": key.set_id or default})
+    name = "".join(c if c.isalnum() or c in "_.-" else "." for c in key.name)
+    pair = Element("nvpair", {"id": f"{group.id}-{name}", "name": key.name, "value": value})
+    return holder.with_child(group.with_children((*group.children, pair)))

@@ -1,0 +1,369 @@
+"""Puts ha-crm together: replicated CIB, DC, peers, API; one task group, taken apart again at the end."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Coroutine
+from typing import Any, Final
+
+import structlog
+
+from crm import log_events, wire
+from crm.api.agent_socket import AgentSocket
+from crm.api.backend import Backend
+from crm.api.changes import Changes
+from crm.api.cluster import Cluster
+from crm.attributes import AttributeKeeper
+from crm.cib.document import cluster_options
+from crm.controller.core import Phase
+from crm.controller.nodes import NodeTable
+from crm.dc import DcShell, Local
+from crm.dc_orders import Orders
+from crm.histories import Histories
+from crm.peers import service as node_service
+from crm.peers.crm import GrpcCrmPeers
+from crm.peers.lrm import LrmPeer
+from crm.peers.messaging import MembershipPeer
+from crm.peers.node import CrmPeer
+from crm.replica import service as replica_service
+from crm.replica.assemble import replica_shell
+from crm.replica.events import BecameDc, Committed, Corrupt, FollowsDc, Orphans, ReplicaEvent, StoppedBeingDc
+from crm.scheduler.digests import digest_of
+from crm.scheduling import SchedulerWorker
+from crm.scheduling_files import newest
+from crm.service import NAME, CrmService
+from hacluster import rpc
+from hacluster.clock import Clock
+from hacluster.errors import HaError, PermissionDenied
+from hacluster.paths import Paths
+from hacluster.settings import Node, Settings
+from hacluster.supervision import Notifier
+from hacluster.v1 import crm_pb2_grpc, membership_pb2, node_pb2_grpc
+from hacluster.vocabulary.ids import NO_VIEW, BootToken, NodeId
+from hacluster.vocabulary.membership import Authority, MembershipView
+
+PINGD_DAMPEN_MS: Final = 5_000
+LAG_MS: Final = 50
+LAG_EVERY_MS: Final = 100
+PUSH_RETRY_MS: Final = 200
+PUSH_ATTEMPTS: Final = 25
+BIND_ATTEMPTS: Final = 25
+BIND_RETRY_MS: Final = 200
+_NODES_ONLY: Final = (f"/{replica_service.SERVICE_NAME}/", f"/{node_service.NAME}/")
+
+log = structlog.get_logger()
+
+
+class CrmShell:
+    """One run of ha-crm."""
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        paths: Paths,
+        node: Node,
+        boot_token: BootToken,
+        instance: int,
+        clock: Clock,
+        tls: rpc.Tls,
+    ) -> None:
+        self._settings, self._paths, self._node, self._clock = settings, paths, node, clock
+        self._boot_token, self._tls = boot_token, tls
+        self._tasks: asyncio.TaskGroup | None = None
+        self._spawned: set[asyncio.Task[None]] = set()
+        self.changes = Changes()
+        self.local = Local(node=node.name)
+        names = [str(other.name) for other in settings.nodes]
+        self.nodes = NodeTable(((other.id, other.name) for other in settings.nodes), digest_of)
+        self.histories = Histories(self.nodes, names)
+        self._lrm_wanted: dict[str, asyncio.Event] = {name: asyncio.Event() for name in names}
+        self._lrm_wanted[node.name].set()
+        self._crm_peers = GrpcCrmPeers(settings, tls, node.id)
+        self.replica = replica_shell(
+            settings,
+            paths,
+            node.name,
+            boot_token=boot_token,
+            peers=self._crm_peers,
+            clock=clock,
+            validate=lambda _: "",
+        )
+        self._lrms: dict[str, LrmPeer] = {
+            other.name: LrmPeer(other.name, self._lrm_channel(other)) for other in settings.nodes
+        }
+        self.messaging = MembershipPeer(rpc.unix_channel(paths.messaging_socket), instance)
+        self.keeper = AttributeKeeper(
+            paths.run / "attributes.json",
+            boot_token,
+            instance,
+            later=self._later,
+            changed=self._attributes_changed,
+        )
+        self.worker = SchedulerWorker(paths.var / "transitions")
+        self._build(instance)
+
+    def _build(self, instance: int) -> None:
+        """The DC's side, and the cluster as the services see it."""
+        peers: dict[str, Any] = {}
+        self.orders = Orders(
+            local=self.local,
+            nodes=self.nodes,
+            histories=self.histories,
+            lrms=self._lrms,
+            peers=peers,
+            clock=self._clock,
+            spawn=self.spawn,
+            without_quorum=self._without_quorum,
+        )
+        self.dc = DcShell(
+            local=self.local,
+            nodes=self.nodes,
+            replica=self.replica,
+            scheduler=self.worker,
+            orders=self.orders,
+            clock=self._clock,
+            spawn=self.spawn,
+            uuid=_uuid(self._settings.cluster_id, instance),
+            first_number=newest(self._paths.var / "transitions") + 1,
+        )
+        self.dc.changed = self.changes.touch
+        self.histories.listener = self.dc
+        self.cluster = Cluster(
+            local=self.local,
+            nodes=self.nodes,
+            replica=self.replica,
+            dc=self.dc,
+            orders=self.orders,
+            keeper=self.keeper,
+            messaging=self.messaging,
+            clock=self._clock,
+            changes=self.changes,
+        )
+        self._here = node_service.LocalPeer(self.cluster, self._boot_token, self.spawn)
+        peers[self._node.name] = self._here
+        for other in self._settings.nodes:
+            if other.name != self._node.name:
+                peers[other.name] = CrmPeer(other.name, self._crm_channel(other))
+        self._peers: dict[str, CrmPeer] = {n: p for n, p in peers.items() if isinstance(p, CrmPeer)}
+        self._api = CrmService(
+            self.cluster,
+            cluster_name=self._settings.cluster_name,
+            lrm=self._lrms[self._node.name],
+            transitions=self._paths.var / "transitions",
+        )
+        self.replica.on_forward(self._api.forwarded)
+
+    def _lrm_channel(self, other: Node) -> Any:
+        if other.name == self._node.name:
+            return rpc.unix_channel(self._paths.lrm_socket)
+        return self._channel(other, self._settings.ports.lrm)
+
+    def _crm_channel(self, other: Node) -> Any:
+        return self._channel(other, self._settings.ports.crm)
+
+    def _channel(self, other: Node, port: int) -> Any:
+        keepalive_ms = max(self._settings.timers.deadtime_ms // 2, 100)
+        return rpc.tcp_channel(
+            other.addresses[0], port, self._tls, server_name=other.name, keepalive_ms=keepalive_ms
+        )
+
+    def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        """A task of this daemon."""
+        assert self._tasks is not None, "not running"
+        task = self._tasks.create_task(work, name=name)
+        self._spawned.add(task)
+        task.add_done_callback(self._spawned.discard)
+        return task
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Serve until `stop` is set. An unexpected exception ends the process, to be started again."""
+        events = self.replica.subscribe()
+        server = rpc.Server(
+            names=[NAME, node_service.NAME, replica_service.SERVICE_NAME], access=self._access
+        )
+        server.add(crm_pb2_grpc.add_CrmServicer_to_server, self._api)
+        server.add(
+            node_pb2_grpc.add_CrmNodeServicer_to_server, node_service.CrmNodeService(self.cluster, self._here)
+        )
+        replica_service.register(server, replica_service.CrmPeerService(self.replica, self._settings))
+        server.listen_unix(self._paths.crm_socket, mode=0o660)
+        await self._listen_tcp(server)
+        async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
+            self.spawn(self.replica.run(), "replica")
+            self.spawn(self._replica_events(events), "replica events")
+            self.spawn(self.messaging.follow(self._authority), "membership")
+            self.spawn(self._start_worker(), "scheduler start")
+            self.spawn(self.orders.loads(self.dc.loads_changed), "loads")
+            self.spawn(AgentSocket(self._paths.agent_socket, Backend(self.cluster)).serve(), "agents")
+            self.spawn(self._watch_lag(), "lag")
+            for name in self._lrms:
+                self.spawn(self._follow(name), f"history {name}")
+            await server.start()
+            Notifier().tell("READY=1")
+            log.info(log_events.STARTED, boot_token=self._boot_token[:16])
+            await stop.wait()
+            self.dc.stopped_being_dc("ha-crm stops")
+            await server.stop()
+            self.worker.stop()
+            for task in list(self._spawned):
+                task.cancel()
+        await self._crm_peers.close()
+        log.info(log_events.STOPPED)
+
+    async def _listen_tcp(self, server: rpc.Server) -> None:
+        """On each of the node's addresses; one that is just being configured is waited for."""
+        for address in dict.fromkeys(self._node.addresses):
+            for attempt in range(BIND_ATTEMPTS):
+                try:
+                    server.listen_tcp(address, self._settings.ports.crm, self._tls)
+                    break
+                except RuntimeError:
+                    if attempt == BIND_ATTEMPTS - 1:
+                        raise
+                    await asyncio.sleep(BIND_RETRY_MS / 1_000)
+
+    def _access(self, method: str, caller: rpc.Caller) -> None:
+        """Nodes may call everything; who can open the socket, the client API. Others nothing yet."""
+        if caller.local:
+            if method.startswith(_NODES_ONLY):
+                raise PermissionDenied(what=f"{method} is for the cluster's nodes")
+            return
+        if not any(self._settings.node(name) for name in caller.names):
+            raise PermissionDenied(
+                what=f"{', '.join(caller.names) or 'the caller'} is no node of this cluster"
+            )
+
+    # What comes in.
+
+    def _authority(self, update: membership_pb2.AuthorityUpdate | None) -> None:
+        if update is None:
+            authority, states = Authority(view=MembershipView(), quorate=False), {}
+        else:
+            authority, states = wire.authority_from(update), wire.node_states_from(update)
+        local = self.local
+        new_view = authority.view.id != local.view
+        if new_view:
+            members = ",".join(member.name for member in authority.view.members)
+            log.info(log_events.VIEW, view=str(authority.view.id), members=members, quorate=authority.quorate)
+            self.dc.stopped_being_dc("a new view")
+        quorum_changed = (local.quorate, local.waiting) != (authority.quorate, authority.waiting)
+        local.view, local.quorate, local.waiting = authority.view.id, authority.quorate, authority.waiting
+        self.cluster.notes.states = states or self.cluster.notes.states
+        if update is not None:
+            change = self.nodes.set_view(authority.view, states, self._clock.wall_s())
+            for name, wanted in self._lrm_wanted.items():
+                if self.nodes[name].member or name == self._node.name:
+                    wanted.set()
+                else:
+                    wanted.clear()
+            self.replica.set_authority(authority)
+            self.dc.membership_changed(change)
+            if update.attributes:
+                changed = {
+                    name: value
+                    for name, value in update.attributes.items()
+                    if self.keeper.current.get(name) != value
+                }
+                if changed:
+                    self.keeper.change(changed, PINGD_DAMPEN_MS)
+        else:
+            local.view = NO_VIEW
+            self.replica.set_authority(authority)
+        if quorum_changed and not new_view:
+            self.dc.quorum_changed()
+        self.changes.touch()
+
+    async def _replica_events(self, events: asyncio.Queue[ReplicaEvent]) -> None:
+        while True:
+            self._replica_event(await events.get())
+            self.changes.touch()
+
+    def _replica_event(self, event: ReplicaEvent) -> None:
+        notes = self.cluster.notes
+        match event:
+            case BecameDc():
+                self.dc.became_dc(event)
+            case StoppedBeingDc(why):
+                self.dc.stopped_being_dc(why)
+            case FollowsDc(node_id, term):
+                log.info(log_events.FOLLOWS, dc=self._name_of(node_id), term=str(term))
+                self.spawn(self._push_attributes(), "push attributes")
+            case Committed(_, _, author):
+                notes.last_change_by, notes.last_change_s = author, self._clock.wall_s()
+                self.dc.configuration_changed(author)
+            case Orphans(count, answered, node, file):
+                notes.orphans[file] = (
+                    f"{count} configuration changes made on {node} while apart were not merged "
+                    f"({answered} of them had been answered OK): see {file} there"
+                )
+                log.error(log_events.NOTICE, reason=notes.orphans[file])
+            case Corrupt(why):
+                notes.corrupt = f"the CIB on {self._node.name} is damaged: {why}"
+                log.error(log_events.NOTICE, reason=notes.corrupt)
+
+    def _name_of(self, node_id: int) -> str:
+        node = self._settings.node_by_id(NodeId(node_id))
+        return node.name if node is not None else str(node_id)
+
+    async def _follow(self, name: str) -> None:
+        await self._lrms[name].follow(
+            self._lrm_wanted[name],
+            lambda event: self.histories.heard(name, event),
+            lambda: self.histories.begun(name),
+        )
+
+    # This node's attributes.
+
+    def _later(self, delay_ms: int, name: str) -> None:
+        asyncio.get_running_loop().call_later(delay_ms / 1_000, self.keeper.settle, name)
+
+    def _attributes_changed(self) -> None:
+        self.changes.touch()
+        if self.dc.phase is not Phase.NOT_DC:
+            if self.orders.take_attributes(self._here.attributes()):
+                self.dc.attributes_changed(self._node.name)
+        elif self._tasks is not None:
+            self.spawn(self._push_attributes(), "push attributes")
+
+    async def _push_attributes(self) -> None:
+        """Tell the DC; given up when a new DC will ask for itself."""
+        for _ in range(PUSH_ATTEMPTS):
+            dc = self.replica.dc.dc_node_id
+            peer = self._peers.get(self._name_of(dc)) if dc is not None else None
+            if peer is None:
+                return
+            try:
+                await peer.push_attributes(self._here.attributes())
+                return
+            except HaError:
+                await asyncio.sleep(PUSH_RETRY_MS / 1_000)
+        log.warning(log_events.ATTRIBUTES_NOT_KEPT, reason="the DC does not take them")
+
+    def _without_quorum(self) -> bool:
+        options = cluster_options(self.replica.configuration)
+        return options.get("no-quorum-policy", "stop").lower() == "ignore"
+
+    # Housekeeping.
+
+    async def _start_worker(self) -> None:
+        try:
+            await self.worker.start()
+        except HaError as error:
+            log.error(log_events.SCHEDULER_FAILED, reason=str(error))  # tried again with the next plan
+
+    async def _watch_lag(self) -> None:
+        while True:
+            before = time.monotonic_ns()
+            await asyncio.sleep(LAG_EVERY_MS / 1_000)
+            late_ms = (time.monotonic_ns() - before) // 1_000_000 - LAG_MS - LAG_EVERY_MS
+            if late_ms > 0:
+                log.warning(log_events.LOOP_LAG, late_ms=late_ms + LAG_MS)
+
+
+def _uuid(cluster_id: bytes, instance: int) -> str:
+    """Names this run of the transition engine in transition keys, as Pacemaker's te_uuid does."""
+    raw = (cluster_id[:8] + (instance & (1 << 64) - 1).to_bytes(8, "big")).hex()
+    return f"{raw[:8]}-{raw[8:12]}-{raw[12:16]}-{raw[16:20]}-{raw[20:]}"

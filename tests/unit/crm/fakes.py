@@ -1,0 +1,283 @@
+"""A cluster around one DcShell: a replicated CIB, LRMs and a scheduler that do what a test tells them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Coroutine, Mapping
+from dataclasses import replace
+from typing import Any
+
+from crm.cib.model import Element, element
+from crm.cib.replication.basis import Basis
+from crm.cib.versions import CibVersion
+from crm.controller import core as control
+from crm.controller.nodes import NodeTable
+from crm.dc import DcShell, Local
+from crm.dc_orders import Orders
+from crm.histories import Histories
+from crm.replica.events import BecameDc, DcState, Outcome, ReplicaEvent, WriteOutcome
+from crm.replica.interface import Change, ForwardHandler
+from crm.scheduler.digests import digest_of
+from crm.scheduling import Plan, PlanRequest
+from crm.transition.graph import TransitionGraph
+from hacluster.clock import SystemClock
+from hacluster.errors import HaError
+from hacluster.v1 import lrm_pb2, node_pb2
+from hacluster.vocabulary.ids import BootToken, NodeId, NodeName, OperationId, Term, ViewId
+from hacluster.vocabulary.membership import Authority, Member, MembershipView
+from hacluster.vocabulary.operation import ExecutionStatus, Operation, OperationResult
+
+TERM = Term(4, 1)
+VIEW = ViewId(2, 1)
+
+
+class FakeReplica:
+    """Holds a configuration; writes succeed at once."""
+
+    def __init__(self) -> None:
+        self.configuration = element("configuration", None, Element("crm_config"), Element("nodes"))
+        self.version = CibVersion(0, 1, 0)
+        self.digest = "d"
+        self.dc = DcState(term=TERM, dc_node_id=1, is_me=True, established=True, basis=Basis.MAJORITY)
+        self.status = Element("status")
+        self.status_age_ms = 0
+        self.published: list[Element] = []
+        self.eligible = True
+
+    def set_authority(self, authority: Authority) -> None:
+        raise AssertionError("not used")
+
+    async def write(
+        self,
+        configuration: Element | Change,
+        *,
+        author: str,
+        client: str = "",
+        request_id: str = "",
+        expected_digest: str = "",
+        force: bool = False,
+        deadline_ms: int = 10_000,
+    ) -> WriteOutcome:
+        if isinstance(configuration, Element):
+            self.configuration = configuration
+        else:
+            self.configuration = configuration(self.configuration)
+        return WriteOutcome(outcome=Outcome.OK)
+
+    async def outcome_of(self, request_id: str) -> WriteOutcome:
+        return WriteOutcome(outcome=Outcome.UNKNOWN)
+
+    async def force_quorum(self, *, author: str) -> WriteOutcome:
+        return WriteOutcome(outcome=Outcome.OK)
+
+    async def forward(self, method: str, request: bytes, user: str, client: str = "") -> bytes:
+        raise AssertionError("this node is DC")
+
+    def on_forward(self, handler: ForwardHandler) -> None:
+        raise AssertionError("not used")
+
+    def publish_status(self, status: Element) -> None:
+        self.published.append(status)
+
+    def set_eligibility(self, *, eligible: bool, priority: int = 0) -> None:
+        self.eligible = eligible
+
+    def subscribe(self) -> asyncio.Queue[ReplicaEvent]:
+        raise AssertionError("not used")
+
+
+class FakeScheduler:
+    """Answers with the graphs it was given, then with empty ones."""
+
+    def __init__(self) -> None:
+        self.graphs: deque[TransitionGraph | HaError] = deque()
+        self.requests: list[PlanRequest] = []
+        self.outcomes: list[tuple[int, str]] = []
+
+    async def plan(self, request: PlanRequest) -> Plan:
+        self.requests.append(request)
+        await asyncio.sleep(0)
+        graph = self.graphs.popleft() if self.graphs else TransitionGraph()
+        if isinstance(graph, HaError):
+            raise graph
+        return Plan(graph=graph, took_ms=1)
+
+    def finished(self, number: int, outcome: str, reason: str) -> None:
+        self.outcomes.append((number, outcome))
+
+
+class FakeLrm:
+    """Remembers its orders; `raises` are errors for the next calls of Execute."""
+
+    def __init__(self, node: str) -> None:
+        self.node = node
+        self.accepted: list[Term] = []
+        self.executed: list[tuple[OperationId, Operation]] = []
+        self.orders: list[str] = []
+        self.raises: deque[HaError] = deque()
+        self.arrived = asyncio.Event()
+
+    async def accept(self, term: Term, dc: str, view: ViewId) -> lrm_pb2.AcceptReply:
+        self.accepted.append(term)
+        return lrm_pb2.AcceptReply(node=self.node, boot_token="b" * 64)
+
+    async def execute(
+        self,
+        identity: OperationId,
+        operation: Operation,
+        *,
+        view: ViewId,
+        boot_token: str,
+        without_quorum: bool,
+    ) -> lrm_pb2.ExecuteReply:
+        if self.raises:
+            raise self.raises.popleft()
+        assert boot_token == "b" * 64
+        self.executed.append((identity, operation))
+        self.arrived.set()
+        return lrm_pb2.ExecuteReply(call_id=len(self.executed))
+
+    async def cancel(self, term: Term, resource: str, action: str, interval_ms: int) -> None:
+        self.orders.append(f"cancel {resource} {action} {interval_ms}")
+
+    async def delete_history(
+        self,
+        term: Term,
+        resource: str,
+        action: str = "",
+        interval_ms: int = 0,
+        *,
+        failures_only: bool = False,
+    ) -> None:
+        self.orders.append(f"delete {resource} {action} {interval_ms} {failures_only}")
+
+    async def status(self) -> lrm_pb2.LrmStatusReply:
+        return lrm_pb2.LrmStatusReply(cpus=2, load_1min=0.5)
+
+
+class FakePeer:
+    """Another node's ha-crm: keeps attributes."""
+
+    def __init__(self, node: str) -> None:
+        self.node = node
+        self.values: dict[str, str] = {}
+        self.sequence = 1
+        self.left = False
+
+    def _message(self) -> node_pb2.NodeAttributes:
+        return node_pb2.NodeAttributes(node=self.node, instance=5, sequence=self.sequence, values=self.values)
+
+    async def integrate(self, term: Term, dc: str, view: ViewId) -> node_pb2.NodeAttributes:
+        return self._message()
+
+    async def change_attributes(self, term: Term, changes: Mapping[str, str]) -> node_pb2.NodeAttributes:
+        self.values.update(changes)
+        self.values = {name: value for name, value in self.values.items() if value}
+        self.sequence += 1
+        return self._message()
+
+    async def leave_cluster(self, term: Term) -> None:
+        self.left = True
+
+
+class World:
+    """node1 is DC; node1 and node2 are members."""
+
+    def __init__(self, tasks: asyncio.TaskGroup, timings: control.Timings | None = None) -> None:
+        self._tasks = tasks
+        self.names = ("node1", "node2")
+        self.nodes = NodeTable(((1, "node1"), (2, "node2")), digest_of)
+        self.view(*self.names)
+        self.local = Local(node="node1", view=VIEW, quorate=True)
+        self.replica, self.scheduler = FakeReplica(), FakeScheduler()
+        self.lrms = {name: FakeLrm(name) for name in self.names}
+        self.peers = {name: FakePeer(name) for name in self.names}
+        self.histories = Histories(self.nodes, self.names)
+        self.sequences = dict.fromkeys(self.names, 0)
+        self.spawned: set[asyncio.Task[None]] = set()
+        self.orders = Orders(
+            local=self.local,
+            nodes=self.nodes,
+            histories=self.histories,
+            lrms=self.lrms,
+            peers=self.peers,
+            clock=SystemClock(),
+            spawn=self.spawn,
+            without_quorum=lambda: False,
+        )
+        self.dc = DcShell(
+            local=self.local,
+            nodes=self.nodes,
+            replica=self.replica,
+            scheduler=self.scheduler,
+            orders=self.orders,
+            clock=SystemClock(),
+            spawn=self.spawn,
+            uuid="u",
+            timings=timings,
+        )
+        self.histories.listener = self.dc
+
+    def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        task = self._tasks.create_task(work, name=name)
+        self.spawned.add(task)
+        task.add_done_callback(self.spawned.discard)
+        return task
+
+    def close(self) -> None:
+        self.dc.stopped_being_dc("the test is over")
+        for task in list(self.spawned):
+            task.cancel()
+
+    def view(self, *names: str, counter: int = 2) -> None:
+        members = tuple(
+            Member(
+                id=NodeId(int(name[-1])),
+                name=NodeName(name),
+                incarnation=1,
+                boot_token=BootToken("b" * 64),
+                crm_instance=7,
+                lrm_instance=7,
+            )
+            for name in names
+        )
+        self.nodes.set_view(MembershipView(id=ViewId(counter, 1), members=members), {}, 1_000)
+
+    def sync(self, node: str) -> None:
+        """The LRM's stream tells that it has no history."""
+        self.histories.begun(node)
+        self.histories.heard(node, lrm_pb2.HistoryEvent(synced=True, initial=True))
+
+    def reign(self, *, sync: bool = True) -> None:
+        if sync:
+            for name in self.names:
+                self.sync(name)
+        self.dc.became_dc(BecameDc(TERM, VIEW, Basis.MAJORITY, established=True))
+
+    def result(self, node: str, index: int = -1, **changes: Any) -> None:
+        """The operation that was ordered last (or the one at `index`) has ended."""
+        identity, operation = self.lrms[node].executed[index]
+        result = OperationResult(
+            id=identity,
+            call_id=len(self.lrms[node].executed),
+            operation=operation,
+            status=ExecutionStatus.DONE,
+            rc=0,
+            last_change_s=1_000,
+        )
+        self.hear(node, replace(result, **changes))
+
+    def hear(self, node: str, result: OperationResult) -> None:
+        self.nodes.take(node, result, initial=False)
+        self.dc.on_result(node, result)
+
+    async def until(self, what: Any, timeout_s: float = 5.0) -> None:
+        """Wait until `what()` is true."""
+        async with asyncio.timeout(timeout_s):
+            while not what():  # noqa: ASYNC110 - what is waited for lies in several objects
+                await asyncio.sleep(0.001)
+
+    async def executed(self, node: str, *keys: str) -> None:
+        """Wait until exactly these operations were ordered."""
+        await self.until(lambda: [op.key for _, op in self.lrms[node].executed] == list(keys))
