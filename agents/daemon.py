@@ -65,6 +65,25 @@ class Daemon:
                 found.append(int(entry))
         return found
 
+    def listens_on(self, port: int) -> bool:
+        """Whether a process of the session, and not somebody else, listens on a TCP port."""
+        wanted = {f"socket:[{inode}]" for inode in _listening(port)}
+        if not wanted:
+            return False
+        for pid in self.processes():
+            folder = f"/proc/{pid}/fd"
+            try:
+                descriptors = os.listdir(folder)
+            except OSError:
+                continue  # it ended
+            for descriptor in descriptors:
+                try:
+                    if os.readlink(f"{folder}/{descriptor}") in wanted:
+                        return True
+                except OSError:
+                    continue  # closed meanwhile
+        return False
+
     def end(self, wait: Callable[[Callable[[], bool], int], bool], *, patience_ms: int, first: int) -> bool:
         """Signal `first` to the leader, after `patience_ms` SIGKILL to all; True when nothing is left.
 
@@ -137,6 +156,22 @@ def bounded_wait(condition: Callable[[], bool], limit_ms: int) -> bool:
         time.sleep(pause_s)
         pause_s = min(pause_s * 2, 0.05)
     return True
+
+
+def _listening(port: int) -> list[str]:
+    """Inodes of the sockets that listen on a TCP port in our network namespace (proc(5), /proc/net/tcp)."""
+    found = []
+    for table in ("/proc/self/net/tcp", "/proc/self/net/tcp6"):
+        try:
+            with open(table) as file:
+                lines = file.readlines()[1:]
+        except FileNotFoundError:
+            continue  # a kernel without IPv6
+        for line in lines:
+            fields = line.split()
+            if fields[3] == "0A" and int(fields[1].rpartition(":")[2], 16) == port:
+                found.append(fields[9])
+    return found
 
 
 def _kill(pid: int, number: int) -> None:

@@ -420,11 +420,16 @@ def in_background() -> bool:
     if os.fork():
         os._exit(0)
     os.setsid()
+    let_go_of_output()
+    return False
+
+
+def let_go_of_output() -> None:
+    """Connect this process's input and output to /dev/null."""
     null = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(null, descriptor)
     os.close(null)
-    return False
 
 
 def main(agent: type[Agent]) -> None:

@@ -33,6 +33,11 @@ class Files(SimpleHTTPRequestHandler):
             return None
         return super().send_head()
 
+    def end_headers(self) -> None:
+        """Say which node answered: who looks from outside wants to know."""
+        self.send_header("X-Hacluster-Node", os.environ.get("HACLUSTER_NODE") or os.uname().nodename)
+        super().end_headers()
+
     def list_directory(self, path: str | os.PathLike[str]) -> BytesIO | None:
         """No lists: a folder without an index is not found."""
         del path

@@ -287,6 +287,7 @@ class Filesystem(sdk.Agent):
         if child == 0:
             reason = f"{what} was not possible"
             try:
+                sdk.let_go_of_output()  # or whoever reads ours to its end would hang with the child
                 test()
                 reason = ""
             except OSError as error:

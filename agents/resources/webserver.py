@@ -91,6 +91,9 @@ class WebServer(sdk.Agent):
             if not daemon.leader():
                 said = daemon.said() or "it gave no reason"
                 raise sdk.AgentFailure(OcfExit.ERR_GENERIC, f"the server ended at once: {said}")
+            if not daemon.listens_on(self.port):
+                reason = f"it does not listen on port {self.port}"
+                return False
             reason = self._ask()
             return not reason
 

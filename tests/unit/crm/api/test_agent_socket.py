@@ -11,6 +11,7 @@ import pytest
 import pytest_asyncio
 
 from agents.catalog import our_sbin_dir
+from agents.environment import NodeFacts, environment
 from crm.api.agent_socket import (
     AgentSocket,
     AttributeKey,
@@ -21,6 +22,11 @@ from crm.api.agent_socket import (
     expanded,
 )
 from hacluster.errors import InvalidRequest, NoDc, NotFound
+from hacluster.vocabulary.agent import AgentName
+from hacluster.vocabulary.ids import ResourceId
+from hacluster.vocabulary.operation import Operation
+
+THEIR_STATEFUL = Path("/usr/lib/ocf/resource.d/pacemaker/Stateful")
 
 
 class FakeBackend:
@@ -106,6 +112,39 @@ async def test_promotion_score(cluster: Cluster) -> None:
     assert (await cluster("crm_master", "-v", "5"))[0] == 0
     assert cluster.backend.values == {key("master-db", section=AttributeSection.NODES): "5"}
     assert (await cluster("crm_master", "-v", "5", OCF_RESOURCE_INSTANCE=""))[0] == 64
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not THEIR_STATEFUL.exists(), reason="the package pacemaker-resource-agents is not installed"
+)
+async def test_a_shell_agent_sets_its_score_through_us(cluster: Cluster, tmp_path: Path) -> None:
+    """Pacemaker's own Stateful finds our commands by HA_SBIN_DIR and PATH, and says no word of complaint."""
+    facts = NodeFacts(
+        node="node1", sbin_dir=str(our_sbin_dir()), agent_socket=str(cluster.path), agent_tmp=str(tmp_path)
+    )
+
+    async def run(action: str) -> int | None:
+        operation = Operation(
+            resource=ResourceId("db"), agent=AgentName.parse("ocf:pacemaker:Stateful"), action=action
+        )
+        process = await asyncio.create_subprocess_exec(
+            str(THEIR_STATEFUL),
+            action,
+            env=environment(operation, facts),
+            stderr=asyncio.subprocess.PIPE,
+        )
+        _, err = await process.communicate()
+        assert b"ERROR" not in err
+        assert b"crm_" not in err, err
+        return process.returncode
+
+    assert [await run(action) for action in ("start", "monitor")] == [0, 0]
+    assert cluster.backend.values == {key("master-db"): "5"}
+    assert [await run(action) for action in ("promote", "monitor")] == [0, 8]
+    assert cluster.backend.values == {key("master-db"): "10"}
+    assert [await run(action) for action in ("demote", "stop", "monitor")] == [0, 0, 7]
+    assert cluster.backend.values == {}
 
 
 async def test_attributes_of_nodes_and_cluster(cluster: Cluster) -> None:
