@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from cli.context import EXIT_FAILED, EXIT_OK, EXIT_USAGE, Context, Options, UsageError
+from hacluster import VERSION
 from hacluster.errors import HaError
 
 _FLAGS = {
@@ -63,9 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _main(context: Context, words: list[str]) -> int:
     context.options = _options(words)
     if words and words[0] == "--version":
-        import importlib.metadata
-
-        context.print(f"hacli {importlib.metadata.version('hacluster')}")
+        context.print(f"hacli {VERSION}")
         return EXIT_OK
     if words and words[0] == "--compgen":
         from cli.completion import compgen
