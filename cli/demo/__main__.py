@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NoReturn
 
+from cli.context import Context
 from cli.demo import table
 from cli.demo.ground import LabError, host_env, requirements
 from cli.demo.lab import Lab, enter_command, running_labs
@@ -44,7 +45,7 @@ def parser() -> argparse.ArgumentParser:
     return result
 
 
-def main(_context: object, words: Sequence[str]) -> int:
+def main(context: Context | None, words: Sequence[str]) -> int:
     """Play the story. 0 only if everything went right; 1 otherwise, 2 for wrong use."""
     try:
         options = parser().parse_args(list(words))
@@ -53,6 +54,7 @@ def main(_context: object, words: Sequence[str]) -> int:
     if options.runs < 1 or not options.name.isalnum():
         print("hacli demo: --runs is at least 1, --name letters and digits", file=sys.stderr)
         return EXIT_USAGE
+    options.json = options.json or (context is not None and context.options.json)
     previous = signal.signal(signal.SIGTERM, _interrupt)
     try:
         if options.stop:

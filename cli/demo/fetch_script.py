@@ -1,7 +1,8 @@
 """The client: fetches the page through the virtual address every 20 ms and prints what came of each attempt.
 
 Run by path inside a net namespace of its own; standard library only. An attempt never delays the next one.
-One line out for each: START_NS END_NS OUTCOME NODE, times of CLOCK_MONOTONIC; the outcome is "ok" or why not.
+One line out for each: START_NS END_NS OUTCOME MAC, times of CLOCK_MONOTONIC; the outcome is "ok" or why not,
+the MAC that of the machine which had the address then, "-" without an answer.
 """
 
 from __future__ import annotations
@@ -15,8 +16,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
-
-_NODE_HEADERS = (b"x-node:", b"x-hacluster-node:", b"server:")
+from pathlib import Path
 
 
 @dataclass(slots=True)
@@ -83,18 +83,22 @@ class Fetcher:
         if not data:
             head, _, body = bytes(attempt.reply).partition(b"\r\n\r\n")
             good = head.split(b" ")[1:2] == [b"200"] and body != b""
-            self._end(attempt, "ok" if good else "bad_answer", head)
+            self._end(attempt, "ok" if good else "bad_answer")
 
-    def _end(self, attempt: Attempt, outcome: str, head: bytes = b"") -> None:
-        node = "-"
-        for line in head.split(b"\r\n")[1:]:
-            if line.lower().startswith(_NODE_HEADERS):
-                node = line.partition(b":")[2].strip().decode(errors="replace").replace(" ", "_") or "-"
-                break
+    def _end(self, attempt: Attempt, outcome: str) -> None:
+        who = self._neighbour() if outcome == "ok" else "-"
         with contextlib.suppress(KeyError, ValueError):
             self._selector.unregister(attempt.socket)
         attempt.socket.close()
-        sys.stdout.write(f"{attempt.start_ns} {time.monotonic_ns()} {outcome} {node}\n")
+        sys.stdout.write(f"{attempt.start_ns} {time.monotonic_ns()} {outcome} {who}\n")
+
+    def _neighbour(self) -> str:
+        """Whose MAC the kernel has for the address."""
+        for line in Path("/proc/net/arp").read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[0] == self._target[0]:
+                return fields[3]
+        return "-"
 
 
 def main() -> int:

@@ -88,7 +88,12 @@ class Lab:
     def _interfaces(self, number: int) -> tuple[Interface, ...]:
         host = _FIRST_HOST + number - 1
         return tuple(
-            Interface(f"eth{link}", f"br{link}", f"172.{16 + link}.20.{host}/16")
+            Interface(
+                name=f"eth{link}",
+                bridge=f"br{link}",
+                address=f"172.{16 + link}.20.{host}/16",
+                mac=f"02:ac:{16 + link:02x}:14:00:{host:02x}",
+            )
             for link in range(self.links)
         )
 
@@ -241,6 +246,7 @@ class Lab:
                 port=self.port(node, interface),
                 bridge=interface.bridge,
                 peer=interface.name,
+                mac=interface.mac,
             )
         assert launcher.stdin is not None
         launcher.stdin.write("go\n")

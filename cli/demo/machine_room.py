@@ -92,7 +92,8 @@ class Room:
         port = str(request["port"])
         if port in {name for _, name in socket.if_nameindex()}:
             ip("link", "del", port)
-        peer = ("peer", "name", str(request["peer"]), "netns", str(request["pid"]))
+        own = ("address", str(request["mac"])) if "mac" in request else ()
+        peer = ("peer", "name", str(request["peer"]), *own, "netns", str(request["pid"]))
         ip("link", "add", port, "type", "veth", *peer)
         ip("link", "set", port, "master", str(request["bridge"]), "up")
         return {}

@@ -24,13 +24,14 @@ SERVICES: Final = ("lrm", "messaging", "crm")
 _COMMAND_WITHIN_S: Final = 60.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Interface:
-    """One end of a cable: the node's interface on a bridge."""
+    """One end of a cable: the node's interface on a bridge. Its MAC is the same at each boot."""
 
     name: str
     bridge: str
     address: str  # with prefix length
+    mac: str
 
     @property
     def ip(self) -> str:

@@ -14,7 +14,7 @@ from cli.demo.ground import LabError
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One fetch by the client; times of CLOCK_MONOTONIC in ns."""
+    """One fetch by the client; times of CLOCK_MONOTONIC in ns. `node` had the address when it ended."""
 
     start_ns: int
     end_ns: int
@@ -27,10 +27,10 @@ class Attempt:
         return self.outcome == "ok"
 
     @classmethod
-    def parse(cls, line: str) -> Attempt:
-        """A line of fetch_script."""
-        start, end, outcome, node = line.split()
-        return cls(int(start), int(end), outcome, node)
+    def parse(cls, line: str, names: Mapping[str, str]) -> Attempt:
+        """A line of fetch_script; `names` are the nodes' by MAC."""
+        start, end, outcome, mac = line.split()
+        return cls(int(start), int(end), outcome, names.get(mac, mac))
 
 
 @dataclass(frozen=True, slots=True)

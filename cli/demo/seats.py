@@ -25,6 +25,7 @@ class Client:
         own = lab.client_address(number)
         words = ("--own", own, "--address", address, "--port", str(port), "--every-ms", str(every_ms))
         self._attempts: list[Attempt] = []
+        self._names = {node.interfaces[0].mac: node.name for node in lab.nodes}
         self._process = lab.guest("fetch_script.py", *words, address=own)
         self._lock = threading.Lock()
         threading.Thread(target=self._read, name="client", daemon=True).start()
@@ -32,7 +33,7 @@ class Client:
     def _read(self) -> None:
         assert self._process.stdout is not None
         for line in self._process.stdout:
-            attempt = Attempt.parse(line)
+            attempt = Attempt.parse(line, self._names)
             with self._lock:
                 self._attempts.append(attempt)
                 del self._attempts[:-_KEPT]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from cli.demo.observer import Attempt, Onlooker, Picture, Violation, outages
 
 MS = 1_000_000
@@ -41,10 +39,10 @@ def test_silence_without_attempts_counts_from_a_second() -> None:
     assert outage.ms(0) == 1_500
 
 
-@pytest.mark.parametrize("line", ["1 2 ok node1", "5 9 No_route_to_host -"], ids=["good answer", "failed"])
-def test_parse(line: str) -> None:
-    attempt = Attempt.parse(line)
-    assert attempt.ok == ("ok" in line)
+def test_parse_names_the_node_by_its_mac() -> None:
+    assert Attempt.parse("1 2 ok aa:bb", {"aa:bb": "n1"}) == Attempt(1, 2, "ok", "n1")
+    failed = Attempt.parse("5 9 No_route_to_host -", {"aa:bb": "n1"})
+    assert (failed.ok, failed.node) == (False, "-")
 
 
 def picture(at: int, node: str, active: str) -> Picture:
