@@ -129,7 +129,7 @@ class Server:
             options=(
                 *_OPTIONS,
                 ("grpc.so_reuseport", 0),
-                ("grpc.http2.min_recv_ping_interval_without_data_ms", 100),
+                ("grpc.http2.min_ping_interval_without_data_ms", 50),  # ours come every 100 ms or slower
                 ("grpc.keepalive_permit_without_calls", 1),
             ),
         )
