@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from cli.context import EXIT_OK, Context, UsageError
 from cli.grammar.document import find_resource, section
@@ -13,6 +14,9 @@ from cli.grammar.references import referenced_ids
 from cli.workspace import Workspace
 from crm.cib.model import Element
 from hacluster.errors import Conflict, InvalidRequest, NotFound
+
+if TYPE_CHECKING:
+    from cli.render.cluster_view import ClusterView
 
 ATTEMPTS_MAX: Final = 5
 
@@ -35,6 +39,18 @@ def change(context: Context, client: str, function: Callable[[Element], Element]
 def read(context: Context) -> Element:
     """The CIB as it is now."""
     return context.source().read().cib
+
+
+def view(context: Context) -> ClusterView:
+    """The CIB as it is now, read as the scheduler reads it."""
+    return view_of(read(context))
+
+
+def view_of(cib: Element) -> ClusterView:
+    """That CIB, read as the scheduler would now."""
+    from cli.render.cluster_view import ClusterView  # half of the scheduler comes with it
+
+    return ClusterView(cib, int(time.time()))
 
 
 def resource_of(cib: Element, name: str) -> Element:

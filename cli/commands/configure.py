@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from cli.commands.changes import view_of
 from cli.context import EXIT_FAILED, EXIT_OK, Context, UsageError
 from cli.grammar import edits
 from cli.grammar.definitions import Definition, parse_text, parse_words
@@ -154,13 +155,13 @@ def _refuse_running(context: Context, workspace: Workspace, names: Sequence[str]
     """Resources that run are not deleted or renamed under the cluster's feet."""
     if context.offline:
         return
-    from cli.render.cib_status import active_nodes
-
+    shown = None
     for name in names:
         item = find(workspace.cib, name)
         if item is None or item.tag not in ("primitive", "group", "clone", "master", "bundle"):
             continue
-        nodes = active_nodes(workspace.cib, item)
+        shown = shown or view_of(workspace.base.cib)
+        nodes = shown.active_nodes(item)
         if nodes:
             raise InvalidRequest(
                 what=f"{name} is running on {', '.join(nodes)}",

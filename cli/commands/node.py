@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from cli.commands.changes import change, edit_set, node_of, read, set_pair, this_node
+from cli.commands.changes import change, edit_set, node_of, read, set_pair, this_node, view_of
 from cli.context import EXIT_OK, Context, UsageError
 from cli.grammar.definitions import Definition, parse_words
 from cli.grammar.document import section
 from cli.grammar.edits import delete as delete_objects
 from cli.grammar.load import Mode, load
-from cli.render.cib_status import attribute as attribute_of
-from cli.render.cib_status import node_states
+from cli.grammar.pairs import transient
+from cli.grammar.pairs import value as pair_value
 from crm.cib.model import Element
 from hacluster.errors import InvalidRequest
 
@@ -33,7 +33,7 @@ def _node_name(cib: Element, name: str) -> str:
 def show(context: Context, words: Sequence[str]) -> int:
     """`show [NODE]`: nodes with their permanent attributes."""
     cib = read(context)
-    states = {line.name: line.state for line in node_states(cib)}
+    states = {} if context.offline else {line.name: line.state for line in view_of(cib).nodes()}
     nodes = [node_of(cib, name) for name in words] if words else section(cib, "nodes").all("node")
     for node in nodes:
         name = node.get("uname")
@@ -51,7 +51,7 @@ def status(context: Context, words: Sequence[str]) -> int:
     cib = read(context)
     for name in words:
         node_of(cib, name)
-    lines = [line for line in node_states(cib) if not words or line.name in words]
+    lines = [line for line in view_of(cib).nodes() if not words or line.name in words]
     if context.options.json:
         import json
 
@@ -94,7 +94,7 @@ def online(context: Context, words: Sequence[str]) -> int:
     if not context.offline:
         context.client.set_attribute(name, "standby", "")
         context.changed_cluster = True
-    if context.offline or attribute_of(node, "standby"):
+    if context.offline or pair_value(node, "instance_attributes", "standby"):
         return _set(context, name, "standby", "off")
     return EXIT_OK
 
@@ -129,11 +129,7 @@ def status_attr(context: Context, words: Sequence[str]) -> int:
             node_of(read(context), name)
             context.client.set_attribute(name, attribute, "")
         case (name, "show", attribute):
-            from cli.render.cib_status import transient
-
-            states = read(context).child("status") or Element("status")
-            state = next((one for one in states.all("node_state") if one.get("uname") == name), None)
-            value = transient(state, attribute) if state is not None else ""
+            value = transient(read(context), name, attribute)
             if not value:
                 raise InvalidRequest(what=f"{name} has no transient attribute {attribute!r}")
             context.print(value)
@@ -152,7 +148,7 @@ def delete(context: Context, words: Sequence[str]) -> int:
     name = words[0]
     cib = read(context)
     node_of(cib, name)
-    state = next((line.state for line in node_states(cib) if line.name == name), "")
+    state = next((line.state for line in view_of(cib).nodes() if line.name == name), "OFFLINE")
     if not context.offline and state != "OFFLINE" and not context.options.force:
         raise InvalidRequest(what=f"{name} is {state}", remedy="stop its services first, or use -F")
     change(context, f"{_CLIENT} delete", lambda now: delete_objects(now, [name]))

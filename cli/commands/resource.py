@@ -13,17 +13,19 @@ from cli.commands.changes import (
     read,
     resource_of,
     set_pair,
+    view,
+    view_of,
 )
 from cli.context import EXIT_FAILED, EXIT_OK, Context, UsageError
 from cli.grammar import moves
 from cli.grammar.document import change_resource, find_resource, members, parent_of, section
 from cli.grammar.edits import with_attribute
 from cli.grammar.ids import Ids, used_ids
+from cli.grammar.pairs import is_promotable
+from cli.grammar.pairs import value as pair_value
 from cli.grammar.references import named_by
 from cli.grammar.show import show as show_objects
 from cli.grammar.words import boolean_of
-from cli.render.cib_status import active_nodes, is_promotable, placements, resource_lines
-from cli.render.cib_status import meta as meta_of
 from crm.cib.model import Element, element
 from hacluster.durations import parse_ms
 from hacluster.errors import InvalidRequest, NotFound
@@ -51,32 +53,22 @@ def status(context: Context, words: Sequence[str]) -> int:
     cib = read(context)
     for name in words:
         resource_of(cib, name)
-    if words and not context.options.json:
-        for name in words:
-            for line in resource_lines(cib, [name]):
-                context.print(line)
-        return EXIT_OK
+    shown = view_of(cib)
     if context.options.json:
         import json
 
-        places = placements(cib)
-        wanted = set(words)
+        wanted = {one.id for name in words for one in resource_of(cib, name).walk()}
         rows = [
-            {
-                "id": one.id,
-                "places": [
-                    {"node": p.node, "role": p.role, "failed": p.failed} for p in places.get(one.id, [])
-                ],
-            }
-            for one in section(cib, "resources").walk()
-            if one.tag == "primitive" and (not wanted or one.id in wanted)
+            {"id": name, "places": [{"node": p.node, "role": p.role, "failed": p.failed} for p in places]}
+            for name, places in shown.placements().items()
+            if not words or name in wanted
         ]
         context.print(json.dumps({"resources": rows}, indent=2))
         return EXIT_OK
-    context.print("")
-    context.print("Full List of Resources:")
-    lines = resource_lines(cib)
-    for line in lines or ["  * No resources"]:
+    if not words:
+        context.print("")
+        context.print("Full List of Resources:")
+    for line in shown.resource_lines(words) or ["  * No resources"]:
         context.print(line)
     return EXIT_OK
 
@@ -92,7 +84,7 @@ def _set_meta(context: Context, names: Sequence[str], attribute: str, value: str
         for member in (
             one for child in members(resource_of(cib, name)) for one in child.walk() if one.tag == "primitive"
         ):
-            own = meta_of(member, attribute)
+            own = pair_value(member, "meta_attributes", attribute).lower()
             if own and own != value.lower():
                 context.warning(f"{member.id} in {name} has {attribute}={own} of its own, which wins")
     return EXIT_OK
@@ -160,13 +152,14 @@ def restart(context: Context, words: Sequence[str]) -> int:
     cib = read(context)
     targets = [_controlled(cib, name) for name in names]
     before = {name: _own_role(resource_of(cib, name)) for name in targets}
-    running = [name for name in targets if active_nodes(cib, resource_of(cib, name))]
+    shown = view_of(cib)
+    running = [name for name in targets if shown.active_nodes(resource_of(cib, name))]
     if not running:
         raise InvalidRequest(what=f"{', '.join(names)}: not running", remedy=f"use `start {' '.join(names)}`")
     _set_meta(context, targets, "target-role", "Stopped")
     result = wait_until_idle(context, context.options.wait_ms, f"stopping {', '.join(names)}")
     stopped = result == EXIT_OK and not any(
-        active_nodes(read(context), resource_of(cib, name)) for name in targets
+        view(context).active_nodes(resource_of(cib, name)) for name in targets
     )
 
     def back(cib: Element) -> Element:
@@ -208,7 +201,7 @@ def _end(lifetime: str) -> str:
 
 
 def _present_node(cib: Element, name: str) -> str:
-    nodes = active_nodes(cib, resource_of(cib, name))
+    nodes = view_of(cib).active_nodes(resource_of(cib, name))
     if len(nodes) != 1:
         raise InvalidRequest(
             what=f"{name} is {'not running' if not nodes else 'running on ' + ', '.join(nodes)}",
@@ -356,7 +349,7 @@ def locate(context: Context, words: Sequence[str]) -> int:
     """`locate RSC`."""
     (name,) = _names(words[:1], "locate RSC")
     cib = read(context)
-    nodes = active_nodes(cib, resource_of(cib, name))
+    nodes = view_of(cib).active_nodes(resource_of(cib, name))
     if not nodes:
         context.print(f"resource {name} is NOT running")
     for node in nodes:

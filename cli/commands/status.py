@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from cli.commands.changes import read
+from cli.commands.changes import read, view_of
 from cli.context import EXIT_OK, Context, UsageError
 from cli.render.cluster_text import Summary, as_json, text
 from crm.cib import codec
@@ -60,7 +60,8 @@ def show(context: Context, words: Sequence[str]) -> int:
 
 def _once(context: Context) -> str:
     cib, summary = _state(context)
-    return as_json(cib, summary) if context.options.json else text(cib, summary)
+    shown = view_of(cib)
+    return as_json(shown, summary) if context.options.json else text(shown, summary)
 
 
 def _state(context: Context) -> tuple[Element, Summary]:

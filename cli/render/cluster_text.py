@@ -8,14 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from cli.grammar.document import section
-from cli.render.cib_status import (
-    failed_actions,
-    instance_count,
-    node_list_lines,
-    node_states,
-    placements,
-    resource_lines,
-)
+from cli.render.cluster_view import ClusterView
 from crm.cib.model import Element
 
 
@@ -50,24 +43,17 @@ def _when(instant_s: int) -> str:
     return time.strftime("%a %b %e %H:%M:%S %Y", time.localtime(instant_s))
 
 
-def text(cib: Element, summary: Summary, *, inactive: bool = True) -> str:
+def text(view: ClusterView, summary: Summary) -> str:
     """Summary, nodes, resources, failed actions, notices."""
-    lines = ["Cluster Summary:", *_summary_lines(cib, summary), "", "Node List:"]
-    lines += node_list_lines(cib) or ["  * No nodes"]
+    lines = ["Cluster Summary:", *_summary_lines(view, summary), "", "Node List:"]
+    lines += view.node_lines() or ["  * No nodes"]
     lines += [f"  * {name}: {what}" for name, what in summary.daemons.items()]
-    resources = resource_lines(cib)
-    if not inactive:
-        resources = [line for line in resources if not line.rstrip().endswith("Stopped")]
-    lines += [
-        "",
-        "Full List of Resources:" if inactive else "Active Resources:",
-        *(resources or ["  * No resources"]),
-    ]
-    failed = failed_actions(cib)
+    lines += ["", "Full List of Resources:", *(view.resource_lines() or ["  * No resources"])]
+    failed = view.failed_actions()
     if failed:
         lines += ["", "Failed Resource Actions:"]
         for one in failed:
-            at = f" at {_when(int(one.time))}" if one.time.isdigit() else ""
+            at = f" at {_when(one.at_s)}" if one.at_s else ""
             lines.append(f"  * {one}{at}")
     if summary.running or summary.waits:
         lines += ["", "In Progress:"]
@@ -78,7 +64,8 @@ def text(cib: Element, summary: Summary, *, inactive: bool = True) -> str:
     return "\n".join(lines)
 
 
-def _summary_lines(cib: Element, summary: Summary) -> Iterable[str]:
+def _summary_lines(view: ClusterView, summary: Summary) -> Iterable[str]:
+    cib = view.cib
     if summary.cluster_name:
         yield f"  * Cluster name: {summary.cluster_name}"
     if summary.live:
@@ -102,9 +89,11 @@ def _summary_lines(cib: Element, summary: Summary) -> Iterable[str]:
             f"{summary.transition_done} of {summary.transition_actions} actions"
         )
     nodes = len(section(cib, "nodes").all("node"))
-    count = instance_count(cib)
+    count = view.instance_count()
     yield f"  * {nodes} node{'s' * (nodes != 1)} configured"
     yield f"  * {count} resource instance{'s' * (count != 1)} configured"
+    if view.disabled_and_blocked():
+        yield f"  * {view.disabled_and_blocked()}"
     if _option(cib, "maintenance-mode"):
         yield ""
         yield "  *** Resource management is DISABLED ***"
@@ -119,9 +108,9 @@ def _option(cib: Element, name: str) -> bool:
     return False
 
 
-def as_json(cib: Element, summary: Summary) -> str:
+def as_json(view: ClusterView, summary: Summary) -> str:
     """The same as a JSON object; keys are stable."""
-    places = placements(cib)
+    cib = view.cib
     return json.dumps(
         {
             "cluster": summary.cluster_name,
@@ -140,28 +129,26 @@ def as_json(cib: Element, summary: Summary) -> str:
                 "running": list(summary.running),
                 "waits": list(summary.waits),
             },
-            "nodes": [{"name": one.name, "state": one.state} for one in node_states(cib)],
+            "nodes": [{"name": one.name, "state": one.state, "online": one.online} for one in view.nodes()],
             "resources": [
                 {
-                    "id": one.id,
+                    "id": name,
                     "places": [
-                        {"node": place.node, "role": place.role, "failed": place.failed}
-                        for place in places.get(one.id, [])
+                        {"node": place.node, "role": place.role, "failed": place.failed} for place in places
                     ],
                 }
-                for one in section(cib, "resources").walk()
-                if one.tag == "primitive"
+                for name, places in view.placements().items()
             ],
             "failed_actions": [
                 {
                     "resource": one.resource,
                     "operation": one.operation,
-                    "interval_ms": int(one.interval) if one.interval.isdigit() else 0,
+                    "interval_ms": one.interval_ms,
                     "node": one.node,
                     "rc": one.rc,
                     "reason": one.reason,
                 }
-                for one in failed_actions(cib)
+                for one in view.failed_actions()
             ],
             "notices": list(summary.notices),
         },
