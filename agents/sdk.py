@@ -410,15 +410,11 @@ def run_agent(agent_class: type[Agent], action: str, environ: Mapping[str, str])
 def in_background() -> bool:
     """Fork. True in the caller, at once; False in the child, which must end with os._exit.
 
-    The child has a session of its own and /dev/null for its output, so that nobody waits for it, and it is
-    nobody's zombie: an intermediate process ends at once and is reaped here.
+    The child has a session of its own and /dev/null for its output, so that nobody waits for it. An action
+    ends soon after, and the child is then reaped by whoever adopts it: no second fork is needed for that.
     """
-    middle = os.fork()
-    if middle:
-        os.waitpid(middle, 0)
-        return True
     if os.fork():
-        os._exit(0)
+        return True
     os.setsid()
     let_go_of_output()
     return False
