@@ -44,6 +44,11 @@ STATUS_OF: Final[dict[ErrorCode, grpc.StatusCode]] = {
     ErrorCode.UNAVAILABLE: grpc.StatusCode.UNAVAILABLE,
 }
 
+_RECONNECT: Final[tuple[tuple[str, int], ...]] = (
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1_000),
+)
 _OPTIONS: Final[tuple[tuple[str, int], ...]] = (
     ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
     ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
@@ -130,6 +135,7 @@ class Server:
                 *_OPTIONS,
                 ("grpc.so_reuseport", 0),
                 ("grpc.http2.min_ping_interval_without_data_ms", 50),  # ours come every 100 ms or slower
+                ("grpc.http2.max_ping_strikes", 0),
                 ("grpc.keepalive_permit_without_calls", 1),
             ),
         )
@@ -269,8 +275,8 @@ def error_from_detail(raw: bytes) -> HaError:
 
 
 def unix_channel(path: Path) -> grpc.aio.Channel:
-    """A channel to a daemon on this node; connects when first used."""
-    return grpc.aio.insecure_channel(f"unix:{path}", options=_OPTIONS)
+    """A channel to a daemon on this node; connects when first used, and again 100 ms to 1 s after a loss."""
+    return grpc.aio.insecure_channel(f"unix:{path}", options=(*_OPTIONS, *_RECONNECT))
 
 
 def tcp_channel(
@@ -288,9 +294,7 @@ def tcp_channel(
         options=(
             *_OPTIONS,
             ("grpc.ssl_target_name_override", server_name),
-            ("grpc.initial_reconnect_backoff_ms", 100),
-            ("grpc.min_reconnect_backoff_ms", 100),
-            ("grpc.max_reconnect_backoff_ms", 1_000),
+            *_RECONNECT,
             ("grpc.keepalive_time_ms", keepalive_ms),
             ("grpc.keepalive_timeout_ms", keepalive_ms),
             ("grpc.keepalive_permit_without_calls", 1),
