@@ -54,12 +54,17 @@ class Scheduler(Protocol):
 
 @dataclass(slots=True, kw_only=True)
 class Local:
-    """What this node knows of itself and its view."""
+    """What this node knows of itself and its view.
+
+    `settling`: there is no quorum, though the view's members have the votes for it: their first heartbeats in
+    a new view, or the end of an excluded node's lease, are still to come.
+    """
 
     node: str
     view: ViewId = NO_VIEW
     quorate: bool = False
     waiting: bool = False
+    settling: bool = False
 
 
 class DcShell:
@@ -78,7 +83,9 @@ class DcShell:
         uuid: str,
         first_number: int = 1,
         timings: control.Timings | None = None,
+        settle_ms: int = 5_000,
     ) -> None:
+        """`settle_ms`: how long a DC waits for quorum that may still come (2 deadtimes)."""
         self._local, self._nodes, self._replica = local, nodes, replica
         self._scheduler, self._orders, self._clock = scheduler, orders, clock
         self._spawn, self._uuid = spawn, uuid
@@ -89,8 +96,11 @@ class DcShell:
         self._next_number = first_number
         self._planning = 0
         self._offsets = FailureOffsets()
+        self._settle_ms = settle_ms
         self._publishing: asyncio.TimerHandle | None = None
         self._loads: dict[str, NodeLoad] = {}
+        self._crown: BecameDc | None = None
+        self._patience: asyncio.TimerHandle | None = None
         self.notice = ""
         self.changed: Callable[[], None] = lambda: None
         orders.dc = self
@@ -122,9 +132,60 @@ class DcShell:
     # What happens around.
 
     def became_dc(self, event: BecameDc) -> None:
-        """This node became DC, or its basis changed. News of an older view is ignored."""
+        """This node became DC, or its basis changed. News of an older view is ignored.
+
+        Without quorum a DC would do what no-quorum-policy says, and stop everything: so it waits until it is
+        clear that quorum will not come, and does not act in between.
+        """
         if event.view != self._local.view:
             return
+        self._crown = event
+        if self._local.settling:
+            self._wait_for_quorum()
+        else:
+            self._reign(event)
+
+    def stopped_being_dc(self, why: str) -> None:
+        """Someone else decides, or nobody."""
+        self._crown = None
+        self._stop_waiting()
+        self._stop_reign(why)
+
+    def quorum_changed(self) -> None:
+        """Quorum was won or lost within the view, or begins or ceases to settle."""
+        if self._crown is None:
+            return
+        if self._local.settling:
+            self._stop_reign("quorum is settling")
+            self._wait_for_quorum()
+        elif self.phase is control.Phase.NOT_DC:
+            self._reign(self._crown)
+        else:
+            self.tell(control.Changed("quorum changed"))
+
+    def superseded(self, why: str) -> None:
+        """An LRM obeys a newer DC. The replicated CIB will say who it is; until then nothing is done here."""
+        if self._crown is not None and self.phase is not control.Phase.NOT_DC:
+            self._stop_reign(why)
+            self._wait_for_quorum()
+
+    def _wait_for_quorum(self) -> None:
+        self._stop_waiting()
+        loop = asyncio.get_running_loop()
+        self._patience = loop.call_later(self._settle_ms / 1_000, self._out_of_patience)
+
+    def _stop_waiting(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
+
+    def _out_of_patience(self) -> None:
+        self._patience = None
+        if self._crown is not None and self.phase is control.Phase.NOT_DC:
+            self._reign(self._crown)
+
+    def _reign(self, event: BecameDc) -> None:
+        self._stop_waiting()
         self._nodes.adopt_status(self._replica.status)
         members = self._nodes.members()
         log.info(log_events.REIGN, term=str(event.term), members=",".join(members), basis=event.basis.value)
@@ -132,8 +193,7 @@ class DcShell:
         if event.established:
             self._spawn(self._write_nodes(), "write nodes")
 
-    def stopped_being_dc(self, why: str) -> None:
-        """Someone else decides, or nobody."""
+    def _stop_reign(self, why: str) -> None:
         if self.phase is not control.Phase.NOT_DC:
             log.info(log_events.REIGN_OVER, reason=why)
         self.tell(control.StoppedBeingDc(why))
@@ -146,10 +206,6 @@ class DcShell:
             self._tell_run(transition.NodeFenced(node))
         if change.gone or change.joined or change.rebooted:
             self.tell(control.Changed("membership changed"))
-
-    def quorum_changed(self) -> None:
-        """Quorum was won or lost within the view."""
-        self.tell(control.Changed("quorum changed"))
 
     def configuration_changed(self, author: str) -> None:
         """The replicated CIB committed something."""

@@ -238,7 +238,7 @@ class Orders:
                 peer=effect.node,
                 reason=str(error),
             )
-            self.dc.tell_run(run, transition.Refused(effect.action, str(error)))
+            self._refused(run, effect.action, error)
         elif reply[-1].HasField("result"):
             result = wire.result_from(reply[-1].result)
             self.dc.tell_run(run, transition.Arrived(effect.node, result))
@@ -249,6 +249,12 @@ class Orders:
         error = await self._attempts(attempt, 60_000)
         if error is None:
             self.dc.tell_run(run, transition.Done(action))
+        else:
+            self._refused(run, action, error)
+
+    def _refused(self, run: transition.TransitionRun, action: int, error: HaError) -> None:
+        if error.code is ErrorCode.STALE_TERM:
+            self.dc.superseded(str(error))
         else:
             self.dc.tell_run(run, transition.Refused(action, str(error)))
 
@@ -284,6 +290,7 @@ class Orders:
             except HaError as error:
                 if error.code is ErrorCode.STALE_TERM:
                     log.warning(log_events.ACTION_REFUSED, peer=node, reason=str(error))
+                    self.dc.superseded(str(error))
             await asyncio.sleep(pause_ms / 1_000)
             pause_ms = min(pause_ms * 2, RETRY_MS_MAX)
 

@@ -127,6 +127,7 @@ class CrmShell:
             spawn=self.spawn,
             uuid=_uuid(self._settings.cluster_id, instance),
             first_number=newest(self._paths.var / "transitions") + 1,
+            settle_ms=2 * self._settings.timers.deadtime_ms,
         )
         self.dc.changed = self.changes.touch
         self.histories.listener = self.dc
@@ -249,8 +250,10 @@ class CrmShell:
             members = ",".join(member.name for member in authority.view.members)
             log.info(log_events.VIEW, view=str(authority.view.id), members=members, quorate=authority.quorate)
             self.dc.stopped_being_dc("a new view")
-        quorum_changed = (local.quorate, local.waiting) != (authority.quorate, authority.waiting)
+        before = (local.quorate, local.waiting, local.settling)
         local.view, local.quorate, local.waiting = authority.view.id, authority.quorate, authority.waiting
+        local.settling = not authority.quorate and not authority.waiting and self._could_be_quorate(authority)
+        quorum_changed = before != (local.quorate, local.waiting, local.settling)
         self.cluster.notes.states = states or self.cluster.notes.states
         if update is not None:
             change = self.nodes.set_view(authority.view, states, self._clock.wall_s())
@@ -275,6 +278,17 @@ class CrmShell:
         if quorum_changed and not new_view:
             self.dc.quorum_changed()
         self.changes.touch()
+
+    def _could_be_quorate(self, authority: Authority) -> bool:
+        """Whether the view's members have the votes, if all of them are heard."""
+        config = self._settings.quorum_config()
+        present = {member.id for member in authority.view.members}
+        votes = sum(votes for voter, votes in config.voters if voter in present)
+        if 2 * votes > config.votes_total:
+            return True
+        if 2 * votes == config.votes_total and config.tiebreak in present:
+            return True
+        return config.two_node and votes > 0
 
     async def _replica_events(self, events: asyncio.Queue[ReplicaEvent]) -> None:
         while True:

@@ -273,7 +273,8 @@ class TransitionRun:
         self._foreign: dict[tuple[str, str], list[OperationResult]] = {}
         for node, results in pending.items():
             for result in results:
-                self._foreign.setdefault((node, result.operation.resource), []).append(result)
+                if result.operation.interval_ms == 0:
+                    self._foreign.setdefault((node, result.operation.resource), []).append(result)
         self._adopted: dict[OperationId, int] = {}
         self._running: set[int] = set()  # but for fencing, which may outlive the transition
         self._fencing: set[int] = set()
@@ -321,7 +322,7 @@ class TransitionRun:
         running = {action for action, state in states if state is State.RUNNING}
         assert running == self._running | self._fencing, "the sets of running actions are wrong"
         assert self._confirmed == sum(state is State.CONFIRMED for _, state in states), "wrong count"
-        assert self.outcome is None or not self._running, "it ended with actions running"
+        assert self.outcome is None or all(map(self._may_outlive, self._running)), "it ended too early"
         assert all(synapse.missing >= 0 for synapse in self._synapses), "an input was confirmed twice"
 
     def progress(self) -> Progress:
@@ -565,8 +566,9 @@ class TransitionRun:
             self._confirm(number, effects)
 
     def _finish_if_over(self, effects: list[Effect]) -> None:
-        if self._running:
+        if any(not self._may_outlive(action) for action in self._running):
             return
+        effects.extend(ClearTimer(action) for action in sorted(self._running))
         if self._confirmed == len(self._states):
             self._finish(Outcome.COMPLETE, "", effects)
         elif self._abort_priority is not None:
@@ -574,6 +576,14 @@ class TransitionRun:
         elif not self._fencing and not self._held:
             stuck = [orders.label(self._actions[n]) for n, s in self._states.items() if s is State.WAITING]
             self._finish(Outcome.TERMINATED, f"{', '.join(stuck[:5])} cannot be reached", effects)
+
+    def _may_outlive(self, action: int) -> bool:
+        """The first run of a recurring monitor, which its LRM may have put off, does not delay another plan.
+
+        If it fails later, that is a failure like any other of a monitor.
+        """
+        aborted = self._abort_priority is not None
+        return aborted and orders.number(self._actions[action], "interval") > 0
 
     def _finish(self, outcome: Outcome, why: str, effects: list[Effect]) -> None:
         self.outcome = outcome

@@ -216,6 +216,7 @@ class World:
             spawn=self.spawn,
             uuid="u",
             timings=timings,
+            settle_ms=60,
         )
         self.histories.listener = self.dc
 

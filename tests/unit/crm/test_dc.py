@@ -11,8 +11,9 @@ import pytest
 from crm.cib.status import history_of
 from crm.controller.core import Phase, Timings
 from crm.controller.nodes import MembershipChange, node_ids
-from hacluster.errors import NoAuthority, Timeout, Unavailable, Unreachable
+from hacluster.errors import NoAuthority, StaleTerm, Timeout, Unavailable, Unreachable
 from hacluster.v1 import lrm_pb2
+from hacluster.vocabulary.ids import Term
 from hacluster.vocabulary.operation import ExecutionStatus
 from tests.builders import a_result, an_operation
 from tests.unit.crm.fakes import TERM, World
@@ -255,3 +256,30 @@ async def test_an_operation_that_was_not_run_or_lost_is_planned_anew(
         world.result("node1", status=status, rc=rc)
         await world.until(lambda: len(world.scheduler.requests) == 2)
         assert world.nodes["node1"].effective_attributes == {}
+
+
+async def test_a_dc_does_nothing_while_quorum_settles() -> None:
+    async with a_world() as world:
+        world.local.quorate, world.local.settling = False, True
+        world.reign()
+        await asyncio.sleep(0.01)
+        assert world.dc.phase is Phase.NOT_DC
+        world.local.quorate, world.local.settling = True, False
+        world.dc.quorum_changed()
+        await world.until(lambda: world.scheduler.requests)
+        assert world.scheduler.requests[0].cib.get("have-quorum") == "1"
+        world.local.quorate, world.local.settling = False, True
+        world.dc.quorum_changed()
+        assert world.dc.phase is Phase.NOT_DC
+        await world.until(lambda: len(world.scheduler.requests) > 1)
+        assert world.scheduler.requests[-1].cib.get("have-quorum") == "0", "it did not come"
+
+
+async def test_a_dc_that_an_lrm_does_not_obey_stops() -> None:
+    async with a_world() as world:
+        world.lrms["node1"].raises.append(StaleTerm(term=TERM, current=Term(9, 2)))
+        world.scheduler.graphs.append(a_graph("1 start web node1"))
+        world.reign()
+        await world.until(lambda: world.scheduler.outcomes == [(1, "abandoned")])
+        assert world.dc.phase is Phase.NOT_DC
+        world.dc.stopped_being_dc("another DC")
