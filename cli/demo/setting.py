@@ -30,6 +30,8 @@ RESOURCES: Final[Mapping[str, Mapping[str, object]]] = {
 
 FAST: Final = {"keepalive": "100ms", "deadtime": "500ms", "warntime": "250ms"}
 _IMPORT_WITHIN_S: Final = 60.0
+_WORTH_SAYING: Final = (" -> ", "authkeys: ", "fencing")
+"""What of the import's remarks belongs into the story; the others are about files that it wrote."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +61,12 @@ def prepare(lab: Lab, *, fast: bool) -> Setting:
             ha_cf.write_text(fast_timers(ha_cf.read_text(), FAST))
         said = _import(source, output, lab)
         for node in lab.nodes:
-            folder = output / node.name if (output / node.name).is_dir() else output
-            for path in sorted(folder.rglob("*")):
-                if path.is_file():
-                    text = path.read_text()
-                    if path.name == "initial-cib.xml":
-                        text = with_file_system(text, stand_in.parameters)
-                    place = f"/etc/hacluster/{path.relative_to(folder)}"
-                    node.write(place, text, path.stat().st_mode & 0o777)
+            folder = output / node.name
+            for path in sorted(each for each in folder.rglob("*") if each.is_file()):
+                text = path.read_text()
+                if path.name == "initial-cib.xml":
+                    text = with_file_system(text, stand_in.parameters)
+                node.write(str(path.relative_to(folder)), text, path.stat().st_mode & 0o777)
         configured = settings.load(lab.nodes[0].disk / "etc/hacluster/cluster.toml")
     timers = Timers(keepalive_ms=configured.timers.keepalive_ms, deadtime_ms=configured.timers.deadtime_ms)
     return Setting(timers, (*said, stand_in.words))
@@ -86,7 +86,13 @@ def _import(source: Path, output: Path, lab: Lab) -> tuple[str, ...]:
     )
     if done.returncode:
         raise LabError(what=f"hacli import heartbeat: {(done.stdout + done.stderr).strip()}")
-    return tuple(f"import: {line}" for line in done.stdout.splitlines() if line.strip())
+    lines = (done.stdout + done.stderr).splitlines()
+    return tuple(_words(line) for line in lines if any(word in line for word in _WORTH_SAYING))
+
+
+def _words(line: str) -> str:
+    text = line.partition(": ")[2] if line.startswith(("INFO: ", "WARNING: ")) else line
+    return f"import: {text.rpartition('/ha.d/')[2]}"
 
 
 def with_file_system(cib_xml: str, parameters: Mapping[str, str]) -> str:

@@ -79,15 +79,22 @@ class Authority:
         return certificate.decode(), secret.decode()
 
 
-def cluster_toml(lab: Lab, times: Times, *, name: str) -> str:
-    """The configuration of a lab's nodes, UDP on every bridge."""
+LINKS = {
+    "udp": 'kind = "udp"\nport = 694',
+    "mcast": 'kind = "mcast"\nport = 694\ngroup = "225.0.100.1"',
+    "bcast": 'kind = "bcast"\nport = 694\ninterface = "eth0"',
+}
+
+
+def cluster_toml(lab: Lab, times: Times, *, name: str, kind: str = "udp") -> str:
+    """The configuration of a lab's nodes, a link of that kind on every bridge."""
     lines = [
         f'[cluster]\nname = "{name}"\nid = "{secrets.token_hex(16)}"',
         "[timers]",
         *(f'{key} = "{value}ms"' for key, value in vars(times).items()),
         f"[quorum]\ntwo_node = {str(len(lab.nodes) == 2).lower()}",
     ]
-    lines += ['[[link]]\nkind = "udp"\nport = 694'] * lab.links
+    lines += [f"[[link]]\n{LINKS[kind]}"] * lab.links
     for node in lab.nodes:
         addresses = ", ".join(f'"{interface.ip}"' for interface in node.interfaces)
         lines.append(f'[[node]]\nid = {node.number}\nname = "{node.name}"\naddresses = [{addresses}]')
@@ -97,11 +104,13 @@ def cluster_toml(lab: Lab, times: Times, *, name: str) -> str:
 class Cluster:
     """Nodes with everything configured but the CIB."""
 
-    def __init__(self, lab: Lab, times: Times | None = None, *, name: str = "live") -> None:
+    def __init__(
+        self, lab: Lab, times: Times | None = None, *, name: str = "live", kind: str = "udp"
+    ) -> None:
         self.lab = lab
         self.times = times or Times()
         self.nodes = lab.nodes
-        text = cluster_toml(lab, self.times, name=name)
+        text = cluster_toml(lab, self.times, name=name, kind=kind)
         key = f"auth 1\n1 sha256 {base64.b64encode(secrets.token_bytes(32)).decode()}\n"
         authority = Authority()
         for node in lab.nodes:
