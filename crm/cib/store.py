@@ -33,7 +33,7 @@ ARCHIVES_MAX: Final = 100
 _MAGIC: Final = b"HAcl"
 _HEAD: Final = struct.Struct(">4sIII")  # magic, length of payload, CRC-32 of payload, CRC-32 of the former 12
 _SECTOR: Final = 512
-_SNAPSHOT, _ENTRIES, _CUT = b"S", b"E", b"X"
+_SNAPSHOT, _ENTRIES, _CUT, _MARK = b"S", b"E", b"X", b"C"
 
 
 class Unusable(Exception):
@@ -154,7 +154,7 @@ class CibStore:
                 commit_index = min(commit_index, number)
             else:
                 commit_index = max(commit_index, number)
-                entries.extend(_split(payload[9:], name))
+                entries.extend(_split(payload[9:], name) if payload[:1] == _ENTRIES else ())
         stored = Stored(
             promise=promise,
             snapshot=snapshot,
@@ -185,6 +185,10 @@ class CibStore:
         self._storage.append(name, frame(b"".join(parts)))
         self._storage.sync(name)
         self._last = after + len(entries)
+
+    def mark_committed(self, index: int) -> None:
+        """Not durable: lost with the power, kept over the end of the daemon."""
+        self._storage.append(f"log.{self._segment}", frame(_MARK + struct.pack(">Q", index)))
 
     def snapshot(self, snapshot: Snapshot, entries: tuple[LogEntry, ...]) -> None:
         """Begin a new file with the snapshot and the entries after it; the old one goes."""

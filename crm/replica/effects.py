@@ -60,6 +60,16 @@ class PersistSnapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class MarkCommitted:
+    """Remember on disk, without waiting for it, that entries up to `index` are committed.
+
+    So a restarted daemon does not show less than before; after a power cut the DC tells again.
+    """
+
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
 class SaveOrphans:
     """Entries that are cut: written down before they are. `committed` of them were, provisionally.
 
@@ -126,6 +136,7 @@ Effect = (
     | PersistPromise
     | PersistEntries
     | PersistSnapshot
+    | MarkCommitted
     | SaveOrphans
     | SetTimer
     | CancelTimer

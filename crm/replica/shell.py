@@ -34,6 +34,7 @@ from crm.replica.effects import (
     EligibilityChanged,
     Event,
     ForceQuorum,
+    MarkCommitted,
     Message,
     Note,
     OutcomeAsked,
@@ -500,6 +501,8 @@ class ReplicaShell:
                 self._feed(Persisted(entries[-1].index, entries[-1].chain))
             case PersistSnapshot(snapshot, entries):
                 await self._on_disk(self._store.snapshot, snapshot, entries)
+            case MarkCommitted(index):
+                await self._on_disk(self._store.mark_committed, index)
             case SaveOrphans():
                 await self._save_orphans(effect)
             case Up(event):

@@ -16,12 +16,13 @@ from crm.cib.replication.leading import BOOTSTRAP, DC_CHANGED, Leading, Reign
 from crm.cib.replication.log import Damaged, Log, State
 from crm.cib.replication.messages import Append, AppendReply, InstallSnapshot
 from crm.cib.replication.model import Kind, LogEntry, Snapshot, Stored
-from crm.cib.replication.waiters import Waiters
+from crm.cib.replication.waiters import PROVISIONAL, Waiters
 from crm.cib.versions import NO_VERSION, CibVersion
 from crm.replica.effects import (
     Answer,
     Die,
     Effect,
+    MarkCommitted,
     Note,
     PersistEntries,
     PersistSnapshot,
@@ -123,7 +124,12 @@ class Replication:
             if index <= self.log.base.index:
                 return WriteOutcome(outcome=Outcome.OK)
             entry = self.log.entry(index)
-            return WriteOutcome(outcome=Outcome.OK, version=entry.version, digest=entry.digest_after)
+            return WriteOutcome(
+                outcome=Outcome.OK,
+                reason="" if index <= self.log.safe_commit_index else PROVISIONAL,
+                version=entry.version,
+                digest=entry.digest_after,
+            )
         if leading is None or not leading.established or not leading.basis.safe:
             return WriteOutcome(outcome=Outcome.UNKNOWN, reason="there is no DC with quorum that could know")
         if index is not None or leading.is_pending(request_id):
@@ -159,7 +165,7 @@ class Replication:
                 effects.append(Die(f"twice in a row the DC's entries did not fit: {why}"))
             return effects, self._reply(message.term, promised, voter, stored=False, why="damaged")
         last = message.previous_index + len(message.entries)
-        log.commit(min(message.commit_index, last))
+        log.commit(min(message.commit_index, last), safe=self._is_safe())
         if fresh:
             effects.append(PersistEntries(fresh[0].index - 1, tuple(fresh), log.commit_index))
         effects += self._compact()
@@ -177,9 +183,14 @@ class Replication:
             self.log = Log(snapshot, (), snapshot.index)
             effects.append(PersistSnapshot(snapshot, ()))
         else:
-            self.log.commit(snapshot.index)
+            self.log.commit(snapshot.index, safe=self._is_safe())
         self._damages = 0
         return effects, self._reply(message.term, promised, voter, stored=True, last_index=snapshot.index)
+
+    def _is_safe(self) -> bool:
+        """Whether the DC that is followed commits on a safe basis."""
+        basis = self.followed_basis
+        return self.followed_established and basis is not None and basis.safe
 
     def _not_yet_here(self, entries: tuple[LogEntry, ...]) -> list[LogEntry]:
         for at, entry in enumerate(entries):
@@ -286,6 +297,7 @@ class Replication:
         if state.index and state.digest != self._shown_digest and not self._is_behind_shown():
             self._shown_digest = state.digest
             self._shown = max(self._shown, state.version)
+            effects.append(MarkCommitted(state.index))
             effects.append(Up(Committed(state.content, state.version, state.author, state.digest)))
         elif state.digest == self._shown_digest:
             self._shown = max(self._shown, state.version)

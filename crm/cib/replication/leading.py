@@ -385,7 +385,7 @@ class Leading:
         log = self._log
         if follower.needs_snapshot or log.chain_at(follower.next - 1) is None:
             follower.needs_snapshot = False
-            snapshot = log.snapshot(log.commit_index)
+            snapshot = log.snapshot(log.safe_commit_index if self.basis.safe else log.commit_index)
             follower.next = snapshot.index + 1
             self._call(peer, follower, self._install(follower, snapshot))
         elif (
@@ -474,7 +474,7 @@ class Leading:
             if log.term_at(index) != self.reign.term:
                 break  # entries of older terms are committed only under one of this term
             if self._is_committed(index):
-                log.commit(index)
+                log.commit(index, safe=log.entry(index).basis.safe)
                 self._committed()
                 break
 

@@ -80,6 +80,7 @@ class Log:
         self._requests: dict[str, int] = dict(base.requests)
         self.committed = State(base)
         self.head = State(base)
+        self.safe_commit_index = base.index  # committed by a DC of a safe basis: final
         last_patch = max((entry.index for entry in entries if entry.kind is Kind.PATCH), default=0)
         for entry in entries:
             if entry.index != self.last_index + 1 or not is_sealed(self.last_chain, entry):
@@ -103,12 +104,6 @@ class Log:
     def commit_index(self) -> int:
         """Of the last entry known to be committed."""
         return self.committed.index
-
-    @property
-    def safe_commit_index(self) -> int:
-        """Of the last committed entry with a safe basis; what it and those before it say is final."""
-        at = self.commit_index - self.base.index
-        return self._safe[at - 1][1] if at else self.base.safe_index
 
     @property
     def blank(self) -> bool:
@@ -204,6 +199,7 @@ class Log:
     def cut(self, after: int) -> tuple[LogEntry, ...]:
         """Drop the entries after index `after` (not below the base) and return them."""
         assert self.base.index <= after <= self.last_index
+        self.safe_commit_index = min(self.safe_commit_index, after)
         keep = after - self.base.index
         dropped = tuple(self._entries[keep:])
         if not dropped:
@@ -221,8 +217,14 @@ class Log:
             self._advance(self.head, after)
         return dropped
 
-    def commit(self, index: int) -> list[LogEntry]:
-        """Mark entries up to `index` committed; returns those that were not before."""
+    def commit(self, index: int, *, safe: bool) -> list[LogEntry]:
+        """Mark entries up to `index` committed; returns those that were not before.
+
+        `safe` is the DC's basis: entries of a safe basis that were committed only under a provisional one
+        are provisional as well.
+        """
+        if safe:
+            self.safe_commit_index = max(self.safe_commit_index, min(index, self.last_index))
         fresh = [self.entry(i) for i in range(self.committed.index + 1, min(index, self.last_index) + 1)]
         if fresh and fresh[-1].index == self.head.index:
             self.committed.copy_from(self.head)
@@ -257,9 +259,9 @@ class Log:
     def compactable(self) -> int | None:
         """The index up to which entries may give way to a snapshot, or None.
 
-        Only what is committed under a safe entry: what is provisional may still become orphans.
+        Only what is committed on a safe basis: what is provisional may still become orphans.
         """
-        bound = min(self.commit_index - KEEP_ENTRIES, self.rank.safe_index)
+        bound = self.safe_commit_index - KEEP_ENTRIES
         return bound if bound - self.base.index >= KEEP_ENTRIES else None
 
     def compact(self, index: int) -> tuple[Snapshot, tuple[LogEntry, ...]]:

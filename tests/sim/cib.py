@@ -1,0 +1,568 @@
+"""ha-crm's replicated CIB in the simulator: the real cores and the real store, on virtual disks and calls.
+
+Views come from an abstract service that keeps the promises of the membership layer (ids grow, same id same
+members) and none besides: they come late, at different moments at different nodes, or not at all.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+from crm.cib.model import Element, element
+from crm.cib.replication.messages import Append, InstallSnapshot
+from crm.cib.store import CibStore
+from crm.election.model import ElectionSettings
+from crm.replica.core import Replica
+from crm.replica.effects import (
+    Answer,
+    AuthorityChanged,
+    Call,
+    CallFailed,
+    CancelTimer,
+    Die,
+    Effect,
+    Event,
+    MarkCommitted,
+    Note,
+    OutcomeAsked,
+    Persisted,
+    PersistEntries,
+    PersistPromise,
+    PersistSnapshot,
+    Received,
+    Reply,
+    SaveOrphans,
+    SetTimer,
+    Started,
+    TimerFired,
+    Up,
+    WriteRequested,
+)
+from crm.replica.events import Outcome, ReplicaEvent, WriteOutcome
+from hacluster.vocabulary.ids import NO_TERM, BootToken, NodeId, NodeName, ViewId
+from hacluster.vocabulary.membership import Authority, Member, MembershipView, QuorumConfig
+from tests.sim.engine import MS, SECOND, Disk, Node, Process, World
+from tests.sim.network import Calls, Network
+
+CALL_NS = 500 * MS
+APPEND_NS = 2 * SECOND
+
+
+class SimStorage:
+    """`crm.cib.storage.Storage` on a simulated disk.
+
+    Appends are seen at once. What makes something durable is put off until `finish`; a power cut before it
+    finds some of that done, in order.
+    """
+
+    def __init__(self, disk: Disk) -> None:
+        self.disk = disk
+        self.putting_off = False
+        self._later: list[Callable[[], None]] = []
+
+    def finish(self, how_many: int | None = None) -> None:
+        """Do what was put off, or the first so many of it."""
+        later, self._later = self._later, []
+        for action in later[:how_many]:
+            action()
+
+    @property
+    def pending(self) -> int:
+        return len(self._later)
+
+    def _do(self, action: Callable[[], None]) -> None:
+        if self.putting_off:
+            self._later.append(action)
+        else:
+            action()
+
+    def names(self) -> list[str]:
+        return sorted(name.removeprefix("cib/") for name in self.disk.visible if name.startswith("cib/"))
+
+    def read(self, name: str) -> bytes | None:
+        return self.disk.read(f"cib/{name}")
+
+    def append(self, name: str, data: bytes) -> None:
+        self.disk.append(f"cib/{name}", data)
+
+    def sync(self, name: str) -> None:
+        self._do(lambda: self.disk.sync(f"cib/{name}"))
+
+    def truncate(self, name: str, size: int) -> None:
+        content = (self.read(name) or b"")[:size]
+        self.replace(name, content)
+
+    def replace(self, name: str, data: bytes) -> None:
+        def action() -> None:
+            self.disk.write(f"cib/{name}", data)
+            self.disk.sync(f"cib/{name}")
+
+        self._do(action)
+
+    def rename(self, old: str, new: str) -> None:
+        def action() -> None:
+            self.disk.rename(f"cib/{old}", f"cib/{new}")
+            self.disk.sync(f"cib/{new}")
+            self.disk.durable.pop(f"cib/{old}", None)
+
+        self._do(action)
+
+    def remove(self, name: str) -> None:
+        self._do(lambda: self.disk.remove(f"cib/{name}"))
+
+
+class ReplicaProcess(Process[Event, Effect]):
+    """One node's ha-crm, as far as the replicated CIB goes."""
+
+    def __init__(self, cluster: CibCluster, node: Node, node_id: int) -> None:
+        super().__init__(node, "crm")
+        self.cluster = cluster
+        self.id = node_id
+        self.core: Replica | None = None
+        self.storage = SimStorage(node.disk)
+        self.store = CibStore(self.storage)
+        self.corrupt = ""
+        self.instance = 0
+        self.died = 0
+        self._queue: deque[Effect] = deque()
+        self._busy = False
+        self._answers: dict[int, Callable[[object], None]] = {}
+        self._token = 0
+
+    # -- life
+
+    def begin(self) -> Sequence[Effect]:
+        self.instance += 1
+        self._queue.clear()
+        self._busy = False
+        self._answers.clear()
+        self.storage = SimStorage(self.node.disk)
+        self.store = CibStore(self.storage)
+        stored = self.store.load(wall_s=self.world.now_ns // SECOND)
+        self.storage.putting_off = True
+        self.corrupt = stored.corrupt
+        self.core = Replica(
+            ElectionSettings(me=self.id, boot_token=self.node.boot_token, quorum=self.cluster.quorum),
+            stored,
+            initial=self.cluster.initial,
+            validate=lambda _: "",
+        )
+        self.cluster.views.crm_changed()
+        return self.core.handle(Started(), self.node.clock.now_ns())
+
+    def crash(self) -> None:
+        """Somewhere in the middle of what the disk was doing."""
+        if self.alive:
+            self.storage.finish(self._disk_rng.randint(0, self.storage.pending))
+            self.cluster.clients.process_gone(self)
+            self.core = None
+        super().crash()
+        self.cluster.views.crm_changed()
+
+    def handle(self, event: Event, now_ns: int) -> Sequence[Effect]:
+        assert self.core is not None
+        effects = self.core.handle(event, now_ns)
+        for watcher in self.cluster.watchers:
+            watcher(self)
+        return effects
+
+    # -- effects: strictly in order, as the shell does it
+
+    def _carry_out(self, effects: list[Effect]) -> None:
+        for effect in effects:
+            match effect:
+                case SetTimer(key, at_ns):
+                    self.set_timer(key, at_ns, TimerFired(key))
+                case CancelTimer(key):
+                    self.cancel_timer(key)
+                case _:
+                    self._queue.append(effect)
+        self._pump()
+
+    def _pump(self) -> None:
+        while self._queue and not self._busy and self.alive:
+            if self.crash_after is not None:
+                self.crash_after -= 1
+                if self.crash_after < 0:
+                    self.world.count("crash_between_effects")
+                    self.crash()
+                    self.world.after(SECOND, f"restart {self.name}", self.start)
+                    return
+            effect = self._queue.popleft()
+            if isinstance(effect, PersistPromise | PersistEntries | PersistSnapshot | SaveOrphans):
+                self._to_disk(effect)
+            else:
+                self.apply(effect)
+
+    def _to_disk(self, effect: Effect) -> None:
+        try:
+            self._write(effect)
+        except OSError:
+            self.world.note(self.name, "disk error: the daemon ends")
+            self.died += 1
+            self.crash()
+            return
+        self._busy = True
+        delay_ns = self._disk_rng.randint(*self.node.disk.sync_ns)
+        self.world.after(delay_ns, f"disk {self.name}", self._guarded(lambda: self._synced(effect)))
+
+    def _write(self, effect: Effect) -> None:
+        match effect:
+            case PersistPromise(promise):
+                self.store.promise(promise)
+            case PersistEntries(after, entries, commit_index):
+                self.store.entries(after, entries, commit_index)
+            case PersistSnapshot(snapshot, entries):
+                self.store.snapshot(snapshot, entries)
+            case SaveOrphans():
+                self.store.save_orphans(effect, node=self.node.name, wall_s=self.world.now_ns // SECOND)
+            case _:
+                raise AssertionError(effect)
+
+    def _synced(self, effect: Effect) -> None:
+        self.storage.finish()
+        self._busy = False
+        if isinstance(effect, SaveOrphans):
+            self.cluster.orphans_saved(self, effect)
+        if isinstance(effect, PersistEntries):
+            self.deliver(Persisted(effect.entries[-1].index, effect.entries[-1].chain))
+        self._pump()
+
+    def apply(self, effect: Effect) -> None:
+        match effect:
+            case Call(peer, message):
+                self._call(peer, message)
+            case Reply(token, message):
+                answer = self._answers.pop(token, None)
+                if answer is not None:
+                    answer(message)
+            case MarkCommitted(index):
+                self.store.mark_committed(index)
+            case Up(event):
+                self.world.note(self.name, f"{type(event).__name__} {_short(event)}")
+                for listener in self.cluster.listeners:
+                    listener(self, event)
+            case Answer(token, outcome):
+                self.cluster.clients.answered(token, outcome)
+            case Note(name, fields):
+                self.world.note(self.name, f"{name} {fields}")
+            case Die(why):
+                self.world.note(self.name, f"dies: {why}")
+                self.died += 1
+                self.crash()
+                self.world.after(SECOND, f"restart {self.name}", self.start)
+            case _:
+                raise AssertionError(effect)
+
+    def _call(self, peer: int, message: object) -> None:
+        target = self.cluster.by_id[peer]
+
+        def execute(answer: Callable[[object], None]) -> None:
+            if target.alive:
+                target._token += 1
+                target._answers[target._token] = answer
+                target.deliver(Received(self.id, message, target._token))  # type: ignore[arg-type]
+
+        generation = self.generation
+
+        def back(event: Event) -> None:
+            if self.generation == generation:
+                self.deliver(event)
+
+        self.cluster.calls.call(
+            self.node.name,
+            target.node.name,
+            execute,
+            lambda reply: back(Received(peer, reply)),  # type: ignore[arg-type]
+            lambda _: back(CallFailed(peer, message)),  # type: ignore[arg-type]
+            timeout_ns=APPEND_NS if isinstance(message, Append | InstallSnapshot) else CALL_NS,
+        )
+
+
+def _short(event: ReplicaEvent) -> str:
+    return " ".join(str(getattr(event, name)) for name in event.__slots__ if name not in ("configuration",))[
+        :120
+    ]
+
+
+class Views:
+    """The abstract membership service."""
+
+    def __init__(self, cluster: CibCluster) -> None:
+        self.cluster = cluster
+        self.world = cluster.world
+        self.counter = 0
+        self.at: dict[int, tuple[ViewId, tuple[int, ...]]] = {}
+        self._rng = self.world.stream("views")
+        self._form_planned = False
+        self._crm_planned = False
+
+    def links_changed(self) -> None:
+        """Someone was cut off, came back, was switched on or off: new views after a while."""
+        if not self._form_planned:
+            self._form_planned = True
+            delay_ns = self._rng.choice([20 * MS, 300 * MS, 2_500 * MS])
+            self.world.after(delay_ns, "views form", self._form)
+
+    def crm_changed(self) -> None:
+        """A daemon connected or disconnected: the members learn of it."""
+        if not self._crm_planned:
+            self._crm_planned = True
+            self.world.after(self._rng.randint(1, 300) * MS, "crm instances", self._tell_instances)
+
+    def _form(self) -> None:
+        self._form_planned = False
+        left = {process.id for process in self.cluster.processes if process.node.up}
+        while left:
+            start = min(left)
+            group = tuple(sorted(other for other in left if self._reach(start, other)))
+            left -= set(group)
+            if all(self.at.get(one, (None, ()))[1] == group for one in group) and not self._rebooted(group):
+                continue
+            self.counter += 1
+            view = ViewId(self.counter, group[0])
+            for one in group:
+                self.cluster.boots_seen[one] = self.cluster.by_id[one].node.boots
+                delay_ns = self._rng.choice([0, 1, 5, 30, 400]) * MS
+                install = partial(self._install, one, view, group)
+                self.world.after(delay_ns, f"view {view} at {one}", install)
+
+    def _rebooted(self, group: tuple[int, ...]) -> bool:
+        return any(self.cluster.boots_seen.get(one) != self.cluster.by_id[one].node.boots for one in group)
+
+    def _reach(self, one: int, other: int) -> bool:
+        a, b = self.cluster.by_id[one].node.name, self.cluster.by_id[other].node.name
+        return self.cluster.network.connected(a, b) and self.cluster.network.connected(b, a)
+
+    def _install(self, node_id: int, view: ViewId, group: tuple[int, ...]) -> None:
+        node = self.cluster.by_id[node_id].node
+        if not node.up or view < self.at.get(node_id, (view, ()))[0]:
+            return
+        self.at[node_id] = (view, group)
+        voters = {node for node, weight in self.cluster.quorum.voters if weight}
+        if voters <= set(group):
+            node.run.write("all-seen", b"1")
+        self.tell(self.cluster.by_id[node_id])
+
+    def _tell_instances(self) -> None:
+        self._crm_planned = False
+        for process in self.cluster.processes:
+            self.tell(process)
+
+    def tell(self, process: ReplicaProcess) -> None:
+        """Hand the node's view to its ha-crm."""
+        if process.id not in self.at or not process.alive:
+            return
+        view, group = self.at[process.id]
+        members = []
+        for one in group:
+            other = self.cluster.by_id[one]
+            members.append(
+                Member(
+                    id=NodeId(one),
+                    name=NodeName(other.node.name),
+                    incarnation=other.node.boots,
+                    boot_token=BootToken(other.node.boot_token),
+                    crm_instance=other.instance if other.alive else 0,
+                )
+            )
+        authority = Authority(
+            view=MembershipView(id=view, members=tuple(members)), quorate=self._quorate(process, group)
+        )
+        process.deliver(AuthorityChanged(authority))
+
+    def _quorate(self, process: ReplicaProcess, group: tuple[int, ...]) -> bool:
+        config = self.cluster.quorum
+        votes = sum(weight for node, weight in config.voters if node in group)
+        if config.two_node:
+            waiting = config.wait_for_all and process.node.run.read("all-seen") is None
+            return votes >= 1 and not waiting
+        return 2 * votes > config.votes_total
+
+
+@dataclass(slots=True)
+class Write:
+    """One client's numbered write. `provisional`: the answer said so."""
+
+    number: int
+    request_id: str
+    node: int
+    force: bool
+    asked_ns: int
+    outcome: Outcome | None = None
+    provisional: bool = False
+
+
+class Clients:
+    """Writers at whoever is DC; what was answered UNKNOWN is asked again later."""
+
+    def __init__(self, cluster: CibCluster) -> None:
+        self.cluster = cluster
+        self.writes: dict[str, Write] = {}
+        self.tokens: dict[int, str] = {}
+        self.asking: dict[int, str] = {}
+        self.on_answer: list[Callable[[Write], None]] = []
+        self._token = 0
+        self._rng = cluster.world.stream("clients")
+
+    def write(self, process: ReplicaProcess, *, force: bool = False, deadline_ns: int = 3 * SECOND) -> Write:
+        """One write at this node, which may or may not be DC."""
+        self._token += 1
+        number = len(self.writes) + 1
+        write = Write(number, f"r{number}", process.id, force, self.cluster.world.now_ns)
+        self.writes[write.request_id] = write
+        self.tokens[self._token] = write.request_id
+        request = WriteRequested(
+            token=self._token,
+            change=lambda old: old.with_children((*old.children, element("note", {"id": f"w{number}"}))),
+            author=f"client@{process.node.name}",
+            request_id=write.request_id,
+            force=force,
+            deadline_ns=process.node.clock.now_ns() + deadline_ns,
+        )
+        process.deliver(request)
+        return write
+
+    def ask_again(self, process: ReplicaProcess) -> None:
+        """The outcome of all unknown writes, at this node."""
+        for write in list(self.writes.values()):
+            if write.outcome is Outcome.UNKNOWN:
+                self._token += 1
+                self.asking[self._token] = write.request_id
+                process.deliver(OutcomeAsked(self._token, write.request_id))
+
+    def answered(self, token: int, outcome: WriteOutcome) -> None:
+        request_id = self.tokens.pop(token, None) or self.asking.pop(token, None)
+        if request_id is None:
+            return
+        write = self.writes[request_id]
+        if write.outcome in (Outcome.OK, Outcome.FAILED):
+            return
+        write.outcome = outcome.outcome
+        write.provisional = bool(outcome.reason)
+        self.cluster.world.count(f"answer_{outcome.outcome.value}")
+        for listener in self.on_answer:
+            listener(write)
+
+    def process_gone(self, process: ReplicaProcess) -> None:
+        """Its clients do not know."""
+        for token, request_id in list(self.tokens.items()):
+            write = self.writes[request_id]
+            if write.node == process.id:
+                del self.tokens[token]
+                write.outcome = Outcome.UNKNOWN
+
+
+@dataclass(slots=True)
+class Saved:
+    """An orphan report."""
+
+    node: int
+    requests: tuple[str, ...]
+    committed: int
+
+
+@dataclass
+class CibCluster:
+    """The nodes 1 … n with a vote each."""
+
+    world: World
+    count: int
+    two_node: bool = False
+    fencing: bool = False
+    wait_for_all: bool = True
+    orphans: list[Saved] = field(default_factory=list)
+    listeners: list[Callable[[ReplicaProcess, ReplicaEvent], None]] = field(default_factory=list)
+    watchers: list[Callable[[ReplicaProcess], None]] = field(default_factory=list)
+    boots_seen: dict[int, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        ids = range(1, self.count + 1)
+        self.quorum = QuorumConfig(
+            voters=tuple((NodeId(one), 1) for one in ids),
+            two_node=self.two_node,
+            wait_for_all=self.two_node and self.wait_for_all,
+        )
+        value = "true" if self.fencing else "false"
+        self.initial = element(
+            "configuration",
+            {},
+            element(
+                "crm_config",
+                {},
+                element(
+                    "cluster_property_set",
+                    {"id": "o"},
+                    element("nvpair", {"id": "f", "name": "stonith-enabled", "value": value}),
+                ),
+            ),
+        )
+        self.nodes = {one: Node(self.world, f"n{one}") for one in ids}
+        self.network = Network(self.world, [node.name for node in self.nodes.values()], 1)
+        self.calls = Calls(self.network)
+        self.views = Views(self)
+        self.clients = Clients(self)
+        self.by_id = {one: ReplicaProcess(self, node, one) for one, node in self.nodes.items()}
+        self.processes = list(self.by_id.values())
+
+    def boot_all(self) -> None:
+        for node in self.nodes.values():
+            if not node.up:
+                node.boot()
+        self.views.links_changed()
+
+    def boot(self, node_id: int) -> None:
+        if not self.nodes[node_id].up:
+            self.nodes[node_id].boot()
+            self.views.links_changed()
+
+    def power_cut(self, node_id: int, rng: random.Random) -> None:
+        self.nodes[node_id].power_cut(rng)
+        self.views.at.pop(node_id, None)
+        self.views.links_changed()
+
+    def partition(self, *groups: Sequence[int]) -> None:
+        self.network.partition(*[[self.nodes[one].name for one in group] for group in groups])
+        self.views.links_changed()
+
+    def heal(self) -> None:
+        self.network.heal()
+        self.views.links_changed()
+
+    def orphans_saved(self, process: ReplicaProcess, effect: SaveOrphans) -> None:
+        requests = tuple(entry.request_id for entry in effect.entries if entry.request_id)
+        self.orphans.append(Saved(process.id, requests, effect.committed))
+        self.world.count("orphans_saved")
+
+    def dc(self, *, safe: bool = False) -> ReplicaProcess | None:
+        """An established DC (the one with the highest term), or None."""
+        best: ReplicaProcess | None = None
+        term = NO_TERM
+        for process in self.processes:
+            if process.core is None:
+                continue
+            dc = process.core.dc
+            fits = dc.is_me and dc.established and (not safe or (dc.basis is not None and dc.basis.safe))
+            if fits and dc.term > term:
+                best, term = process, dc.term
+        return best
+
+    def settled(self) -> bool:
+        """One established DC that all follow, with the same configuration everywhere."""
+        cores = [process.core for process in self.processes]
+        if any(core is None for core in cores):
+            return False
+        states = {(core.dc.term, core.dc.established) for core in cores if core}
+        chains = {core.replication.log.last_chain for core in cores if core}
+        commits = {core.replication.log.commit_index for core in cores if core}
+        return len(states) == len(chains) == len(commits) == 1 and next(iter(states))[1]
+
+
+def configuration_of(process: ReplicaProcess) -> Element:
+    """What is committed there."""
+    assert process.core is not None
+    return process.core.replication.log.committed.content

@@ -1,0 +1,181 @@
+"""Scenario classes of the replicated CIB: drawn faults, writers, healing, verdict."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tests.sim.cib import CibCluster, ReplicaProcess
+from tests.sim.cib_checkers import (
+    Durable,
+    NoDamage,
+    NothingSilent,
+    OneDcATerm,
+    SameChain,
+    VersionGrows,
+)
+from tests.sim.classes import register
+from tests.sim.engine import MS, SECOND, START_NS, World
+
+KINDS = ("partition", "kill", "power", "pause", "between", "slow-disk", "stand-still")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CibProfile:
+    """The dials of a class."""
+
+    nodes: int = 3
+    kinds: tuple[str, ...] = KINDS
+    faults_ns: int = 40 * SECOND
+    mean_gap_ns: int = 2 * SECOND
+    write_gap_ns: int = 300 * MS
+    force: float = 0.0
+    two_node: bool = False
+    fencing: bool = False
+    wait_for_all: bool = True
+
+
+class CibRun:
+    """Boot, faults under load, healing, verdict."""
+
+    def __init__(self, seed: int, profile: CibProfile) -> None:
+        self.world = World(seed)
+        self.profile = profile
+        self.rng = self.world.stream("plan")
+        self.cluster = CibCluster(
+            self.world,
+            profile.nodes,
+            two_node=profile.two_node,
+            fencing=profile.fencing,
+            wait_for_all=profile.wait_for_all,
+        )
+        self.no_damage = NoDamage(self.cluster)
+        self.world.checkers += [
+            OneDcATerm(self.cluster),
+            Durable(self.cluster),
+            VersionGrows(self.cluster),
+            self.no_damage,
+            SameChain(self.cluster),
+            NothingSilent(self.cluster),
+        ]
+        self.lost_copies: set[int] = set()
+
+    def play(self) -> None:
+        """The whole of it."""
+        self.boot()
+        end_ns = self.world.now_ns + self.profile.faults_ns
+        kinds = self.rng.sample(self.profile.kinds, self.rng.randint(1, len(self.profile.kinds)))
+        self._writer(end_ns)
+        while self.world.now_ns < end_ns:
+            gap_ns = int(self.rng.expovariate(1.0) * self.profile.mean_gap_ns)
+            self.world.run_until(min(self.world.now_ns + gap_ns, end_ns))
+            if self.rng.random() < 0.3:
+                self.cluster.heal()
+            else:
+                self.inflict(self.rng.choice(kinds))
+        self.settle()
+
+    def boot(self) -> None:
+        """All at once, until there is a first DC."""
+        self.cluster.boot_all()
+        self.world.run_until(START_NS + 5 * SECOND)
+
+    def settle(self) -> None:
+        """No faults any more: it must come to rest, soon."""
+        self.world.note("fault", "all end")
+        for node in self.cluster.nodes.values():
+            node.disk.sync_ns = (50_000, 1_500_000)
+        self.cluster.heal()
+        self.cluster.boot_all()
+        for process in self.cluster.processes:
+            process.crash_after = None
+            process.start()
+        end_ns = self.world.now_ns + 40 * SECOND
+        self.world.run_until(self.world.now_ns + 4 * SECOND)
+        while self.world.now_ns < end_ns and not self.cluster.settled():
+            self.world.run_until(self.world.now_ns + SECOND)
+        self.world.run_until(self.world.now_ns + SECOND)
+        self.world.settle()
+
+    def _writer(self, end_ns: int) -> None:
+        rng = self.world.stream("writer")
+
+        def write() -> None:
+            if self.world.now_ns >= end_ns:
+                return
+            leading = [p for p in self.cluster.processes if p.core is not None and p.core.dc.is_me]
+            if leading:
+                process = rng.choice(leading)
+                self.cluster.clients.write(process, force=rng.random() < self.profile.force)
+                if rng.random() < 0.2:
+                    self.cluster.clients.ask_again(process)
+            self.world.after(int(rng.expovariate(1.0) * self.profile.write_gap_ns), "write", write)
+
+        write()
+
+    # -- faults
+
+    def inflict(self, kind: str) -> None:
+        """One fault, now."""
+        rng, cluster = self.rng, self.cluster
+        victim = rng.choice(cluster.processes)
+        self.world.note("fault", f"{kind} {victim.node.name}")
+        match kind:
+            case "partition":
+                ids = list(cluster.nodes)
+                rng.shuffle(ids)
+                at = rng.randint(1, len(ids) - 1)
+                cluster.partition(ids[:at], ids[at:])
+            case "kill":
+                victim.crash()
+                self.world.after(rng.randint(1, 3_000) * MS, f"restart {victim.name}", victim.start)
+            case "between":
+                victim.crash_after = rng.randrange(12)
+            case "power":
+                for process in rng.sample(cluster.processes, rng.randint(1, len(cluster.processes))):
+                    self._power(process, rng.randint(1, 8_000) * MS)
+            case "pause":
+                victim.pause(rng.choice([300 * MS, 2 * SECOND, 6 * SECOND]))
+            case "stand-still":
+                victim.node.pause(rng.choice([300 * MS, 6 * SECOND]), clock_stands=True)
+            case "slow-disk":
+                victim.node.disk.sync_ns = rng.choice([(50_000, 1_500_000), (200 * MS, 3 * SECOND)])
+            case "wipe" | "damage":
+                self._lose_copy(victim, kind)
+            case _:
+                raise AssertionError(kind)
+
+    def _power(self, process: ReplicaProcess, for_ns: int) -> None:
+        self.cluster.power_cut(process.id, self.rng)
+        self.world.after(for_ns, f"boot {process.node.name}", lambda: self.cluster.boot(process.id))
+
+    def _lose_copy(self, process: ReplicaProcess, kind: str) -> None:
+        """At most a minority is without a memory at one time, and only of a cluster that has begun."""
+        broken = {p.id for p in self.cluster.processes if not self._has_memory(p)}
+        if len(broken | {process.id}) * 2 >= len(self.cluster.processes) or not process.node.up:
+            return
+        self._power(process, self.rng.randint(1, 5_000) * MS)
+        if kind == "wipe":
+            process.node.disk.wipe()
+        else:
+            names = [name for name in process.storage.names() if name == "promise" or name.startswith("log.")]
+            name = self.rng.choice(names)
+            process.node.disk.damage(f"cib/{name}", self.rng)
+            self.no_damage.damage(process)
+
+    def _has_memory(self, process: ReplicaProcess) -> bool:
+        return process.core is not None and process.core.promise.voter
+
+
+def _class(name: str, profile: CibProfile) -> None:
+    register(name)(lambda seed: CibRun(seed, profile))
+
+
+_class("cib3", CibProfile())
+_class("cib5", CibProfile(nodes=5))
+_class("cib3-force", CibProfile(kinds=("partition", "power", "kill"), force=0.5))
+_class("cib3-power", CibProfile(kinds=("power", "between", "partition")))
+_class("cib3-wipe", CibProfile(kinds=("wipe", "partition", "kill"), mean_gap_ns=4 * SECOND))
+_class("cib5-damage", CibProfile(nodes=5, kinds=("damage", "wipe", "partition"), mean_gap_ns=4 * SECOND))
+_class("cib2-assumed", CibProfile(nodes=2, two_node=True))
+_class("cib2-fencing", CibProfile(nodes=2, two_node=True, fencing=True, force=0.2))
+_class("cib2-alone", CibProfile(nodes=2, two_node=True, wait_for_all=False))
