@@ -114,6 +114,7 @@ def forget_from(message: lrm_pb2.DeleteHistoryRequest) -> Forget:
         resource=ResourceId(message.resource),
         action=message.action,
         interval_ms=message.interval_ms,
+        failures_only=message.failures_only,
     )
 
 
@@ -142,7 +143,10 @@ def result_to(result: OperationResult) -> lrm_pb2.OperationResult:
 def forgotten_to(forgotten: PublishForgotten) -> lrm_pb2.ResourceForgotten:
     """History that was deleted."""
     return lrm_pb2.ResourceForgotten(
-        resource=forgotten.resource, action=forgotten.action, interval_ms=forgotten.interval_ms
+        resource=forgotten.resource,
+        action=forgotten.action,
+        interval_ms=forgotten.interval_ms,
+        failures_only=forgotten.failures_only,
     )
 
 

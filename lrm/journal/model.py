@@ -112,8 +112,8 @@ class Ledger:
                 self._observe(record)
             case Disarmed(key=key):
                 self._retire(self.recurring.pop(key, None))
-            case Forgotten(resource=resource, action=action, interval_ms=interval_ms):
-                self._forget(resource, action, interval_ms)
+            case Forgotten():
+                self._forget(record)
             case Remembered(id=id_, call_id=call_id, result=remembered):
                 self._remember(id_, call_id, remembered)
             case Watermarks(next_call_id=next_call_id, floor=floor):
@@ -218,14 +218,17 @@ class Ledger:
         failure = result if is_failure(result) else (entry.failure if entry else None)
         entries[name] = Entry(result, failure)
 
-    def _forget(self, resource: ResourceId, action: str, interval_ms: int) -> None:
-        if not action:
-            self.history.pop(resource, None)
-            return
-        entries = self.history.get(resource, {})
-        entries.pop((action, interval_ms), None)
+    def _forget(self, record: Forgotten) -> None:
+        entries = self.history.get(record.resource, {})
+        for name, entry in list(entries.items()):
+            if record.action and name != (record.action, record.interval_ms):
+                continue
+            if record.failures_only and not is_failure(entry.last):
+                entries[name] = Entry(entry.last)
+            else:
+                del entries[name]
         if not entries:
-            self.history.pop(resource, None)
+            self.history.pop(record.resource, None)
 
     def _remember(self, id_: OperationId, call_id: int, result: OperationResult | None) -> None:
         if id_.term != self.max_term or id_.transition < self.floor:

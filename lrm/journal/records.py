@@ -86,11 +86,15 @@ class Disarmed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forgotten:
-    """The history of a resource was deleted; with an action, only that operation's."""
+    """The history of a resource was deleted; with an action, only that operation's.
+
+    `failures_only`: newest results that are no failures stay.
+    """
 
     resource: ResourceId
     action: str
     interval_ms: int
+    failures_only: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -311,15 +311,22 @@ class Queue:
     def _forget(self, event: Forget) -> None:
         self._raise_term(event.term)
         for key in list(self.ledger.recurring):
-            if key.resource == event.resource and (
-                not event.action or (key.action, key.interval_ms) == (event.action, event.interval_ms)
-            ):
+            named = not event.action or (key.action, key.interval_ms) == (event.action, event.interval_ms)
+            if key.resource == event.resource and named and not event.failures_only:
                 self._disarm(key)
-        self._forget_history(event.resource, event.action, event.interval_ms)
+        self._forget_history(
+            event.resource, event.action, event.interval_ms, failures_only=event.failures_only
+        )
 
-    def _forget_history(self, resource: ResourceId, action: str, interval_ms: int) -> None:
-        self._record(records.Forgotten(resource=resource, action=action, interval_ms=interval_ms))
-        self._effects.append(PublishForgotten(resource, action, interval_ms))
+    def _forget_history(
+        self, resource: ResourceId, action: str, interval_ms: int, *, failures_only: bool = False
+    ) -> None:
+        self._record(
+            records.Forgotten(
+                resource=resource, action=action, interval_ms=interval_ms, failures_only=failures_only
+            )
+        )
+        self._effects.append(PublishForgotten(resource, action, interval_ms, failures_only))
 
     def _end_recurring(self, resource: ResourceId, now_ns: int) -> None:
         """A stop: recurring operations end at once, and starts that are still being held are not run."""

@@ -51,12 +51,16 @@ class Cancel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forget:
-    """A DC deletes history; an empty action means all of the resource."""
+    """A DC deletes history; an empty action means all of the resource.
+
+    `failures_only`: newest results that are none stay, and recurring operations go on.
+    """
 
     term: Term
     resource: ResourceId
     action: str = ""
     interval_ms: int = 0
+    failures_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +177,7 @@ class PublishForgotten:
     resource: ResourceId
     action: str
     interval_ms: int
+    failures_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)
