@@ -297,29 +297,38 @@ class IPaddr(sdk.Agent):
     def _announce(self, kernel: Rtnetlink, link: Link) -> None:
         """Once now. The rest in the background, and only for as long as the address stays."""
         silent = link.flags & (IFF_LOOPBACK | IFF_NOARP) or link.hardware != ARPHRD_ETHER
-        if silent or self.arp_count == 0 or not self._send(link):
+        if silent or self.arp_count == 0:
             return
-        if self.arp_count == 1 or (self.arp_bg and sdk.in_background()):
-            return
-        for _ in range(self.arp_count - 1):
-            time.sleep(self.arp_interval / 1000)
-            if self._present(kernel) is None or not self._send(link):
-                break
-        if self.arp_bg:
-            os._exit(0)
-
-    def _send(self, link: Link) -> bool:
-        """One announcement. A failure is no reason to keep the address from serving."""
         try:
-            if self.family == socket.AF_INET6:
-                router = _forwards(link.name)
-                announcement.send_advertisement(link.index, link.mac, self.packed, router=router)
-            else:
-                announcement.send_arp(link.name, link.mac, self.packed)
-        except OSError as error:
+            send = self._sender(link)
+            send()
+        except OSError as error:  # no reason to keep the address from serving
             self.log("WARNING", f"neighbours on {link.name} were not told of {self.ip}: {error}")
-            return False
-        return True
+            return
+        # A child is wanted for a single announcement as well: it outlives us and closes the socket.
+        if self.arp_bg and sdk.in_background():
+            return
+        try:
+            for _ in range(self.arp_count - 1):
+                time.sleep(self.arp_interval / 1000)
+                if self._present(kernel) is None:
+                    break
+                send()
+            time.sleep(self.arp_interval / 1000 if self.arp_bg else 0)
+        except OSError as error:
+            self.log("WARNING", f"neighbours on {link.name} were told of {self.ip} less often: {error}")
+        finally:
+            if self.arp_bg:
+                os._exit(0)
+
+    def _sender(self, link: Link) -> sdk.Test:
+        """What sends one announcement."""
+        packed = self.packed
+        if self.family == socket.AF_INET6:
+            router = _forwards(link.name)
+            return lambda: announcement.send_advertisement(link.index, link.mac, packed, router=router)
+        arp = announcement.ArpSender(link.name)
+        return lambda: arp.send(link.mac, packed)
 
 
 def _forwards(interface: str) -> bool:
