@@ -137,7 +137,7 @@ class Filesystem(sdk.Agent):
             if not self._is_ours(mounted):
                 self.log("WARNING", f"{mounted.source} on {self._point} is not {self.device}: left alone")
                 return OcfExit.OK
-            last = (*below(self._point, mounts()), mounted)[0]
+            last = (*below(mounted.point, mounts()), mounted)[0]
             code, output = self._unmount(last, hard=bool(reason))
             if code == 0:
                 continue

@@ -152,7 +152,7 @@ class WebServer(sdk.Agent):
         An answer below 400 is good. Where nobody chose the page, any answer that is not a server's own
         failure (5xx) shows that it works.
         """
-        address = self.address or "localhost"
+        address = self.address or "127.0.0.1"
         chosen = self.testurl != "/"
         limit_s = max(min(self.remaining_ms() - 500, 10_000), 100) / 1000
         try:

@@ -234,3 +234,14 @@ def test_a_file_system_that_does_not_answer(ground: Ground, tmp_path: Path) -> N
 def test_parameters(ground: Ground, tmp_path: Path, wrong: dict[str, str]) -> None:
     resource = a_filesystem(ground, tmp_path, **{"device": "/dev/sda1", **wrong})
     assert resource.rc("validate-all") == 6
+
+
+def test_a_link_in_the_path(ground: Ground, tmp_path: Path) -> None:
+    ground.sh(f"mkdir {tmp_path}/disk/real; ln -s real {tmp_path}/disk/link")
+    resource = a_filesystem(
+        ground, tmp_path, device="tmpfs", fstype="tmpfs", directory=f"{tmp_path}/disk/link/mnt"
+    )
+    assert [resource.rc(action) for action in ("start", "start", "monitor")] == [0, 0, 0]
+    ground.sh(f"mkdir {tmp_path}/disk/real/mnt/in; mount -t tmpfs x {tmp_path}/disk/real/mnt/in")
+    assert [resource.rc(action) for action in ("stop", "monitor")] == [0, 7]
+    assert "disk/real/mnt" not in ground.sh("cat /proc/self/mountinfo")

@@ -128,7 +128,7 @@ def test_the_page_that_is_asked_for(ground: Ground, tmp_path: Path) -> None:
     resource = a_server(ground, tmp_path, testurl="/health")
     failed = resource("start", OCF_RESKEY_CRM_meta_timeout="1000")
     assert failed.rc == 1
-    assert "/health on localhost port 8088 gives status 404" in failed.stderr
+    assert "/health on 127.0.0.1 port 8088 gives status 404" in failed.stderr
     (tmp_path / "docroot/health").write_text("ok")
     assert [resource.rc(action) for action in ("start", "monitor")] == [0, 0]
     (tmp_path / "docroot/health").unlink()
