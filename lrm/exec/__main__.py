@@ -9,6 +9,7 @@ import argparse
 import fcntl
 import os
 import sys
+import threading
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -17,8 +18,9 @@ from hacluster.clock import SystemClock
 from hacluster.paths import Paths
 from lrm.exec import processes
 from lrm.exec.cgroups import Cgroups
-from lrm.exec.launch import cgroup_name, import_environment
+from lrm.exec.launch import cgroup_name
 from lrm.exec.server import ExecServer, listen
+from lrm.host.forking import WarmHost, our_agents
 
 LOG_BYTES_MAX = 1024 * 1024
 LOCK_WITHIN_S = 1.0
@@ -46,7 +48,7 @@ def main() -> int:
         listener=listen(paths.lrm_exec_socket),
         clock=SystemClock(),
         cgroups=cgroups,
-        host_environment=None if arguments.no_warm_host else import_environment(),
+        host=None if arguments.no_warm_host else _warm_host(),
         supervisor_pidfd=_pidfd(arguments.supervisor),
         note=_note,
     )
@@ -57,6 +59,19 @@ def main() -> int:
         cgroups.remove_empty()
     paths.lrm_exec_socket.unlink(missing_ok=True)
     return 0
+
+
+def _warm_host() -> WarmHost | None:
+    """Our agents, imported; without them (or with threads of theirs, beside which nobody may fork) none."""
+    try:
+        host = our_agents()
+    except Exception as error:  # an agent's module may raise anything; they are executed then
+        _note(f"our agents cannot be imported and are executed instead: {error!r}")
+        return None
+    if threading.active_count() > 1:
+        _note("importing our agents started threads: they are executed instead")
+        return None
+    return host
 
 
 def _locked(lock: int) -> bool:

@@ -93,7 +93,7 @@ class Bye:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Running:
-    """A run in progress, as Welcome lists it. `pid` is 0 while the warm host has not forked yet."""
+    """A run in progress, as Welcome lists it."""
 
     token: str
     pid: int

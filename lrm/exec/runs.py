@@ -8,16 +8,16 @@ import os
 import selectors
 import signal
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from hacluster.clock import Clock
 from lrm.exec import processes
 from lrm.exec.cgroups import Cgroups
-from lrm.exec.ladder import Deed, Ladder, Rung
+from lrm.exec.ladder import Deed, Ladder
 from lrm.exec.output import Capture
 from lrm.exec.protocol import Adopt, Finished, FromExec, How, Leftover, Running, Start, Started, Vanished
 from lrm.exec.spawn import Pipes, spawn
-from lrm.host.handle import WarmHost
+from lrm.host.forking import WarmHost
 
 # Two pipes each, and the usual limit of 1024 descriptors, which agents inherit.
 RUNS_MAX = 384
@@ -25,7 +25,7 @@ RUNS_MAX = 384
 
 @dataclass(slots=True)
 class _Run:
-    """One process of one action. `order` is what asked for it; `pid` 0: the warm host has not said yet."""
+    """One process of one action. `order` is what asked for it."""
 
     order: Start | Adopt
     ladder: Ladder
@@ -35,7 +35,6 @@ class _Run:
     stdout: Capture | None = None
     stderr: Capture | None = None
     pidfd: int = -1
-    warm: bool = False
     reported: bool = False
 
     @property
@@ -117,8 +116,9 @@ class Runs:
             self._selector.register(capture.fd, selectors.EVENT_READ, self._reader(capture))
         self._runs[order.token] = run
         self._schedule(run)
-        if run.pid:
-            self._born(run, run.pid)
+        self._by_pid[run.pid] = run
+        run.ticks = processes.start_ticks(run.pid)
+        self._tell(Started(token=run.token, pid=run.pid, start_ticks=run.ticks, started_ns=run.started_ns))
 
     def adopt(self, order: Adopt) -> None:
         """Watch a process that is not our child. One that is gone already has ended as LOST."""
@@ -153,31 +153,11 @@ class Runs:
         """Forget a result."""
         self._ended.pop(token, None)
 
-    def forked(self, token: str, pid: int) -> None:
-        """The warm host has forked; pid 0 means it could not, and the agent is executed instead."""
-        run = self._runs.get(token)
-        if run is None or run.pid:
-            return
-        if pid:
-            self._born(run, pid)
-            return
-        self._drop(run)
-        if isinstance(run.order, Start):
-            self.start(replace(run.order, warm=""))
-
     def exited(self, pid: int, status: int) -> None:
         """A process is gone; `status` is waitpid's. Unknown ones are orphans and need nothing more."""
         run = self._by_pid.pop(pid, None)
         if run is not None:
             self._perform(run, run.ladder.exited(), status)
-
-    def host_died(self) -> None:
-        """The warm host is gone and what it forked has become ours; what is nowhere is lost."""
-        for run in [run for run in self._runs.values() if run.warm and not run.reported]:
-            if not run.pid or not processes.start_ticks(run.pid):
-                run.ladder.how = How.LOST
-                self._by_pid.pop(run.pid, None)
-                self._perform(run, run.ladder.exited())
 
     def tick(self) -> None:
         """Do what is due."""
@@ -200,8 +180,8 @@ class Runs:
 
     def _launch(self, run: _Run, order: Start, pipes: Pipes) -> None:
         group = self._cgroups.operation(order.resource, order.token) if self._cgroups else None
-        if order.warm and self._host is not None and self._host.fork(order, pipes, group):
-            run.warm = True
+        if order.warm and self._host is not None and self._host.usable:
+            run.pid = self._host.fork(order.warm, order.action, order.env, pipes, group)
             return
         if self._cgroups is None or group is None:
             run.pid = spawn(order.argv, order.env, pipes)
@@ -216,13 +196,6 @@ class Runs:
             self._cgroups.remove(group)
             raise
         self._cgroups.leave()
-
-    def _born(self, run: _Run, pid: int) -> None:
-        run.pid, run.ticks = pid, processes.start_ticks(pid)
-        self._by_pid[pid] = run
-        self._tell(Started(token=run.token, pid=pid, start_ticks=run.ticks, started_ns=run.started_ns))
-        if run.ladder.rung is not Rung.RUNNING:  # its time ran out before the warm host had forked it
-            self._kill_all(run)
 
     def _reader(self, capture: Capture) -> Callable[[], None]:
         def read() -> None:
@@ -249,17 +222,23 @@ class Runs:
         self._schedule(run)
 
     def _signal_group(self, run: _Run, number: signal.Signals) -> None:
-        if run.pid:
+        """Signal the action's process group; one that was forked just now may not have made it yet."""
+        try:
+            has_group = os.getpgid(run.pid) == run.pid
+        except ProcessLookupError:
+            has_group = True  # its leader is gone, its members may not be
+        if has_group:
             processes.send_signal_to_group(run.pid, number)
+        else:
+            processes.send_signal(run.pid, number)
 
     def _kill_all(self, run: _Run) -> None:
         """Everything the action started: its cgroup, and the groups of its session."""
         if self._cgroups is not None:
             self._cgroups.kill(self._cgroups.operation(run.resource, run.token))
-        if run.pid:
-            self._signal_group(run, signal.SIGKILL)
-            for pid in list(processes.members_of_session(run.pid)):
-                processes.send_signal(pid, signal.SIGKILL)
+        self._signal_group(run, signal.SIGKILL)
+        for pid in list(processes.members_of_session(run.pid)):
+            processes.send_signal(pid, signal.SIGKILL)
 
     def _finish(self, run: _Run, status: int, *, unkillable: bool = False) -> None:
         ended_ns = self._clock.now_ns()

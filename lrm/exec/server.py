@@ -8,7 +8,7 @@ import selectors
 import signal
 import socket
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -30,7 +30,7 @@ from lrm.exec.protocol import (
     encode,
 )
 from lrm.exec.runs import Runs
-from lrm.host.handle import WarmHost
+from lrm.host.forking import WarmHost
 
 IDLE_EXIT_NS: Final = 600 * 1_000_000_000
 """Without a client and without a running agent, lrm-exec ends after ten minutes (a new one is cheap)."""
@@ -40,7 +40,7 @@ ORPHAN_EXIT_NS: Final = 10 * 1_000_000_000
 
 _BACKLOG_PACKETS_MAX: Final = 4_096
 _READS_PER_PASS: Final = 64
-_HOST_CHECK_NS: Final = 2_000_000_000
+_IDLE_CHECK_NS: Final = 2_000_000_000
 
 
 class ExecServer:
@@ -52,7 +52,7 @@ class ExecServer:
         listener: socket.socket,
         clock: Clock,
         cgroups: Cgroups | None,
-        host_environment: Mapping[str, str] | None,
+        host: WarmHost | None,
         supervisor_pidfd: int | None,
         note: Callable[[str], None],
     ) -> None:
@@ -68,17 +68,15 @@ class ExecServer:
         self._impatient = False
         self._stopped = False
         self._has_cgroups = cgroups is not None
-        self._host = self._warm_host(host_environment) if host_environment is not None else None
+        self._host = host
         self._runs = Runs(
             selector=self._selector,
             clock=clock,
             cgroups=cgroups,
-            host=self._host,
+            host=host,
             tell=self._tell,
             note=note,
         )
-        if self._host is not None:
-            self._host.on_forked, self._host.on_exited = self._runs.forked, self._runs.exited
         listener.setblocking(False)
         self._selector.register(listener, selectors.EVENT_READ, self._accept)
         if supervisor_pidfd is not None:
@@ -94,8 +92,6 @@ class ExecServer:
         signal.signal(signal.SIGTERM, self._stop)
         signal.set_wakeup_fd(wake_write.fileno(), warn_on_full_buffer=False)
         self._selector.register(wake_read, selectors.EVENT_READ, lambda: self._reap(wake_read))
-        if self._host is not None:
-            self._host.ensure_started()
         while not self._stopped and not self._may_leave():
             for key, events in self._selector.select(self._wait_s()):
                 if key.fileobj is self._client:
@@ -103,14 +99,10 @@ class ExecServer:
                 elif key.fd in self._selector.get_map():
                     key.data()  # an earlier one in this pass may have closed it
             self._runs.tick()
-            if self._host is not None:
-                self._host.ensure_started()
-        if self._host is not None:
-            self._host.stop()
 
     def _wait_s(self) -> float:
         now_ns = self._clock.now_ns()
-        due_ns = now_ns + _HOST_CHECK_NS
+        due_ns = now_ns + _IDLE_CHECK_NS
         run_due_ns = self._runs.next_due_ns()
         if run_due_ns is not None:
             due_ns = min(due_ns, run_due_ns)
@@ -135,24 +127,16 @@ class ExecServer:
         self._impatient = True
 
     def _reap(self, wake: socket.socket) -> None:
-        """Reap every child: agents, the host, and orphans of agents, which are ours as the subreaper."""
+        """Reap every child: agents, and their orphans, which are ours as the subreaper."""
         wake.recv(4_096)
-        host_died = False
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
             except ChildProcessError:
-                break
+                return
             if pid == 0:
-                break
-            if self._host is not None and pid == self._host.pid:
-                self._host.gone()
-                host_died = True
-            else:
-                self._runs.exited(pid, status)
-        if host_died:
-            self._note("the warm host died")
-            self._runs.host_died()
+                return
+            self._runs.exited(pid, status)
 
     def _accept(self) -> None:
         client, _ = self._listener.accept()
@@ -194,6 +178,8 @@ class ExecServer:
     def _handle(self, message: Message) -> None:
         match message:
             case Hello():
+                if self._host is not None and not self._host.check():
+                    self._note("our agents have changed on disk: they are executed until lrm-exec is new")
                 ended = self._runs.ended
                 self._tell(
                     Welcome(
@@ -251,20 +237,6 @@ class ExecServer:
             self._client = None
             self._backlog.clear()
             self._alone_since_ns = self._clock.now_ns()
-
-    def _warm_host(self, environment: Mapping[str, str]) -> WarmHost:
-        return WarmHost(
-            clock=self._clock,
-            environment=environment,
-            register=self._register,
-            unregister=self._unregister,
-        )
-
-    def _register(self, fd: int, ready: Callable[[], None]) -> None:
-        self._selector.register(fd, selectors.EVENT_READ, ready)
-
-    def _unregister(self, fd: int) -> None:
-        self._selector.unregister(fd)
 
 
 def listen(path: Path) -> socket.socket:

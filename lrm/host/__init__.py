@@ -1,6 +1,5 @@
-"""The warm agent host: a process with our own agents imported, which forks one child an action.
+"""The warm agent host: our own agents, imported already and run in a forked child an action.
 
-It has no threads and no gRPC, so that forking is safe. lrm-exec starts it and owns what it forks: time
-limits, output and results are the same as for an executed agent. `handle` is lrm-exec's side, `zygote` the
-host's own.
+It lives in lrm-exec, which has no threads and no gRPC, so that forking is safe: no other process has to be
+asked, and time limits, output and results are the same as for an executed agent.
 """

@@ -20,6 +20,7 @@ from lrm.journal.records import (
     Record,
     RecurringKey,
     Remembered,
+    Reported,
     Spawned,
     TermSeen,
     Watermarks,
@@ -29,7 +30,7 @@ _KINDS: Mapping[str, type[Record]] = {
     kind.__name__: kind
     for kind in (
         *(TermSeen, Accepted, Begun, Spawned, Concluded, Observed),
-        *(Disarmed, Forgotten, Remembered, Watermarks),
+        *(Disarmed, Forgotten, Remembered, Reported, Watermarks),
     )
 }
 

@@ -20,6 +20,7 @@ from lrm.journal.records import (
     Record,
     RecurringKey,
     Remembered,
+    Reported,
     Spawned,
     TermSeen,
     Watermarks,
@@ -114,6 +115,10 @@ class Ledger:
                 self._retire(self.recurring.pop(key, None))
             case Forgotten():
                 self._forget(record)
+            case Reported(call_id=call_id, result=result):
+                flight = self.flight(call_id)
+                if flight is not None:
+                    flight.reported = result
             case Remembered(id=id_, call_id=call_id, result=remembered):
                 self._remember(id_, call_id, remembered)
             case Watermarks(next_call_id=next_call_id, floor=floor):
@@ -258,7 +263,9 @@ def _records_of(flight: Flight) -> Iterator[Record]:
     yield flight.accepted
     call_id = flight.accepted.call_id
     if flight.run:
-        yield Observed(call_id=call_id, run=flight.run - 1, due_ns=flight.due_ns, result=flight.reported)
+        yield Observed(call_id=call_id, run=flight.run - 1, due_ns=flight.due_ns, result=None)
+    if flight.reported is not None:
+        yield Reported(call_id=call_id, result=flight.reported)
     if flight.in_flight:
         yield Begun(call_id=call_id, run=flight.run, began_ns=flight.began_ns)
         if flight.pid:

@@ -98,6 +98,14 @@ class Forgotten:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Reported:
+    """What a recurring operation reported last, for compaction: the history may know better by now."""
+
+    call_id: int
+    result: OperationResult
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Remembered:
     """An operation id that was used, for compaction; `result` None: recurring or not concluded."""
 
@@ -124,5 +132,6 @@ Record = (
     | Disarmed
     | Forgotten
     | Remembered
+    | Reported
     | Watermarks
 )

@@ -19,6 +19,7 @@ from hacluster.clock import SystemClock
 from hacluster.paths import Paths
 from hacluster.v1 import common_pb2, lrm_pb2, lrm_pb2_grpc, membership_pb2, membership_pb2_grpc
 from lrm.exec import processes
+from tests.unit.lrm.exec.cleanup import clear_cgroups
 
 WITHIN_S = 30.0
 PENDING = -1
@@ -93,6 +94,7 @@ class LrmNode:
     port: int = 5561
     with_messaging: bool = True
     environment: dict[str, str] = field(default_factory=dict)
+    prefix: tuple[str, ...] = ()  # nsenter or unshare with its arguments: must execute what follows, not fork
 
     def __post_init__(self) -> None:
         self.paths = Paths(self.root)
@@ -122,6 +124,7 @@ class LrmNode:
         if lock.exists() and lock.read_text().strip():
             processes.send_signal(int(lock.read_text()), signal.SIGTERM)
             await until(lambda: not self.paths.lrm_exec_socket.exists(), "lrm-exec ends")
+        clear_cgroups(self.paths)
 
     async def start_messaging(self) -> None:
         self.server: grpc.aio.Server | None = None
@@ -136,9 +139,9 @@ class LrmNode:
         """A new ha-lrm; returns when it serves and knows its authority."""
         log = os.open(self.root / "lrm.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         command = [sys.executable, "-m", "lrm", "--root", str(self.root), "--node", "node1"]
-        self.pid = os.posix_spawn(
-            sys.executable,
-            [*command, "--log-level", "debug"],
+        self.pid = os.posix_spawnp(
+            [*self.prefix, *command][0],
+            [*self.prefix, *command, "--log-level", "debug"],
             {**os.environ, **self.environment},
             file_actions=[(os.POSIX_SPAWN_DUP2, log, 1), (os.POSIX_SPAWN_DUP2, log, 2)],
         )
@@ -187,7 +190,8 @@ class LrmNode:
         timeout_ms: int = 10_000,
         term: tuple[int, int] | None = None,
         number: int = 0,
-        **parameters: str,
+        parameters: dict[str, str] | None = None,
+        **more_parameters: str,
     ) -> lrm_pb2.ExecuteReply:
         self.actions += 1
         request = lrm_pb2.ExecuteRequest(
@@ -203,7 +207,7 @@ class LrmNode:
                 interval_ms=interval_ms,
                 timeout_ms=timeout_ms,
                 start_within_ms=5_000,
-                parameters=parameters,
+                parameters={**(parameters or {}), **more_parameters},
             ),
         )
         reply = await rpc.call(self.stub.Execute, request, timeout_ms=5_000, who="ha-lrm")
