@@ -114,7 +114,8 @@ class LrmShell:
     async def history(self) -> AsyncIterator[HistoryItem]:
         """What is recorded, then what comes. Raises ResourceExhausted for a watcher that does not read."""
         watcher: asyncio.Queue[HistoryItem | None] = asyncio.Queue(WATCHER_EVENTS_MAX)
-        recorded = [*self.queue.ledger.results(), *self.queue.running_results()]
+        ledger = self.queue.ledger
+        recorded = [*ledger.results(), *ledger.not_run(), *self.queue.running_results()]
         at = self.sequence
         self._watchers.append(watcher)
         try:

@@ -149,6 +149,11 @@ class Ledger:
         ]
         return sorted(found, key=lambda result: result.call_id)  # stable: a failure comes before the newest
 
+    def not_run(self) -> list[OperationResult]:
+        """Operations of the present term that were accepted and not begun: a DC may have missed that."""
+        results = (result for _, result in self.known.values())
+        return [result for result in results if result and result.status is ExecutionStatus.NOT_RUN]
+
     def has_failed(self, resource: ResourceId) -> bool:
         """Some operation's newest result is a failure."""
         return any(is_failure(entry.last) for entry in self.history.get(resource, {}).values())
