@@ -115,7 +115,8 @@ class LrmShell:
         """What is recorded, then what comes. Raises ResourceExhausted for a watcher that does not read."""
         watcher: asyncio.Queue[HistoryItem | None] = asyncio.Queue(WATCHER_EVENTS_MAX)
         ledger = self.queue.ledger
-        recorded = [*ledger.results(), *ledger.not_run(), *self.queue.running_results()]
+        ended = sorted((*ledger.results(), *ledger.not_run()), key=lambda result: result.call_id)
+        recorded = [*ended, *self.queue.running_results()]
         at = self.sequence
         self._watchers.append(watcher)
         try:

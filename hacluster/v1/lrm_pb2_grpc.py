@@ -112,7 +112,8 @@ class LrmServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def History(self, request, context):
-        """First everything recorded (`initial` true, ended by one event with `synced`), then every new result and
+        """First everything recorded (`initial` true, ended by one event with `synced`; also what was not run in the
+        present term, which is no part of the history), then every new result and
         change of state, those of recurring monitors included.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -31,7 +31,8 @@ class LrmStub:
     DeleteHistory: aio.UnaryUnaryMultiCallable[lrm_pb2.DeleteHistoryRequest, lrm_pb2.DeleteHistoryReply]
     """Forget the history of a resource (lrm_delete, clean-up), or of one of its operations."""
     History: aio.UnaryStreamMultiCallable[lrm_pb2.HistoryRequest, lrm_pb2.HistoryEvent]
-    """First everything recorded (`initial` true, ended by one event with `synced`), then every new result and
+    """First everything recorded (`initial` true, ended by one event with `synced`; also what was not run in the
+    present term, which is no part of the history), then every new result and
     change of state, those of recurring monitors included.
     """
     Metadata: aio.UnaryUnaryMultiCallable[lrm_pb2.MetadataRequest, lrm_pb2.MetadataReply]
@@ -85,7 +86,8 @@ class LrmServicer(metaclass=abc_1.ABCMeta):
         request: lrm_pb2.HistoryRequest,
         context: aio.ServicerContext[lrm_pb2.HistoryRequest, abc.AsyncIterator[lrm_pb2.HistoryEvent]],
     ) -> abc.AsyncIterator[lrm_pb2.HistoryEvent]:
-        """First everything recorded (`initial` true, ended by one event with `synced`), then every new result and
+        """First everything recorded (`initial` true, ended by one event with `synced`; also what was not run in the
+        present term, which is no part of the history), then every new result and
         change of state, those of recurring monitors included.
         """
 

@@ -237,6 +237,9 @@ class Ledger:
                 entries[name] = Entry(entry.last)
             else:
                 del entries[name]
+                flight = self.recurring.get(RecurringKey(record.resource, *name))
+                if flight is not None:
+                    flight.reported = None  # should it fail on, that is news again
         if not entries:
             self.history.pop(record.resource, None)
 

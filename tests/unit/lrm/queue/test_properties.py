@@ -103,7 +103,15 @@ def a_step(world: World, rng: random.Random, number: int) -> None:
             interval_ms = rng.choice((1_000, 3_000))
             world.tell(Cancel(term=term, resource=resource, action="monitor", interval_ms=interval_ms))
         case 8:
-            world.tell(Forget(term=term, resource=resource, action=rng.choice(("", "monitor"))))
+            world.tell(
+                Forget(
+                    term=term,
+                    resource=resource,
+                    action=rng.choice(("", "monitor")),
+                    interval_ms=rng.choice((0, 1_000)),
+                    failures_only=rng.random() < 0.5,
+                )
+            )
         case 9:
             world.has_authority = rng.random() < 0.8
             view = VIEW if world.has_authority else ViewId(99, 1)

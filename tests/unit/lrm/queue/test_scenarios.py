@@ -82,12 +82,13 @@ class World:
                     interval_ms=int(options["interval"]),
                 )
             case "forget":
-                action = words[1] if len(words) > 1 else ""
+                action = words[1] if len(words) > 1 and words[1] != "failures" else ""
                 return Forget(
                     term=term,
                     resource=ResourceId(words[0]),
                     action=action,
                     interval_ms=int(options.get("interval", "0")),
+                    failures_only="failures" in words,
                 )
             case "authority":
                 if "none" in words:
@@ -166,7 +167,8 @@ def rendered(effect: Effect) -> str:
         case Publish(result=result):
             return f"publish {shown(result)}"
         case PublishForgotten():
-            return f"forgotten {effect.resource} {effect.action or '*'} {effect.interval_ms}"
+            only = " (failures only)" if effect.failures_only else ""
+            return f"forgotten {effect.resource} {effect.action or '*'} {effect.interval_ms}{only}"
 
 
 def shown(result: OperationResult) -> str:
