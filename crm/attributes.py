@@ -11,6 +11,7 @@ from typing import Final
 import structlog
 
 from crm import log_events
+from crm.cib.status import SHUTDOWN
 from hacluster.vocabulary.ids import BootToken
 
 NOW: Final = 0
@@ -40,6 +41,7 @@ class AttributeKeeper:
         self._later, self._changed = later, changed
         self._dampening: dict[str, int] = {}
         self._current = self._read()
+        self._current.pop(SHUTDOWN, None)  # who was leaving when the daemon died is here to stay
         self._published = dict(self._current)
 
     @property

@@ -48,6 +48,8 @@ LAG_MS: Final = 50
 LAG_EVERY_MS: Final = 100
 PUSH_RETRY_MS: Final = 200
 PUSH_ATTEMPTS: Final = 25
+LEAVE_MS_MAX: Final = 85_000
+LEAVE_WITHOUT_DC_MS: Final = 5_000
 BIND_ATTEMPTS: Final = 25
 BIND_RETRY_MS: Final = 200
 _NODES_ONLY: Final = (f"/{replica_service.SERVICE_NAME}/", f"/{node_service.NAME}/")
@@ -206,6 +208,7 @@ class CrmShell:
             Notifier().tell("READY=1")
             log.info(log_events.STARTED, boot_token=self._boot_token[:16])
             await stop.wait()
+            await self._leave_cleanly()
             self.dc.stopped_being_dc("ha-crm stops")
             await server.stop()
             self.worker.stop()
@@ -213,6 +216,22 @@ class CrmShell:
                 task.cancel()
         await self._crm_peers.close()
         log.info(log_events.STOPPED)
+
+    async def _leave_cleanly(self) -> None:
+        """A clean stop: the resources move away first, then the node says that it leaves.
+
+        Bounded: by then whoever stops the services would kill this one. Without a DC in reach nothing can be
+        moved; what runs here is then named, and the others treat the node as lost.
+        """
+        if self.local.view == NO_VIEW:
+            return
+        try:
+            async with asyncio.timeout(LEAVE_MS_MAX / 1_000):
+                await self.cluster.stop_node(without_dc_ms=LEAVE_WITHOUT_DC_MS)
+        except TimeoutError:
+            log.error(log_events.NODE_LEAVES, peer=self._node.name, reason="not empty in time")
+        except HaError as error:
+            log.error(log_events.NODE_LEAVES, peer=self._node.name, reason=str(error))
 
     async def _listen_tcp(self, server: rpc.Server) -> None:
         """On each of the node's addresses; one that is just being configured is waited for."""

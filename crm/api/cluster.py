@@ -151,14 +151,26 @@ class Cluster:
             self.dc.attributes_changed(node or self.local.node)
         return sorted(set(cleaned))
 
-    async def stop_node(self) -> None:
-        """Ask the DC to empty this node, then leave. Returns when it is safe to stop the services."""
+    async def stop_node(self, *, without_dc_ms: int = 0) -> None:
+        """Ask the DC to empty this node, then leave. Returns when it is safe to stop the services.
+
+        `without_dc_ms`: leave anyway when there has been no DC for so long; 0: wait for one. Raises HaError
+        when ha-messaging does not take it.
+        """
         if self.left.is_set():
             return
         self.replica.set_eligibility(eligible=False)
         self.keeper.change({SHUTDOWN: str(self.clock.wall_s())})
         log.info(log_events.NODE_LEAVES, peer=self.local.node)
-        await self.left.wait()
+        alone_ms = 0
+        while not self.left.is_set():
+            try:
+                async with asyncio.timeout(LEAVE_POLL_MS / 1_000):
+                    await self.left.wait()
+            except TimeoutError:
+                alone_ms = alone_ms + LEAVE_POLL_MS if self.replica.dc.dc_node_id is None else 0
+                if 0 < without_dc_ms <= alone_ms:
+                    await self.leave()
 
     async def leave(self) -> None:
         """The DC says that nothing is left to run here. Raises Conflict when nobody asked for it."""

@@ -1,0 +1,66 @@
+"""The keeper of a node's attributes: over a restart, not over a reboot; dampening."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from crm.attributes import AttributeKeeper
+from hacluster.vocabulary.ids import BootToken
+
+
+class Kept:
+    """A keeper, and what it asked of its surroundings."""
+
+    def __init__(self, path: Path, boot: str = "a" * 64) -> None:
+        self.changes = 0
+        self.delays: list[tuple[int, str]] = []
+        self.keeper = AttributeKeeper(
+            path,
+            BootToken(boot),
+            7,
+            later=lambda ms, name: self.delays.append((ms, name)),
+            changed=self._changed,
+        )
+
+    def _changed(self) -> None:
+        self.changes += 1
+
+
+def test_kept_over_a_restart_and_not_over_a_reboot(tmp_path: Path) -> None:
+    path = tmp_path / "run" / "attributes.json"
+    first = Kept(path)
+    first.keeper.change({"master-db": "10", "gone": "1"})
+    first.keeper.change({"gone": ""})
+    assert (first.changes, first.keeper.sequence) == (2, 3)
+    assert Kept(path).keeper.published == {"master-db": "10"}
+    assert Kept(path, boot="b" * 64).keeper.current == {}
+
+
+def test_a_shutdown_that_was_under_way_is_forgotten(tmp_path: Path) -> None:
+    path = tmp_path / "attributes.json"
+    Kept(path).keeper.change({"shutdown": "1000"})
+    assert Kept(path).keeper.current == {}
+
+
+def test_a_damaged_file_is_no_reason_not_to_start(tmp_path: Path) -> None:
+    path = tmp_path / "attributes.json"
+    for text in ("{", "[]", '{"boot_token": "' + "a" * 64 + '", "values": 5}'):
+        path.write_text(text)
+        assert Kept(path).keeper.current == {}
+
+
+def test_dampening_holds_back_only_what_it_was_asked_for(tmp_path: Path) -> None:
+    kept = Kept(tmp_path / "attributes.json")
+    kept.keeper.change({"pingd": "2"}, 5_000)
+    assert kept.keeper.current == {"pingd": "2"}
+    assert kept.keeper.published == {}
+    assert kept.delays == [(5_000, "pingd")]
+    kept.keeper.change({"other": "1"})
+    assert kept.keeper.published == {"other": "1"}
+    kept.keeper.change({"pingd": "1"}, None)
+    assert kept.delays == [(5_000, "pingd")] * 2, "as asked for before"
+    kept.keeper.settle("pingd")
+    assert kept.keeper.published == {"other": "1", "pingd": "1"}
+    changes = kept.changes
+    kept.keeper.settle("pingd")
+    assert kept.changes == changes, "nothing new"

@@ -1,0 +1,221 @@
+"""What clients may ask, without gRPC: attributes, clean-up, leaving; and the agents' backend."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from crm.api.agent_socket import AttributeKey, AttributeSection, Location
+from crm.api.backend import Backend, with_attribute
+from crm.api.changes import Changes
+from crm.api.cluster import Cluster
+from crm.attributes import AttributeKeeper
+from crm.cib.codec import parse
+from crm.cib.model import Element
+from crm.controller.core import Phase
+from crm.replica.events import DcState
+from hacluster.clock import SystemClock
+from hacluster.errors import Conflict, HaError, InvalidRequest, NoDc, NotFound
+from hacluster.vocabulary.ids import BootToken
+from tests.builders import a_result, an_operation
+from tests.unit.crm.fakes import World
+
+CONFIGURATION = parse(
+    """<configuration><crm_config><cluster_property_set id="cib-bootstrap-options">
+    <nvpair id="o" name="batch-limit" value="3"/></cluster_property_set></crm_config>
+    <nodes><node id="1" uname="node1"><instance_attributes id="n1">
+    <nvpair id="n1-s" name="standby" value="off"/>
+    </instance_attributes></node><node id="2" uname="node2"/></nodes>
+    <resources><group id="g"><primitive id="web"/><primitive id="db"/></group></resources></configuration>"""
+)
+
+
+class FakeMessaging:
+    def __init__(self) -> None:
+        self.left: list[tuple[str, ...]] = []
+
+    async def leave(self, active_unmanaged: tuple[str, ...]) -> None:
+        self.left.append(active_unmanaged)
+
+
+@asynccontextmanager
+async def a_cluster(tmp_path: Path) -> AsyncIterator[tuple[World, Cluster, FakeMessaging]]:
+    async with asyncio.TaskGroup() as tasks:
+        world = World(tasks)
+        world.replica.configuration = CONFIGURATION
+        messaging = FakeMessaging()
+        keeper = AttributeKeeper(
+            tmp_path / "a.json", BootToken("b" * 64), 1, later=lambda *_: None, changed=lambda: None
+        )
+        cluster = Cluster(
+            local=world.local,
+            nodes=world.nodes,
+            replica=world.replica,
+            dc=world.dc,
+            orders=world.orders,
+            keeper=keeper,
+            messaging=messaging,  # type: ignore[arg-type]
+            clock=SystemClock(),
+            changes=Changes(),
+        )
+        yield world, cluster, messaging
+        world.close()
+
+
+async def test_a_clean_up_forgets_failures_and_history(tmp_path: Path) -> None:
+    async with a_cluster(tmp_path) as (world, cluster, _):
+        with pytest.raises(NoDc):
+            await cluster.clean_up("web", "", "", 0)
+        world.peers["node1"].values = {"fail-count-web#start_0": "INFINITY"}
+        for name in world.names:
+            world.sync(name)
+        world.hear("node1", a_result(an_operation(), rc=1, at_s=5))
+        world.hear("node2", a_result(an_operation("db")))
+        world.reign(sync=False)
+        await world.until(lambda: world.dc.phase is Phase.IDLE)
+        plans = len(world.scheduler.requests)
+        assert await cluster.clean_up("", "", "", 0) == ["web@node1"], "only what failed"
+        await world.until(lambda: "delete web  0 False" in world.lrms["node1"].orders)
+        await world.until(lambda: not world.peers["node1"].values)
+        await world.until(lambda: len(world.scheduler.requests) > plans)
+        assert world.nodes["node1"].history.resources() == ()
+        assert await cluster.clean_up("g", "node2", "", 0) == ["db@node2"], "a group means its members"
+        with pytest.raises(NotFound, match="'nonsense'"):
+            await cluster.clean_up("nonsense", "", "", 0)
+        with pytest.raises(NotFound, match="node"):
+            await cluster.clean_up("web", "node9", "", 0)
+
+
+async def test_a_clean_up_of_one_operation_keeps_the_history(tmp_path: Path) -> None:
+    async with a_cluster(tmp_path) as (world, cluster, _):
+        world.reign()
+        monitor = an_operation(action="monitor", interval_ms=10_000)
+        await world.until(lambda: world.dc.phase is Phase.IDLE)
+        world.hear("node1", a_result(an_operation()))
+        world.hear("node1", a_result(monitor, rc=7))
+        assert world.nodes["node1"].effective_attributes["fail-count-web#monitor_10000"] == "1"
+        assert await cluster.clean_up("web", "node1", "monitor", 10_000) == ["web@node1"]
+        assert world.nodes["node1"].effective_attributes == {}
+        await world.until(lambda: world.lrms["node1"].orders == ["delete web monitor 10000 True"])
+        assert [e.id for r in world.nodes["node1"].history.elements() for e in r.children] == ["web_last_0"]
+
+
+async def test_attributes_of_any_node_are_set_at_the_dc(tmp_path: Path) -> None:
+    async with a_cluster(tmp_path) as (world, cluster, _):
+        with pytest.raises(NoDc):
+            cluster.set_attribute("node2", {"x": "1"}, "me")
+        world.reign()
+        await world.until(lambda: world.dc.phase is Phase.IDLE)
+        plans = len(world.scheduler.requests)
+        cluster.set_attribute("node2", {"x": "1"}, "me")
+        await world.until(lambda: world.peers["node2"].values == {"x": "1"})
+        await world.until(lambda: len(world.scheduler.requests) == plans + 1)
+        cluster.set_attribute("node2", {"x": "1"}, "me")
+        await asyncio.sleep(0)
+        assert len(world.scheduler.requests) == plans + 1, "nothing changed"
+        with pytest.raises(NotFound):
+            cluster.set_attribute("node9", {"x": "1"}, "me")
+        with pytest.raises(InvalidRequest):
+            cluster.check_attribute("")
+
+
+async def test_leaving_waits_for_the_dc(tmp_path: Path) -> None:
+    async with a_cluster(tmp_path) as (world, cluster, messaging):
+        with pytest.raises(Conflict):
+            await cluster.leave()
+        stopping = asyncio.ensure_future(cluster.stop_node())
+        await world.until(lambda: "shutdown" in cluster.keeper.current)
+        assert not world.replica.eligible
+        world.hear("node1", a_result(an_operation()))
+        await cluster.leave()
+        await stopping
+        assert messaging.left == [("web",)], "what still runs is named"
+        assert "shutdown" not in cluster.keeper.current
+        await cluster.stop_node()
+
+
+async def test_leaving_without_a_dc_is_bounded(tmp_path: Path) -> None:
+    async with a_cluster(tmp_path) as (world, cluster, messaging):
+        world.replica.dc = DcState()
+        await cluster.stop_node(without_dc_ms=200)
+        assert messaging.left == [()]
+
+
+async def test_notices(tmp_path: Path) -> None:
+    async with a_cluster(tmp_path) as (world, cluster, _):
+        world.local.quorate = False
+        cluster.notes.orphans["f"] = "2 changes"
+        assert cluster.notices() == [
+            "no quorum: no-quorum-policy decides what happens to resources",
+            "2 changes",
+        ]
+        world.local.waiting = True
+        assert cluster.notices()[0].startswith("waiting for all nodes")
+
+
+STATUS = AttributeSection.STATUS
+NODES = AttributeSection.NODES
+CRM_CONFIG = AttributeSection.CRM_CONFIG
+
+
+def a_key(section: AttributeSection, node: str, name: str) -> AttributeKey:
+    return AttributeKey(section=section, node=node, name=name)
+
+
+async def test_agents_read_their_writes(tmp_path: Path) -> None:
+    async with a_cluster(tmp_path) as (world, cluster, _):
+        backend = Backend(cluster)
+        world.reign()
+        own, other = a_key(STATUS, "node1", "master-db"), a_key(STATUS, "node2", "master-db")
+        await backend.set_attribute(own, "10", None)
+        assert backend.attribute(own) == "10"
+        await backend.set_attribute(other, "5", None)
+        assert backend.attribute(other) == "5"
+        await backend.set_attribute(own, None, None)
+        assert backend.attribute(own) is None
+        assert [node.name for node in backend.nodes()] == ["node1", "node2"]
+
+
+async def test_agents_see_where_a_resource_runs(tmp_path: Path) -> None:
+    async with a_cluster(tmp_path) as (world, cluster, _):
+        backend = Backend(cluster)
+        world.reign()
+        world.hear("node1", a_result(an_operation(), call_id=1))
+        world.hear("node1", a_result(an_operation(action="promote"), call_id=2))
+        world.hear("node2", a_result(an_operation(), call_id=1))
+        world.hear("node2", a_result(an_operation(action="stop"), call_id=2))
+        assert backend.locations("web") == (Location(node="node1", role="Promoted"),)
+        assert 'id="web"' in backend.resource_xml("web")
+        for call in (backend.locations, backend.resource_xml):
+            with pytest.raises(NotFound):
+                call("nonsense")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "path", "expected"),
+    [
+        (a_key(NODES, "node1", "standby"), "on", "n1-s", "on"),
+        (a_key(NODES, "node2", "standby"), "on", "nodes-2-standby", "on"),
+        (a_key(CRM_CONFIG, "", "batch-limit"), "9", "o", "9"),
+        (a_key(CRM_CONFIG, "", "stonith-enabled"), "false", "cib-bootstrap-options-stonith-enabled", "false"),
+        (a_key(NODES, "node1", "standby"), None, "n1-s", None),
+    ],
+)
+async def test_permanent_attributes_go_into_the_configuration(
+    key: AttributeKey, value: str | None, path: str, expected: str | None, tmp_path: Path
+) -> None:
+    async with a_cluster(tmp_path) as (world, cluster, _):
+        backend = Backend(cluster)
+        await backend.set_attribute(key, value, None)
+        found = world.replica.configuration.by_id(path)
+        assert (found.get("value") if found is not None else None) == expected
+        assert backend.attribute(key) == expected
+
+
+def test_a_node_that_does_not_exist_gets_no_attribute() -> None:
+    with pytest.raises(HaError):
+        with_attribute(Element("configuration"), a_key(NODES, "node9", "x"), "1")
