@@ -1,0 +1,171 @@
+"""ha-messaging, ha-crm and ha-lrm together, real processes on loopback addresses, killed and cut off."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from crm.cib.codec import parse, render
+from crm.cib.model import Element
+from hacluster.v1 import crm_pb2
+from tests.live.local_cluster import SERVICES, LocalCluster, LocalNode, until
+
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
+
+CIB = """<cib><configuration><crm_config><cluster_property_set id="cib-bootstrap-options">
+<nvpair id="o1" name="stonith-enabled" value="false"/></cluster_property_set></crm_config>
+<resources><group id="g">
+<primitive id="a" class="ocf" provider="hacluster" type="Dummy"><operations>
+<op id="a-m" name="monitor" interval="5s"/></operations></primitive>
+<primitive id="b" class="ocf" provider="hacluster" type="Dummy"><operations>
+<op id="b-m" name="monitor" interval="5s"/></operations></primitive></group></resources>
+<constraints><rsc_location id="l" rsc="g" node="node1" score="100"/></constraints>
+</configuration></cib>"""
+
+
+class Ground:
+    """What is really active, from the state files that Dummy leaves."""
+
+    def __init__(self, cluster: LocalCluster) -> None:
+        self.cluster = cluster
+
+    def files(self, resource: str) -> dict[str, tuple[int, int]]:
+        """Node -> inode and time of the state file: another start makes another file."""
+        found = {}
+        for node in self.cluster.nodes:
+            for path in node.paths.agent_tmp.glob(f"Dummy-{resource}.*"):
+                found[node.name] = (path.stat().st_ino, path.stat().st_mtime_ns)
+        return found
+
+    def is_on(self, node: LocalNode) -> bool:
+        """The whole group is active there and nowhere else."""
+        return all(list(self.files(resource)) == [node.name] for resource in "ab")
+
+    def wait_on(self, node: LocalNode, within_s: float = 20.0) -> float:
+        """The seconds it took."""
+        return until(lambda: self.is_on(node), within_s, f"the group on {node.name}: {self.files('a')}")
+
+    def wait_whole(self, within_s: float = 20.0) -> float:
+        """One DC that has taken in every node, nothing left to do."""
+        nodes = self.cluster.nodes
+
+        def whole() -> bool:
+            dc = self.cluster.dc()
+            status = dc.status() if dc is not None else None
+            return status is not None and (
+                status.transition.state == "idle"
+                and len(status.nodes) == len(nodes)
+                and all(n.integrated and n.crm and n.lrm and n.state == "member" for n in status.nodes)
+            )
+
+        return until(whole, within_s, "one DC and all nodes integrated")
+
+
+@contextmanager
+def a_cluster(folder: Path, count: int = 3, **times: int) -> Iterator[tuple[LocalCluster, Ground]]:
+    cluster = LocalCluster(folder, count, cib=CIB, **times)
+    ground = Ground(cluster)
+    try:
+        cluster.start()
+        ground.wait_on(cluster.nodes[0])
+        ground.wait_whole()
+        yield cluster, ground
+    finally:
+        cluster.stop()
+
+
+def change(node: LocalNode, edit: Callable[[Element], Element]) -> crm_pb2.WriteReply:
+    """Read the configuration at this node, change it, write it back."""
+    reply = node.call("QueryCib", crm_pb2.QueryCibRequest(), crm_pb2.QueryCibReply)
+    configuration = parse(reply.xml).child("configuration")
+    assert configuration is not None
+    request = crm_pb2.WriteCibRequest(
+        request_id=f"test-{time.monotonic_ns()}",
+        configuration_xml=render(edit(configuration)).encode(),
+        expected_digest=reply.digest,
+        client="test",
+    )
+    return node.call("WriteCib", request, crm_pb2.WriteReply, 15)
+
+
+def with_standby(configuration: Element, node: str, value: str) -> Element:
+    nodes = configuration.child("nodes")
+    assert nodes is not None
+    pair = Element("nvpair", {"id": f"{node}-standby", "name": "standby", "value": value})
+    group = Element("instance_attributes", {"id": f"{node}-attributes"}, (pair,))
+    return configuration.with_child(
+        nodes.mapped(lambda item: item.with_child(group) if item.get("uname") == node else item)
+    )
+
+
+def test_killing_any_daemon_interrupts_nothing(tmp_path: Path) -> None:
+    with a_cluster(tmp_path, keepalive_ms=250, deadtime_ms=2_500) as (cluster, ground):
+        before = {resource: ground.files(resource) for resource in "ab"}
+        for service in SERVICES:
+            for node in cluster.nodes[:2]:
+                node.kill(service)
+                node.start(service)
+                took_s = ground.wait_whole()
+                assert took_s < 8, f"{service} of {node.name}: {took_s:.1f} s"
+                assert {resource: ground.files(resource) for resource in "ab"} == before, (service, node.name)
+
+
+def test_a_power_cut_and_the_return(tmp_path: Path) -> None:
+    with a_cluster(tmp_path) as (cluster, ground):
+        first, second = cluster.nodes[:2]
+        first.power_cut()
+        ground.wait_on(second, 10)
+        first.start()
+        ground.wait_on(first)
+        ground.wait_whole()
+
+
+def test_standby_moves_and_a_clean_stop_too(tmp_path: Path) -> None:
+    with a_cluster(tmp_path) as (cluster, ground):
+        first, second, third = cluster.nodes
+        reply = change(third, lambda configuration: with_standby(configuration, first.name, "on"))
+        assert reply.outcome == crm_pb2.WriteReply.OUTCOME_OK, reply
+        moved_s = ground.wait_on(second, 10)
+        assert moved_s < 3, f"{moved_s:.2f} s"
+        reply = change(second, lambda configuration: with_standby(configuration, first.name, "off"))
+        assert reply.outcome == crm_pb2.WriteReply.OUTCOME_OK, reply
+        ground.wait_on(first, 10)
+        ground.wait_whole()
+        first.kill("crm", number=signal.SIGTERM)
+        ground.wait_on(second, 5)
+        states = {node.name: node.state for node in second.status().nodes}  # type: ignore[union-attr]
+        assert states[first.name] == "left"
+
+
+def test_two_nodes_one_dies(tmp_path: Path) -> None:
+    with a_cluster(tmp_path, count=2) as (cluster, ground):
+        cluster.nodes[0].power_cut()
+        ground.wait_on(cluster.nodes[1], 10)
+
+
+def test_what_every_node_answers(tmp_path: Path) -> None:
+    with a_cluster(tmp_path) as (cluster, _):
+        for node in cluster.nodes:
+            status = node.status(local=False)
+            assert status is not None
+            assert (status.quorate, status.basis, status.dc) == (True, "majority", status.node)
+            resources = node.call(
+                "QueryCib", crm_pb2.QueryCibRequest(xpath="//lrm_resource[@id='a']"), crm_pb2.QueryCibReply
+            )
+            assert b"a_monitor_5000" in resources.xml
+            found = node.call(
+                "ListTransitions", crm_pb2.ListTransitionsRequest(), crm_pb2.ListTransitionsReply
+            )
+            assert found.transitions
+            newest = node.call("GetTransition", crm_pb2.GetTransitionRequest(), crm_pb2.GetTransitionReply)
+            assert parse(newest.graph_xml).tag == "transition_graph"
+            assert parse(newest.input_xml).tag == "cib"
+        cleaned = cluster.nodes[1].call(
+            "Cleanup", crm_pb2.CleanupRequest(resource="a", node="node1"), crm_pb2.CleanupReply
+        )
+        assert list(cleaned.cleaned) == ["a@node1"]
