@@ -61,6 +61,7 @@ _FIXED: Final = {
     "setshow": ("set", "delete", "show"),
     "onoff": ("on", "off"),
     "generate": ("generate",),
+    "class": ("lsb", "ocf", "service", "stonith", "systemd"),
     "property": tuple(DEFAULTS),
     "status": ("inactive", "--links", "--watch", "--json"),
 }

@@ -136,6 +136,13 @@ CONFIGURE: Final = Level(
             "get_property", "print a cluster option", "property", "…", usage="get_property [-t|--true] NAME…"
         ),
         _configure("verify", "check the configuration"),
+        Command(
+            "simulate",
+            "cli.commands.programs:plan",
+            "what the cluster would do with the pending changes",
+            aliases=("plan", "ptest"),
+            usage="simulate [scores] [utilization]",
+        ),
         _configure("commit", "write the changes", usage="commit [force]"),
         _configure("refresh", "drop the changes"),
         _configure("erase", "delete everything but nodes", usage="erase [nodes]"),
@@ -288,6 +295,34 @@ CLUSTER: Final = Level(
         ),
         Command("key", "cli.commands.cluster:key", "make a key", ("generate",), usage="key generate"),
         Command("status", "cli.commands.status:show", "as `hacli status`"),
+        Command("health", "cli.commands.services:health", "what is not well"),
+        Command("start", "cli.commands.services:start", "start the services of this node"),
+        Command("stop", "cli.commands.services:stop", "move resources away, then stop them"),
+        Command("restart", "cli.commands.services:restart", "stop, then start"),
+    ),
+)
+
+RA: Final = Level(
+    "ra",
+    "resource agents of this node",
+    commands=(
+        Command("classes", "cli.commands.ra:classes", "classes and providers"),
+        Command(
+            "list",
+            "cli.commands.ra:list_agents",
+            "agents of a class",
+            ("class",),
+            usage="list CLASS [PROVIDER]",
+        ),
+        Command("providers", "cli.commands.ra:providers", "who has an agent", usage="providers TYPE"),
+        Command(
+            "info",
+            "cli.commands.ra:info",
+            "parameters and operations of an agent",
+            ("agent",),
+            ("meta",),
+            "info [CLASS:[PROVIDER:]]TYPE",
+        ),
     ),
 )
 
@@ -325,7 +360,7 @@ CIB: Final = Level(
 ROOT: Final = Level(
     "",
     "hacli",
-    levels=(CONFIGURE, RESOURCE, NODE, MAINTENANCE, CLUSTER, IMPORT, CIB),
+    levels=(CONFIGURE, RESOURCE, NODE, MAINTENANCE, CLUSTER, RA, IMPORT, CIB),
     commands=(
         Command(
             "status",
@@ -341,7 +376,7 @@ ROOT: Final = Level(
 
 # Programs of their own: everything after the name is theirs. `main(context, words) -> exit status`.
 PROGRAMS: Final = {
-    "simulate": ("cli.commands.simulate:main", "what would the cluster do"),
+    "simulate": ("cli.commands.programs:simulate", "what would the cluster do"),
     "why": ("cli.commands.why:main", "why is a resource where it is"),
     "demo": ("cli.demo.__main__:main", "two nodes on this machine, and a power failure"),
 }

@@ -29,14 +29,13 @@ from hacluster.errors import InvalidRequest, NotFound
 
 def _provider(context: Context, name: str) -> str:
     """Which provider an OCF agent without one has: what is installed here decides, then custom."""
-    if context.offline:
-        return usual_provider(name)
-    base = Path(os.environ.get("OCF_ROOT", "/usr/lib/ocf")) / "resource.d"
     usual = usual_provider(name)
-    if (base / usual / name).exists():
+    if context.offline:
         return usual
-    found = sorted(path.parent.name for path in base.glob(f"*/{name}"))
-    return found[0] if found else usual
+    from agents.catalog import Catalog
+
+    found = [one.provider for one in Catalog.of_this_node().list("ocf") if one.type == name]
+    return usual if not found or usual in found else min(found)
 
 
 def _apply(context: Context, definitions: Sequence[Definition], source: str, mode: Mode) -> None:

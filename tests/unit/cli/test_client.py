@@ -1,0 +1,264 @@
+"""The client against a server of our own on a unix socket."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import threading
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from cli.client import Client
+from cli.cluster_source import ClusterSource
+from cli.commands import changes
+from cli.context import Context, Options
+from cli.waiting import wait_until_idle
+from crm.cib import codec
+from crm.cib.model import Element
+from hacluster.errors import Conflict, InvalidRequest, NoQuorum, PermissionDenied, Unreachable
+from hacluster.paths import Paths
+from hacluster.rpc import Server
+from hacluster.v1 import crm_pb2, crm_pb2_grpc
+from tests.unit.cli.runner import hacli
+
+CIB = """<cib epoch="4"><configuration><crm_config/><nodes><node id="1" uname="n1"/></nodes>
+<resources><primitive id="d" class="ocf" provider="hacluster" type="Dummy"/></resources><constraints/>
+</configuration><status/></cib>"""
+
+
+class FakeCrm(crm_pb2_grpc.CrmServicer):
+    """Holds one CIB; `script` says what the next writes answer."""
+
+    def __init__(self) -> None:
+        self.cib = codec.parse(CIB)
+        self.script: list[str] = []
+        self.writes: list[crm_pb2.WriteCibRequest] = []
+        self.asked = 0
+        self.states: list[str] = []
+        self.attributes: list[tuple[str, str, str]] = []
+
+    @property
+    def digest(self) -> str:
+        configuration = self.cib.child("configuration")
+        assert configuration is not None
+        return codec.digest(configuration)
+
+    async def QueryCib(self, request, context):  # type: ignore[no-untyped-def]
+        return crm_pb2.QueryCibReply(xml=codec.render(self.cib).encode(), digest=self.digest)
+
+    def _store(self, request: crm_pb2.WriteCibRequest) -> None:
+        new = codec.parse(request.configuration_xml)
+        self.cib = self.cib.mapped(lambda part: new if part.tag == "configuration" else part)
+
+    async def WriteCib(self, request, context):  # type: ignore[no-untyped-def]
+        self.writes.append(request)
+        what = self.script.pop(0) if self.script else "ok"
+        reply = crm_pb2.WriteReply(request_id=request.request_id)
+        match what:
+            case "conflict":
+                raise Conflict(what="the digest differs")
+            case "unknown":
+                self._store(request)
+                reply.outcome = crm_pb2.WriteReply.OUTCOME_UNKNOWN
+            case "failed":
+                reply.outcome, reply.reason = crm_pb2.WriteReply.OUTCOME_FAILED, "schema: no"
+            case "quorum":
+                reply.outcome, reply.reason = crm_pb2.WriteReply.OUTCOME_FAILED, "no quorum"
+            case _:
+                self._store(request)
+                reply.outcome = crm_pb2.WriteReply.OUTCOME_OK
+        return reply
+
+    async def WriteOutcome(self, request, context):  # type: ignore[no-untyped-def]
+        self.asked += 1
+        assert request.request_id == self.writes[-1].request_id
+        outcome = crm_pb2.WriteReply.OUTCOME_OK if self.asked > 1 else crm_pb2.WriteReply.OUTCOME_UNKNOWN
+        return crm_pb2.WriteReply(outcome=outcome)
+
+    def _status(self) -> crm_pb2.ClusterStatus:
+        status = crm_pb2.ClusterStatus(
+            node="n1", dc="n1", quorate=True, cib_xml=codec.render(self.cib).encode()
+        )
+        status.transition.state = self.states.pop(0) if self.states else "idle"
+        if status.transition.state == "waiting":
+            status.transition.waits.append("fencing of n2")
+        status.notices.append("a write of n2 was lost")
+        return status
+
+    async def Status(self, request, context):  # type: ignore[no-untyped-def]
+        return self._status()
+
+    async def Watch(self, request, context) -> AsyncIterator[crm_pb2.ClusterStatus]:  # type: ignore[no-untyped-def]
+        yield self._status()
+        yield self._status()
+
+    async def SetAttribute(self, request, context):  # type: ignore[no-untyped-def]
+        self.attributes.append((request.node, request.name, request.value))
+        return crm_pb2.SetAttributeReply()
+
+    async def Cleanup(self, request, context):  # type: ignore[no-untyped-def]
+        return crm_pb2.CleanupReply(cleaned=[f"{request.resource}@{request.node or 'n1'}"])
+
+
+@pytest.fixture
+def crm() -> Iterator[tuple[FakeCrm, Paths]]:
+    """A server in a thread with a loop of its own; sockets want short paths."""
+    fake = FakeCrm()  # type: ignore[abstract]
+    with tempfile.TemporaryDirectory(prefix="hc") as folder:
+        paths = Paths(Path(folder))
+        ready, stop = threading.Event(), asyncio.Event()
+        loop = asyncio.new_event_loop()
+
+        async def serve() -> None:
+            server = Server(names=("hacluster.v1.Crm",))
+            server.add(crm_pb2_grpc.add_CrmServicer_to_server, fake)
+            server.listen_unix(paths.crm_socket)
+            await server.start()
+            ready.set()
+            await stop.wait()
+            await server.stop(0)
+
+        thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
+        thread.start()
+        assert ready.wait(10)
+        yield fake, paths
+        loop.call_soon_threadsafe(stop.set)
+        thread.join(10)
+        loop.close()
+
+
+def renamed(cib: Element) -> Element:
+    return codec.parse(codec.render(cib).replace('id="d"', 'id="e"'))
+
+
+def test_reads_and_writes_with_the_digest_it_read(crm: tuple[FakeCrm, Paths]) -> None:
+    fake, paths = crm
+    client = Client(paths)
+    source = ClusterSource(client)
+    before = source.read()
+    assert before.digest == fake.digest
+    after = source.write(renamed(before.cib), before.digest, "a test")
+    assert after.cib.by_id("e") is not None
+    assert fake.writes[0].expected_digest == before.digest
+    assert fake.writes[0].client == "a test"
+    client.close()
+
+
+def test_an_unknown_outcome_is_asked_for_until_it_is_known(crm: tuple[FakeCrm, Paths]) -> None:
+    fake, paths = crm
+    fake.script = ["unknown"]
+    client = Client(paths)
+    source = ClusterSource(client)
+    before = source.read()
+    source.write(renamed(before.cib), before.digest, "a test")
+    assert fake.asked == 2
+    assert len(fake.writes) == 1
+    client.close()
+
+
+@pytest.mark.parametrize(
+    ("what", "error"), [("conflict", Conflict), ("failed", InvalidRequest), ("quorum", NoQuorum)]
+)
+def test_refusals_have_their_names(crm: tuple[FakeCrm, Paths], what: str, error: type[Exception]) -> None:
+    fake, paths = crm
+    fake.script = [what]
+    client = Client(paths)
+    source = ClusterSource(client)
+    before = source.read()
+    with pytest.raises(error):
+        source.write(renamed(before.cib), before.digest, "a test")
+    client.close()
+
+
+def test_a_session_says_conflict_and_writes_nothing(crm: tuple[FakeCrm, Paths]) -> None:
+    fake, paths = crm
+    fake.script = ["conflict"]
+    before = fake.digest
+    status, text = hacli(["--root", str(paths.root), "configure", "primitive", "x", "Dummy"])
+    assert status == 1
+    assert "changed by somebody else" in text
+    assert fake.digest == before
+
+
+def test_a_small_change_is_tried_again_after_a_conflict(crm: tuple[FakeCrm, Paths]) -> None:
+    fake, paths = crm
+    fake.script = ["conflict", "conflict"]
+    status, text = hacli(["--root", str(paths.root), "resource", "stop", "d"])
+    assert (status, text) == (0, "")
+    assert len(fake.writes) == 3
+    fake.script = ["conflict"] * changes.ATTEMPTS_MAX
+    assert hacli(["--root", str(paths.root), "resource", "start", "d"])[0] == 1
+
+
+def test_without_a_daemon_it_says_what_to_look_at(tmp_path: Path) -> None:
+    client = Client(Paths(tmp_path))
+    with pytest.raises(Unreachable, match="systemctl status"):
+        client.status()
+    client.close()
+
+
+def test_a_socket_nobody_serves(tmp_path: Path) -> None:
+    paths = Paths(tmp_path)
+    paths.run.mkdir(parents=True)
+    paths.crm_socket.touch()
+    client = Client(paths)
+    with pytest.raises((Unreachable, PermissionDenied)):
+        client.query_cib()
+    client.close()
+
+
+def test_waiting_ends_when_idle_lasts(crm: tuple[FakeCrm, Paths], monkeypatch: pytest.MonkeyPatch) -> None:
+    fake, paths = crm
+    monkeypatch.setattr("cli.waiting.SETTLED_S", 0.02)
+    monkeypatch.setattr("cli.waiting.PAUSE_S", 0.01)
+    fake.states = ["running", "idle", "running", "running"]
+    context = Context(Options(root=str(paths.root)))
+    assert wait_until_idle(context, 5_000) == 0
+    assert fake.states == []
+    context.close()
+
+
+def test_waiting_says_what_it_waits_for(
+    crm: tuple[FakeCrm, Paths], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake, paths = crm
+    monkeypatch.setattr("cli.waiting.PAUSE_S", 0.01)
+    fake.states = ["waiting"] * 1000
+    context = Context(Options(root=str(paths.root)))
+    assert wait_until_idle(context, 200) == 1
+    assert "fencing of n2" in capsys.readouterr().err
+    context.close()
+
+
+def test_status_shows_notices(crm: tuple[FakeCrm, Paths]) -> None:
+    _fake, paths = crm
+    status, text = hacli(["--root", str(paths.root), "status"])
+    assert status == 0
+    assert "Current DC: n1" in text
+    assert "a write of n2 was lost" in text
+    assert "* d\t(ocf:hacluster:Dummy):\t Stopped" in text
+    status, text = hacli(["--root", str(paths.root), "status", "--json"])
+    assert '"dc": "n1"' in text
+
+
+def test_standby_until_reboot_is_a_transient_attribute(crm: tuple[FakeCrm, Paths]) -> None:
+    fake, paths = crm
+    assert hacli(["--root", str(paths.root), "node", "standby", "n1", "reboot"]) == (0, "")
+    assert hacli(["--root", str(paths.root), "node", "online", "n1"]) == (0, "")
+    assert fake.attributes == [("n1", "standby", "on"), ("n1", "standby", "")]
+    assert fake.writes == []
+
+
+def test_cleanup_tells_what_was_cleaned(crm: tuple[FakeCrm, Paths]) -> None:
+    _fake, paths = crm
+    assert hacli(["--root", str(paths.root), "resource", "cleanup", "d"]) == (0, "Cleaned up d@n1\n")
+    assert hacli(["--root", str(paths.root), "resource", "cleanup", "nobody"])[0] == 1
+
+
+def test_watch_yields_until_the_stream_ends(crm: tuple[FakeCrm, Paths]) -> None:
+    _fake, paths = crm
+    client = Client(paths)
+    assert [status.node for status in client.watch()] == ["n1", "n1"]
+    client.close()

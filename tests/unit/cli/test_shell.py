@@ -1,0 +1,202 @@
+from __future__ import annotations
+
+import io
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cli.completion import candidates
+from cli.context import Context
+from cli.grammar.definitions import parse_text
+from cli.grammar.document import empty_cib
+from cli.grammar.load import load
+from cli.levels import CONFIGURE, PROGRAMS, ROOT, Command, Level
+from cli.shell import Shell
+from crm.cib import codec
+from tests.unit.cli.runner import hacli
+
+TEXT = """
+node n1
+node n2
+primitive vip Dummy
+primitive web Dummy
+group g vip web
+property stonith-enabled=false
+"""
+CIB = load(empty_cib(), parse_text(TEXT, "text"), source="text").cib
+
+
+@pytest.fixture
+def cib_file(tmp_path: Path) -> str:
+    path = tmp_path / "cib.xml"
+    path.write_text(codec.render(CIB))
+    return str(path)
+
+
+def every(level: Level) -> list[Command]:
+    return [*level.commands, *(command for below in level.levels for command in every(below))]
+
+
+@pytest.mark.parametrize("command", every(ROOT), ids=lambda command: command.handler + " " + command.name)
+def test_every_handler_exists(command: Command) -> None:
+    module, _, name = command.handler.partition(":")
+    assert callable(getattr(__import__(module, fromlist=[name]), name))
+
+
+def test_every_program_is_there_or_says_so() -> None:
+    for name in PROGRAMS:
+        status, text = hacli([name, "--help"])
+        assert status in (0, 2)
+        assert text
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        (["conf"], ["configure"]),
+        (["resource", "st"], ["start", "status", "stop"]),
+        (["resource", "stop", ""], ["g", "vip", "web"]),
+        (["node", "standby", "n"], ["n1", "n2"]),
+        (["configure", "show", "v"], ["vip"]),
+        (["configure", "load", "u"], ["update"]),
+        (["configure", "property", "no-q"], ["no-quorum-policy="]),
+        (["configure", "location", "l", "we"], ["web"]),
+        (["configure", "location", "l", "web", "inf:", "n"], ["n1", "n2"]),
+        (["configure", "primitive", "x", "Dummy", "meta", "target"], ["target-role="]),
+        (["configure", "primitive", "x", "Dummy", "op", "mon"], ["monitor"]),
+        (["configure", "primitive", "x", "Dummy", "op", "monitor", "int"], ["interval="]),
+        (["configure", "modgroup", ""], ["g"]),
+        (["maintenance", "o"], ["off", "on"]),
+        (["nonsense", ""], []),
+    ],
+)
+def test_completion(words: list[str], wanted: list[str]) -> None:
+    assert candidates(ROOT, words, CIB) == wanted
+
+
+def test_completion_inside_a_level() -> None:
+    assert "primitive" in candidates(CONFIGURE, ["p"], CIB)
+    assert candidates(CONFIGURE, ["delete", "w"], CIB) == ["web"]
+    assert "up" in candidates(CONFIGURE, ["u"], CIB)
+
+
+def test_compgen(cib_file: str) -> None:
+    line = "hacli resource stop w"
+    assert hacli(["--cib-file", cib_file, "--compgen", str(len(line)), line]) == (0, "web\n")
+
+
+def run(cib_file: str, text: str) -> tuple[int, str, str]:
+    context = Context()
+    context.options.cib_file = cib_file
+    context.out, context.err = io.StringIO(), io.StringIO()
+    status = Shell(context).run_batch(text, "script")
+    return status, context.out.getvalue(), context.err.getvalue()
+
+
+def test_levels_nest_and_leaving_commits(cib_file: str) -> None:
+    text = "configure\nprimitive x Dummy\nup\nresource\nmeta x set priority 3\nup\nconfigure show x\n"
+    status, out, err = run(cib_file, text)
+    assert (status, err) == (0, "")
+    assert out == "primitive x Dummy \\\n\tmeta priority=3\n"
+
+
+def test_the_end_of_the_script_commits(cib_file: str) -> None:
+    assert run(cib_file, "configure\nprimitive x Dummy\n")[0] == 0
+    assert run(cib_file, "configure show x\n")[1] == "primitive x Dummy\n"
+
+
+def test_quit_leaves_all_levels(cib_file: str) -> None:
+    assert run(cib_file, "configure\nprimitive x Dummy\nquit\nthis is not read\n")[0] == 0
+    assert run(cib_file, "configure show x\n")[0] == 0
+
+
+def test_refresh_drops_changes(cib_file: str) -> None:
+    run(cib_file, "configure\nprimitive x Dummy\nrefresh\ncommit\n")
+    assert run(cib_file, "configure show x\n")[0] == 1
+
+
+def test_another_level_from_inside_a_session(cib_file: str) -> None:
+    _status, out, _err = run(cib_file, "configure\nprimitive x Dummy\nshow changed\nresource locate vip\n")
+    assert out == "primitive x Dummy\nresource vip is NOT running\n"
+
+
+def test_a_session_does_not_overwrite_what_came_meanwhile(cib_file: str) -> None:
+    status, _out, err = run(
+        cib_file, "configure\nprimitive x Dummy\nresource meta vip set priority 1\ncommit\n"
+    )
+    assert status == 1
+    assert "changed by somebody else" in err
+    assert "x" not in hacli(["--cib-file", cib_file, "configure", "show", "type:primitive"])[1].split()
+
+
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [
+        (["--no-such-option"], 2),
+        (["-f"], 2),
+        (["-f", "/no/such/file"], 2),
+        (["nonsense"], 2),
+        (["configure", "show", "nobody"], 1),
+        (["configure", "show"], 0),
+        (["resource", "list"], 0),
+        (["res", "list"], 0),
+        (["configure", "sho"], 0),
+        (["help"], 0),
+        (["help", "configure", "primitive"], 0),
+        (["help", "nonsense"], 2),
+        (["configure", "help"], 0),
+        (["configure", "primitive", "--help"], 0),
+        (["-c", "shadow"], 2),
+        (["status"], 0),
+    ],
+)
+def test_exit_status(cib_file: str, words: list[str], status: int) -> None:
+    assert hacli(["--cib-file", cib_file, *words])[0] == status
+
+
+def test_a_file_that_is_no_cib(tmp_path: Path) -> None:
+    (tmp_path / "x").write_text("<cib")
+    status, text = hacli(["--cib-file", str(tmp_path / "x"), "configure", "show"])
+    assert status == 1
+    assert re.search(r"x:1: ", text)
+    assert hacli(["--cib-file", str(tmp_path / "none"), "configure", "show"])[0] == 1
+
+
+def test_output_to_a_closed_pipe_is_quiet(cib_file: str) -> None:
+    command = f"{sys.executable} -m cli --cib-file {cib_file} configure show | true"
+    done = subprocess.run(
+        ["/bin/sh", "-c", command],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        cwd=Path(__file__).parents[3],
+    )
+    assert done.stderr == ""
+
+
+def test_offline_work_does_not_import_grpc(cib_file: str) -> None:
+    code = (
+        "import sys\nfrom cli.__main__ import main\n"
+        f"main(['--cib-file', {cib_file!r}, 'configure', 'show'])\n"
+        "assert 'grpc' not in sys.modules and 'prompt_toolkit' not in sys.modules\n"
+        "assert 'crm.scheduler' not in sys.modules and 'cryptography' not in sys.modules\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        cwd=Path(__file__).parents[3],
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_version() -> None:
+    status, text = hacli(["--version"])
+    assert status == 0
+    assert text.startswith("hacli ")
