@@ -39,6 +39,8 @@ from messaging.packet import State
 
 INSTALL_SENDS_MAX: Final = 40
 STRIKES_MAX: Final = 2
+RETRY_NS: Final = 20 * MS
+BACKOFF_DOUBLINGS_MAX: Final = 4
 
 
 class Agreement:
@@ -72,13 +74,14 @@ class Agreement:
         self._last_view = durable.view
         self._token = 0
         self._round: Round | None = None
-        self._strikes: dict[int, int] = {}
+        self._strikes: dict[tuple[int, int], int] = {}
         self._attempts = 0
         self._next_try_ns = now_ns
         self._due: tuple[object, int] | None = None
         self._aside_since_ns: int | None = None
         self._eliminated_since_ns: int | None = None
         self._ask_install_ns = 0
+        self._refused = NO_VIEW
         self._installed_ns = now_ns
         same_boot = durable.boot_token == start.boot_token
         wait_ns = 2 * config.deadtime_ns if same_boot else config.initdead_ns
@@ -313,13 +316,8 @@ class Agreement:
         )
         self.candidates.wake_at(now_ns + RESEND_NS)
         self._attempts += 1
-        self.notes.append(
-            Note(
-                "info",
-                log_events.PROPOSED,
-                (("view", str(propose.id)), ("members", " ".join(map(str, target)))),
-            )
-        )
+        fields = (("view", str(propose.id)), ("members", " ".join(map(str, target))))
+        self.notes.append(Note("info", log_events.PROPOSED, fields))
         self._to_others(propose.members, propose)
 
     def _own_member(self) -> ViewMember:
@@ -388,10 +386,14 @@ class Agreement:
     def _strike(self, round_: Round, now_ns: int) -> None:
         """Who did not answer in time, twice, is left out for a while."""
         for member in round_.waiting(self.config.node_id):
-            strikes = self._strikes[member.id] = self._strikes.get(member.id, 0) + 1
-            if strikes >= STRIKES_MAX:
+            if self._struck((self.config.node_id, member.id)):
                 self.candidates.cut(self.config.node_id, member.id, now_ns)
         self._abandon("no answer", now_ns)
+
+    def _struck(self, edge: tuple[int, int]) -> bool:
+        """One more failure on an edge; whether it has had its chances."""
+        self._strikes[edge] = self._strikes.get(edge, 0) + 1
+        return self._strikes[edge] >= STRIKES_MAX
 
     def _abandon(self, why: str, now_ns: int, wait_ns: int = 0) -> None:
         assert self._round is not None
@@ -410,7 +412,7 @@ class Agreement:
             return
         if not any(m.id == sender and m.incarnation == accept.incarnation for m in round_.propose.members):
             return
-        self._strikes.pop(sender, None)
+        self._strikes.pop((self.config.node_id, sender), None)
         round_.accepts[sender] = accept
         self._maybe_install(round_, now_ns)
 
@@ -451,12 +453,15 @@ class Agreement:
             for member in round_.propose.members
             if member.id != sender and member.id not in refuse.hears
         ]
+        if not missing:
+            wait_ns = self.candidates.settle_ns() << min(self._attempts, BACKOFF_DOUBLINGS_MAX)
+            self._abandon("another is to propose", now_ns, wait_ns=wait_ns)
+            return
+        # A daemon that has just come back hears us before it hears all: the first time, only wait.
         for node in missing:
-            self.candidates.cut(sender, node, now_ns)
-        if missing:
-            self._abandon("members do not hear each other", now_ns)
-        else:
-            self._abandon("another is to propose", now_ns, wait_ns=self.candidates.settle_ns())
+            if self._struck((sender, node)):
+                self.candidates.cut(sender, node, now_ns)
+        self._abandon("members do not hear each other", now_ns, wait_ns=RETRY_NS)
 
     def has_installed(self, sender: int, installed: Installed) -> None:
         """A member needs no more INSTALL."""
@@ -492,8 +497,10 @@ class Agreement:
         if why:
             hears = tuple(p.id for p in self._detector.peers.values() if self._agrees_with_edge(p, propose))
             refuse = Refuse(id=propose.id, promised=self.promised, hears=(self.config.node_id, *hears))
-            fields = (("view", str(propose.id)), ("reason", why))
-            self.notes.append(Note("info", log_events.REFUSED, fields))
+            if propose.id != self._refused:  # it comes on every link, and again
+                self._refused = propose.id
+                fields = (("view", str(propose.id)), ("reason", why))
+                self.notes.append(Note("info", log_events.REFUSED, fields))
             self._send(sender, refuse)
             return
         self._round = None  # if one of ours is under way, it cannot succeed any more

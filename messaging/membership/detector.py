@@ -210,12 +210,20 @@ class Detector:
             return None
         sent_ns = self.sent[header.link].sent_ns(heartbeat.echo[self.own_slot])
         if sent_ns is None or sent_ns < now_ns - self.config.deadtime_ns:
+            self._deaf(peer, heartbeat)
             return None
         self._compare(peer, heartbeat, now_ns)
         peer.heartbeat = heartbeat
         self._alive(peer, arrived_ns, now_ns)
         self._round_trip(peer, header.link, now_ns - sent_ns)
         return sent_ns
+
+    def _deaf(self, peer: Peer, heartbeat: Heartbeat) -> None:
+        """No sign of life; but that it does not hear us may be believed at once."""
+        bit = 1 << self.own_slot
+        if peer.heartbeat is not None and peer.heartbeat.hear & bit and not heartbeat.hear & bit:
+            peer.heartbeat = peer.heartbeat._replace(hear=peer.heartbeat.hear & ~bit)
+            self.changed = True
 
     def _boot(self, peer: Peer, boot_token: bytes) -> None:
         """A new boot: being heard until now was another life."""

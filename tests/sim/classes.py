@@ -157,6 +157,26 @@ class StartupRun(ViewsRun):
         self.settle()
 
 
+class RestartRun(ViewsRun):
+    """ha-messaging is killed here and there, and back well within D: nobody is ever left out (I24)."""
+
+    def play(self) -> None:
+        nobody = NobodyLeaves(self.cluster)
+        self.world.checkers.append(nobody)
+        self.cluster.boot_all()
+        self.world.run_until(START_NS + 5 * SECOND)
+        nobody.armed = True
+        deadtime_ms = self.profile.timing.deadtime_ns // MS
+        for _ in range(10):
+            name = self.rng.choice(self.cluster.network.nodes)
+            process = self.cluster.processes[name]
+            process.crash()
+            nobody.sizes.pop(name, None)
+            self.world.after(self.rng.randint(1, deadtime_ms // 3) * MS, f"restart {name}", process.start)
+            self.world.run_until(self.world.now_ns + self.rng.randint(deadtime_ms // 2, 4 * deadtime_ms) * MS)
+        self.settle()
+
+
 class SplitRun(ViewsRun):
     """Two nodes, cut apart and joined again, several times."""
 
@@ -186,6 +206,7 @@ _class("split2", SplitRun, Profile(nodes=2))
 _class("split2-two-node", SplitRun, Profile(nodes=2, two_node=True, check_quorum=False))
 _class("bridge", BridgeRun, Profile(nodes=4))
 _class("startup", StartupRun, Profile(nodes=5))
+_class("restart", RestartRun, Profile(nodes=4))
 _class("pause", ViewsRun, Profile(kinds=("pause",), mean_gap_ns=5 * SECOND))
 _class("stand-still", ViewsRun, Profile(kinds=("stand-still",), mean_gap_ns=5 * SECOND, check_quorum=False))
 _class("power", ViewsRun, Profile(kinds=("power", "kill"), mean_gap_ns=5 * SECOND))

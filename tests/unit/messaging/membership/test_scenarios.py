@@ -1,0 +1,134 @@
+"""Stories of views as data: the real cores in the simulator, told by what they log and publish."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hacluster.durations import parse_ms
+from hacluster.vocabulary.ids import NO_VIEW
+from messaging.membership.events import Leave, LeaveRequested
+from tests.datadriven import Command, run_file
+from tests.sim.checkers import OneQuorum, Views
+from tests.sim.engine import MS, START_NS, World
+from tests.sim.membership import MembershipCluster, Timing
+
+SCENARIOS = sorted((Path(__file__).parents[3] / "scenarios/membership").glob("*.txt"))
+QUIET = ("link_state", "quorum ", "start ", "node_seen")
+
+
+class Story:
+    """A world and its cluster; each command answers with what was noted since the last."""
+
+    def __init__(self) -> None:
+        self.world = World(1)
+        self.cluster = MembershipCluster(self.world, 1)
+
+    def handle(self, command: Command) -> str:
+        method = getattr(self, f"do_{command.name}", None)
+        assert method is not None, f"{command.place}: no command {command.name!r}"
+        answer = method(command)
+        if isinstance(answer, str):
+            return answer
+        lines = [
+            f"{(line.at_ns - START_NS) // MS:6} {line.who:3} {line.what}"
+            for line in self.world.trace
+            if not line.what.startswith(QUIET) and "/" not in line.who
+        ]
+        self.world.trace.clear()
+        return "\n".join(lines)
+
+    def do_cluster(self, command: Command) -> None:
+        """nodes=N [seed=S] [two_node=yes] [wait_for_all=yes]: K 100 ms, W 250 ms, D 500 ms, I 5 s."""
+        self.world = World(int(command.options.get("seed", "1")))
+        timing = Timing(
+            keepalive_ns=100 * MS, warntime_ns=250 * MS, deadtime_ns=500 * MS, initdead_ns=5_000 * MS
+        )
+        self.cluster = MembershipCluster(
+            self.world,
+            int(command.options["nodes"]),
+            timing=timing,
+            two_node="two_node" in command.options,
+            wait_for_all="wait_for_all" in command.options,
+        )
+        self.world.checkers.append(Views(self.cluster))
+        if "two_node" not in command.options:
+            self.world.checkers.append(OneQuorum(self.cluster))
+
+    def do_boot(self, command: Command) -> None:
+        for name in command.words or tuple(self.cluster.nodes):
+            self.cluster.nodes[name].boot()
+
+    def do_run(self, command: Command) -> None:
+        self.world.run_until(self.world.now_ns + parse_ms(command.words[0]) * MS)
+
+    def do_cut(self, command: Command) -> str:
+        link = command.options.get("link")
+        one, other = command.words
+        self.cluster.network.cut_edge(one, other, None if link is None else int(link))
+        return ""
+
+    def do_oneway(self, command: Command) -> str:
+        source, target = command.words
+        self.cluster.network.cut_one_way(source, target)
+        return ""
+
+    def do_partition(self, command: Command) -> str:
+        self.cluster.network.partition(*(group.split(",") for group in command.words))
+        return ""
+
+    def do_mend(self, command: Command) -> str:
+        self.cluster.network.uncut()
+        return ""
+
+    def do_kill(self, command: Command) -> None:
+        for name in command.words:
+            self.cluster.processes[name].crash()
+
+    def do_restart(self, command: Command) -> None:
+        for name in command.words:
+            self.cluster.processes[name].start()
+
+    def do_power(self, command: Command) -> None:
+        for name in command.words:
+            self.cluster.nodes[name].power_cut(self.world.stream("power"))
+
+    def do_wipe(self, command: Command) -> str:
+        self.cluster.nodes[command.words[0]].disk.wipe()
+        return ""
+
+    def do_break(self, command: Command) -> str:
+        self.cluster.nodes[command.words[0]].disk.broken = True
+        return ""
+
+    def do_pause(self, command: Command) -> None:
+        self.cluster.nodes[command.words[0]].pause(parse_ms(command.options["for"]) * MS)
+
+    def do_leave(self, command: Command) -> None:
+        event = LeaveRequested(Leave(clean="dirty" not in command.words))
+        self.cluster.processes[command.words[0]].deliver(event)
+
+    def do_status(self, command: Command) -> str:
+        """What each node publishes: view, quorum, waiting, how it sees the nodes."""
+        lines = []
+        for name, process in self.cluster.processes.items():
+            if not process.alive or process.core is None:
+                lines.append(f"{name}: down")
+                continue
+            status = process.core.status(process.node.clock.now_ns())
+            authority = status.authority
+            members = " ".join(member.name for member in authority.view.members)
+            view = f"view {authority.view.id} [{members}]" if authority.view.id != NO_VIEW else "no view"
+            quorum = "quorate" if authority.quorate else "waiting" if authority.waiting else "no quorum"
+            nodes = " ".join(
+                f"{node.name}={node.state.value}{'(clean)' if node.clean_leave else ''}"
+                for node in status.nodes
+            )
+            lines.append(f"{name}: {view}, {quorum}; {nodes}")
+        return "\n".join(lines)
+
+
+@pytest.mark.parametrize("path", SCENARIOS, ids=lambda path: path.stem)
+def test_membership(path: Path, rewrite: bool) -> None:
+    run_file(path, Story().handle, rewrite=rewrite)
