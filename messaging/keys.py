@@ -52,23 +52,29 @@ def _read(path: Path) -> str:
         raise _refuse(path, "there is no key: the cluster does not start without", remedy) from None
     except OSError as error:
         raise _refuse(path, error.strerror or str(error), "a regular file, not a symbolic link") from None
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise _refuse(path, "not a regular file", "replace it by a regular file, mode 0600")
-        if status.st_uid not in (0, os.geteuid()):
-            remedy = f"chown {os.geteuid()} {path}"
-            raise _refuse(path, f"belongs to uid {status.st_uid}, neither root nor us", remedy)
-        if status.st_mode & 0o077:
-            mode = stat.S_IMODE(status.st_mode)
-            raise _refuse(path, f"mode {mode:04o} lets others read or write it", f"chmod 600 {path}")
-        if status.st_size > FILE_BYTES_MAX:
-            raise _refuse(path, f"{status.st_size} bytes are too many", f"at most {FILE_BYTES_MAX}")
-        raw = file.read(FILE_BYTES_MAX + 1)
+    try:
+        _judge(path, os.fstat(descriptor))
+        raw = os.read(descriptor, FILE_BYTES_MAX + 1)
+    finally:
+        os.close(descriptor)
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError:
         raise _refuse(path, "not a text", "lines `auth N` and `N sha256 SECRET`") from None
+
+
+def _judge(path: Path, status: os.stat_result) -> None:
+    """Raises InvalidDocuments when others could have read the file, or put it there."""
+    if not stat.S_ISREG(status.st_mode):
+        raise _refuse(path, "not a regular file", "replace it by a regular file, mode 0600")
+    if status.st_uid not in (0, os.geteuid()):
+        remedy = f"chown {os.geteuid()} {path}"
+        raise _refuse(path, f"belongs to uid {status.st_uid}, neither root nor us", remedy)
+    if status.st_mode & 0o077:
+        mode = stat.S_IMODE(status.st_mode)
+        raise _refuse(path, f"mode {mode:04o} lets others read or write it", f"chmod 600 {path}")
+    if status.st_size > FILE_BYTES_MAX:
+        raise _refuse(path, f"{status.st_size} bytes are too many", f"at most {FILE_BYTES_MAX}")
 
 
 class _Reader:

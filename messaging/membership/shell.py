@@ -132,6 +132,8 @@ class MembershipShell:
         elif header is not None and reason is Drop.REPLAYED:
             self.dispatch(Duplicated(header.sender, header.link))
             return  # a second copy is nothing to write about
+        if reason is Drop.NOT_FOR_US:
+            return  # nor is what a group hears that was meant for one of it
         if now_ns - self._drop_logged.get((source, reason), -DROP_LOG_EVERY_NS) >= DROP_LOG_EVERY_NS:
             if len(self._drop_logged) >= DROP_SOURCES_MAX:
                 self._drop_logged.clear()

@@ -216,13 +216,19 @@ class UdpLink:
     # Packets.
 
     def send(self, datagram: bytes, destination: int) -> None:
-        """To one node or all; what cannot leave now is lost, as on any network."""
+        """To one node or all; what cannot leave now is lost, as on any network.
+
+        A group hears what is for one of it too: our sockets listen to the group's address alone.
+        """
         if self._socket is None:
             return
-        one = self._peers.get(destination)
-        if destination != TO_ALL and one is None:
+        if destination == TO_ALL or self.link.kind != "udp":
+            addresses = self._all
+        elif destination in self._peers:
+            addresses = (self._peers[destination],)
+        else:
             return
-        for address in self._all if one is None else (one,):
+        for address in addresses:
             try:
                 self._socket.sendto(datagram, address)
                 self.sent += 1

@@ -1,0 +1,120 @@
+"""Bodies of packets: encode and decode are inverse; no bytes make the decoder raise."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hacluster.v1 import membership_pb2, wire_pb2
+from hacluster.vocabulary.ids import NO_VIEW, BootToken, NodeId, NodeName, ViewId
+from hacluster.vocabulary.membership import Authority, Member, MembershipView, NodeState, QuorumConfig
+from messaging import wire
+from messaging.membership.events import (
+    KIND_OF,
+    Accept,
+    CommittedQuorum,
+    Install,
+    Installed,
+    Leave,
+    Message,
+    PeerStatus,
+    Probe,
+    ProbeAck,
+    Propose,
+    Refuse,
+    Status,
+    ViewMember,
+)
+from messaging.packet import Kind
+from tests.unit.messaging.lab import a_heartbeat
+
+TOKEN = BootToken("ab" * 32)
+VIEW = ViewId(9, 2)
+QUORUM = CommittedQuorum(
+    config=QuorumConfig(voters=((NodeId(1), 1), (NodeId(2), 3)), two_node=True, tiebreak=NodeId(2)),
+    log_index=4,
+)
+MEMBERS = (
+    ViewMember(id=NodeId(1), incarnation=4, boot_token=TOKEN),
+    ViewMember(id=NodeId(2), incarnation=2**63, boot_token=TOKEN),
+)
+BARE = tuple(ViewMember(id=member.id, incarnation=member.incarnation) for member in MEMBERS)
+
+MESSAGES: list[Message] = [
+    a_heartbeat(),
+    Probe(),
+    Probe(want_install=VIEW),
+    ProbeAck(a_heartbeat(), 12),
+    Leave(clean=True),
+    Leave(clean=False, active_unmanaged=("web", "db")),
+    Propose(id=VIEW, members=BARE),
+    Accept(
+        id=VIEW, incarnation=3, boot_token=TOKEN, installed=NO_VIEW, lease_rest_ns=5_000_000, quorum=QUORUM
+    ),
+    Refuse(id=VIEW, promised=9, hears=(1, 2, 65_534)),
+    Install(id=VIEW, members=MEMBERS, hold_ns=2_000, quorum=QUORUM),
+    Installed(id=VIEW),
+]
+
+
+@pytest.mark.parametrize("message", MESSAGES, ids=lambda m: type(m).__name__)
+def test_there_and_back(message: Message) -> None:
+    assert wire.decode(KIND_OF[type(message)], wire.encode(message)) == message
+
+
+def test_a_lease_is_rounded_up() -> None:
+    install = Install(id=VIEW, members=MEMBERS, hold_ns=1, quorum=QUORUM)
+    again = wire.decode(Kind.INSTALL, wire.encode(install))
+    assert isinstance(again, Install)
+    assert again.hold_ns == 1_000
+
+
+@given(st.integers(0, 255), st.binary(max_size=120))
+def test_no_bytes_make_it_raise(kind: int, body: bytes) -> None:
+    wire.decode(kind, body)
+
+
+def test_what_is_out_of_bounds_is_refused() -> None:
+    view = wire_pb2.Installed.FromString(wire.encode(Installed(id=VIEW))).id
+    none = wire_pb2.Installed()
+    assert wire.decode(Kind.INSTALLED, none.SerializeToString()) is None
+    for members, incarnations in (([], []), ([1, 2], [1]), ([2, 1], [1, 1]), ([1, 1], [1, 1])):
+        propose = wire_pb2.Propose(id=view, members=members, incarnations=incarnations)
+        assert wire.decode(Kind.PROPOSE, propose.SerializeToString()) is None
+    install = wire_pb2.Install.FromString(wire.encode(MESSAGES[9]))
+    install.hold_us = 10**12
+    assert wire.decode(Kind.INSTALL, install.SerializeToString()) is None
+    install.hold_us = 0
+    install.members[0].boot_token = b"short"
+    assert wire.decode(Kind.INSTALL, install.SerializeToString()) is None
+    assert wire.decode(Kind.DATA, b"") is None
+
+
+@pytest.mark.parametrize("voters", [[], [(1, 1), (1, 1)], [(1, 0)]], ids=["none", "twice", "without votes"])
+def test_senseless_voters_are_refused(voters: list[tuple[int, int]]) -> None:
+    message = membership_pb2.QuorumConfig(
+        voters=[membership_pb2.QuorumConfig.Voter(node_id=node, votes=votes) for node, votes in voters]
+    )
+    with pytest.raises(ValueError, match="voters"):
+        wire.quorum_from(message)
+
+
+def test_what_the_service_says() -> None:
+    member = Member(
+        id=NodeId(1), name=NodeName("n1"), incarnation=4, boot_token=TOKEN, votes=2, crm_instance=8
+    )
+    status = Status(
+        authority=Authority(
+            view=MembershipView(id=VIEW, members=(member,)), quorate=True, waiting=False, lease_end_ns=99
+        ),
+        nodes=(PeerStatus(id=NodeId(2), name=NodeName("n2"), state=NodeState.LEFT, clean_leave=True),),
+    )
+    update = wire.authority_to(status, {"pingd": "2"})
+    assert (update.view.id.counter, update.view.members[0].crm_instance) == (9, 8)
+    assert (update.quorate, update.lease_end_boottime_ns, dict(update.attributes)) == (
+        True,
+        99,
+        {"pingd": "2"},
+    )
+    assert (update.nodes[0].state, update.nodes[0].clean_leave) == ("left", True)
