@@ -41,6 +41,7 @@ from messaging.transport.udp import UdpLink
 
 log = structlog.get_logger()
 
+LAB_VARIABLE = "HACLUSTER_LAB"  # set in every node of a lab: it shares the machine
 CARRIERS = ("udp", "mcast", "bcast")
 MS = 1_000_000
 
@@ -64,10 +65,10 @@ def main() -> int:
         keyring = _keys(options.paths, settings)
         token = boot_token(options.paths)
         lock = _lock(options.paths)
-        if options.paths.root == Path("/"):
+        if options.paths.root == Path("/") and LAB_VARIABLE not in os.environ:
             log.info(log_events.PRIORITY, **raise_priority())
         else:
-            log.info(log_events.PRIORITY, reason="below a root of its own, no priority is asked for")
+            log.info(log_events.PRIORITY, reason="in a lab or below a root, no priority is asked for")
         code = asyncio.run(_serve(options, settings, keyring, token))
         os.close(lock)
     except HaError as error:
