@@ -72,9 +72,6 @@ class UdpLink:
             self._all = (self._resolve(link.group, link.port),)
         elif link.kind == "bcast":
             self._all = ((BROADCAST, link.port),)
-        if link.kind in ("mcast", "bcast"):
-            # The sockets are bound to the group or broadcast address: what is for one node goes there too.
-            self._peers = dict.fromkeys(self._peers, self._all[0])
 
     def _resolve(self, address: str, port: int) -> Address:
         """With the scope that IPv6 needs."""
