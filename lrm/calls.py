@@ -16,7 +16,10 @@ from hacluster.vocabulary.agent import AgentName, OcfExit
 from hacluster.vocabulary.operation import ExecutionStatus, Operation
 from lrm import legacy, secrets
 
-_EXECUTED: Final = frozenset({"ocf", "lsb", "heartbeat"})
+_EXECUTED: Final = frozenset({"ocf", "lsb", "heartbeat", "stonith"})
+
+# A fence device is a resource, too: its start is a look whether the device answers (agents.md section 8.1).
+_FENCE_ACTIONS: Final = {"start": "monitor"}
 _TRACING: Final = frozenset({"trace_ra", "trace_file"})
 
 
@@ -28,11 +31,12 @@ class AgentCall:
     argv: tuple[str, ...]
     env: Mapping[str, str]
     warm: str = ""
+    stdin: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CannotCall:
-    """A result without a process."""
+    """A result without a process; of status DONE where there is nothing to call for."""
 
     status: ExecutionStatus
     rc: int
@@ -56,8 +60,12 @@ class Calls:
             extra={"HA_PYTHON": sys.executable},
         )
 
-    def call(self, operation: Operation) -> AgentCall | CannotCall:
-        """How to run an operation, or why that is impossible here."""
+    def call(self, operation: Operation, *, started: bool = False) -> AgentCall | CannotCall:
+        """How to run an operation, or why that is impossible here.
+
+        `started` says whether the history has the resource as started: that is all a probe of a fence
+        device can ask.
+        """
         try:
             agent = self.catalog.resolve(operation.agent)
         except NotFound as error:
@@ -74,6 +82,11 @@ class Calls:
                 rc=OcfExit.ERR_INSTALLED,
                 reason=f"this version of hacluster does not run {agent.standard} resources",
             )
+        if agent.standard == "stonith":
+            settled = _settled_fencing(operation, started)
+            if settled is not None:
+                return settled
+            operation = replace(operation, action=_FENCE_ACTIONS.get(operation.action, operation.action))
         revealed = secrets.reveal(operation, self._var) if secrets.has_secrets(operation) else None
         if revealed is not None:
             if revealed.missing and operation.action != "stop":
@@ -89,7 +102,7 @@ class Calls:
             return CannotCall(status=ExecutionStatus.INVALID, rc=OcfExit.ERR_ARGS, reason=str(error))
         argv = legacy.argv(called.argv) if agent.standard == "heartbeat" else called.argv
         warm = agent.name.type if agent.ours and not _TRACING & operation.parameters.keys() else ""
-        return AgentCall(agent=agent, argv=argv, env=called.environ, warm=warm)
+        return AgentCall(agent=agent, argv=argv, env=called.environ, warm=warm, stdin=called.stdin)
 
     def metadata_call(self, name: AgentName) -> AgentCall:
         """How to ask an OCF agent for its meta-data. Raises NotFound, PermissionDenied, InvalidRequest."""
@@ -111,3 +124,13 @@ class Calls:
 
     def _facts_for(self, agent: ResolvedAgent) -> NodeFacts:
         return replace(self._facts, ocf_root=agent.ocf_root) if agent.ocf_root else self._facts
+
+
+def _settled_fencing(operation: Operation, started: bool) -> CannotCall | None:
+    """What needs no fence agent: to stop is to unregister, and a probe asks whether it was registered."""
+    if operation.action == "stop":
+        return CannotCall(status=ExecutionStatus.DONE, rc=OcfExit.OK, reason="")
+    if operation.action == "monitor" and operation.interval_ms == 0:
+        rc = OcfExit.OK if started else OcfExit.NOT_RUNNING
+        return CannotCall(status=ExecutionStatus.DONE, rc=rc, reason="")
+    return None

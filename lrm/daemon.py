@@ -95,6 +95,7 @@ class Daemon:
             tasks=tasks,
             tell=lambda event: _tell(shell, event),
             flights=shell.queue.in_flight,
+            has_started=shell.queue.ledger.has_started,
         )
         shell.connect(executor)
         shell.start()

@@ -83,6 +83,7 @@ class Executor:
         tasks: asyncio.TaskGroup,
         tell: Callable[[Event], None],
         flights: Callable[[], list[Flight]],
+        has_started: Callable[[ResourceId], bool],
     ) -> None:
         self._instance = instance
         self._journal_id = journal_id
@@ -91,6 +92,7 @@ class Executor:
         self._tasks = tasks
         self._tell = tell
         self._flights = flights
+        self._has_started = has_started
         self._orders: dict[str, _Order] = {}
         self._asides: dict[str, asyncio.Future[Finished]] = {}
         self._aside_count = 0
@@ -104,7 +106,7 @@ class Executor:
         token = self._token(order.run)
         entry = _Order(order.run, order.operation, began_s=self._clock.wall_s())
         self._orders[token] = entry
-        call = self._calls.call(order.operation)
+        call = self._calls.call(order.operation, started=self._has_started(order.operation.resource))
         if isinstance(call, CannotCall):
             asyncio.get_running_loop().call_soon(self._cannot, token, call)
             return
@@ -122,6 +124,7 @@ class Executor:
             grace_ms=0 if operation.action in NO_GRACE else GRACE_MS,
             leftover=leftover,
             warm=call.warm,
+            stdin=call.stdin,
         )
         if not self.link.send(start):
             entry.unsent = start
@@ -272,7 +275,8 @@ class Executor:
     def _cannot(self, token: str, cannot: CannotCall) -> None:
         order = self._orders.pop(token)
         now_s = self._clock.wall_s()
-        log.warning(log_events.OPERATION_ENDED, **_names(order), rc=cannot.rc, reason=cannot.reason)
+        level = log.info if cannot.status is ExecutionStatus.DONE else log.warning
+        level(log_events.OPERATION_ENDED, **_names(order), rc=cannot.rc, reason=cannot.reason)
         self._tell(
             Ended(
                 run=order.run,

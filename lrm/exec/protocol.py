@@ -47,6 +47,7 @@ class Start:
 
     `timeout_ms` counts from the process's start, 0 means none; `grace_ms` lies between SIGTERM and SIGKILL.
     `warm` names an agent of ours (the OCF type) that the warm host may run instead of `argv`; empty: never.
+    `stdin` is all that the agent can read; empty means /dev/null.
     """
 
     token: str
@@ -58,6 +59,7 @@ class Start:
     grace_ms: int
     leftover: Leftover = Leftover.KEEP
     warm: str = ""
+    stdin: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

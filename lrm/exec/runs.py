@@ -184,13 +184,13 @@ class Runs:
             run.pid = self._host.fork(order.warm, order.action, order.env, pipes, group)
             return
         if self._cgroups is None or group is None:
-            run.pid = spawn(order.argv, order.env, pipes)
+            run.pid = spawn(order.argv, order.env, pipes, order.stdin)
             return
         # We are single-threaded: going into the group, spawning and coming back leaves no window in which
         # the agent could fork outside it.
         self._cgroups.enter(group)
         try:
-            run.pid = spawn(order.argv, order.env, pipes)
+            run.pid = spawn(order.argv, order.env, pipes, order.stdin)
         except OSError:
             self._cgroups.leave()
             self._cgroups.remove(group)

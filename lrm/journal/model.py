@@ -154,6 +154,16 @@ class Ledger:
         results = (result for _, result in self.known.values())
         return [result for result in results if result and result.status is ExecutionStatus.NOT_RUN]
 
+    def has_started(self, resource: ResourceId) -> bool:
+        """The newest start that succeeded is later than the newest stop that did."""
+        entries = self.history.get(resource, {})
+        calls = {
+            action: entry.last.call_id
+            for (action, _), entry in entries.items()
+            if action in ("start", "stop") and not is_failure(entry.last)
+        }
+        return calls.get("start", 0) > calls.get("stop", 0)
+
     def has_failed(self, resource: ResourceId) -> bool:
         """Some operation's newest result is a failure."""
         return any(is_failure(entry.last) for entry in self.history.get(resource, {}).values())

@@ -144,6 +144,22 @@ def test_an_agent_finds_nothing_but_what_it_is_given(client: Client) -> None:
     assert finished.stderr == "oops\n"
 
 
+def test_what_a_fence_agent_reads(client: Client) -> None:
+    options = "action=off\nplug=node2\n"
+    start = Start(
+        token="1",
+        resource="fencing",
+        action="off",
+        argv=("/bin/cat",),
+        env={},
+        timeout_ms=5_000,
+        grace_ms=0,
+        stdin=options,
+    )
+    client.say(start)
+    assert client.hear(Finished).stdout == options
+
+
 def test_a_session_of_its_own(client: Client) -> None:
     client.say(sh("1", 'cut -d" " -f1,5,6 /proc/$$/stat'))
     pid, group, session = client.hear(Finished).stdout.split()
@@ -229,12 +245,12 @@ def test_what_cannot_be_started(client: Client, tmp_path: Path) -> None:
 
 def test_results_wait_for_the_next_ha_lrm(client: Client, connect: Connect) -> None:
     """ha-lrm is killed while one operation runs, and another ends before it is back."""
-    client.say(sh("short", "sleep 0.2; exit 5"))
-    client.say(sh("long", "sleep 1; exit 6"))
+    client.say(sh("short", "sleep 0.1; exit 5"))
+    client.say(sh("long", "sleep 0.6; exit 6"))
     client.hear(Started, "short")
     client.hear(Started, "long")
     client.connection.close()
-    time.sleep(0.5)
+    time.sleep(0.3)
     second = connect()
     welcome = second.hello()
     assert welcome.ended == ("short",)
@@ -262,7 +278,7 @@ def test_an_adopted_process_is_waited_for_and_its_result_is_lost(
     paths: Paths, client: Client, connect: Connect
 ) -> None:
     """lrm-exec itself was killed: the agent lives on, and the next one finds it by pid and start time."""
-    client.say(sh("1", "sleep 1; exit 0"))
+    client.say(sh("1", "sleep 0.4; exit 0"))
     started = client.hear(Started)
     pid = int((paths.run / "lrm-exec.lock").read_text())
     os.kill(pid, signal.SIGKILL)

@@ -103,7 +103,8 @@ def test_every_way_to_tear_the_file(path: Path) -> None:
     content = path.read_bytes()
     lines = content.splitlines(keepends=True)
     ends = [sum(map(len, lines[:n])) for n in range(1, len(lines) + 1)]
-    for size in range(len(content)):  # the first three lines are the head and an empty ledger
+    sizes = {*range(0, len(content), 9), *(end + at for end in ends for at in (-1, 0))} - {len(content)}
+    for size in sorted(sizes):  # the first three lines are the head and an empty ledger
         path.write_bytes(content[:size])
         opened = Store(path, BOOT).open()
         whole = sum(end <= size for end in ends)

@@ -130,7 +130,7 @@ def a_step(world: World, rng: random.Random, number: int) -> None:
             world.tell(Tick())
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.integers(0, 2**32), st.integers(10, 120))
 def test_invariants_hold_in_any_order(seed: int, steps: int) -> None:
     world, rng = World(), random.Random(seed)
@@ -177,7 +177,7 @@ def assert_no_execution_below_its_term(journal: list[Record]) -> None:
                 pass
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(st.integers(0, 2**32))
 def test_every_prefix_of_a_journal_is_a_legal_state(seed: int) -> None:
     """I27: whenever ha-lrm is killed, the next one finds a state to go on from."""
@@ -197,7 +197,7 @@ def test_every_prefix_of_a_journal_is_a_legal_state(seed: int) -> None:
         assert not begun & in_flight, "what runs is not started again"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.integers(0, 2**32))
 def test_a_compacted_journal_means_the_same(seed: int) -> None:
     world, rng = World(), random.Random(seed)
@@ -219,7 +219,7 @@ def test_a_compacted_journal_means_the_same(seed: int) -> None:
 
 def test_ids_are_never_run_twice_however_many_there_are() -> None:
     world = World()
-    for number in range(1, 6_000):
+    for number in range(1, 5_000):
         event = an_execute(an_operation("a", "monitor"), transition=number // 10, action=number)
         world.tell(event)
         run = next(iter(world.running))
@@ -227,7 +227,7 @@ def test_ids_are_never_run_twice_however_many_there_are() -> None:
         world.tell(Ended(run=run, status=ExecutionStatus.DONE, rc=0))
     begun = len(world.begun)
     assert len(world.queue.ledger.known) <= 4_096
-    for number in range(1, 6_000, 50):
+    for number in range(1, 5_000, 50):
         event = an_execute(an_operation("a", "monitor"), transition=number // 10, action=number)
         assert isinstance(event, Execute)
         world.tell(event)

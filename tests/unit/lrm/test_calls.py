@@ -1,0 +1,168 @@
+"""From operations to calls of programs: every class, and what is refused."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from agents.catalog import Catalog, our_ocf_root
+from hacluster.paths import Paths
+from hacluster.vocabulary.agent import AgentName
+from hacluster.vocabulary.ids import ResourceId
+from hacluster.vocabulary.operation import ExecutionStatus, Operation
+from lrm.calls import AgentCall, Calls, CannotCall
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path
+
+
+@pytest.fixture
+def calls(folder: Path) -> Calls:
+    catalog = Catalog(
+        ours=our_ocf_root(),
+        ocf_roots=(folder / "ocf",),
+        lsb_folder=folder / "init.d",
+        heartbeat_folder=folder / "resource.d",
+        fence_folder=folder / "sbin",
+    )
+    return Calls(Paths(folder / "root"), "node1", "1", catalog)
+
+
+def program(path: Path, script: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+    return path
+
+
+def an_operation(
+    agent: str, action: str, *, interval_ms: int = 0, parameters: dict[str, str] | None = None
+) -> Operation:
+    return Operation(
+        resource=ResourceId("r"),
+        agent=AgentName.parse(agent),
+        action=action,
+        interval_ms=interval_ms,
+        parameters=parameters or {},
+    )
+
+
+def called(calls: Calls, *arguments: str, **more: object) -> AgentCall:
+    call = calls.call(an_operation(*arguments, **more))  # type: ignore[arg-type]
+    assert isinstance(call, AgentCall), call
+    return call
+
+
+def refused(calls: Calls, operation: Operation) -> CannotCall:
+    call = calls.call(operation)
+    assert isinstance(call, CannotCall)
+    return call
+
+
+def test_an_ocf_agent(calls: Calls, folder: Path) -> None:
+    path = program(folder / "ocf/resource.d/p/A", "")
+    call = called(calls, "ocf:p:A", "start", parameters={"ip": "1.2.3.4"})
+    assert call.argv == (str(path), "start")
+    assert call.env["OCF_RESKEY_ip"] == "1.2.3.4"
+    assert call.env["OCF_ROOT"] == str(folder / "ocf")
+    assert call.env["HA_RSCTMP"] == str(folder / "root/run/resource-agents")
+    assert call.warm == ""
+
+
+def test_our_own_agents_may_run_warm_unless_they_are_traced(calls: Calls) -> None:
+    assert called(calls, "ocf:hacluster:Dummy", "monitor").warm == "Dummy"
+    assert called(calls, "ocf:hacluster:Dummy", "monitor", parameters={"trace_ra": "1"}).warm == ""
+
+
+def test_an_init_script(calls: Calls, folder: Path) -> None:
+    path = program(folder / "init.d/web", "")
+    assert called(calls, "lsb:web", "monitor").argv == (str(path), "status")
+    assert called(calls, "service:web", "start").argv == (str(path), "start")
+    assert calls.standard_of(AgentName.parse("service:web")) == "lsb"
+
+
+def run(call: AgentCall) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        call.argv, env=dict(call.env), capture_output=True, text=True, timeout=30, check=False
+    )
+
+
+HEARTBEAT_SCRIPT = """
+echo "$@" >>"$0.log"
+case $2 in
+start) echo running >"$0.state" ;;
+stop) rm -f "$0.state" ;;
+status) cat "$0.state" 2>/dev/null || echo "not running" ;;
+esac
+"""
+
+
+def test_a_heartbeat_script_is_not_started_twice(calls: Calls, folder: Path) -> None:
+    path = program(folder / "resource.d/Thing", HEARTBEAT_SCRIPT)
+    start = called(calls, "heartbeat:Thing", "start", parameters={"1": "eth0"})
+    assert [run(start).returncode for _ in range(2)] == [0, 0]
+    log = path.with_name("Thing.log").read_text().splitlines()
+    assert log == ["eth0 status", "eth0 start", "eth0 status"]
+    monitor = called(calls, "heartbeat:Thing", "monitor", parameters={"1": "eth0"})
+    assert run(monitor).stdout == "running\n"
+    stop = called(calls, "heartbeat:Thing", "stop", parameters={"1": "eth0"})
+    assert run(stop).returncode == 0
+    assert run(monitor).stdout == "not running\n"
+
+
+def test_a_heartbeat_stop_is_tried_again(calls: Calls, folder: Path) -> None:
+    script = 'echo x >>"$0.tries"; [ $1 = stop ] && [ $(wc -l <"$0.tries") -lt 2 ] && exit 1; exit 0'
+    path = program(folder / "resource.d/Slow", script)
+    assert run(called(calls, "heartbeat:Slow", "stop")).returncode == 0
+    assert path.with_name("Slow.tries").read_text() == "x\nx\n"
+
+
+FENCE_AGENT = "program reads its options from stdin"
+
+
+def test_a_fence_device(calls: Calls, folder: Path) -> None:
+    path = program(folder / "sbin/fence_x", FENCE_AGENT)
+    call = called(calls, "stonith:fence_x", "off", parameters={"plug": "n2", "pcmk_host_list": "n2"})
+    assert call.argv == (str(path),)
+    assert call.stdin.splitlines() == ["action=off", "plug=n2"]
+    assert called(calls, "stonith:fence_x", "start").stdin == "action=monitor\n"
+    assert called(calls, "stonith:fence_x", "monitor", interval_ms=10_000).stdin == "action=monitor\n"
+
+
+def test_registering_a_fence_device_is_all_that_start_and_stop_do(calls: Calls, folder: Path) -> None:
+    program(folder / "sbin/fence_x", FENCE_AGENT)
+    stop = calls.call(an_operation("stonith:fence_x", "stop"))
+    assert isinstance(stop, CannotCall)
+    assert (stop.status, stop.rc) == (ExecutionStatus.DONE, 0)
+    probe = an_operation("stonith:fence_x", "monitor")
+    answers = [calls.call(probe, started=started) for started in (False, True)]
+    assert [answer.rc for answer in answers if isinstance(answer, CannotCall)] == [7, 0]
+
+
+@pytest.mark.parametrize(
+    ("agent", "status", "rc"),
+    [
+        ("ocf:p:Nowhere", ExecutionStatus.NOT_INSTALLED, 5),
+        ("lsb:nowhere", ExecutionStatus.NOT_INSTALLED, 5),
+        ("stonith:fence_nowhere", ExecutionStatus.NOT_INSTALLED, 5),
+        ("systemd:web", ExecutionStatus.NOT_INSTALLED, 5),
+        ("ocf:p:Writable", ExecutionStatus.ERROR, 4),
+    ],
+)
+def test_what_cannot_be_called(
+    calls: Calls, folder: Path, agent: str, status: ExecutionStatus, rc: int
+) -> None:
+    program(folder / "ocf/resource.d/p/Writable", "").chmod(0o777)
+    cannot = refused(calls, an_operation(agent, "start"))
+    assert (cannot.status, cannot.rc) == (status, rc)
+    assert cannot.reason
+
+
+def test_parameters_that_no_environment_can_hold(calls: Calls, folder: Path) -> None:
+    program(folder / "ocf/resource.d/p/A", "")
+    cannot = refused(calls, an_operation("ocf:p:A", "start", parameters={"a=b": "c"}))
+    assert (cannot.status, cannot.rc) == (ExecutionStatus.INVALID, 2)
