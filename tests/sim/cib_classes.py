@@ -90,7 +90,7 @@ class CibRun:
             process.crash_after = None
             process.start()
         end_ns = self.world.now_ns + 40 * SECOND
-        self.world.run_until(self.world.now_ns + 4 * SECOND)
+        self.world.run_until(self.world.now_ns + 9 * SECOND)  # longer than any pause
         while self.world.now_ns < end_ns and not self.cluster.settled():
             self.world.run_until(self.world.now_ns + SECOND)
         self.world.run_until(self.world.now_ns + SECOND)

@@ -65,7 +65,8 @@ class State:
     def known(self, entry: LogEntry, content: Element) -> None:
         """As `advance`, for an entry this node made itself from `content`."""
         assert entry.index == self.index + 1, (entry.index, self.index)
-        self.content, self.digest, self.author = content, entry.digest_after, entry.author
+        if entry.kind is Kind.PATCH:
+            self.content, self.digest, self.author = content, entry.digest_after, entry.author
         self.version, self.index = entry.version, entry.index
 
 

@@ -1,0 +1,206 @@
+"""Deliberately broken replicas: each must be caught by a checker within some seeds of its class."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+import pytest
+
+from crm.cib.replication.core import Replication
+from crm.cib.replication.leading import Leading
+from crm.cib.replication.log import Log
+from crm.cib.replication.model import LogRank, Promise, Stored
+from crm.cib.replication.waiters import Waiters
+from crm.cib.store import CibStore
+from crm.cib.versions import CibVersion
+from crm.election.core import Election
+from crm.election.messages import VoteRequest
+from crm.replica.effects import Effect, PersistEntries, SaveOrphans
+from hacluster.vocabulary.ids import NO_TERM
+from tests.sim.cib import ReplicaProcess
+
+Break = Callable[[pytest.MonkeyPatch], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mutant:
+    """What is broken, and the class that finds it."""
+
+    name: str
+    kind: str
+    break_it: Break
+    seeds: int = 300
+
+
+@contextmanager
+def broken(mutant: Mutant) -> Iterator[None]:
+    """The product with the mutant in it."""
+    with pytest.MonkeyPatch.context() as patch:
+        mutant.break_it(patch)
+        yield
+
+
+def _promise_unsaved(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(CibStore, "promise", lambda self, promise: None)
+
+
+def _ack_before_disk(patch: pytest.MonkeyPatch) -> None:
+    """Entries reach the disk some time later; the ack does not wait."""
+    original = ReplicaProcess._to_disk
+
+    def to_disk(self: ReplicaProcess, effect: Effect) -> None:
+        if isinstance(effect, PersistEntries):
+            self.storage.finish()
+            self._write(effect)  # what it puts off waits for the next effect
+            last = effect.entries[-1]
+            from crm.replica.effects import Persisted
+
+            self.deliver(Persisted(last.index, last.chain))
+        else:
+            original(self, effect)
+
+    patch.setattr(ReplicaProcess, "_to_disk", to_disk)
+
+
+def _vote_for_older_log(patch: pytest.MonkeyPatch) -> None:
+    original = Election._refusal
+
+    def refusal(self: Election, request: VoteRequest, now: int) -> str:
+        return original(self, replace(request, rank=max(request.rank, self._facts.rank)), now)
+
+    def position(self: Election, claims: object) -> int | None:
+        ids = sorted(self._current_claims())
+        return ids.index(self.settings.me)
+
+    patch.setattr(Election, "_refusal", refusal)
+    patch.setattr(Election, "_position", position)
+
+
+def _one_store_is_enough(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(
+        Leading, "_is_committed", lambda self, index: self._stored(self.reign.me) >= index
+    )
+
+
+def _ok_before_commit(patch: pytest.MonkeyPatch) -> None:
+    original = Waiters.resolve
+
+    class Eager:
+        def __init__(self, log: Log) -> None:
+            self._log = log
+            self.commit_index = log.last_index
+            self.safe_commit_index = log.last_index
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(self._log, name)
+
+    def resolve(self: Waiters, log: Log, now: int, **more: int) -> Sequence[Effect]:
+        return original(self, Eager(log), now, **more)  # type: ignore[arg-type]
+
+    patch.setattr(Waiters, "resolve", resolve)
+
+
+def _orphans_dropped(patch: pytest.MonkeyPatch) -> None:
+    original = Replication._orphans
+
+    def orphans(self: Replication, *args: object, **more: object) -> Sequence[Effect]:
+        effects = original(self, *args, **more)  # type: ignore[arg-type]
+        return [effect for effect in effects if not isinstance(effect, SaveOrphans)]
+
+    patch.setattr(Replication, "_orphans", orphans)
+
+
+def _newest_version_wins(patch: pytest.MonkeyPatch) -> None:
+    """As Pacemaker merges: the higher version, whatever its basis."""
+
+    def rank(self: Log) -> LogRank:
+        version = self.head.version
+        return LogRank(
+            admin_epoch=version.admin_epoch,
+            safe_term=NO_TERM,
+            safe_index=version.epoch,
+            last_index=self.last_index,
+        )
+
+    patch.setattr(Log, "rank", property(rank))
+
+
+def _amnesia_votes(patch: pytest.MonkeyPatch) -> None:
+    original = CibStore.load
+
+    def load(self: CibStore, *, wall_s: int) -> Stored:
+        stored = original(self, wall_s=wall_s)
+        return replace(stored, promise=Promise(term=stored.promise.term, voter=True))
+
+    patch.setattr(CibStore, "load", load)
+
+
+def _damage_is_torn(patch: pytest.MonkeyPatch) -> None:
+    """Whatever is wrong in the log is taken for a torn write and cut off."""
+    from crm.cib import store
+
+    original = store.frames
+
+    def frames(data: bytes, name: str) -> tuple[list[bytes], int]:
+        end = len(data)
+        while True:
+            try:
+                return original(data[:end], name)
+            except store.Unusable:
+                end -= 1
+
+    patch.setattr(store, "frames", frames)
+
+
+def _stale_term_obeyed(patch: pytest.MonkeyPatch) -> None:
+    """A DC goes on when it hears of a higher term, and followers forget what they promised it."""
+    from crm.election.core import Phase
+
+    original = Election._refusal
+
+    def refusal(self: Election, request: VoteRequest, now: int) -> str:
+        why = original(self, request, now)
+        if why.startswith("promised") and self.phase not in (Phase.LEADING, Phase.FOLLOWING):
+            self.promise = Promise(term=NO_TERM, voter=self.promise.voter)
+            return original(self, request, now)
+        return why
+
+    patch.setattr(Election, "_refusal", refusal)
+
+
+def _version_not_lifted(patch: pytest.MonkeyPatch) -> None:
+    def version(self: Replication) -> CibVersion:
+        return CibVersion()
+
+    patch.setattr(Replication, "version", property(version))
+    patch.setattr(Replication, "_is_behind_shown", lambda self: False)
+
+
+def _failed_too_soon(patch: pytest.MonkeyPatch) -> None:
+    """A deadline is taken for a refusal."""
+    from crm.replica.effects import Answer
+    from crm.replica.events import Outcome, WriteOutcome
+
+    def expire(self: Waiters, token: int) -> list[Effect]:
+        if self._waiting.pop(token, None) is None:
+            return []
+        return [Answer(token, WriteOutcome(outcome=Outcome.FAILED, reason="late"))]
+
+    patch.setattr(Waiters, "expire", expire)
+
+
+MUTANTS: tuple[Mutant, ...] = (
+    Mutant(name="promise-unsaved", kind="cib3-power", break_it=_promise_unsaved),
+    Mutant(name="ack-before-disk", kind="cib3-power", break_it=_ack_before_disk),
+    Mutant(name="vote-for-older-log", kind="cib3-power", break_it=_vote_for_older_log),
+    Mutant(name="one-store-is-enough", kind="cib3", break_it=_one_store_is_enough),
+    Mutant(name="ok-before-commit", kind="cib3", break_it=_ok_before_commit),
+    Mutant(name="orphans-dropped", kind="cib3-force", break_it=_orphans_dropped),
+    Mutant(name="newest-version-wins", kind="cib3-force", break_it=_newest_version_wins),
+    Mutant(name="amnesia-votes", kind="cib3-wipe", break_it=_amnesia_votes),
+    Mutant(name="damage-is-torn", kind="cib5-damage", break_it=_damage_is_torn),
+    Mutant(name="promise-forgotten", kind="cib3", break_it=_stale_term_obeyed),
+    Mutant(name="version-not-lifted", kind="cib3-force", break_it=_version_not_lifted),
+    Mutant(name="failed-too-soon", kind="cib3", break_it=_failed_too_soon),
