@@ -79,9 +79,7 @@ def _vote_for_older_log(patch: pytest.MonkeyPatch) -> None:
 
 
 def _one_store_is_enough(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(
-        Leading, "_is_committed", lambda self, index: self._stored(self.reign.me) >= index
-    )
+    patch.setattr(Leading, "_is_committed", lambda self, index: self._stored(self.reign.me) >= index)
 
 
 def _ok_before_commit(patch: pytest.MonkeyPatch) -> None:
@@ -204,3 +202,4 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(name="promise-forgotten", kind="cib3", break_it=_stale_term_obeyed),
     Mutant(name="version-not-lifted", kind="cib3-force", break_it=_version_not_lifted),
     Mutant(name="failed-too-soon", kind="cib3", break_it=_failed_too_soon),
+)
