@@ -307,7 +307,7 @@ class Orders:
         try:
             reply = await peer.integrate(term, self._local.node, self._local.view)
         except HaError as error:
-            log.info(log_events.ATTRIBUTES_NOT_KEPT, peer=node, reason=str(error))
+            log.debug(log_events.ATTRIBUTES_NOT_KEPT, peer=node, reason=str(error))
             return
         self.take_attributes(reply)
 

@@ -1,7 +1,9 @@
 """How many operations may run at once: in the cluster, on a node, and how many migrations. Pure.
 
 Options batch-limit, node-action-limit, load-threshold and migration-limit, as Pacemaker's controller uses
-them. Stops are never held back: recovery must not wait behind probes.
+them, with two differences. Recovery does not wait behind monitoring: stops are never held back, and the lower
+limit of a busy node counts for probes and monitors only. And a recurring monitor is not counted, because its
+LRM decides when its first run is.
 """
 
 from __future__ import annotations
@@ -33,12 +35,16 @@ class Limits:
     load_threshold: float = 0.8
     loads: Mapping[str, NodeLoad] = field(default_factory=dict)
 
-    def for_node(self, node: str) -> int:
-        """How many operations may run on this node now, 1 at least."""
+    def of_node(self, node: str) -> int:
+        """How many operations may run on this node at once."""
         load = self.loads.get(node)
+        return self.node_actions or (2 * max(load.cpus, 1) if load is not None else 4)
+
+    def under_load(self, node: str) -> int:
+        """The same, lowered while the node is busy; 1 at least."""
+        load, most = self.loads.get(node), self.of_node(node)
         if load is None:
-            return self.node_actions or 4
-        most = self.node_actions or 2 * max(load.cpus, 1)
+            return most
         wanted = self.load_threshold * max(load.cpus, 1)
         for factor, divisor in _STEPS:
             if wanted > 0 and load.load_1min > wanted * factor:
@@ -62,7 +68,8 @@ class Throttle:
             return ""
         if self._batch_max > 0 and sum(self._running.values()) >= self._batch_max:
             return f"{self._batch_max} operations run already (batch-limit)"
-        most = self.limits.for_node(action.node)
+        monitors = action.operation == "monitor"
+        most = self.limits.under_load(action.node) if monitors else self.limits.of_node(action.node)
         if self._running.get(action.node, 0) >= most:
             return f"{most} operations run on {action.node} already (node-action-limit)"
         if action.operation in orders.MIGRATING and 0 < self._migrations_max <= self._migrating.get(
@@ -89,7 +96,9 @@ class Throttle:
 
 
 def _is_limited(action: GraphAction) -> bool:
-    return action.kind is ActionKind.RESOURCE and action.operation not in ("stop", "cancel", "delete")
+    if action.kind is not ActionKind.RESOURCE or orders.number(action, "interval") > 0:
+        return False
+    return action.operation not in ("stop", "cancel", "delete")
 
 
 def _number(text: str) -> int:

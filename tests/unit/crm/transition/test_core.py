@@ -93,7 +93,11 @@ class World:
         return self.tell(self.event(command, options))
 
     def begin(self, command: Command, options: dict[str, str]) -> str:
-        self.graph = a_graph(command.input, **{k: v for k, v in options.items() if k != "jobs"})
+        own = ("jobs", "load")
+        self.graph = a_graph(command.input, **{k: v for k, v in options.items() if k not in own})
+        loads = {}
+        if "load" in options:
+            loads["node1"] = NodeLoad(cpus=1, load_1min=float(options["load"]))
         pending: dict[str, tuple[OperationResult, ...]] = {}
         for node, result in self.pending:
             pending[node] = (*pending.get(node, ()), result)
@@ -102,7 +106,7 @@ class World:
             term=TERM,
             number=4,
             uuid="u",
-            limits=Limits(node_actions=int(options.get("jobs", "0"))),
+            limits=Limits(node_actions=int(options.get("jobs", "0")), loads=loads),
             pending=pending,
         )
         return self.tell(core.Begin())
@@ -211,5 +215,6 @@ def test_an_operation_carries_what_the_graph_says() -> None:
 @pytest.mark.parametrize(("load", "expected"), [(0.1, 8), (3.2, 8), (3.9, 4), (5.2, 2), (6.5, 1), (60.0, 1)])
 def test_a_busy_node_gets_fewer_operations(load: float, expected: int) -> None:
     limits = Limits(loads={"n": NodeLoad(cpus=4, load_1min=load)})
-    assert limits.for_node("n") == expected
-    assert limits.for_node("unknown") == 4
+    assert limits.under_load("n") == expected
+    assert limits.of_node("n") == 8
+    assert limits.under_load("unknown") == 4
