@@ -1,0 +1,201 @@
+"""The client API and CrmNode over real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+from crm.cib.codec import parse
+from crm.peers.node import CrmPeer
+from crm.peers.service import CrmNodeService, LocalPeer
+from crm.replica.events import DcState
+from crm.scheduling_files import keep
+from crm.service import NAME, CrmService, configuration_in, select
+from hacluster import rpc
+from hacluster.errors import ErrorCode, HaError, InvalidRequest, NoDc, NotFound
+from hacluster.v1 import crm_pb2, crm_pb2_grpc, node_pb2, node_pb2_grpc
+from hacluster.vocabulary.ids import Term
+from tests.builders import a_result, an_operation
+from tests.unit.crm.fakes import TERM, VIEW, World
+from tests.unit.crm.test_cluster import CONFIGURATION, a_cluster
+
+
+class FakeLrmClient:
+    async def metadata(self, agent: str) -> str:
+        return f"<resource-agent name='{agent}'/>"
+
+    async def list_agents(self, standard: str, provider: str) -> tuple[str, ...]:
+        return (f"{standard}:{provider}:Dummy",)
+
+
+@asynccontextmanager
+async def a_service(tmp_path: Path) -> AsyncIterator[tuple[World, Any]]:
+    async with a_cluster(tmp_path) as (world, cluster, _):
+        service = CrmService(
+            cluster,
+            cluster_name="test",
+            lrm=FakeLrmClient(),  # type: ignore[arg-type]
+            transitions=tmp_path / "transitions",
+        )
+        here = LocalPeer(cluster, "b" * 64, world.spawn)
+        server = rpc.Server(names=[NAME])
+        server.add(crm_pb2_grpc.add_CrmServicer_to_server, service)
+        server.add(node_pb2_grpc.add_CrmNodeServicer_to_server, CrmNodeService(cluster, here))
+        server.listen_unix(tmp_path / "crm.sock")
+        await server.start()
+        async with rpc.unix_channel(tmp_path / "crm.sock") as channel:
+            world.channel = channel  # type: ignore[attr-defined]
+            world.api = service  # type: ignore[attr-defined]
+            yield world, crm_pb2_grpc.CrmStub(channel)
+        await server.stop(0)
+
+
+async def fails(call: Any) -> HaError:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call
+    return rpc.error_of(caught.value, who="ha-crm")
+
+
+async def test_status_and_the_cib(tmp_path: Path) -> None:
+    async with a_service(tmp_path) as (world, stub):
+        world.reign()
+        world.hear("node1", a_result(an_operation()))
+        await world.until(lambda: all(s.value == "integrated" for s in world.dc.standings.values()))
+        status = await stub.Status(crm_pb2.ClusterStatusRequest())
+        assert (status.cluster_name, status.node, status.dc, status.basis) == (
+            "test",
+            "node1",
+            "node1",
+            "majority",
+        )
+        assert [(n.name, n.crm, n.lrm, n.integrated) for n in status.nodes] == [
+            ("node1", True, True, True),
+            ("node2", True, True, True),
+        ]
+        assert parse(status.cib_xml).by_id("web_last_0") is not None
+        whole = await stub.QueryCib(crm_pb2.QueryCibRequest())
+        assert whole.from_dc
+        assert whole.digest == "d"
+        part = await stub.QueryCib(crm_pb2.QueryCibRequest(xpath="//primitive[@id='web']"))
+        assert part.xml.strip() == b'<primitive id="web"/>'
+        error = await fails(stub.QueryCib(crm_pb2.QueryCibRequest(xpath="//nonsense")))
+        assert error.code is ErrorCode.NOT_FOUND
+
+
+async def test_watching(tmp_path: Path) -> None:
+    async with a_service(tmp_path) as (world, stub):
+        stream = stub.Watch(crm_pb2.WatchClusterRequest())
+        first = await stream.read()
+        assert not first.notices
+        world.local.quorate = False
+        world.api.status()  # type: ignore[attr-defined]
+        world.dc.changed()
+        world.api._cluster.changes.touch()  # type: ignore[attr-defined]
+        async with asyncio.timeout(5):
+            second = await stream.read()
+        assert second.notices
+        stream.cancel()
+
+
+async def test_writing(tmp_path: Path) -> None:
+    async with a_service(tmp_path) as (world, stub):
+        request = crm_pb2.WriteCibRequest(
+            configuration_xml=b"<cib><configuration><crm_config/></configuration></cib>"
+        )
+        reply = await stub.WriteCib(request)
+        assert reply.outcome == crm_pb2.WriteReply.OUTCOME_OK
+        assert [child.tag for child in world.replica.configuration.children] == ["crm_config"]
+        reply = await stub.WriteOutcome(crm_pb2.WriteOutcomeRequest(request_id="x"))
+        assert reply.outcome == crm_pb2.WriteReply.OUTCOME_UNKNOWN
+        error = await fails(stub.WriteCib(crm_pb2.WriteCibRequest(configuration_xml=b"<resources/>")))
+        assert error.code is ErrorCode.INVALID_REQUEST
+        error = await fails(stub.WriteCib(crm_pb2.WriteCibRequest(configuration_xml=b"<cib>")))
+        assert error.code is ErrorCode.INVALID_DOCUMENT
+
+
+async def test_attributes_and_clean_up(tmp_path: Path) -> None:
+    async with a_service(tmp_path) as (world, stub):
+        world.reign()
+        await stub.SetAttribute(crm_pb2.SetAttributeRequest(node="node2", name="x", value="1"))
+        await world.until(lambda: world.peers["node2"].values == {"x": "1"})
+        error = await fails(stub.SetAttribute(crm_pb2.SetAttributeRequest(node="node9", name="x")))
+        assert error.code is ErrorCode.NOT_FOUND
+        world.hear("node1", a_result(an_operation(), rc=1))
+        reply = await stub.Cleanup(crm_pb2.CleanupRequest(resource="web"))
+        assert list(reply.cleaned) == ["web@node1"]
+
+
+async def test_transitions(tmp_path: Path) -> None:
+    async with a_service(tmp_path) as (world, stub):
+        world.reign()
+        error = await fails(stub.GetTransition(crm_pb2.GetTransitionRequest()))
+        assert error.code is ErrorCode.NOT_FOUND
+        folder = str(tmp_path / "transitions")
+        header = {"folder": folder, "number": 5, "now_s": 9, "cause": "c", "term": [4, 1]}
+        keep(header, b"<cib/>", {"error": "", "actions": 3}, b"<transition_graph/>")
+        listed = await stub.ListTransitions(crm_pb2.ListTransitionsRequest())
+        assert [(t.number, t.actions, t.outcome, t.term.counter) for t in listed.transitions] == [
+            (5, 3, "running", 4)
+        ]
+        newest = await stub.GetTransition(crm_pb2.GetTransitionRequest())
+        assert (newest.input_xml, newest.graph_xml) == (b"<cib/>", b"<transition_graph/>")
+
+
+async def test_agents(tmp_path: Path) -> None:
+    async with a_service(tmp_path) as (_, stub):
+        reply = await stub.AgentMetadata(crm_pb2.AgentMetadataRequest(agent="ocf:x:Dummy"))
+        assert "ocf:x:Dummy" in reply.xml
+        found = await stub.AgentList(crm_pb2.AgentListRequest(standard="ocf", provider="x"))
+        assert list(found.agents) == ["ocf:x:Dummy"]
+
+
+async def test_what_is_the_dc_s_is_handed_to_it(tmp_path: Path) -> None:
+    async with a_service(tmp_path) as (world, stub):
+        forwarded: list[str] = []
+
+        async def forward(method: str, request: bytes, user: str, client: str = "") -> bytes:
+            forwarded.append(method)
+            if method == "Status":
+                raise NoDc
+            return await world.api.forwarded(method, request, user, client)  # type: ignore[attr-defined, no-any-return]
+
+        world.replica.forward = forward  # type: ignore[method-assign]
+        world.replica.dc = DcState(term=TERM, dc_node_id=2)
+        status = await stub.Status(crm_pb2.ClusterStatusRequest())
+        assert (status.node, status.dc) == ("node1", "node2"), "our own view where the DC does not answer"
+        error = await fails(stub.Cleanup(crm_pb2.CleanupRequest()))
+        assert error.code is ErrorCode.NO_DC
+        assert forwarded == ["Status", "Cleanup"]
+        with pytest.raises(InvalidRequest):
+            await world.api.forwarded("WriteCib", b"", "u", "c")  # type: ignore[attr-defined]
+
+
+async def test_what_the_dc_asks_of_a_node(tmp_path: Path) -> None:
+    async with a_service(tmp_path) as (world, _):
+        peer = CrmPeer("node1", world.channel)  # type: ignore[attr-defined]
+        reply = await peer.change_attributes(TERM, {"x": "1"})
+        assert (reply.node, dict(reply.values)) == ("node1", {"x": "1"})
+        assert dict((await peer.integrate(TERM, "node1", VIEW)).values) == {"x": "1"}
+        with pytest.raises(HaError) as caught:
+            await peer.integrate(Term(1, 1), "node2", VIEW)
+        assert caught.value.code is ErrorCode.STALE_TERM
+        with pytest.raises(HaError) as caught:
+            await peer.push_attributes(node_pb2.NodeAttributes(node="node2"))
+        assert caught.value.code is ErrorCode.PERMISSION_DENIED, "a node pushes its own only"
+
+
+def test_parts_of_the_cib() -> None:
+    cib = parse("<cib><a id='1'/><a id='2'/></cib>")
+    assert parse(select(cib, "")) == cib
+    assert parse(select(cib, "//a")).tag == "xpath-query"
+    with pytest.raises(InvalidRequest):
+        select(cib, "//a[")
+    with pytest.raises(NotFound):
+        select(cib, "count(//a)")
+    assert configuration_in(CONFIGURATION) is CONFIGURATION
