@@ -169,7 +169,12 @@ class CrmShell:
     def _channel(self, other: Node, port: int) -> Any:
         keepalive_ms = max(self._settings.timers.deadtime_ms // 2, 100)
         return rpc.tcp_channel(
-            other.addresses[0], port, self._tls, server_name=other.name, keepalive_ms=keepalive_ms
+            other.addresses[0],
+            port,
+            self._tls,
+            server_name=other.name,
+            keepalive_ms=keepalive_ms,
+            others=other.addresses[1:],
         )
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:

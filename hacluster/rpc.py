@@ -280,16 +280,29 @@ def unix_channel(path: Path) -> grpc.aio.Channel:
 
 
 def tcp_channel(
-    address: str, port: int, tls: Tls, *, server_name: str, keepalive_ms: int = 1_250
+    address: str,
+    port: int,
+    tls: Tls,
+    *,
+    server_name: str,
+    keepalive_ms: int = 1_250,
+    others: Sequence[str] = (),
 ) -> grpc.aio.Channel:
     """A channel to the node called `server_name` (its certificate must say so).
 
+    `others`: more addresses of the node, tried in their order when the first does not answer; those of
+    another IP version are left out.
+
     Reconnects after 100 ms to 1 s; HTTP/2 pings every `keepalive_ms` find a dead peer in as long again.
     """
-    host = f"ipv6:[{address}]" if ":" in address else f"ipv4:{address}"
+    alike = [one for one in (address, *others) if (":" in one) == (":" in address)]
+    if ":" in address:
+        target = "ipv6:" + ",".join(f"[{one}]:{port}" for one in dict.fromkeys(alike))
+    else:
+        target = "ipv4:" + ",".join(f"{one}:{port}" for one in dict.fromkeys(alike))
     credentials = grpc.ssl_channel_credentials(tls.ca, tls.key, tls.certificate)
     return grpc.aio.secure_channel(
-        f"{host}:{port}",
+        target,
         credentials,
         options=(
             *_OPTIONS,

@@ -8,6 +8,7 @@ from crm.api.agent_socket import AttributeKey, AttributeSection, ClusterNode, Lo
 from crm.api.cluster import Cluster
 from crm.cib.codec import render
 from crm.cib.model import Element
+from crm.cib.status import failure_of
 from crm.replica.events import Outcome
 from hacluster.errors import NotFound, Unavailable
 from hacluster.v1 import crm_pb2
@@ -66,7 +67,7 @@ class Backend:
             raise Unavailable(why=outcome.reason or "the outcome of the write is unknown")
 
     async def _set_transient(self, key: AttributeKey, value: str, dampen_ms: int | None) -> None:
-        if key.node == self.local_node:
+        if key.node == self.local_node and failure_of(key.name) is None:
             self._cluster.keeper.change({key.name: value}, dampen_ms)
             return
         request = crm_pb2.SetAttributeRequest(node=key.node, name=key.name, value=value)

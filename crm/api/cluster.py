@@ -13,7 +13,7 @@ from crm import log_events
 from crm.api.changes import Changes
 from crm.cib.document import primitives_of, whole
 from crm.cib.model import Element
-from crm.cib.status import SHUTDOWN
+from crm.cib.status import SHUTDOWN, failure_of
 from crm.controller.core import Phase, Standing
 from crm.controller.nodes import NodeTable, node_ids
 from crm.replica.interface import Replica
@@ -120,6 +120,10 @@ class Cluster:
         if not self.is_dc:
             raise NoDc
         log.info(log_events.ATTRIBUTE, peer=node, names=",".join(changes), user=user)
+        for name, value in changes.items():
+            failure = failure_of(name)
+            if failure is not None and not value:  # else the next DC would find the failure and count it
+                self.orders.clear_failures(node, failure[0], self.dc.term, *failure[1:])
         if self.dc.change_attributes(node, changes):
             self.dc.attributes_changed(node)
 

@@ -117,6 +117,17 @@ def failure_names(resource: str, task: str, interval_ms: int) -> tuple[str, str]
     return f"{FAIL_COUNT}{operation}", f"{LAST_FAILURE}{operation}"
 
 
+def failure_of(attribute: str) -> tuple[str, str, int] | None:
+    """The resource, task and interval that a fail-count or last-failure attribute is about; else None."""
+    for prefix in (FAIL_COUNT, LAST_FAILURE):
+        if attribute.startswith(prefix):
+            resource, _, operation = attribute.removeprefix(prefix).rpartition("#")
+            task, _, interval = operation.rpartition("_")
+            if resource and task and interval.isdigit():
+                return resource, task, int(interval)
+    return None
+
+
 def counts(task: str, interval_ms: int) -> bool:
     """Whether failures of this operation are counted: not those of probes, migrations and notifications."""
     return interval_ms > 0 or task in _COUNTED_ONCE or task in ("start", "stop")

@@ -123,6 +123,17 @@ async def test_attributes_of_any_node_are_set_at_the_dc(tmp_path: Path) -> None:
             cluster.check_attribute("")
 
 
+async def test_a_fail_count_that_is_removed_by_hand_takes_the_failure_with_it(tmp_path: Path) -> None:
+    async with a_cluster(tmp_path) as (world, cluster, _):
+        world.reign()
+        await world.until(lambda: world.dc.phase is Phase.IDLE)
+        world.hear("node1", a_result(an_operation(), rc=1))
+        cluster.set_attribute("node1", {"fail-count-web#start_0": ""}, "me")
+        await world.until(lambda: world.lrms["node1"].orders == ["delete web start 0 True"])
+        assert world.nodes["node1"].effective_attributes == {}
+        assert world.nodes["node1"].history.failures() == ()
+
+
 async def test_leaving_waits_for_the_dc(tmp_path: Path) -> None:
     async with a_cluster(tmp_path) as (world, cluster, messaging):
         with pytest.raises(Conflict):

@@ -11,6 +11,7 @@ from crm.cib.status import (
     NodeFacts,
     failure_attributes,
     failure_changes,
+    failure_of,
     history_of,
     status_section,
     uncounted_failures,
@@ -115,6 +116,13 @@ def test_failures_that_no_dc_saw_are_counted_once() -> None:
         "last-failure-web#monitor_10000": "700",
     }
     assert uncounted_failures(history.failures(), changes, OFFSETS) == {}
+
+
+def test_what_a_failure_attribute_is_about() -> None:
+    assert failure_of("fail-count-web#monitor_10000") == ("web", "monitor", 10_000)
+    assert failure_of("last-failure-web:1#migrate_to_0") == ("web:1", "migrate_to", 0)
+    assert failure_of("fail-count-web") is None
+    assert failure_of("shutdown") is None
 
 
 def test_the_attributes_of_one_resource() -> None:
