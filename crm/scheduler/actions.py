@@ -8,11 +8,9 @@ from crm.scheduler import operations, unfencing
 from crm.scheduler.activity import is_active
 from crm.scheduler.model import (
     Action,
-    Link,
     Needs,
     Node,
     NodeKind,
-    Ordering,
     Resource,
     Role,
     WorkingSet,
@@ -300,51 +298,3 @@ def request_fencing(work: WorkingSet, node: Node, reason: str, *, priority_delay
         return
     node.unclean = True
     fence_action(work, node, "", optional=True, reason=reason, priority_delay=priority_delay)
-
-
-# --- relations
-
-
-def order(
-    work: WorkingSet,
-    first_resource: Resource | None,
-    first_key: str,
-    first_action: Action | None,
-    then_resource: Resource | None,
-    then_key: str,
-    then_action: Action | None,
-    flags: int,
-) -> None:
-    """Remember a relation; it becomes pairs of actions in the propagation."""
-    if first_action is not None:
-        first_resource = first_resource or first_action.resource
-    if then_action is not None:
-        then_resource = then_resource or then_action.resource
-    work.orderings.append(
-        Ordering(first_resource, first_key, first_action, then_resource, then_key, then_action, flags)
-    )
-
-
-def order_tasks(
-    work: WorkingSet, first: Resource, first_task: str, then: Resource, then_task: str, flags: int
-) -> None:
-    """FIRST's task before THEN's task."""
-    order(work, first, key_of(first.id, first_task), None, then, key_of(then.id, then_task), None, flags)
-
-
-def order_actions(work: WorkingSet, first: Action, then: Action, flags: int) -> None:
-    """One action before another."""
-    order(work, first.resource, "", first, then.resource, "", then, flags)
-
-
-def add_pair(first: Action, then: Action, flags: int) -> bool:
-    """Relate two actions at once; False if they already share one of the flags (nothing is added then)."""
-    if first is then or not flags:
-        return False
-    known = first.after_flags.get(then.id, 0)
-    if known & flags:
-        return False
-    first.after_flags[then.id] = known | flags
-    first.after.append(Link(then, flags))
-    then.before.append(Link(first, flags))
-    return True

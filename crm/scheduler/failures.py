@@ -7,7 +7,7 @@ from typing import Final
 
 from crm.cib.model import Element
 from crm.scheduler import history, scores, values
-from crm.scheduler.actions import fence_action, find_or_make, key_of, order_actions
+from crm.scheduler.actions import fence_action, find_or_make, key_of
 from crm.scheduler.checks import Difference, compare, needs_remote_name
 from crm.scheduler.model import (
     Action,
@@ -20,6 +20,7 @@ from crm.scheduler.model import (
     WorkingSet,
 )
 from crm.scheduler.operations import parameters_for
+from crm.scheduler.relations import order_actions
 
 _ATTRIBUTE = re.compile(r"(fail-count|last-failure)-(.+)#[^#]+_\d+$")
 _NUMBER = re.compile(r":\d+$")
@@ -58,6 +59,11 @@ def _counts_of(work: WorkingSet, node: Node) -> FailCounts:
             table[key] = (count, last)
     work.fail_counts[node.id] = found
     return found
+
+
+def node_has_failures(work: WorkingSet, node: Node) -> bool:
+    """True if some resource has a fail count there."""
+    return any(count > 0 for count, _ in _counts_of(work, node).exact.values())
 
 
 def fail_count(

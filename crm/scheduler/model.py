@@ -349,6 +349,7 @@ class Resource:
     promotion_priority: int = 0
     promotion_added: bool = False
     promotion_sorted: bool = False
+    setting_roles: bool = False  # a promotable clone that is choosing its promoted instances
     # actions, oldest first; "newest first" is reversed()
     actions: list[Action] = field(default_factory=list)
     actions_by_key: dict[str, list[Action]] = field(default_factory=dict)
@@ -538,6 +539,17 @@ class ParameterCheck:
 
 
 @dataclass(slots=True, eq=False)
+class NotificationPoints:
+    """The four points in time of one kind of notification."""
+
+    task: str
+    pre: Action | None = None
+    pre_done: Action | None = None
+    post: Action | None = None
+    post_done: Action | None = None
+
+
+@dataclass(slots=True, eq=False)
 class WorkingSet:
     """Everything one run knows."""
 
@@ -575,6 +587,8 @@ class WorkingSet:
     pretended_changed: set[int] = field(default_factory=set)  # id() of entries to be run again
     fail_counts: dict[str, FailCounts] = field(default_factory=dict)  # by node id
     parameter_checks: list[ParameterCheck] = field(default_factory=list)  # after assignment
+    notifications: dict[str, dict[str, NotificationPoints]] = field(default_factory=dict)  # by clone, task
+    implied_notifications: list[tuple[Resource, Action, NotificationPoints]] = field(default_factory=list)
     maintenance_changed: list[Node] = field(default_factory=list)
     rsc_defaults: Element | None = None
     op_defaults: Element | None = None

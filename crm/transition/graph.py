@@ -63,10 +63,14 @@ class Synapse:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransitionGraph:
-    """All synapses in the order they were written; `xml` are the attributes of <transition_graph>."""
+    """All synapses in the order they were written; `xml` are the attributes of <transition_graph>.
+
+    `unwritten` are actions that inputs name but no synapse holds: what waits for them can never fire.
+    """
 
     synapses: tuple[Synapse, ...] = ()
     xml: Mapping[str, str] = field(default_factory=dict)
+    unwritten: tuple[GraphAction, ...] = ()
 
     def actions(self) -> tuple[GraphAction, ...]:
         """Every action, in order."""
@@ -75,7 +79,7 @@ class TransitionGraph:
 
 def to_element(graph: TransitionGraph) -> Element:
     """The graph as Pacemaker's XML."""
-    by_id = {action.id: action for action in graph.actions()}
+    by_id = {action.id: action for action in (*graph.unwritten, *graph.actions())}
     return Element(
         "transition_graph", dict(graph.xml), tuple(_synapse(synapse, by_id) for synapse in graph.synapses)
     )

@@ -78,7 +78,7 @@ def _unpack_lrm_resource(work: WorkingSet, node: Node, item: Element) -> Resourc
     run = HistoryRun(resource, node)
     for entry in ordered:
         process_entry(work, run, entry)
-    start_index, stop_index = _active_period(ordered)
+    start_index, stop_index = active_period(ordered)
     _recurring_operations(work, resource, node, ordered, start_index, stop_index)
     _apply_state(work, resource, node, run.on_fail)
     limit = target_role(resource)
@@ -191,7 +191,8 @@ def _removed_resource(work: WorkingSet, item: Element) -> Resource | None:
 # --- recurring operations that exist
 
 
-def _active_period(entries: list[Element]) -> tuple[int, int]:
+def active_period(entries: list[Element]) -> tuple[int, int]:
+    """(index of what started the present active period, index of the last successful stop); -1 for none."""
     start = stop = -1
     implied_monitor = implied_clone = -1
     for index, entry in enumerate(entries):

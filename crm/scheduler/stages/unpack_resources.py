@@ -16,6 +16,7 @@ from crm.scheduler.model import (
     WorkingSet,
 )
 from crm.scheduler.options import NoQuorum
+from crm.scheduler.roles import parse_role
 from crm.scheduler.rules import merge_sets
 from crm.scheduler.scores import INFINITY
 from crm.scheduler.stages.unpack_bundles import unpack_bundle
@@ -29,25 +30,12 @@ _TAGS: Final = {
     "master": Variant.CLONE,
     "bundle": Variant.BUNDLE,
 }
-_ROLES: Final = {
-    "stopped": Role.STOPPED,
-    "started": Role.STARTED,
-    "unpromoted": Role.UNPROMOTED,
-    "slave": Role.UNPROMOTED,
-    "promoted": Role.PROMOTED,
-    "master": Role.PROMOTED,
-}
 _MULTIPLE: Final = {
     "stop_only": MultipleActive.STOP_ONLY,
     "block": MultipleActive.BLOCK,
     "stop_unexpected": MultipleActive.STOP_UNEXPECTED,
 }
 _UNIQUE_CLASSES: Final = frozenset({"ocf", "stonith"})
-
-
-def parse_role(text: str | None) -> Role:
-    """The role a text names in old or new words; UNKNOWN where it names none."""
-    return _ROLES.get((text or "").lower(), Role.UNKNOWN)
 
 
 def unpack_resources(work: WorkingSet) -> None:

@@ -1,0 +1,53 @@
+"""The order in which nodes are preferred for a resource."""
+
+from __future__ import annotations
+
+from functools import cmp_to_key
+
+from crm.scheduler.activity import is_available
+from crm.scheduler.model import Entry, Node, Resource
+from crm.scheduler.scores import INFINITY
+
+
+def compare_capacity(left: Node, right: Node) -> int:
+    """Negative if the first node is freer: one point for each attribute of which it has more."""
+    result = 0
+    for name, value in left.utilization.items():
+        other = right.utilization.get(name, 0)
+        result += (value < other) - (value > other)
+    for name, value in right.utilization.items():
+        if name not in left.utilization:
+            result += (value > 0) - (value < 0)
+    return result
+
+
+def sorted_entries(resource: Resource, current: Node | None, strategy: str = "default") -> list[Entry]:
+    """The allowed nodes: score, (free capacity,) fewest assigned resources, the current one, name."""
+    entries = list(resource.allowed.values())
+
+    def score(entry: Entry) -> int:
+        return -entry.score if is_available(entry.node) else INFINITY
+
+    def name(entry: Entry) -> bytes:
+        return entry.node.name.encode()
+
+    if strategy == "minimal":
+        return sorted(entries, key=lambda one: (score(one), name(one)))
+    if strategy != "balanced":
+        return sorted(
+            entries,
+            key=lambda one: (score(one), one.node.assigned_count, one.node is not current, name(one)),
+        )
+
+    def compare(left: Entry, right: Entry) -> int:
+        first, second = score(left), score(right)
+        if first != second:
+            return -1 if first < second else 1
+        free = compare_capacity(left.node, right.node)
+        if free:
+            return free
+        a = (left.node.assigned_count, left.node is not current, name(left))
+        b = (right.node.assigned_count, right.node is not current, name(right))
+        return (a > b) - (a < b)
+
+    return sorted(entries, key=cmp_to_key(compare))

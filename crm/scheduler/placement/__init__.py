@@ -1,0 +1,1 @@
+"""Assigning resources to nodes: one module a variant, and what they share."""

@@ -1,0 +1,115 @@
+"""The flags of an action as others see them: those of a collective follow from its instances or members."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from crm.scheduler.actions import first_with_task
+from crm.scheduler.compatible import parts_of
+from crm.scheduler.model import Action, Node, Resource, Variant
+
+OPTIONAL: Final = 1
+RUNNABLE: Final = 2
+MIGRATABLE: Final = 4
+PSEUDO: Final = 8
+
+UNDERLYING: Final = {
+    "running": "start",
+    "started": "start",
+    "stopped": "stop",
+    "promoted": "promote",
+    "demoted": "demote",
+}
+_INNER_TASKS: Final = frozenset({"promote", "promoted", "demote", "demoted", "notify", "notified"})
+
+
+def own_flags(action: Action) -> int:
+    """The action's own flags as bits."""
+    return (
+        (OPTIONAL if action.optional else 0)
+        | (RUNNABLE if action.runnable else 0)
+        | (MIGRATABLE if action.migratable else 0)
+        | (PSEUDO if action.pseudo else 0)
+    )
+
+
+def flags_of(action: Action, node: Node | None) -> int:
+    """By the variant of the action's resource; may change the collective's own action."""
+    resource = action.resource
+    if resource is None or resource.variant is Variant.PRIMITIVE:
+        return own_flags(action)
+    if resource.variant is Variant.GROUP:
+        return _group_flags(action, resource, node)
+    return collective_flags(action, instances_for(action, resource), node)
+
+
+def flags_for_ordering(action: Action, node: Node | None) -> int:
+    """Without a node, but for actions of clones."""
+    flags = flags_of(action, None)
+    resource = action.resource
+    if node is None or resource is None or not resource.is_clone:
+        return flags
+    with_node = flags_of(action, node)
+    return with_node | (flags & RUNNABLE)
+
+
+def instances_for(action: Action, resource: Resource) -> list[Resource]:
+    """The instances whose actions count; of bundles the containers or the inner instances."""
+    data = resource.bundle
+    if data is None:
+        return resource.children
+    if data.child is not None and action.task in _INNER_TASKS:
+        return data.child.children
+    return parts_of(resource)
+
+
+def underlying_task(action: Action, instances: list[Resource]) -> str:
+    """The task instances have for a collective's action; groups have the completed ones themselves."""
+    if action.task in {"notify", "notified"}:
+        task = action.meta.get("notify_key_operation", "")
+    else:
+        task = action.task
+    if instances and instances[0].variant is not Variant.PRIMITIVE:
+        return task
+    return UNDERLYING.get(task, task)
+
+
+def _group_flags(action: Action, group: Resource, node: Node | None) -> int:
+    flags = OPTIONAL | RUNNABLE | PSEUDO
+    task = UNDERLYING.get(action.task, action.task)
+    for member in group.children:
+        one = first_with_task(member, task, node)
+        if one is None:
+            if task not in {"stop", "demote"}:
+                flags &= ~RUNNABLE
+            continue
+        member_flags = flags_of(one, node)
+        if flags & OPTIONAL and not member_flags & OPTIONAL:
+            flags &= ~OPTIONAL
+            action.optional = False
+        if task != action.task and flags & RUNNABLE and not member_flags & RUNNABLE:
+            flags &= ~RUNNABLE
+            action.runnable = False
+    return flags
+
+
+def collective_flags(action: Action, instances: list[Resource], node: Node | None) -> int:
+    """Required if any instance's is; runnable if any instance's is."""
+    flags = OPTIONAL | RUNNABLE | PSEUDO
+    task = underlying_task(action, instances)
+    any_runnable = False
+    for instance in instances:
+        one = first_with_task(instance, task, node if instance.is_primitive else None)
+        if one is None:
+            continue
+        instance_flags = flags_of(one, node)
+        if flags & OPTIONAL and not instance_flags & OPTIONAL:
+            flags &= ~OPTIONAL
+            action.optional = False
+        if instance_flags & RUNNABLE:
+            any_runnable = True
+    if not any_runnable:
+        flags &= ~RUNNABLE
+        if node is None:
+            action.runnable = False
+    return flags
