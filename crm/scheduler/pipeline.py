@@ -111,6 +111,7 @@ class Transition:
 
     graph: TransitionGraph
     score_lines: tuple[str, ...]
+    utilization_lines: tuple[str, ...]
     work: WorkingSet
 
 
@@ -128,4 +129,9 @@ def schedule(cib: Element, now_s: int, *, sanitized: bool = False) -> Transition
         graph = write_graph(work)
     finally:
         sys.setrecursionlimit(limit)
-    return Transition(graph=graph, score_lines=tuple(work.score_lines), work=work)
+    return Transition(
+        graph=graph,
+        score_lines=tuple(work.score_lines),
+        utilization_lines=tuple(work.utilization_lines),
+        work=work,
+    )

@@ -8,7 +8,7 @@ from crm.scheduler.model import Colocation, Entry, Node, NodeKind, Resource, Rol
 from crm.scheduler.node_order import sorted_entries
 from crm.scheduler.options import NoQuorum
 from crm.scheduler.placement.colocate import apply_colocation
-from crm.scheduler.placement.nodes import assign_to, record_scores
+from crm.scheduler.placement.nodes import amounts_text, assign_to, record_scores
 from crm.scheduler.placement.utilization import ban_insufficient_capacity
 from crm.scheduler.scores import INFINITY
 from crm.scheduler.tables import ban, copy_table, new_entry
@@ -172,6 +172,7 @@ def _connection_assigned(work: WorkingSet, resource: Resource) -> None:
 
 def assign_resources(work: WorkingSet) -> None:
     """Assign everything: with remote nodes about, their connections first."""
+    _record_capacities(work, "Original")
     if work.have_remote_nodes:
         for resource in list(work.resources):
             if resource.is_remote_connection:
@@ -179,3 +180,10 @@ def assign_resources(work: WorkingSet) -> None:
     for resource in list(work.resources):
         if not (resource.is_remote_connection and work.have_remote_nodes):
             assign(work, resource, None, stop_if_fail=True)
+    _record_capacities(work, "Remaining")
+
+
+def _record_capacities(work: WorkingSet, when: str) -> None:
+    work.utilization_lines.extend(
+        f"{when}: {node.name} capacity:{amounts_text(node.utilization)}" for node in work.nodes
+    )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from crm.scheduler.activity import entry_available
 from crm.scheduler.model import Action, Entry, NodeKind, Resource, Role, WorkingSet
 from crm.scheduler.scores import render
@@ -43,6 +45,16 @@ def assign_to(
     for name, amount in resource.utilization.items():
         if name in node.utilization:
             node.utilization[name] -= amount
+    if resource.utilization and work.options.placement != "default":
+        amounts = amounts_text(resource.utilization)
+        work.utilization_lines.append(
+            f"pcmk__assign_resource: {resource.id} utilization on {node.name}:{amounts}"
+        )
+
+
+def amounts_text(amounts: Mapping[str, int]) -> str:
+    """ " NAME=VALUE" for each."""
+    return "".join(f" {name}={value}" for name, value in amounts.items())
 
 
 def _stop_everything(resource: Resource) -> None:
