@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -328,6 +330,33 @@ def test_it_leaves_when_told_and_nothing_runs(paths: Paths, client: Client, conn
     second.say(Bye())
     second.connection.close()
     until(lambda: not paths.lrm_exec_socket.exists(), "it is gone, with its socket")
+
+
+def test_it_ends_with_the_supervisor(paths: Paths) -> None:
+    """But not before what runs has ended, and not as long as there is a ha-lrm."""
+    supervisor = subprocess.Popen(["sleep", "60"])
+    command = [sys.executable, "-m", "lrm.exec", "--root", str(paths.root), "--node", "node1"]
+    executor = subprocess.Popen(
+        [*command, "--supervisor", str(supervisor.pid)], env=launch.import_environment()
+    )
+    client = Client(launch.ensure_running(paths, "node1"))
+    try:
+        client.hello()
+        client.say(sh("1", "sleep 0.5"))
+        client.hear(Started)
+        supervisor.kill()
+        supervisor.wait(WITHIN_S)
+        time.sleep(0.2)
+        assert executor.poll() is None
+        client.hear(Finished)
+        client.say(Acknowledge(token="1"))
+        client.connection.close()
+        assert executor.wait(WITHIN_S) == 0
+    finally:
+        client.connection.close()
+        for process in (supervisor, executor):
+            process.kill()
+            process.wait(WITHIN_S)
 
 
 def test_only_one_a_node(paths: Paths, client: Client) -> None:
