@@ -225,9 +225,6 @@ class Queue:
         if operation.action == "stop":
             self._end_recurring(operation.resource, now_ns)
         self._supersede(operation)
-        delay_ms = operation.start_delay_ms
-        if operation.interval_ms and not self._is_armed(operation):
-            delay_ms += self._jitter_ms(operation)
         self._record(
             records.Accepted(
                 call_id=call_id,
@@ -236,7 +233,7 @@ class Queue:
                 view=event.view,
                 without_quorum=event.without_quorum,
                 received_ns=now_ns,
-                due_ns=now_ns + delay_ms * NS_PER_MS,
+                due_ns=now_ns + operation.start_delay_ms * NS_PER_MS,
             )
         )
         self._effects.append(Answer(call_id))
@@ -246,11 +243,6 @@ class Queue:
             heapq.heappush(self._timers, (flight.due_ns, call_id))
         else:
             self._enqueue(call_id, flight, now_ns)
-
-    def _is_armed(self, operation: Operation) -> bool:
-        """A duplicate replaces the former one and runs at once (agents.md section 6)."""
-        key = RecurringKey(operation.resource, operation.action, operation.interval_ms)
-        return key in self.ledger.recurring
 
     def _supersede(self, operation: Operation) -> None:
         """Take a recurring operation that a new one replaces out of the queue."""
@@ -371,8 +363,11 @@ class Queue:
         """A run of a recurring operation; only news is reported. One that is lost is simply run again."""
         call_id = flight.accepted.call_id
         lost = event.status is ExecutionStatus.UNKNOWN
-        due_ns = now_ns if lost else now_ns + flight.accepted.operation.interval_ms * NS_PER_MS
         before = flight.reported
+        wait_ms = flight.accepted.operation.interval_ms
+        if before is None:  # a transition waits for the first run, so it is the second that is spread
+            wait_ms += self._jitter_ms(flight.accepted.operation)
+        due_ns = now_ns if lost else now_ns + wait_ms * NS_PER_MS
         news = before is None or (before.status, before.rc) != (event.status, event.rc)
         dying = self.ledger.is_dying(call_id)
         result = self._result(flight, event) if news and not lost and not dying else None
@@ -523,7 +518,7 @@ class Queue:
         return flight is not None and any(call == lane.waiting[0] for _, call in self._timers)
 
     def _jitter_ms(self, operation: Operation) -> int:
-        """Spreads first runs, the same on each node every time."""
+        """Spreads second runs, the same on each node every time."""
         spread_ms = min(operation.interval_ms // 4, JITTER_MS_MAX)
         digest = zlib.crc32(f"{self._node}\0{operation.resource}\0{operation.action}".encode())
         return digest % spread_ms if spread_ms else 0
