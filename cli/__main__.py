@@ -85,15 +85,6 @@ def _main(context: Context, words: list[str]) -> int:
     return _finished(context, run_script(context, "-", start))
 
 
-def _version() -> str:
-    import importlib.metadata
-
-    try:
-        return importlib.metadata.version("hacluster")
-    except importlib.metadata.PackageNotFoundError:
-        return "of a checkout"
-
-
 def _finished(context: Context, status: int) -> int:
     """With -w wait until the cluster has done what was changed."""
     if status == EXIT_OK and context.options.wait and context.changed_cluster and not context.offline:

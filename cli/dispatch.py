@@ -78,7 +78,9 @@ def _run(context: Context, level: Level, words: tuple[str, ...]) -> int:
     if rest and rest[-1] in ("--help", "-h"):
         context.print(f"{command.synopsis}\n    {command.summary}")
         return EXIT_OK
-    return call(command.handler, context, words if command.handler.endswith(":define") else rest)
+    if command.handler.endswith(":define"):
+        rest = (command.name, *rest)
+    return call(command.handler, context, rest)
 
 
 def _one_shot(context: Context, level: Level, words: tuple[str, ...]) -> int:

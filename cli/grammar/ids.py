@@ -53,6 +53,10 @@ class Ids:
             number += 1
         return self._mark(f"{prefix}-{number}")
 
+    def is_used(self, identifier: str) -> bool:
+        """Something has this id."""
+        return identifier in self._used
+
     def use(self, item: Element) -> None:
         """Everything in this tree is taken."""
         self._used.update(used_ids(item))
@@ -71,7 +75,7 @@ def used_ids(item: Element) -> set[str]:
     return {
         one.id
         for one in item.walk()
-        if one.id and one.tag not in ("obj_ref", "resource_ref", "role", "#member")
+        if one.id and one.tag not in ("obj_ref", "resource_ref", "role", "node", "#member")
     }
 
 

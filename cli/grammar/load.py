@@ -10,24 +10,18 @@ from typing import Final
 
 from cli.grammar.definitions import Definition, placed
 from cli.grammar.document import (
+    CONSTRAINT_TAGS,
     CONTAINER_TAGS,
     RESOURCE_TAGS,
     SECTION_OF,
-    change_resource,
-    change_section,
     configuration_of,
-    find_resource,
-    members,
-    objects,
-    parent_of,
-    put_in_section,
-    section,
     with_section,
 )
 from cli.grammar.ids import Ids, used_ids, with_ids
 from cli.grammar.options import ALL_NODES
-from cli.grammar.references import change_constraints, missing_references, resolved
+from cli.grammar.references import Names, id_index, missing_names, repointed, resolved
 from cli.grammar.resources import MEMBER, MONITOR
+from cli.grammar.table import Table, flattened
 from crm.cib.model import COMMENT, Element, element
 from hacluster.errors import HaError, InvalidDocument, InvalidDocuments, InvalidRequest
 
@@ -79,14 +73,19 @@ def load(cib: Element, definitions: Sequence[Definition], *, source: str, mode: 
         except HaError as error:
             errors.append(placed(error, source, definition.line))
     if not errors:
+        names = Names(
+            resources=loader.table.names(),
+            templates=loader.table.names("template"),
+            roles=frozenset(one.id for one in loader.table.rows("acls")),
+        )
         for definition, identifier in done:
             try:
-                loader.check(definition, identifier)
+                loader.check(definition, identifier, names)
             except HaError as error:
                 errors.append(placed(error, source, definition.line))
     if errors:
         raise InvalidDocuments(errors=tuple(sorted(errors, key=lambda error: error.line)))
-    return Loaded(cib=loader.cib, warnings=tuple(loader.warnings))
+    return Loaded(cib=loader.finish(), warnings=tuple(loader.warnings))
 
 
 def _in_order(definitions: Iterable[Definition]) -> list[Definition]:
@@ -128,8 +127,10 @@ class _Loader:
     definitions: Sequence[Definition]
     warnings: list[str] = field(default_factory=list)
     before: Element = field(init=False)
+    table: Table = field(init=False)
+    old: Table = field(init=False)
     ids: Ids = field(init=False)
-    settled: frozenset[str] = field(init=False)
+    settled: dict[str, None] = field(init=False)
 
     def __post_init__(self) -> None:
         self.before = self.cib
@@ -137,14 +138,20 @@ class _Loader:
             self.cib = erased(self.cib)
         elif self.mode is Mode.PUSH:
             self.cib = erased(self.cib, nodes=True, keep=_option_sets(self.definitions))
+        self.table = Table(self.cib)
+        self.old = Table(self.before) if self.mode is Mode.PUSH else self.table
         self.ids = Ids(used_ids(configuration_of(self.cib)))
         redefined = {definition.element.id for definition in self.definitions}
-        self.settled = frozenset(
-            one.id for one in section(self.cib, "constraints").children if one.id not in redefined
-        )
+        self.settled = {one.id: None for one in self.table.rows("constraints") if one.id not in redefined}
+
+    def finish(self) -> Element:
+        """The CIB with everything in it."""
+        if self.mode is Mode.PUSH:
+            self.table.in_the_order_of(self.before)
+        return self.table.built()
 
     def apply(self, definition: Definition) -> tuple[str, ...]:
-        """Put one definition into the tree; the ids of what it made, for `check`."""
+        """Put one definition into the table; the ids of what it made, for `check`."""
         item = definition.element if definition.from_xml else self._for_schema(definition.element)
         match item.tag:
             case "#monitor":
@@ -169,51 +176,41 @@ class _Loader:
         if item.tag in RESOURCE_TAGS or item.tag == "template":
             self._resource(item)
         else:
-            self.cib = put_in_section(self.cib, with_ids(item, self.ids, self._old(item)))
+            self.table.put(with_ids(item, self.ids, self.old.get(item.tag, item.id)))
         return (item.id,)
 
-    def check(self, definition: Definition, identifier: str) -> None:
+    def check(self, definition: Definition, identifier: str, names: Names) -> None:
         """References of a finished definition. Raises InvalidRequest."""
         tag = definition.element.tag
-        item = next((one for one in objects(self.cib) if one.tag == tag and one.id == identifier), None)
+        item = self.table.get(tag, identifier)
         if item is None:
             return
-        fixed = resolved(self.cib, item)
-        if fixed is not item and fixed != item:
-            if tag in RESOURCE_TAGS or tag == "template":
-                self.cib = change_resource(self.cib, identifier, lambda _old: fixed)
-            else:
-                self.cib = put_in_section(self.cib, fixed)
-        missing = missing_references(self.cib, item)
+        if any("id-ref" in one.attributes for one in item.walk()):
+            fixed = resolved(id_index(self.table.built()), item)
+            if fixed != item and (tag in RESOURCE_TAGS or tag == "template"):
+                self.table.put_resource(fixed)
+            elif fixed != item:
+                self.table.put(fixed)
+        missing = missing_names(item, names)
         if missing:
             raise InvalidRequest(
                 what=f"{identifier}: {', '.join(missing)}", remedy="define it in the same text, or before"
             )
         node = item.get("node") if tag == "rsc_location" else ""
-        names = {one.get("uname") for one in section(self.cib, "nodes").all("node")}
-        if node and names and node not in names:
+        known = {one.get("uname") for one in self.table.nodes()} if node else set()
+        if node and known and node not in known:
             self.warnings.append(f"{identifier}: there is no node {node!r} (yet)")
 
-    def _old(self, item: Element) -> Element | None:
-        source = self.before if self.mode is Mode.PUSH else self.cib
-        return next((one for one in objects(source) if one.tag == item.tag and one.id == item.id), None)
-
     def _new_or_same_kind(self, item: Element) -> None:
-        others = [one for one in objects(self.cib) if one.id == item.id and one.tag != "node"]
-        for one in others:
-            if self.mode is Mode.CREATE:
-                raise InvalidRequest(
-                    what=f"{item.id!r} exists already (a {one.tag})",
-                    remedy="delete it first, or redefine it with `load update`",
-                )
-            if one.tag != item.tag:
-                raise InvalidRequest(what=f"the id {item.id!r} belongs to a {one.tag} already")
-        if not others and any(
-            part.id == item.id
-            for one in objects(self.cib)
-            for part in one.walk()
-            if part.tag in ("op", "nvpair", "rule")
-        ):
+        kind = self.table.kind_of(item.id)
+        if kind and self.mode is Mode.CREATE:
+            raise InvalidRequest(
+                what=f"{item.id!r} exists already (a {kind})",
+                remedy="delete it first, or redefine it with `load update`",
+            )
+        if kind and kind != item.tag:
+            raise InvalidRequest(what=f"the id {item.id!r} belongs to a {kind} already")
+        if not kind and self.ids.is_used(item.id):
             raise InvalidRequest(what=f"the id {item.id!r} is in use inside another object")
 
     def _for_schema(self, item: Element) -> Element:
@@ -226,10 +223,7 @@ class _Loader:
     # options and nodes
 
     def _option_set(self, name: str, item: Element, definition: Definition) -> None:
-        old = next(
-            (one for one in section(self.cib, name).children if one.tag == item.tag and one.id == item.id),
-            None,
-        )
+        old = self.table.option_set(name, item.tag, item.id)
         if old is None or definition.from_xml:
             new = with_ids(item, self.ids, old)
         else:
@@ -238,23 +232,14 @@ class _Loader:
                     f"{item.id} has no rule: the one given is ignored; use a set of its own (SETID:)"
                 )
             new = _merged(old, item, self.ids)
-        self.cib = with_section(self.cib, name, section(self.cib, name).with_child(new))
+        self.table.put(new, name)
 
     def _node(self, item: Element) -> tuple[str, ...]:
-        nodes = section(self.cib, "nodes")
-        old = next((one for one in nodes.all("node") if one.get("uname") == item.get("uname")), None)
+        old = _node_of(self.table, item)
         if old is None:
-            if any(one.id == item.id for one in nodes.all("node")):
+            if any(one.id == item.id for one in self.table.nodes()):
                 raise InvalidRequest(what=f"the node id {item.id!r} is taken")
-            before = next(
-                (
-                    one
-                    for one in section(self.before, "nodes").all("node")
-                    if one.get("uname") == item.get("uname") and self.mode is Mode.PUSH
-                ),
-                None,
-            )
-            self.cib = put_in_section(self.cib, with_ids(item, self.ids, before))
+            self.table.put(with_ids(item, self.ids, _node_of(self.old, item)))
             return ()
         children = list(old.children)
         for one in item.children:
@@ -266,11 +251,11 @@ class _Loader:
         given = {name: value for name, value in item.attributes.items() if name != "id"}
         merged = old.with_attribute_map(given).with_children(tuple(children))
         self.ids.free(old)
-        self.cib = put_in_section(self.cib, with_ids(merged, self.ids))
+        self.table.put(with_ids(merged, self.ids))
         return ()
 
     def _topology(self, item: Element) -> None:
-        names = sorted(one.get("uname") for one in section(self.cib, "nodes").all("node"))
+        names = sorted(one.get("uname") for one in self.table.nodes())
         levels = [one for one in item.children if ALL_NODES not in one.attributes]
         wide = [
             one.with_attribute_map({ALL_NODES: None}) for one in item.children if ALL_NODES in one.attributes
@@ -282,19 +267,15 @@ class _Loader:
         ]
         if wide and not names:
             self.warnings.append("fencing_topology for all nodes, but there are no nodes")
-        old = configuration_of(self.cib).child("fencing-topology")
-        new = with_ids(item.with_children(tuple(levels)), self.ids, old)
-        self.cib = with_section(self.cib, "fencing-topology", new)
+        self.table.topology = with_ids(item.with_children(tuple(levels)), self.ids, self.old.topology)
 
     # resources
 
     def _add_operation(self, item: Element) -> tuple[str, ...]:
-        resource = find_resource(self.cib, item.id)
-        if resource is None or resource.tag != "primitive":
+        resource = self.table.get("primitive", item.id)
+        if resource is None:
             raise InvalidRequest(what=f"monitor: there is no primitive {item.id!r}")
         operation = item.children[0]
-        made = self.ids.take(f"{item.id}-monitor-{operation.get('interval')}")
-        operation = operation.with_attributes(id=made)
         operations = resource.child("operations") or element("operations")
         for one in operations.all("op"):
             if one.get("name") == "monitor" and one.get("interval") == operation.get("interval"):
@@ -302,55 +283,54 @@ class _Loader:
                     what=f"{item.id} has a monitor with the interval {one.get('interval')} already",
                     remedy="every monitor of a resource needs an interval of its own",
                 )
+        made = self.ids.take(f"{item.id}-monitor-{operation.get('interval')}")
+        operation = operation.with_attributes(id=made)
         changed = resource.with_child(operations.with_children((*operations.children, operation)))
         self.ids.free(resource)
-        filled = with_ids(changed, self.ids)
-        self.cib = change_resource(self.cib, item.id, lambda _old: filled)
+        self.table.put_resource(with_ids(changed, self.ids))
         return ()
 
     def _resource(self, item: Element) -> None:
-        old = self._old(item)
-        own_old = (
-            None
-            if old is None
-            else old.with_children(tuple(child for child in old.children if child.tag not in RESOURCE_TAGS))
-        )
-        inner = tuple(child for child in item.children if child.tag in RESOURCE_TAGS)
-        if inner:  # from XML: the members come along
-            for one in item.walk():
-                if (
-                    one is not item
-                    and one.tag in RESOURCE_TAGS
-                    and find_resource(self.cib, one.id) is not None
-                ):
-                    self.cib = change_resource(self.cib, one.id, lambda _old: None)
-        present = find_resource(self.cib, item.id) if item.tag != "template" else None
-        made = with_ids(item, self.ids, own_old)
-        if item.tag in CONTAINER_TAGS and not inner:
-            made = self._gathered(made)
-        if present is not None:
-            self.cib = change_resource(self.cib, item.id, lambda _old: made)
-            self._release(present, made)
-        else:
-            self.cib = put_in_section(self.cib, made)
-            if item.tag in CONTAINER_TAGS and old is None:
-                for child in members(made):
-                    self.cib = change_constraints(self.cib, child.id, made.id, self.settled)
+        parts = list(flattened(item))
+        if len(parts) > 1:  # from XML: the members come along, from wherever such ones were
+            for one in parts[:-1]:
+                if self.table.resource(one.id) is not None and self.table.parent_of(one.id) != item.id:
+                    self.table.drop_resource(one.id)
+                self.table.put_resource(with_ids(one, self.ids, self.old.get(one.tag, one.id)))
+            item = parts[-1]
+        old = self.old.get(item.tag, item.id)
+        is_new = self.table.resource(item.id) is None
+        made = self._gathered(with_ids(item, self.ids, old))
+        self.table.put_resource(made)
+        if is_new and old is None and self.settled:
+            for child in made.all(MEMBER):
+                self._redirect(child.id, made.id)
+
+    def _redirect(self, child: str, container: str) -> None:
+        """Constraints that were there before name the new container instead of its child."""
+        for one in self.table.rows("constraints"):
+            if one.id not in self.settled or one.tag not in CONSTRAINT_TAGS:
+                continue
+            changed = repointed(one, child, container)
+            if changed is None:
+                self.table.drop(one)
+            elif changed is not one:
+                self.table.put(changed)
 
     def _gathered(self, container: Element) -> Element:
-        """The container with the resources it names, which are taken from where they were."""
-        content: list[Element] = []
-        for child in container.children:
-            if child.tag != MEMBER:
-                content.append(child)
+        """The container without members that cannot be. Raises InvalidRequest for what may not be."""
+        if container.tag not in CONTAINER_TAGS:
+            return container
+        missing: set[str] = set()
+        for child in container.all(MEMBER):
+            resource = self.table.resource(child.id)
+            if resource is None and container.tag == "bundle":
+                self.warnings.append(
+                    f"bundle {container.id}: there is no primitive {child.id!r}: it stays empty"
+                )
+                missing.add(child.id)
                 continue
-            resource = find_resource(self.cib, child.id)
             if resource is None:
-                if container.tag == "bundle":
-                    self.warnings.append(
-                        f"bundle {container.id}: there is no primitive {child.id!r}: it stays empty"
-                    )
-                    continue
                 raise InvalidRequest(
                     what=f"{container.id}: there is no resource {child.id!r}",
                     remedy="define it in the same text, or before",
@@ -360,30 +340,17 @@ class _Loader:
                     what=f"{container.id}: a {container.tag} cannot contain {child.id}, a {resource.tag}",
                     remedy="it may contain: " + ", ".join(_MAY_HOLD[container.tag]),
                 )
-            parent = parent_of(self.cib, child.id)
-            if parent is not None and parent.id != container.id:
+            parent = self.table.parent_of(child.id)
+            if parent not in ("", container.id):
                 raise InvalidRequest(
-                    what=f"{container.id}: {child.id} is in {parent.tag} {parent.id} already",
-                    remedy=f"take it out first: `modgroup {parent.id} remove {child.id}`",
+                    what=f"{container.id}: {child.id} is in {self.table.kind_of(parent)} {parent} already",
+                    remedy=f"take it out first: `modgroup {parent} remove {child.id}`",
                 )
-            content.append(resource)
-        for one in content:
-            if one.tag in RESOURCE_TAGS and parent_of(self.cib, one.id) is None:
-                self.cib = _taken_out(self.cib, one.id)
-        return container.with_children(tuple(content))
-
-    def _release(self, old: Element, new: Element) -> None:
-        """Members that a redefined container no longer has go to the top level."""
-        stays = {child.id for child in members(new)}
-        for child in members(old):
-            if child.id not in stays and find_resource(self.cib, child.id) is None:
-                self.cib = put_in_section(self.cib, child)
+        return container.mapped(lambda one: None if one.tag == MEMBER and one.id in missing else one)
 
 
-def _taken_out(cib: Element, gone: str) -> Element:
-    return change_section(
-        cib, "resources", lambda one: None if one.id == gone and one.tag in RESOURCE_TAGS else one
-    )
+def _node_of(table: Table, item: Element) -> Element | None:
+    return next((one for one in table.nodes() if one.get("uname") == item.get("uname")), None)
 
 
 def _with_notes(item: Element, holder: Element) -> Element:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 from cli.grammar.document import (
     CONSTRAINT_TAGS,
     REFERENCES,
     change_section,
     configuration_of,
-    objects,
-    section,
 )
 from crm.cib.model import Element
 from hacluster.errors import InvalidRequest
@@ -137,18 +138,20 @@ def without_constraints_of(cib: Element, gone: str) -> Element:
     return cib
 
 
-def resolved(cib: Element, item: Element) -> Element:
+def id_index(cib: Element) -> Mapping[str, Element]:
+    """Everything in the configuration that has an id."""
+    return {
+        one.id: one
+        for one in configuration_of(cib).walk()
+        if one.id and one.tag not in ("obj_ref", "resource_ref", "role")
+    }
+
+
+def resolved(ids: Mapping[str, Element], item: Element) -> Element:
     """`item` with every id-ref that names an object replaced by the id of the object's first such part.
 
     Raises InvalidRequest for one that names nothing.
     """
-    if not any("id-ref" in one.attributes for one in item.walk()):
-        return item
-    ids = {
-        one.id: one
-        for one in configuration_of(cib).walk()
-        if one.id and one.tag not in ("obj_ref", "resource_ref")
-    }
 
     def visit(one: Element) -> Element:
         reference = one.get("id-ref")
@@ -164,7 +167,7 @@ def resolved(cib: Element, item: Element) -> Element:
                 one = one.with_attribute_map({"id-ref": target.id})
         return one.with_children(tuple(visit(child) for child in one.children)) if one.children else one
 
-    return visit(item)
+    return visit(item) if any("id-ref" in one.attributes for one in item.walk()) else item
 
 
 def referenced_ids(cib: Element) -> frozenset[str]:
@@ -172,17 +175,23 @@ def referenced_ids(cib: Element) -> frozenset[str]:
     return frozenset(one.get("id-ref") for one in configuration_of(cib).walk() if "id-ref" in one.attributes)
 
 
-def missing_references(cib: Element, item: Element) -> tuple[str, ...]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Names:
+    """What may be named. `resources` has resources, templates and tags: constraints name all of them."""
+
+    resources: frozenset[str]
+    templates: frozenset[str]
+    roles: frozenset[str]
+
+
+def missing_names(item: Element, names: Names) -> tuple[str, ...]:
     """What a definition names that does not exist, in words."""
     if item.tag in CONSTRAINT_TAGS:
-        known = {one.id for one in objects(cib) if one.tag not in CONSTRAINT_TAGS and one.tag != "node"}
-        return tuple(
-            f"there is no resource {name!r}" for name in dict.fromkeys(named_by(item)) if name not in known
-        )
+        named = dict.fromkeys(named_by(item))
+        return tuple(f"there is no resource {name!r}" for name in named if name not in names.resources)
     if item.tag == "primitive" and item.get("template"):
-        known = {one.id for one in section(cib, "resources").all("template")}
-        return () if item.get("template") in known else (f"there is no template {item.get('template')!r}",)
+        known = item.get("template") in names.templates
+        return () if known else (f"there is no template {item.get('template')!r}",)
     if item.tag in ("acl_target", "acl_group"):
-        known = {one.id for one in section(cib, "acls").all("acl_role")}
-        return tuple(f"there is no role {one.id!r}" for one in item.all("role") if one.id not in known)
+        return tuple(f"there is no role {one.id!r}" for one in item.all("role") if one.id not in names.roles)
     return ()

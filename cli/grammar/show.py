@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from cli.grammar.access import xpath_text
 from cli.grammar.definitions import parse_line
 from cli.grammar.document import object_id, objects, section
 from cli.grammar.lexer import Line, in_quotes, logical_lines, quoted
-from cli.grammar.references import referenced_ids, resolved
+from cli.grammar.references import id_index, referenced_ids, resolved
 from cli.grammar.resource_sets import sets_text
 from cli.grammar.resources import MEMBER
 from cli.grammar.words import score_text
@@ -56,6 +56,7 @@ class Style:
     obscure: tuple[str, ...] = ()
     printed_ids: frozenset[str] = frozenset()
     nodes: tuple[str, ...] = ()
+    ids: Mapping[str, Element] = field(default_factory=dict)
 
 
 def show(
@@ -70,10 +71,11 @@ def show(
         obscure=obscure,
         printed_ids=referenced_ids(cib),
         nodes=tuple(sorted(one.get("uname") for one in section(cib, "nodes").all("node"))),
+        ids=id_index(cib),
     )
     items = list(objects(cib) if chosen is None else chosen)
     items.sort(key=lambda item: (_rank(item), _sort_id(item) if in_order else ""))
-    return "".join(object_text(item, style, cib) + "\n" for item in items)
+    return "".join(object_text(item, style) + "\n" for item in items)
 
 
 def _sort_id(item: Element) -> str:
@@ -84,14 +86,14 @@ def _rank(item: Element) -> int:
     return next((number for number, tags in enumerate(_ORDER) if item.tag in tags), len(_ORDER))
 
 
-def object_text(item: Element, style: Style, cib: Element) -> str:
+def object_text(item: Element, style: Style) -> str:
     """One object. Text that would not give the same XML back is not printed: then it is `xml …`."""
     notes = [_note(one.text) for one in item.all(COMMENT)]
     if item.tag in ("rsc_defaults", "op_defaults") and item.children:
         notes += [_note(one.text) for one in item.children[0].all(COMMENT)]
     try:
         lines = _lines(item, style)
-        if not _says_the_same(item, lines, style, cib):
+        if not _says_the_same(item, lines, style):
             raise _UnsayableError
         body = " \\\n\t".join(lines)
     except _UnsayableError:
@@ -110,16 +112,16 @@ def _xml_text(item: Element) -> str:
     return "xml " + " \\\n".join(lines)
 
 
-def _says_the_same(item: Element, lines: Sequence[str], style: Style, cib: Element) -> bool:
+def _says_the_same(item: Element, lines: Sequence[str], style: Style) -> bool:
     """Read the text again and compare, ids of parts aside."""
     if style.obscure:
-        lines = _lines(item, Style(printed_ids=style.printed_ids, nodes=style.nodes))
+        lines = _lines(item, replace(style, obscure=()))
     parsed = logical_lines(" \\\n\t".join(lines))
     if len(parsed) != 1:
         return False
     try:
         again = parse_line(Line(number=1, text=parsed[0].text)).element
-        again = resolved(cib, again)
+        again = resolved(style.ids, again)
     except HaError:
         return False
     return _plain(again, style) == _plain(item, style)
@@ -572,6 +574,7 @@ def xml_cib(cib: Element, chosen: Iterable[Element] | None = None) -> Element:
         if part.tag in ("rsc_defaults", "op_defaults"):
             kept = part.mapped(lambda one: one if one.id in defaults else None)
             return kept if kept.children else None
-        return part.mapped(lambda one: one if id(one) in wanted else None)
+        kept = part.mapped(lambda one: one if id(one) in wanted else None)
+        return kept if kept.children or part.tag not in ("tags", "acls", "alerts") else None
 
     return cib.mapped(lambda part: part.mapped(visit) if part.tag == "configuration" else None)

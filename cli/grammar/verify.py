@@ -8,8 +8,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from cli.grammar.document import CONTAINER_TAGS, configuration_of, members, section
-from cli.grammar.references import missing_references
+from cli.grammar.document import (
+    CONSTRAINT_TAGS,
+    CONTAINER_TAGS,
+    configuration_of,
+    members,
+    objects,
+    section,
+)
+from cli.grammar.references import Names, missing_names
 from crm.cib.model import Element
 from hacluster.durations import parse_ms
 
@@ -57,9 +64,14 @@ def _duplicate_ids(cib: Element) -> Iterator[Problem]:
 
 
 def _references(cib: Element) -> Iterator[Problem]:
+    names = Names(
+        resources=frozenset(one.id for one in objects(cib) if one.tag not in (*CONSTRAINT_TAGS, "node")),
+        templates=frozenset(one.id for one in section(cib, "resources").all("template")),
+        roles=frozenset(one.id for one in section(cib, "acls").all("acl_role")),
+    )
     for name in ("resources", "constraints", "acls"):
         for one in section(cib, name).walk():
-            for what in missing_references(cib, one):
+            for what in missing_names(one, names):
                 yield Problem(severity=Severity.ERROR, where=one.id, what=what)
 
 
