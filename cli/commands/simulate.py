@@ -16,7 +16,7 @@ from crm.cib import codec
 from crm.cib.model import Element
 from crm.scheduler import pipeline
 from crm.scheduler.values import instant_s
-from crm.simulation.execute import execute
+from crm.simulation.execute import execute, known_names
 from crm.simulation.inject import Modifications, OperationSpec, apply, parse_spec
 from crm.transition.graph import GraphAction, to_element
 from hacluster.clock import SystemClock
@@ -132,7 +132,7 @@ class Simulation:
             Path(self._options.save_input).write_text(codec.render(cib))
         if not steps:
             return
-        transition = pipeline.schedule(cib, now_s)
+        transition = pipeline.schedule(cib, now_s, sanitized=True)
         if self._options.show_scores or self._options.show_utilization:
             self._scores(transition)
         self._save_graph(transition)
@@ -175,7 +175,7 @@ class Simulation:
         return SystemClock().wall_s(), ""
 
     def _status(self, title: str, cib: Element, now_s: int, *, pending: bool) -> None:
-        work = pipeline.unpack(cib, now_s)
+        work = pipeline.unpack(cib, now_s, sanitized=True)
         blocks: list[str] = []
         if pending and work.options.maintenance_mode:
             blocks.append(
@@ -210,7 +210,13 @@ class Simulation:
             Path(self._options.save_dotfile).write_text(dot_text(transition.graph))
 
     def _simulate(self, cib: Element, transition: pipeline.Transition, now_s: int, banner: str) -> None:
-        done = execute(cib, transition.graph, now_s, self._failure)
+        done = execute(
+            cib,
+            transition.graph,
+            now_s,
+            known=known_names(transition.work),
+            failure_of=self._failure,
+        )
         if not self._options.quiet:
             self._say(
                 "\nExecuting Cluster Transition:\n" + "".join(f"{_indented(line)}\n" for line in done.lines)

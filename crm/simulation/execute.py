@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from crm.cib.model import Element
 from crm.scheduler.digests import operation_digests
+from crm.scheduler.model import WorkingSet
 from crm.simulation.inject import count_failure
 from crm.simulation.status_edit import StatusEdit
 from crm.transition.graph import ActionKind, GraphAction, Synapse, TransitionGraph
@@ -33,6 +34,7 @@ class Execution:
 class _Run:
     graph: TransitionGraph
     edit: StatusEdit
+    known: frozenset[str]
     failure_of: FailureOf
     now_s: int
     lines: list[str] = field(default_factory=list)
@@ -40,11 +42,28 @@ class _Run:
     failed: bool = False
 
 
+def known_names(work: WorkingSet) -> frozenset[str]:
+    """The names by which resources are known: their ids and those that the history uses."""
+    resources = list(work.all_resources())
+    return frozenset(resource.id for resource in resources) | frozenset(
+        resource.history_id for resource in resources if resource.history_id
+    )
+
+
 def execute(
-    cib: Element, graph: TransitionGraph, now_s: int, failure_of: FailureOf | None = None
+    cib: Element,
+    graph: TransitionGraph,
+    now_s: int,
+    *,
+    known: frozenset[str] = frozenset(),
+    failure_of: FailureOf | None = None,
 ) -> Execution:
-    """Carry out `graph` on `cib`. Synapses are tried in graph order until none fires any more."""
-    run = _Run(graph, StatusEdit(cib, now_s), failure_of or (lambda _action: None), now_s)
+    """Carry out `graph` on `cib`. Synapses are tried in graph order until none fires any more.
+
+    `known`: see `known_names`; an action of an anonymous instance whose plain name is not among them goes by
+    the instance's id.
+    """
+    run = _Run(graph, StatusEdit(cib, now_s), known, failure_of or (lambda _action: None), now_s)
     waiting = list(graph.synapses)
     while waiting:
         left: list[Synapse] = []
@@ -89,9 +108,13 @@ def _fire_cluster(run: _Run, action: GraphAction) -> None:
     run.lines.append(f" * Cluster action:  {action.operation}{subject} on {action.node}")
 
 
+def _shown_name(run: _Run, primitive: Element) -> str:
+    return primitive.id if primitive.id in run.known else primitive.get("long-id") or primitive.id
+
+
 def _fire_resource(run: _Run, action: GraphAction) -> bool:
     primitive = next((child for child in action.children if child.tag == "primitive"), None)
-    shown = primitive.id if primitive is not None else action.key
+    shown = _shown_name(run, primitive) if primitive is not None else action.key
     task = action.attributes.get("CRM_meta_name", "") if action.operation == "cancel" else action.operation
     interval = action.attributes.get("CRM_meta_interval", "0")
     suffix = f"={interval}" if interval not in ("", "0") else ""
@@ -109,6 +132,7 @@ def _fire_resource(run: _Run, action: GraphAction) -> bool:
     run.edit.record(
         action,
         primitive,
+        name=shown,
         rc=expected if rc is None else rc,
         failed=failed,
         digest=operation_digests(

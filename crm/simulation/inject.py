@@ -119,7 +119,7 @@ def inject_operation(cib: Element, edit: StatusEdit, spec: OperationSpec, now_s:
         attributes={"CRM_meta_interval": str(spec.interval_ms)},
     )
     failed = spec.rc not in _expected(spec)
-    edit.record(action, primitive, rc=spec.rc, failed=failed, digest="")
+    edit.record(action, primitive, name=primitive.id, rc=spec.rc, failed=failed, digest="")
 
 
 def count_failure(edit: StatusEdit, node: str, key: str, resource: str, rc: int, now_s: int) -> Iterator[str]:

@@ -140,11 +140,16 @@ class StatusEdit:
                     return pair.get("value")
         return ""
 
-    def record(self, action: GraphAction, primitive: Element, *, rc: int, failed: bool, digest: str) -> None:
-        """Write the entry that a resource action leaves in the history of its node."""
+    def record(
+        self, action: GraphAction, primitive: Element, *, name: str, rc: int, failed: bool, digest: str
+    ) -> None:
+        """Write the entry that a resource action leaves in the history of its node.
+
+        It goes under `name`, or under the primitive's id where the history has that.
+        """
         node_id = action.xml.get("on_node_uuid", "")
         node = self._node(action.node, node_id)
-        resource_id = self._history_name(node, primitive)
+        resource_id = self._history_name(node, name, primitive)
         resource = node.resources.get(resource_id)
         if resource is None:
             agent = {name: primitive.get(name) for name in ("class", "provider", "type")}
@@ -158,11 +163,8 @@ class StatusEdit:
             self._put(resource, self._entry(action, entry_id, key, task, interval, rc, failed, digest, call))
 
     @staticmethod
-    def _history_name(node: _NodeState, primitive: Element) -> str:
-        for candidate in (primitive.id, primitive.get("long-id")):
-            if candidate in node.resources:
-                return candidate
-        return primitive.id
+    def _history_name(node: _NodeState, name: str, primitive: Element) -> str:
+        return primitive.id if name not in node.resources and primitive.id in node.resources else name
 
     def _entry(
         self,
