@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from typing import Final
+import sys
+from typing import Final, NoReturn
 
 import structlog
 
 from hacluster import rpc
 from hacluster.clock import Clock
 from hacluster.settings import Settings
-from hacluster.supervision import DaemonOptions, Notifier
+from hacluster.supervision import EXIT_FAILURE, DaemonOptions, Notifier
 from hacluster.v1 import lrm_pb2_grpc
 from hacluster.vocabulary.ids import BootToken, NodeName
 from lrm import authority, log_events, service
@@ -69,6 +70,7 @@ class Daemon:
             node=self._node,
             boot_token=self._boot_token,
             instance=self._instance,
+            die=_die,
         )
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -123,8 +125,7 @@ class Daemon:
         await stop.wait()
         shell.stop()
         await server.stop()
-        if not shell.queue.in_flight():
-            executor.bye()
+        executor.bye()
         for task in background:
             task.cancel()
         log.info(log_events.STOPPED, running=len(shell.queue.in_flight()))
@@ -169,6 +170,12 @@ class Daemon:
         removed = empty_agent_tmp(self._paths.agent_tmp)
         marker.write_text(self._boot_token)
         log.info(log_events.AGENT_TMP_EMPTIED, folder=str(self._paths.agent_tmp), removed=removed)
+
+
+def _die() -> NoReturn:
+    """End at once: the next ha-lrm reads the journal and is right again."""
+    sys.stderr.flush()
+    os._exit(EXIT_FAILURE)
 
 
 def _tell(shell: LrmShell, event: Event) -> None:

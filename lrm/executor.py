@@ -26,6 +26,7 @@ from hacluster.vocabulary.operation import ExecutionStatus, Operation
 from lrm import log_events
 from lrm.calls import AgentCall, Calls, CannotCall
 from lrm.exec.protocol import (
+    VERSION,
     Acknowledge,
     Adopt,
     Bye,
@@ -236,6 +237,11 @@ class Executor:
             results=len(welcome.ended),
             cgroups=welcome.cgroups,
         )
+        if welcome.version != VERSION:
+            log.warning(log_events.EXECUTOR_OTHER_VERSION, version=welcome.version)
+            self.bye()
+            self.link.drop()
+            return
         running = {run.token: run for run in welcome.running}
         ended = set(welcome.ended)
         for flight in self._flights():

@@ -16,6 +16,7 @@ from lrm.exec.protocol import PACKET_BYTES_MAX, Assembler, Message, ProtocolErro
 _READS_PER_PASS: Final = 32
 _BACKLOG_PACKETS_MAX: Final = 65_536
 _RETRY_S: Final = 0.2
+_OTHER_VERSION_RETRY_S: Final = 1.0
 
 
 class ExecLink:
@@ -36,6 +37,7 @@ class ExecLink:
         self._assembler = Assembler()
         self._backlog: deque[bytes] = deque()
         self._broken = asyncio.Event()
+        self._retry_s = 0.0
 
     async def run(self, first: socket.socket | None) -> None:
         """Serve the connection `first`, then new ones, until cancelled."""
@@ -55,6 +57,8 @@ class ExecLink:
             connection = None
             launch.reap()
             self._on_down()
+            await asyncio.sleep(self._retry_s)
+            self._retry_s = 0.0
 
     def send(self, message: ToExec) -> bool:
         """Send in order. False when there is no connection: nothing was sent."""
@@ -66,6 +70,11 @@ class ExecLink:
             return False
         self._flush()
         return True
+
+    def drop(self) -> None:
+        """End this connection and look for another lrm-exec: this one leaves as soon as nothing runs."""
+        self._retry_s = _OTHER_VERSION_RETRY_S
+        self._broken.set()
 
     def close(self) -> None:
         """Drop the connection; lrm-exec goes on with what it runs."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from typing import Final, assert_never
+from typing import Final, NoReturn, assert_never
 
 import structlog
 
 from hacluster.clock import Clock
-from hacluster.errors import ResourceExhausted, Unavailable
+from hacluster.errors import HaError, ResourceExhausted, Unavailable
 from hacluster.vocabulary.ids import BootToken, NodeName, Term
 from hacluster.vocabulary.operation import OperationResult
 from lrm import log_events
@@ -66,6 +66,7 @@ class LrmShell:
         node: NodeName,
         boot_token: BootToken,
         instance: int,
+        die: Callable[[], NoReturn],
     ) -> None:
         self.queue = queue
         self.node = node
@@ -73,6 +74,7 @@ class LrmShell:
         self.instance = instance
         self.sequence = 0
         self._store = store
+        self._die = die
         self._clock = clock
         self._executor: Executor | None = None
         self._watchers: list[asyncio.Queue[HistoryItem | None]] = []
@@ -99,8 +101,19 @@ class LrmShell:
         """As `handle`, also while stopping: results still go into the journal."""
         if isinstance(event, AuthorityChanged):
             self._log_authority(event)
-        answer = self._apply(self.queue.handle(event, self._clock.now_ns()))
-        self._store.compact_if_grown(self.queue.ledger)
+        try:
+            answer = self._apply(self.queue.handle(event, self._clock.now_ns()))
+            self._store.compact_if_grown(self.queue.ledger)
+        except HaError:
+            self._set_timer()
+            raise
+        except OSError as error:
+            # What is not in the journal must not happen, and the ledger is ahead of it now.
+            log.critical(log_events.JOURNAL_FAILED, reason=str(error))
+            self._die()
+        except Exception:
+            log.exception(log_events.BUG, told=type(event).__name__)
+            self._die()
         self._set_timer()
         return answer
 

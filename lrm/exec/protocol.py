@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
+
+VERSION = 1
+"""Grows with every change the other end must know of; other versions understand Hello, Welcome and Bye."""
 
 PACKET_BYTES_MAX = 32 * 1024
 MESSAGE_BYTES_MAX = 8 * 1024 * 1024
@@ -39,6 +42,7 @@ class Hello:
     """ha-lrm's first word on a connection; answered by Welcome and everything not acknowledged."""
 
     instance: int
+    version: int = VERSION
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +116,7 @@ class Welcome:
     running: tuple[Running, ...] = ()
     ended: tuple[str, ...] = ()
     cgroups: bool = False
+    version: int = VERSION
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,9 +182,11 @@ def encode(message: Message) -> list[bytes]:
 
 
 def decode(body: bytes) -> Message:
-    """The message of a complete body. Raises ProtocolError."""
+    """The message of a complete body; fields that a newer version added are ignored. Raises ProtocolError."""
     try:
         kind, values = json.loads(body)
+        known = {each.name for each in fields(_KINDS[kind])}
+        values = {name: value for name, value in values.items() if name in known}
         if "running" in values:
             values["running"] = tuple(Running(**each) for each in values["running"])
         for name in ("argv", "ended", "leftover"):
@@ -190,7 +197,7 @@ def decode(body: bytes) -> Message:
         if kind == "Start":
             values["leftover"] = Leftover(values["leftover"])
         return _KINDS[kind](**values)
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ProtocolError(f"not a message of lrm-exec: {error!r}") from error
 
 

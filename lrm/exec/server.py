@@ -65,7 +65,8 @@ class ExecServer:
         self._assembler = Assembler()
         self._backlog: deque[bytes] = deque()
         self._alone_since_ns = clock.now_ns()
-        self._impatient = False
+        self._told_to_leave = False
+        self._supervisor_is_gone = False
         self._stopped = False
         self._has_cgroups = cgroups is not None
         self._host = host
@@ -112,10 +113,11 @@ class ExecServer:
         if self._client is not None or self._runs.running:
             self._alone_since_ns = self._clock.now_ns()
             return False
-        if self._impatient and not self._runs.ended:
+        impatient = self._told_to_leave or self._supervisor_is_gone
+        if impatient and not self._runs.ended:
             return True
         alone_ns = self._clock.now_ns() - self._alone_since_ns
-        return alone_ns >= (ORPHAN_EXIT_NS if self._impatient else IDLE_EXIT_NS)
+        return alone_ns >= (ORPHAN_EXIT_NS if impatient else IDLE_EXIT_NS)
 
     def _stop(self, _number: int, _frame: object) -> None:
         self._stopped = True
@@ -124,7 +126,7 @@ class ExecServer:
         assert self._supervisor_pidfd is not None
         self._selector.unregister(self._supervisor_pidfd)
         os.close(self._supervisor_pidfd)
-        self._impatient = True
+        self._supervisor_is_gone = True
 
     def _reap(self, wake: socket.socket) -> None:
         """Reap every child: agents, and their orphans, which are ours as the subreaper."""
@@ -145,7 +147,7 @@ class ExecServer:
             self._close_client()
         client.setblocking(False)
         self._client, self._assembler = client, Assembler()
-        self._impatient = self._supervisor_pidfd is not None and self._impatient
+        self._told_to_leave = False
         self._selector.register(client, selectors.EVENT_READ, None)
 
     def _client_ready(self, events: int) -> None:
@@ -201,7 +203,7 @@ class ExecServer:
             case Acknowledge(token=token):
                 self._runs.acknowledge(token)
             case Bye():
-                self._impatient = True
+                self._told_to_leave = True
             case _:
                 raise ProtocolError(f"{type(message).__name__} is not for lrm-exec")
 

@@ -60,10 +60,16 @@ def test_all_fields_arrive() -> None:
     assert sent(welcome) == welcome
 
 
-@pytest.mark.parametrize("body", [b"", b"{}", b'["Nope",{}]', b'["Hello",{"x":1}]', b'["Start",{}]'])
+@pytest.mark.parametrize(
+    "body", [b"", b"{}", b'["Nope",{}]', b'["Hello",{"x":1}]', b'["Hello",3]', b'["Start",{}]']
+)
 def test_nonsense_ends_the_connection(body: bytes) -> None:
     with pytest.raises(ProtocolError):
         decode(body)
+
+
+def test_fields_of_a_newer_version_are_ignored() -> None:
+    assert decode(b'["Hello",{"instance":3,"version":9,"colour":"blue"}]') == Hello(instance=3, version=9)
 
 
 def test_an_endless_message_is_refused() -> None:
