@@ -103,7 +103,7 @@ class CibStore:
             for name in self._storage.names():
                 if name == "promise" or name.startswith("log."):
                     self._storage.rename(name, f"{folder}/{name}")
-            self._begin_segment(1, Snapshot(), ())
+            self._begin_segment(1, Snapshot(), (), 0)
             self.promise(Promise())
             return Stored(corrupt=f"{damage}; kept in {folder}")
 
@@ -115,7 +115,7 @@ class CibStore:
         if not segments:
             if promise is not None:
                 raise Unusable("there is a promise but no log")
-            self._begin_segment(1, Snapshot(), ())
+            self._begin_segment(1, Snapshot(), (), 0)
             return Stored()
         self._segment = segments[-1]
         stored = self._read_segment(f"log.{self._segment}", promise or Promise())
@@ -190,14 +190,16 @@ class CibStore:
         """Not durable: lost with the power, kept over the end of the daemon."""
         self._storage.append(f"log.{self._segment}", frame(_MARK + struct.pack(">Q", index)))
 
-    def snapshot(self, snapshot: Snapshot, entries: tuple[LogEntry, ...]) -> None:
+    def snapshot(self, snapshot: Snapshot, entries: tuple[LogEntry, ...], commit_index: int) -> None:
         """Begin a new file with the snapshot and the entries after it; the old one goes."""
         old = self._segment
-        self._begin_segment(old + 1, snapshot, entries)
+        self._begin_segment(old + 1, snapshot, entries, commit_index)
         self._storage.remove(f"log.{old}")
 
-    def _begin_segment(self, number: int, snapshot: Snapshot, entries: tuple[LogEntry, ...]) -> None:
-        parts = [_ENTRIES, struct.pack(">Q", snapshot.index)]
+    def _begin_segment(
+        self, number: int, snapshot: Snapshot, entries: tuple[LogEntry, ...], commit_index: int
+    ) -> None:
+        parts = [_ENTRIES, struct.pack(">Q", commit_index)]
         for entry in entries:
             raw = encode(entry)
             parts += [struct.pack(">I", len(raw)), raw]

@@ -12,6 +12,7 @@ from crm.cib.model import Element
 from crm.cib.replication.basis import Basis
 from crm.cib.replication.core import Replication, ReplicationSettings
 from crm.cib.replication.leading import Reign
+from crm.cib.replication.log import KEEP_ENTRIES
 from crm.cib.replication.messages import Append, AppendReply, InstallSnapshot
 from crm.cib.replication.model import LogRank, Promise, Stored
 from crm.cib.versions import CibVersion
@@ -88,6 +89,7 @@ class Replica:
         *,
         initial: Element,
         validate: Callable[[Element], str],
+        keep_entries: int = KEEP_ENTRIES,
     ) -> None:
         """Raises Damaged when what was stored does not fit together."""
         self._corrupt = stored.corrupt
@@ -98,6 +100,7 @@ class Replica:
                 initial=initial,
                 validate=validate,
                 ignores_quorum=ignores_quorum,
+                keep_entries=keep_entries,
             ),
             stored,
         )

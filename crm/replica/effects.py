@@ -57,6 +57,7 @@ class PersistSnapshot:
 
     snapshot: Snapshot
     entries: tuple[LogEntry, ...]
+    commit_index: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -499,8 +499,8 @@ class ReplicaShell:
             case PersistEntries(after, entries, commit_index):
                 await self._on_disk(self._store.entries, after, entries, commit_index)
                 self._feed(Persisted(entries[-1].index, entries[-1].chain))
-            case PersistSnapshot(snapshot, entries):
-                await self._on_disk(self._store.snapshot, snapshot, entries)
+            case PersistSnapshot(snapshot, entries, commit_index):
+                await self._on_disk(self._store.snapshot, snapshot, entries, commit_index)
             case MarkCommitted(index):
                 await self._on_disk(self._store.mark_committed, index)
             case SaveOrphans():

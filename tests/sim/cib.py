@@ -150,6 +150,7 @@ class ReplicaProcess(Process[Event, Effect]):
             stored,
             initial=self.cluster.initial,
             validate=lambda _: "",
+            keep_entries=self.cluster.keep_entries,
         )
         self.cluster.views.crm_changed()
         return self.core.handle(Started(), self.node.clock.now_ns())
@@ -216,8 +217,8 @@ class ReplicaProcess(Process[Event, Effect]):
                 self.store.promise(promise)
             case PersistEntries(after, entries, commit_index):
                 self.store.entries(after, entries, commit_index)
-            case PersistSnapshot(snapshot, entries):
-                self.store.snapshot(snapshot, entries)
+            case PersistSnapshot(snapshot, entries, commit_index):
+                self.store.snapshot(snapshot, entries, commit_index)
             case SaveOrphans():
                 self.store.save_orphans(effect, node=self.node.name, wall_s=self.world.now_ns // SECOND)
             case _:
@@ -475,6 +476,7 @@ class CibCluster:
     two_node: bool = False
     fencing: bool = False
     wait_for_all: bool = True
+    keep_entries: int = 1_000
     orphans: list[Saved] = field(default_factory=list)
     listeners: list[Callable[[ReplicaProcess, ReplicaEvent], None]] = field(default_factory=list)
     watchers: list[Callable[[ReplicaProcess], None]] = field(default_factory=list)

@@ -32,6 +32,7 @@ class CibProfile:
     two_node: bool = False
     fencing: bool = False
     wait_for_all: bool = True
+    keep_entries: int = 1_000
 
 
 class CibRun:
@@ -47,6 +48,7 @@ class CibRun:
             two_node=profile.two_node,
             fencing=profile.fencing,
             wait_for_all=profile.wait_for_all,
+            keep_entries=profile.keep_entries,
         )
         self.no_damage = NoDamage(self.cluster)
         self.world.checkers += [
@@ -179,3 +181,5 @@ _class("cib5-damage", CibProfile(nodes=5, kinds=("damage", "wipe", "partition"),
 _class("cib2-assumed", CibProfile(nodes=2, two_node=True))
 _class("cib2-fencing", CibProfile(nodes=2, two_node=True, fencing=True, force=0.2))
 _class("cib2-alone", CibProfile(nodes=2, two_node=True, wait_for_all=False))
+_class("cib3-compact", CibProfile(keep_entries=5, force=0.1, write_gap_ns=100 * MS))
+_class("cib3-compact-wipe", CibProfile(keep_entries=5, kinds=("wipe", "damage", "partition", "kill")))

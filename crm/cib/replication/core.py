@@ -13,7 +13,7 @@ from typing import Final
 from crm.cib.model import Element
 from crm.cib.replication.basis import Basis
 from crm.cib.replication.leading import BOOTSTRAP, DC_CHANGED, Leading, Reign
-from crm.cib.replication.log import Damaged, Log, State
+from crm.cib.replication.log import KEEP_ENTRIES, Damaged, Log, State
 from crm.cib.replication.messages import Append, AppendReply, InstallSnapshot
 from crm.cib.replication.model import Kind, LogEntry, Snapshot, Stored
 from crm.cib.replication.waiters import PROVISIONAL, Waiters
@@ -49,6 +49,7 @@ class ReplicationSettings:
     validate: Callable[[Element], str]
     ignores_quorum: Callable[[Element], bool]
     linger_ms: int = 100
+    keep_entries: int = KEEP_ENTRIES
 
 
 class Replication:
@@ -57,7 +58,9 @@ class Replication:
     def __init__(self, settings: ReplicationSettings, stored: Stored) -> None:
         """Raises Damaged when what was stored does not fit together."""
         self.settings = settings
-        self.log = Log(stored.snapshot, stored.entries, stored.commit_index)
+        self.log = Log(
+            stored.snapshot, stored.entries, stored.commit_index, keep_entries=settings.keep_entries
+        )
         self.leading: Leading | None = None
         self.waiters = Waiters()
         self.lease_end_ns = 0
@@ -180,8 +183,8 @@ class Replication:
         effects: list[Effect] = []
         if self.log.chain_at(snapshot.index) != snapshot.chain:
             effects += self._orphans(self._not_in(snapshot), self.log.commit_index, self.log.head.content)
-            self.log = Log(snapshot, (), snapshot.index)
-            effects.append(PersistSnapshot(snapshot, ()))
+            self.log = Log(snapshot, (), snapshot.index, keep_entries=self.settings.keep_entries)
+            effects.append(PersistSnapshot(snapshot, (), snapshot.index))
         else:
             self.log.commit(snapshot.index, safe=self._is_safe())
         self._damages = 0
@@ -256,7 +259,7 @@ class Replication:
 
     def _compact(self) -> list[Effect]:
         bound = self.log.compactable()
-        return [] if bound is None else [PersistSnapshot(*self.log.compact(bound))]
+        return [] if bound is None else [PersistSnapshot(*self.log.compact(bound), self.log.commit_index)]
 
     def _reply(
         self,

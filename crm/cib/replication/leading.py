@@ -481,9 +481,10 @@ class Leading:
     def _committed(self) -> None:
         if self._barrier and self._log.commit_index >= self._barrier:
             self.established = True
-        bound = self._log.compactable()
+        log = self._log
+        bound = log.compactable()
         if bound is not None:
-            self._out.append(PersistSnapshot(*self._log.compact(bound)))
+            self._out.append(PersistSnapshot(*log.compact(bound), log.commit_index))
         self._send_all()
 
     # -- small things

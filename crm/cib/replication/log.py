@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Final
 
 from crm.cib import codec, diff
@@ -73,9 +72,17 @@ class State:
 class Log:
     """Entries base.index+1 … last_index; `committed` never goes beyond `head`."""
 
-    def __init__(self, base: Snapshot, entries: tuple[LogEntry, ...], commit_index: int) -> None:
+    def __init__(
+        self,
+        base: Snapshot,
+        entries: tuple[LogEntry, ...],
+        commit_index: int,
+        *,
+        keep_entries: int = KEEP_ENTRIES,
+    ) -> None:
         """Raises Damaged when the entries do not follow each other or the snapshot."""
         self.base = base
+        self.keep_entries = keep_entries
         self._entries: list[LogEntry] = []
         self._safe: list[tuple[Term, int]] = []  # of the last safe entry, at each entry
         self._requests: dict[str, int] = dict(base.requests)
@@ -262,8 +269,8 @@ class Log:
 
         Only what is committed on a safe basis: what is provisional may still become orphans.
         """
-        bound = self.safe_commit_index - KEEP_ENTRIES
-        return bound if bound - self.base.index >= KEEP_ENTRIES else None
+        bound = self.safe_commit_index - self.keep_entries
+        return bound if bound - self.base.index >= self.keep_entries else None
 
     def compact(self, index: int) -> tuple[Snapshot, tuple[LogEntry, ...]]:
         """Replace the entries up to `index` by a snapshot; returns it and the entries that are left."""
@@ -290,8 +297,3 @@ class Log:
     def _advance(self, state: State, index: int) -> None:
         for i in range(state.index + 1, index + 1):
             state.advance(self.entry(i), verify=False)
-
-
-def replaced_base(snapshot: Snapshot) -> Log:
-    """A log that begins with another node's snapshot."""
-    return Log(replace(snapshot), (), snapshot.index)

@@ -81,11 +81,12 @@ def test_a_snapshot_begins_a_new_file(tmp_path: Path) -> None:
     store = filled(tmp_path, log)
     log.commit(6, safe=True)
     snapshot, rest = log.compact(4)
-    store.snapshot(snapshot, rest)
+    store.snapshot(snapshot, rest, 6)
     more = log.append_new(term=TERM, basis=Basis.MAJORITY, kind=Kind.BARRIER, version=CibVersion(0, 20))
     store.entries(6, (more,), 6)
     stored = load(tmp_path)
     assert stored.snapshot == snapshot
+    assert stored.commit_index == 6
     assert stored.entries == entries_of(log)
     assert [path.name for path in tmp_path.glob("log.*")] == ["log.2"]
     assert Log(stored.snapshot, stored.entries, 6).find_request("r0") == 2
