@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from typing import Any
 
 from lxml import etree
@@ -12,6 +13,7 @@ from hacluster.errors import InvalidDocument
 
 SIZE_BYTES_MAX = 64 * 1024 * 1024
 DEPTH_MAX = 200
+_SPECIAL = re.compile(r'[&<>"\n\t\r]')
 
 
 def parse(data: bytes | str, *, source: str = "CIB") -> Element:
@@ -81,26 +83,36 @@ def _build(item: Element) -> Any:
 
 def canonical(root: Element) -> bytes:
     """The form that digests are taken of: attributes sorted, no white space, comments kept, UTF-8."""
+    return canonical_text(root).encode()
+
+
+def canonical_text(root: Element) -> str:
+    """The canonical form as text."""
     parts: list[str] = []
     _canonical(root, parts)
-    return "".join(parts).encode()
+    return "".join(parts)
+
+
+def canonical_tags(item: Element) -> tuple[str, str]:
+    """The canonical form without the children: what comes before them, and what after."""
+    if item.tag == COMMENT:
+        return f"<!--{item.text}-->", ""
+    attributes = "".join([f' {name}="{_escape(value)}"' for name, value in sorted(item.attributes.items())])
+    return f"<{item.tag}{attributes}>{_escape(item.text)}", f"</{item.tag}>"
 
 
 def _canonical(item: Element, parts: list[str]) -> None:
-    if item.tag == COMMENT:
-        parts.append(f"<!--{item.text}-->")
-        return
-    parts.append(f"<{item.tag}")
-    for name, value in sorted(item.attributes.items()):
-        parts.append(f' {name}="{_escape(value)}"')
-    parts.append(">")
-    parts.append(_escape(item.text))
-    for child in item.children:
-        _canonical(child, parts)
-    parts.append(f"</{item.tag}>")
+    start, end = canonical_tags(item)
+    parts.append(start)
+    if item.tag != COMMENT:
+        for child in item.children:
+            _canonical(child, parts)
+    parts.append(end)
 
 
 def _escape(value: str) -> str:
+    if _SPECIAL.search(value) is None:
+        return value
     return (
         value.replace("&", "&amp;")
         .replace("<", "&lt;")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from crm.cib import codec, diff
+from crm.cib import diff
+from crm.cib.digest import Digester
 from crm.cib.model import Element
 from crm.cib.replication.basis import Basis
 from crm.cib.replication.model import Kind, LogEntry, LogRank, Snapshot, is_sealed, sealed
@@ -40,10 +41,10 @@ class State:
         self.index, self.content, self.digest = other.index, other.content, other.digest
         self.version, self.author = other.version, other.author
 
-    def advance(self, entry: LogEntry, *, verify: bool = True) -> None:
+    def advance(self, entry: LogEntry, digester: Digester | None) -> None:
         """Apply the next entry. Raises Damaged when its digests do not fit.
 
-        `verify` computes the digest of the result; the chain of a later, verified entry vouches as well.
+        Without a digester the result's digest is not computed: the chain of a later entry vouches for it.
         """
         assert entry.index == self.index + 1, (entry.index, self.index)
         if entry.kind is Kind.PATCH:
@@ -54,7 +55,7 @@ class State:
                 content = diff.apply(self.content, patch, base_known=True)
             except HaError as error:
                 raise Damaged(f"entry {entry.index}: {error}") from None
-            if verify and codec.digest(content) != entry.digest_after:
+            if digester is not None and digester.digest(content) != entry.digest_after:
                 raise Damaged(f"entry {entry.index} gives another digest than it says")
             self.content, self.digest = content, entry.digest_after
             self.author = entry.author
@@ -86,6 +87,7 @@ class Log:
         self._entries: list[LogEntry] = []
         self._safe: list[tuple[Term, int]] = []  # of the last safe entry, at each entry
         self._requests: dict[str, int] = dict(base.requests)
+        self._digester = Digester()
         self.committed = State(base)
         self.head = State(base)
         self.safe_commit_index = base.index  # committed by a DC of a safe basis: final
@@ -94,7 +96,7 @@ class Log:
             if entry.index != self.last_index + 1 or not is_sealed(self.last_chain, entry):
                 raise Damaged(f"entry {entry.index} does not follow entry {self.last_index}")
             self._push(entry)
-            self.head.advance(entry, verify=entry.index == last_patch)
+            self.head.advance(entry, self._digester if entry.index == last_patch else None)
             if entry.index <= commit_index:
                 self.committed.copy_from(self.head)
 
@@ -176,8 +178,9 @@ class Log:
         """Make the next entry; with `content`, the patch from the newest configuration to it."""
         payload, before, result = b"", self.head.digest, self.head.digest
         if content is not None:
-            patch = diff.diff(self.head.content, content, base=before)
-            payload, result = diff.encode(patch), patch.result
+            change = diff.diff(self.head.content, content, base=before, result=before)
+            content = diff.apply(self.head.content, change, base_known=True)  # shares what did not change
+            payload, result = diff.encode(change), self._digester.digest(content)
         entry = sealed(
             self.last_chain,
             LogEntry(
@@ -201,7 +204,7 @@ class Log:
         """Take over the next entry from the DC. Raises Damaged."""
         if entry.index != self.last_index + 1 or not is_sealed(self.last_chain, entry):
             raise Damaged(f"entry {entry.index} does not follow entry {self.last_index}")
-        self.head.advance(entry, verify=verify)
+        self.head.advance(entry, self._digester if verify else None)
         self._push(entry)
 
     def cut(self, after: int) -> tuple[LogEntry, ...]:
@@ -296,4 +299,4 @@ class Log:
 
     def _advance(self, state: State, index: int) -> None:
         for i in range(state.index + 1, index + 1):
-            state.advance(self.entry(i), verify=False)
+            state.advance(self.entry(i), None)

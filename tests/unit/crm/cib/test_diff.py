@@ -18,7 +18,7 @@ TREES = st.recursive(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(TREES, TREES)
 def test_apply_is_the_inverse_of_diff(before: Element, after: Element) -> None:
     patch = diff.diff(before, after)
@@ -28,7 +28,7 @@ def test_apply_is_the_inverse_of_diff(before: Element, after: Element) -> None:
     assert codec.digest(result) == patch.result
 
 
-@settings(max_examples=200)
+@settings(max_examples=60)
 @given(TREES, TREES, TREES)
 def test_another_base_is_refused(before: Element, after: Element, other: Element) -> None:
     patch = diff.diff(before, after)

@@ -1,0 +1,1 @@
+"""How long a configuration write takes, and how many go through a second."""

@@ -1,0 +1,107 @@
+"""Configuration writes on three replicas in one process, real disks, gRPC and TLS on loopback.
+
+`python -m benchmarks.cib_writes [SECONDS] [RESOURCES]`. First one writer, each write waiting for the former;
+then 32 at once. An OK means: fsynced at a majority and stored by every member in sync. The ratio is the
+median write to the median fdatasync of the same disk: what the protocol adds to the least it could cost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import statistics
+import sys
+import tempfile
+import time
+from functools import partial
+from pathlib import Path
+
+import structlog
+
+from crm.cib.model import Element, element
+from crm.replica.events import Outcome
+from tests.cib_lab import Lab, lab, until
+
+WRITERS = 32
+
+
+def main() -> None:
+    seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 5.0
+    resources = int(sys.argv[2]) if len(sys.argv) > 2 else 20
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+    with tempfile.TemporaryDirectory(dir=os.environ.get("HACLUSTER_BENCH_DIR")) as folder:
+        sync_ms = fdatasync_ms(Path(folder))
+        asyncio.run(measure(Path(folder), seconds, resources, sync_ms))
+
+
+def fdatasync_ms(folder: Path) -> float:
+    """The median of appending 500 bytes durably."""
+    taken = []
+    descriptor = os.open(folder / "probe", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    for _ in range(200):
+        began = time.perf_counter()
+        os.write(descriptor, b"x" * 500)
+        os.fdatasync(descriptor)
+        taken.append((time.perf_counter() - began) * 1_000)
+    os.close(descriptor)
+    return statistics.median(taken)
+
+
+def a_configuration(resources: int) -> Element:
+    primitives = (
+        element(
+            "primitive",
+            {"id": f"r{number}", "class": "ocf", "provider": "heartbeat", "type": "Dummy"},
+            element(
+                "operations", {}, element("op", {"id": f"r{number}-m", "name": "monitor", "interval": "10s"})
+            ),
+        )
+        for number in range(resources)
+    )
+    return element("configuration", {}, element("crm_config"), element("resources", {}, *primitives))
+
+
+async def measure(folder: Path, seconds: float, resources: int, sync_ms: float) -> None:
+    async with lab(folder, 3) as cluster:
+        await until(lambda: all(cluster.shell(node)._core is not None for node in cluster.nodes))
+        cluster.view([1, 2, 3])
+        dc = await cluster.dc(1, 2, 3)
+        other = 2 if dc != 2 else 3
+        outcome = await cluster.shell(dc).write(a_configuration(resources), author="bench")
+        assert outcome.outcome is Outcome.OK, outcome
+        print(f"3 nodes, {resources} resources, fdatasync p50 {sync_ms:.2f} ms")
+        for where, node in (("at the DC", dc), ("at a follower", other)):
+            for writers in (1, WRITERS):
+                await report(cluster, where, node, writers, seconds, sync_ms)
+
+
+async def report(cluster: Lab, where: str, node: int, writers: int, seconds: float, sync_ms: float) -> None:
+    taken: list[float] = []
+    end = time.perf_counter() + seconds
+
+    async def write(number: int) -> None:
+        shell = cluster.shell(node)
+        while time.perf_counter() < end:
+            began = time.perf_counter()
+            note = element("tag", {"id": f"w{number}", "at": str(len(taken))})
+            if shell.dc.is_me:
+                outcome = await shell.write(partial(Element.with_child, child=note), author="bench")
+            else:
+                outcome = await shell.write(shell.configuration.with_child(note), author="bench")
+            assert outcome.outcome is Outcome.OK, outcome
+            taken.append((time.perf_counter() - began) * 1_000)
+
+    began = time.perf_counter()
+    await asyncio.gather(*(write(number) for number in range(writers)))
+    rate = len(taken) / (time.perf_counter() - began)
+    taken.sort()
+    p50, p99 = statistics.median(taken), taken[min(len(taken) - 1, len(taken) * 99 // 100)]
+    print(
+        f"{where:14} {writers:3} writers: {rate:7.0f} writes/s, p50 {p50:6.2f} ms, p99 {p99:6.2f} ms, "
+        f"p50 / fdatasync = {p50 / sync_ms:.1f}"
+    )
+
+
+if __name__ == "__main__":
+    main()
