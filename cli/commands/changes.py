@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
@@ -18,7 +19,9 @@ from hacluster.errors import Conflict, InvalidRequest, NotFound
 if TYPE_CHECKING:
     from cli.render.cluster_view import ClusterView
 
-ATTEMPTS_MAX: Final = 5
+# Writers that meet take turns: each waits a random time, up to this much more with each attempt.
+ATTEMPTS_MAX: Final = 10
+PAUSE_S: Final = 0.05
 
 
 def change(context: Context, client: str, function: Callable[[Element], Element]) -> Element:
@@ -33,6 +36,7 @@ def change(context: Context, client: str, function: Callable[[Element], Element]
         except Conflict:
             if attempt == ATTEMPTS_MAX:
                 raise
+            time.sleep(random.uniform(0, PAUSE_S * attempt))  # noqa: S311 (no secret)
     raise AssertionError("unreachable")
 
 

@@ -182,8 +182,11 @@ def test_a_session_says_conflict_and_writes_nothing(crm: tuple[FakeCrm, Paths]) 
     assert fake.digest == before
 
 
-def test_a_small_change_is_tried_again_after_a_conflict(crm: tuple[FakeCrm, Paths]) -> None:
+def test_a_small_change_is_tried_again_after_a_conflict(
+    crm: tuple[FakeCrm, Paths], monkeypatch: pytest.MonkeyPatch
+) -> None:
     fake, paths = crm
+    monkeypatch.setattr("cli.commands.changes.PAUSE_S", 0)
     fake.script = ["conflict", "conflict"]
     status, text = hacli(["--root", str(paths.root), "resource", "stop", "d"])
     assert (status, text) == (0, "")

@@ -1,0 +1,167 @@
+"""hacli against two nodes of real daemons on loopback addresses: an administrator's day."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests.live.local_cluster import LocalCluster, LocalNode, until
+
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
+ROOT = Path(__file__).parents[2]
+CONFIGURATION = """\
+property stonith-enabled=false
+primitive a ocf:hacluster:Dummy op monitor interval=2s
+primitive b ocf:hacluster:Dummy op monitor interval=2s
+group g a b
+primitive s ocf:hacluster:Stateful op monitor interval=3s role=Promoted op monitor interval=4s role=Unpromoted
+clone c s meta promotable=true
+location g-on-node1 g 100: node1
+"""
+
+
+def hacli(node: LocalNode, *words: str, status: int = 0) -> str:
+    """Run it as a process on a node; standard output, or the errors when it is to fail."""
+    done = subprocess.run(
+        [sys.executable, "-m", "cli", "--root", str(node.root), "--node", node.name, *words],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        stdin=subprocess.DEVNULL,
+    )
+    assert done.returncode == status, f"{words}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+    return done.stdout if status == 0 else done.stderr
+
+
+def places(node: LocalNode) -> dict[str, dict[str, str]]:
+    """Resource -> node -> role, from `status --json`."""
+    seen = json.loads(hacli(node, "status", "--json"))
+    return {one["id"]: {place["node"]: place["role"] for place in one["places"]} for one in seen["resources"]}
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
+    cluster = LocalCluster(tmp_path_factory.mktemp("hacli"), 2)
+    for node in cluster.nodes:
+        node.start()
+    try:
+        until(lambda: all((status := node.status()) and status.dc for node in cluster.nodes), 30, "a DC")
+        text = cluster.nodes[0].root / "site.crm"
+        text.write_text(CONFIGURATION)
+        hacli(cluster.nodes[0], "-w", "configure", "load", "update", str(text))
+        yield cluster
+    finally:
+        for node in cluster.nodes:
+            node.power_cut()
+
+
+def test_what_was_loaded_runs_where_it_should(cluster: LocalCluster) -> None:
+    one, other = cluster.nodes
+    until(lambda: places(one)["b"] == {"node1": "Started"}, 30, "the group on node1")
+    assert places(one) == places(other)
+    assert sorted(places(one)["s"].values()) == ["Promoted", "Unpromoted"]
+    text = hacli(other, "status")
+    assert "partition with quorum" in text
+    assert "Online: [ node1 node2 ]" in text
+    assert hacli(one, "cluster", "health") == "the cluster is well\n"
+
+
+def test_stop_start_restart(cluster: LocalCluster) -> None:
+    one, other = cluster.nodes
+    hacli(other, "-w", "resource", "stop", "g")
+    assert places(one)["a"] == places(one)["b"] == {}
+    assert not list(one.paths.agent_tmp.glob("Dummy-*"))
+    hacli(other, "-w", "resource", "start", "g")
+    assert places(one)["b"] == {"node1": "Started"}
+    (before,) = one.paths.agent_tmp.glob("Dummy-a.*")
+    stamp = before.stat().st_mtime_ns
+    hacli(other, "resource", "restart", "g")
+    (after,) = one.paths.agent_tmp.glob("Dummy-a.*")
+    assert after.stat().st_mtime_ns > stamp
+    # What was there before the restart is there again.
+    assert "target-role=Started" in hacli(one, "configure", "show", "g")
+
+
+def test_move_leaves_a_constraint_that_clear_removes(cluster: LocalCluster) -> None:
+    one, _other = cluster.nodes
+    hacli(one, "-w", "resource", "move", "g", "node2")
+    assert places(one)["a"] == {"node2": "Started"}
+    assert "cli-prefer-g" in hacli(one, "resource", "constraints", "g")
+    hacli(one, "-w", "resource", "clear", "g")
+    assert places(one)["a"] == {"node1": "Started"}
+
+
+def test_standby_and_online(cluster: LocalCluster) -> None:
+    one, other = cluster.nodes
+    for lifetime in ("reboot", "forever"):
+        hacli(one, "-w", "node", "standby", "node1", lifetime)
+        assert hacli(other, "node", "status", "node1") == "node1: standby\n"
+        assert places(one)["a"] == {"node2": "Started"}
+        hacli(other, "-w", "node", "online", "node1")
+        assert places(one)["a"] == {"node1": "Started"}
+
+
+def test_a_failure_is_shown_counted_and_forgotten(cluster: LocalCluster) -> None:
+    one, _other = cluster.nodes
+    for path in one.paths.agent_tmp.glob("Dummy-a.*"):
+        path.unlink()
+    until(lambda: "Failed Resource Actions" in hacli(one, "status"), 20, "the failure")
+    assert "a monitor every 2000 ms on node1 returned 'not running'" in hacli(one, "status")
+    assert "value=1" in hacli(one, "resource", "failcount", "a", "show", "node1")
+    until(lambda: places(one)["b"] == {"node1": "Started"}, 20, "the recovery")
+    assert "Cleaned up a@node1" in hacli(one, "-w", "resource", "cleanup", "a")
+    assert "Failed Resource Actions" not in hacli(one, "status")
+    assert "value=0" in hacli(one, "resource", "failcount", "a", "show", "node1")
+
+
+def test_running_resources_are_not_deleted_by_mistake(cluster: LocalCluster) -> None:
+    one, _other = cluster.nodes
+    assert "is running on node1" in hacli(one, "configure", "delete", "a", status=1)
+    assert "is running on" in hacli(one, "configure", "rename", "a", "z", status=1)
+
+
+def test_writers_at_the_same_time_lose_nothing(cluster: LocalCluster) -> None:
+    """Small changes are tried again after a conflict: all of them are there in the end."""
+    one, other = cluster.nodes
+
+    orders = [(node, f"{node.name}-{number}") for node in (one, other) for number in range(3)]
+
+    def write(order: tuple[LocalNode, str]) -> None:
+        node, name = order
+        hacli(node, "node", "attribute", node.name, "set", name, "yes")
+
+    with ThreadPoolExecutor(len(orders)) as pool:
+        list(pool.map(write, orders))
+    text = hacli(one, "node", "show")
+    for node in (one, other):
+        for number in range(3):
+            assert f"{node.name}-{number}=yes" in text
+
+
+def test_a_session_that_is_overtaken_writes_nothing(cluster: LocalCluster) -> None:
+    one, _other = cluster.nodes
+    script = one.root / "overtaken.crm"
+    script.write_text(
+        "configure\nprimitive late ocf:hacluster:Dummy\nresource meta a set priority 7\ncommit\n"
+    )
+    assert "changed by somebody else" in hacli(one, "-f", str(script), status=1)
+    assert "there is no object" in hacli(one, "configure", "show", "late", status=1)
+
+
+def test_links_and_documents(cluster: LocalCluster) -> None:
+    one, _other = cluster.nodes
+    links = hacli(one, "status", "--links")
+    assert "to node2" in links
+    assert "Dropped packets:" in links
+    exported = one.root / "export.xml"
+    hacli(one, "cib", "export", str(exported))
+    offline = hacli(one, "--cib-file", str(exported), "configure", "show")
+    assert offline == hacli(one, "configure", "show")
