@@ -169,3 +169,92 @@ def test_what_every_node_answers(tmp_path: Path) -> None:
             "Cleanup", crm_pb2.CleanupRequest(resource="a", node="node1"), crm_pb2.CleanupReply
         )
         assert list(cleaned.cleaned) == ["a@node1"]
+
+
+SLOW = """<cib><configuration><crm_config><cluster_property_set id="cib-bootstrap-options">
+<nvpair id="o1" name="stonith-enabled" value="false"/></cluster_property_set></crm_config>
+<resources><group id="g">
+<primitive id="a" class="ocf" provider="hacluster" type="Dummy">
+<instance_attributes id="a-p"><nvpair id="a-p-s" name="op_sleep" value="2"/></instance_attributes>
+</primitive><primitive id="b" class="ocf" provider="hacluster" type="Dummy"/></group></resources>
+<constraints><rsc_location id="l" rsc="g" node="node2" score="100"/></constraints>
+</configuration></cib>"""
+
+
+def begun(node: LocalNode, operation: str, resource: str) -> int:
+    """How often its LRM began an operation."""
+    words = (f"operation={operation} ", f"resource={resource} ", "operation_begun")
+    return sum(all(word in line for word in words) for line in node.log("lrm").splitlines())
+
+
+def test_a_dc_that_dies_while_a_resource_starts(tmp_path: Path) -> None:
+    """The next DC takes the running start over: it is not repeated, nor overtaken by what depends on it."""
+    cluster = LocalCluster(tmp_path, 3, cib=SLOW)
+    ground = Ground(cluster)
+    try:
+        cluster.start()
+        second = cluster.nodes[1]
+        until(lambda: begun(second, "start", "a") == 1, 30, "the start of a begins")
+        dc = cluster.dc()
+        assert dc is not None
+        dc.kill("crm")
+        assert begun(second, "start", "b") == 0
+        ground.wait_on(second, 15)
+        assert begun(second, "start", "a") == 1
+        a, b = (ground.files(resource)[second.name][1] for resource in "ab")
+        assert a < b, "b was started before a had started"
+        assert cluster.dc() is not dc
+    finally:
+        cluster.stop()
+
+
+FAILING = """<cib><configuration><crm_config><cluster_property_set id="cib-bootstrap-options">
+<nvpair id="o1" name="stonith-enabled" value="false"/></cluster_property_set></crm_config>
+<resources><group id="g">
+<primitive id="a" class="ocf" provider="hacluster" type="Dummy"><operations>
+<op id="a-m" name="monitor" interval="1s"/></operations></primitive>
+<primitive id="b" class="ocf" provider="hacluster" type="Dummy">
+<instance_attributes id="b-p"><nvpair id="b-p-f" name="fail" value="start@node1"/></instance_attributes>
+</primitive></group></resources>
+<constraints><rsc_location id="l" rsc="g" node="node1" score="100"/></constraints>
+</configuration></cib>"""
+
+
+def test_failures_are_counted_and_cleaned_up(tmp_path: Path) -> None:
+    cluster = LocalCluster(tmp_path, 3, cib=FAILING)
+    ground = Ground(cluster)
+    try:
+        cluster.start()
+        until(lambda: cluster.dc() is not None, 30, "a DC")
+        first, second = cluster.nodes[:2]
+        ground.wait_on(second, 15)
+        ground.wait_whole()
+        assert attribute(first, "fail-count-b#start_0") == "INFINITY"
+        for path in second.paths.agent_tmp.glob("Dummy-a.*"):
+            path.unlink()  # a has died
+        until(lambda: attribute(second, "fail-count-a#monitor_1000") == "1", 10, "the failure is counted")
+        ground.wait_on(second, 10)
+        dc = cluster.dc()
+        assert dc is not None
+        dc.kill("crm")
+        until(lambda: cluster.dc() not in (None, dc), 10, "another DC")
+        dc.start("crm")
+        ground.wait_whole()
+        assert attribute(second, "fail-count-a#monitor_1000") == "1", "the next DC does not count it again"
+        request = crm_pb2.CleanupRequest(resource="g")
+        cleaned = second.call("Cleanup", request, crm_pb2.CleanupReply)
+        assert "b@node1" in cleaned.cleaned
+        until(lambda: begun(first, "start", "b") == 2, 10, "node1 is tried again")
+        ground.wait_on(second, 15)
+    finally:
+        cluster.stop()
+
+
+def attribute(node: LocalNode, name: str) -> str | None:
+    """A transient attribute as the cluster sees it."""
+    status = node.status(local=False)
+    for state in parse(status.cib_xml).walk() if status is not None else ():
+        if state.tag == "node_state" and state.get("uname") == node.name:
+            found = next((p for p in state.walk() if p.tag == "nvpair" and p.get("name") == name), None)
+            return found.get("value") if found is not None else None
+    return None
