@@ -133,11 +133,34 @@ def _definition(keyword: str, given: Sequence[str], cib: Element | None) -> list
             return _constraint(keyword, given, cib)
         case _:
             pass
+    if keyword in ("primitive", "rsc_template") and len(given) == 2:
+        return _agent_types()
+    if section == "params" and len(given) > 2:
+        return [*_parameters(given[2]), *_SECTIONS]
     if section == "meta":
         return [*(f"{name}=" for name in META), *_SECTIONS]
     if section == "op":
         return [*_OPERATION_NAMES] if given[-1] == "op" else [*_OPERATION_ATTRIBUTES, *_SECTIONS]
     return [*_SECTIONS] if len(given) > 2 else []
+
+
+def _agent_types() -> list[str]:
+    from agents.catalog import Catalog
+
+    catalog = Catalog.of_this_node()
+    return [str(one) for standard in ("ocf", "stonith") for one in catalog.list(standard)]
+
+
+def _parameters(agent: str) -> list[str]:
+    """`NAME=` of an agent's parameters; none when it cannot be asked."""
+    from agents.catalog import Catalog
+    from cli.agent_information import agent_name, read_metadata
+
+    catalog = Catalog.of_this_node()
+    try:
+        return [f"{one.name}=" for one in read_metadata(agent_name(agent, catalog), catalog).parameters]
+    except HaError:
+        return []
 
 
 _SECTIONS: Final = ("params", "meta", "op", "utilization", "operations")

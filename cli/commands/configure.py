@@ -240,13 +240,19 @@ def property_value(cib: Element, name: str) -> str | None:
 
 
 def verify(context: Context, words: Sequence[str]) -> int:
-    """`verify`: errors give status 1, warnings 0."""
+    """`verify`: errors give status 1, warnings 0. On a CIB file the agents are not asked."""
     from cli.grammar.verify import Severity
     from cli.grammar.verify import verify as check
 
     if words:
         raise UsageError(what="verify takes no arguments", usage="verify")
-    problems = check(context.open_workspace().cib)
+    cib = context.open_workspace().cib
+    problems = check(cib)
+    if not context.offline:
+        from agents.catalog import Catalog
+        from cli.agent_checks import agent_problems
+
+        problems += agent_problems(cib, Catalog.of_this_node())
     for problem in problems:
         (context.error if problem.severity is Severity.ERROR else context.warning)(str(problem))
     return EXIT_FAILED if any(problem.severity is Severity.ERROR for problem in problems) else EXIT_OK

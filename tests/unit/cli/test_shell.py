@@ -67,6 +67,8 @@ def test_every_program_is_there_or_says_so() -> None:
         (["configure", "location", "l", "web", "inf:", "n"], ["n1", "n2"]),
         (["configure", "primitive", "x", "Dummy", "meta", "target"], ["target-role="]),
         (["configure", "primitive", "x", "Dummy", "op", "mon"], ["monitor"]),
+        (["configure", "primitive", "x", "ocf:hacluster:IPa"], ["ocf:hacluster:IPaddr"]),
+        (["configure", "primitive", "x", "ocf:hacluster:IPaddr", "params", "cidr"], ["cidr_netmask="]),
         (["configure", "primitive", "x", "Dummy", "op", "monitor", "int"], ["interval="]),
         (["configure", "modgroup", ""], ["g"]),
         (["maintenance", "o"], ["off", "on"]),
