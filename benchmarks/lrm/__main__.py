@@ -8,15 +8,20 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
+import shutil
 import statistics
+import subprocess
 import tempfile
 import time
 from pathlib import Path
 
+from agents.catalog import our_ocf_root
 from hacluster import rpc
 from hacluster.v1 import lrm_pb2
 from tests.live.lrm_node import LrmNode, an_agent
 
+HEARTBEAT = Path("/usr/lib/ocf/resource.d/heartbeat")
 SH_DUMMY = """
 start|monitor|stop) state=$HA_RSCTMP/$OCF_RESOURCE_INSTANCE
     case $1 in
@@ -92,37 +97,78 @@ async def measure(node: LrmNode, agent: str, count: int, parallel: int) -> Measu
     return measured
 
 
+async def throughput(root: Path, count: int) -> None:
+    """Monitors of four Dummies, one at a time and sixteen at once."""
+    executed = root / "ocf/resource.d/test/Executed"
+    sh = an_agent(root / "ocf", "Sh", SH_DUMMY.strip())
+    shutil.copy(our_ocf_root() / "resource.d/hacluster/Dummy", executed)
+    candidates = {
+        "ours, warm host": "ocf:hacluster:Dummy",
+        "ours, executed": "ocf:test:Executed",
+        "a sh agent of ten lines": sh,
+    }
+    if (HEARTBEAT / "Dummy").exists():
+        candidates["ocf:heartbeat:Dummy (sh)"] = "ocf:heartbeat:Dummy"
+    environment = {"HACLUSTER_OCF_ROOTS": f"{root}/ocf:/usr/lib/ocf"}
+    async with LrmNode(root / "n", environment=environment) as node:
+        await node.accept()
+        for agent in candidates.values():
+            for _ in range(5):
+                await node.run("warm-up", "monitor", agent)
+        for parallel in (1, 16):
+            print(f"{parallel} resource(s) at once:")
+            medians = {}
+            for label, agent in candidates.items():
+                measured = await measure(node, agent, count, parallel)
+                print("  " + measured.summary(label))
+                medians[label] = percentile(measured.operations, 50)
+            for label in list(medians)[1:]:
+                print(f"  latency, {label} : warm = {medians[label] / medians['ours, warm host']:.1f}")
+
+
+async def addresses(root: Path, count: int) -> None:
+    """What taking over an address costs: start and stop of our IPaddr and of IPaddr2, in a namespace."""
+    name = f"bench-lrm-{os.getpid()}"
+    command("ip", "netns", "add", name)
+    try:
+        command("ip", "-n", name, "link", "set", "lo", "up")
+        command("ip", "-n", name, "link", "add", "eth0", "type", "veth", "peer", "name", "eth1")
+        command("ip", "-n", name, "addr", "add", "10.77.0.1/24", "dev", "eth0")
+        command("ip", "-n", name, "link", "set", "eth0", "up")
+        command("ip", "-n", name, "link", "set", "eth1", "up")
+        async with LrmNode(root / "a", prefix=("nsenter", f"--net=/run/netns/{name}")) as node:
+            await node.accept()
+            medians = {}
+            print("an address, start and stop:")
+            for agent in ("ocf:hacluster:IPaddr", "ocf:heartbeat:IPaddr2"):
+                took: dict[str, list[float]] = {"start": [], "stop": []}
+                for _ in range(count):
+                    for action, seconds in took.items():
+                        began = time.perf_counter()
+                        result = await node.run("ip", action, agent, ip="10.77.0.9")
+                        seconds.append(time.perf_counter() - began)
+                        assert result.rc == 0, result
+                medians[agent] = percentile(took["start"], 50)
+                figures = "   ".join(
+                    f"{action} p50 {percentile(s, 50):6.1f} ms" for action, s in took.items()
+                )
+                print(f"  {agent:28} {figures}")
+            ours, sh = medians.values()
+            print(f"  start, IPaddr2 : ours = {sh / ours:.1f}")
+    finally:
+        command("ip", "netns", "delete", name)
+
+
+def command(*words: str) -> None:
+    subprocess.run(words, check=True, timeout=30)
+
+
 async def run(count: int) -> None:
     """All of it."""
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        root = Path(folder)
-        executed = root / "ocf/resource.d/test/Executed"
-        sh = an_agent(root / "ocf", "Sh", SH_DUMMY.strip())
-        import agents.catalog
-
-        ours = agents.catalog.our_ocf_root() / "resource.d/hacluster/Dummy"
-        executed.write_text(ours.read_text().replace("exec ", "exec ", 1))
-        executed.chmod(0o755)
-        environment = {"HACLUSTER_OCF_ROOTS": f"{root}/ocf:/usr/lib/ocf"}
-        async with LrmNode(root / "n", environment=environment) as node:
-            await node.accept()
-            for name in ("ocf:hacluster:Dummy", "ocf:test:Executed", sh):
-                for _ in range(5):
-                    await node.run("warm-up", "monitor", name)
-            for parallel in (1, 16):
-                print(f"{parallel} resource(s) at once:")
-                rates = {}
-                for label, agent in (
-                    ("ours, warm host", "ocf:hacluster:Dummy"),
-                    ("ours, executed", "ocf:test:Executed"),
-                    ("a sh agent", sh),
-                    ("ocf:heartbeat:Dummy (sh)", "ocf:heartbeat:Dummy"),
-                ):
-                    measured = await measure(node, agent, count, parallel)
-                    print("  " + measured.summary(label))
-                    rates[label] = percentile(measured.operations, 50)
-                for label in list(rates)[1:]:
-                    print(f"  latency, {label} : warm = {rates[label] / rates['ours, warm host']:.1f}")
+        await throughput(Path(folder), count)
+        if os.geteuid() == 0 and (HEARTBEAT / "IPaddr2").exists():
+            await addresses(Path(folder), 20)
 
 
 if __name__ == "__main__":
