@@ -1,0 +1,327 @@
+"""Replicas without disk and network: what the simulator meets too rarely to be sure of."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+import pytest
+
+from crm.cib.model import Element, element
+from crm.cib.replication.messages import Append, InstallSnapshot
+from crm.cib.replication.model import Stored
+from crm.election.model import ElectionSettings
+from crm.replica.core import Replica
+from crm.replica.effects import (
+    Answer,
+    AuthorityChanged,
+    Call,
+    CancelTimer,
+    Effect,
+    Event,
+    ForceQuorum,
+    OutcomeAsked,
+    Persisted,
+    PersistEntries,
+    Received,
+    Reply,
+    SetTimer,
+    TimerFired,
+    Up,
+    WriteRequested,
+)
+from crm.replica.events import BecameDc, Outcome, ReplicaEvent, WriteOutcome
+from hacluster.vocabulary.ids import BootToken, NodeId, NodeName, ViewId
+from hacluster.vocabulary.membership import Authority, Member, MembershipView, QuorumConfig
+
+SECOND = 1_000_000_000
+
+
+@dataclass
+class Net:
+    """Some replicas; everything arrives at once and in order, unless `held`."""
+
+    count: int
+    two_node: bool = False
+    keep_entries: int = 1_000
+    now: int = SECOND
+    held: set[int] = field(default_factory=set)  # nodes whose disk does not come back
+    events: list[tuple[int, ReplicaEvent]] = field(default_factory=list)
+    answers: dict[int, WriteOutcome] = field(default_factory=dict)
+    sent: list[tuple[int, int, object]] = field(default_factory=list)
+    counter: int = 0
+    tokens: int = 0
+
+    def __post_init__(self) -> None:
+        ids = range(1, self.count + 1)
+        quorum = QuorumConfig(voters=tuple((NodeId(n), 1) for n in ids), two_node=self.two_node)
+        self.nodes = {
+            node: Replica(
+                ElectionSettings(me=node, boot_token=self.token(node), quorum=quorum),
+                Stored(),
+                initial=element("configuration", {}, element("crm_config")),
+                validate=lambda content: "no <bad> wanted" if content.child("bad") else "",
+                keep_entries=self.keep_entries,
+            )
+            for node in ids
+        }
+        self.queue: deque[tuple[int, Event]] = deque()
+        self.timers: dict[tuple[int, str], int] = {}
+        self.requests: dict[int, int] = {}
+
+    def token(self, node: int) -> BootToken:
+        return BootToken(f"{node:x}" * 64)
+
+    def give(self, node: int, event: Event) -> None:
+        self.queue.append((node, event))
+        while self.queue:
+            at, what = self.queue.popleft()
+            for effect in self.nodes[at].handle(what, self.now):
+                self._apply(at, effect)
+
+    def _apply(self, node: int, effect: Effect) -> None:
+        match effect:
+            case Call(peer, message):
+                self.sent.append((node, peer, message))
+                self.tokens += 1
+                self.requests[self.tokens] = node
+                self.queue.append((peer, Received(node, message, self.tokens)))
+            case Reply(token, message):
+                if node not in self.held:
+                    self.queue.append((self.requests.pop(token), Received(node, message)))
+            case PersistEntries(_, entries, _):
+                if node not in self.held:
+                    self.queue.append((node, Persisted(entries[-1].index, entries[-1].chain)))
+            case SetTimer(key, at_ns):
+                self.timers[node, key] = at_ns
+            case CancelTimer(key):
+                self.timers.pop((node, key), None)
+            case Up(event):
+                self.events.append((node, event))
+            case Answer(token, outcome):
+                self.answers[token] = outcome
+            case _:
+                pass
+
+    def wait(self, ns: int) -> None:
+        end = self.now + ns
+        while True:
+            due = min(((at, key) for key, at in self.timers.items()), default=None)
+            if due is None or due[0] > end:
+                break
+            self.now = max(self.now, due[0])
+            del self.timers[due[1]]
+            self.give(due[1][0], TimerFired(due[1][1]))
+        self.now = end
+
+    def view(self, *members: int, quorate: bool = True, lease_end_ns: int = 0) -> None:
+        self.counter += 1
+        self.same_view(*members, quorate=quorate, lease_end_ns=lease_end_ns)
+
+    def same_view(self, *members: int, quorate: bool = True, lease_end_ns: int = 0) -> None:
+        view = MembershipView(
+            id=ViewId(self.counter, members[0]),
+            members=tuple(
+                Member(
+                    id=NodeId(node),
+                    name=NodeName(f"n{node}"),
+                    incarnation=1,
+                    boot_token=self.token(node),
+                    crm_instance=1,
+                )
+                for node in members
+            ),
+        )
+        for node in members:
+            authority = Authority(view=view, quorate=quorate, lease_end_ns=lease_end_ns)
+            self.give(node, AuthorityChanged(authority))
+
+    def write(self, node: int, name: str, **more: object) -> int:
+        self.tokens += 1
+        token = self.tokens
+        request = WriteRequested(
+            token=token,
+            change=lambda old: old.with_children((*old.children, element(name))),
+            author="me",
+            request_id=str(more.pop("request_id", f"r{token}")),
+            deadline_ns=self.now + 5 * SECOND,
+            **more,  # type: ignore[arg-type]
+        )
+        self.give(node, request)
+        return token
+
+    def content(self, node: int) -> Element:
+        return self.nodes[node].replication.log.committed.content
+
+    def names(self, node: int) -> list[str]:
+        return [child.tag for child in self.content(node).children]
+
+
+@pytest.fixture
+def three() -> Net:
+    net = Net(3)
+    net.view(1, 2, 3)
+    assert net.nodes[1].dc.established
+    return net
+
+
+def test_a_write_is_answered_when_a_majority_has_it(three: Net) -> None:
+    three.held = {2, 3}
+    token = three.write(1, "a")
+    assert token not in three.answers
+    three.held = set()
+    three.wait(SECOND)  # no answer came from either: their calls hang, so nothing is retried here
+    assert token not in three.answers
+    three.view(1, 2, 3)
+    assert three.answers[token].outcome is Outcome.OK
+    assert three.names(2) == ["crm_config", "a"]
+
+
+def test_the_slowest_is_waited_for_only_a_little(three: Net) -> None:
+    three.held = {3}
+    token = three.write(1, "a")
+    assert token not in three.answers
+    three.wait(SECOND // 10)
+    assert three.answers[token].outcome is Outcome.OK
+
+
+def test_no_ok_without_a_lease() -> None:
+    net = Net(3)
+    net.view(1, 2, 3, lease_end_ns=net.now + SECOND)
+    net.wait(2 * SECOND)
+    token = net.write(1, "a")
+    net.wait(SECOND)
+    assert token not in net.answers
+    net.same_view(1, 2, 3, lease_end_ns=net.now + SECOND)
+    assert net.answers[token].outcome is Outcome.OK
+
+
+def test_a_write_that_is_not_valid_is_refused(three: Net) -> None:
+    token = three.write(1, "bad")
+    assert three.answers[token] == WriteOutcome(outcome=Outcome.FAILED, reason="no <bad> wanted")
+
+
+def test_the_same_request_is_the_same_write(three: Net) -> None:
+    first = three.write(1, "a", request_id="same")
+    second = three.write(1, "a", request_id="same")
+    assert three.answers[first] == three.answers[second]
+    assert three.names(3) == ["crm_config", "a"]
+
+
+def test_a_changed_configuration_is_noticed(three: Net) -> None:
+    digest = three.nodes[1].replication.log.committed.digest
+    first = three.write(1, "a", expected_digest=digest)
+    second = three.write(1, "b", expected_digest=digest)
+    assert three.answers[first].outcome is Outcome.OK
+    assert three.answers[second].outcome is Outcome.FAILED
+
+
+def test_what_was_answered_failed_cannot_succeed_later(three: Net) -> None:
+    three.give(1, OutcomeAsked(900, "late"))
+    assert three.answers[900].outcome is Outcome.FAILED
+    token = three.write(1, "a", request_id="late")
+    assert three.answers[token].outcome is Outcome.FAILED
+    assert three.names(1) == ["crm_config"]
+
+
+def test_writes_during_a_sync_share_the_next(three: Net) -> None:
+    three.held = {1}
+    three.write(1, "a")
+    three.sent.clear()
+    tokens = [three.write(1, name) for name in ("b", "c", "d")]
+    assert three.nodes[1].replication.log.last_index == 3
+    three.held = set()
+    log = three.nodes[1].replication.log
+    three.give(1, Persisted(log.last_index, log.last_chain))
+    appends = [m for _, peer, m in three.sent if peer == 2 and isinstance(m, Append) and m.entries]
+    assert [len(append.entries) for append in appends] == [3]
+    assert all(three.answers[token].outcome is Outcome.OK for token in tokens)
+
+
+def test_entries_of_an_older_term_are_not_committed_by_counting(three: Net) -> None:
+    three.held = {1, 2, 3}
+    token = three.write(1, "a")
+    index = three.nodes[1].replication.log.last_index
+    three.nodes[1].replication.waiters.expire(token)
+    three.view(1, 2, 3)  # the promise is still said by all: votes are held too, so nobody wins
+    assert three.nodes[1].replication.log.commit_index < index
+    three.held = set()
+    three.view(1, 2, 3)
+    leading = three.nodes[1].replication.leading
+    assert leading is not None
+    assert leading.established
+    assert three.nodes[1].replication.log.commit_index > index
+
+
+def test_who_lags_behind_the_log_gets_a_snapshot() -> None:
+    net = Net(3, keep_entries=3)
+    net.view(1, 2, 3)
+    net.view(1, 2)
+    for number in range(12):
+        net.write(1, f"e{number}")
+    assert net.nodes[1].replication.log.base.index > 3
+    net.sent.clear()
+    net.view(1, 2, 3)
+    net.wait(SECOND)
+    assert any(peer == 3 and isinstance(message, InstallSnapshot) for _, peer, message in net.sent)
+    assert net.content(3) == net.content(1)
+    assert net.nodes[3].replication.log.find_request("r1") == net.nodes[1].replication.log.find_request("r1")
+
+
+def test_force_quorum_is_safe_by_decree_and_wins(three: Net) -> None:
+    three.view(1, 2)
+    three.view(3, quorate=False)
+    assert three.nodes[3].dc.caretaker
+    three.write(1, "majority")
+    three.give(3, ForceQuorum(77, "root"))
+    assert three.answers[77].outcome is Outcome.OK
+    assert three.nodes[3].dc.established
+    assert three.nodes[3].replication.log.committed.version.admin_epoch == 1
+    token = three.write(3, "decree")
+    assert (three.answers[token].outcome, three.answers[token].reason) == (Outcome.OK, "")
+    three.view(1, 2, 3)
+    assert three.nodes[3].dc.is_me
+    assert three.names(1) == ["crm_config", "decree"]
+
+
+def test_force_quorum_with_quorum_is_refused(three: Net) -> None:
+    three.give(1, ForceQuorum(77, "root"))
+    assert three.answers[77].outcome is Outcome.FAILED
+
+
+def test_disabling_fencing_by_force_lets_a_lone_survivor_go_on() -> None:
+    net = Net(2, two_node=True)
+    net.view(1, 2)
+    net.view(2)
+    assert not net.nodes[2].dc.established
+    waits = net.write(2, "a")
+    off = element(
+        "crm_config",
+        {},
+        element(
+            "cluster_property_set",
+            {"id": "o"},
+            element("nvpair", {"id": "s", "name": "stonith-enabled", "value": "false"}),
+        ),
+    )
+    net.tokens += 1
+    token = net.tokens
+    net.give(
+        2,
+        WriteRequested(
+            token=token,
+            change=lambda old: old.with_child(off),
+            author="root",
+            request_id="off",
+            force=True,
+            deadline_ns=net.now + SECOND,
+        ),
+    )
+    assert net.answers[token].outcome is Outcome.OK
+    assert net.answers[waits].outcome is Outcome.OK
+    assert net.nodes[2].dc.established
+    reigns = [event for node, event in net.events if node == 2 and isinstance(event, BecameDc)]
+    assert [(event.basis.value, event.established) for event in reigns] == [
+        ("fenced", False),
+        ("assumed", True),
+    ]
