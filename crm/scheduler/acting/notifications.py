@@ -300,7 +300,10 @@ def complete_implied_notifications(work: WorkingSet) -> None:
         for point in (points.post, points.post_done):
             if point is not None:
                 point.optional = False
-        top = resource.top(including_bundle=True)
-        for one in top.primitives():
+        for base in _COMPLETED:
+            for action in resource.actions_by_task.get(base, ()):
+                if not action.optional and action.node is not None:
+                    action.meta.update(variables)
+        for one in resource.top().primitives():
             if one is not resource:
                 _instance_notifications(work, one, points, variables)

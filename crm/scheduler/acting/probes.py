@@ -143,7 +143,8 @@ def _may_probe(work: WorkingSet, resource: Resource, node: Node) -> bool:
         entry is None or entry.probe_mode is not ProbeMode.EXCLUSIVE
     ):
         return False
-    return entry is None or entry.probe_mode is not ProbeMode.NEVER
+    mode = entry.probe_mode if entry is not None else node.probe_mode
+    return mode is not ProbeMode.NEVER
 
 
 def _guest_will_stop(node: Node, container: Resource) -> bool:

@@ -252,6 +252,7 @@ def _make_connection(
         replica.container.id,
         address=replica.address or "#uname",
         port=data.network.get("control-port") or _CONTROL_PORT,
+        connect_timeout=None,
     )
     connection = unpack(work, xml, bundle)
     if connection is None:

@@ -134,7 +134,7 @@ def _imply_guest(work: WorkingSet, item: Element, taken: set[str], implied: list
             migratable=given.get("remote-allow-migrate"),
             address=given.get("remote-addr"),
             port=given.get("remote-port"),
-            connect_timeout=given.get("remote-connect-timeout"),
+            connect_timeout=given.get("remote-connect-timeout") or "60s",
         )
     )
     create_remote_node(work, name, NodeKind.GUEST)
@@ -148,15 +148,19 @@ def remote_connection(
     migratable: str | None = None,
     address: str | None = None,
     port: str | None = None,
-    connect_timeout: str | None = None,
+    connect_timeout: str | None = "60s",
 ) -> Element:
-    """The implicit connection resource of a guest or bundle node."""
+    """The implicit connection resource of a guest or (without a start timeout) of a bundle node."""
     meta = {"internal_rsc": "true", "container": container}
     if migratable is not None:
         meta["allow-migrate"] = migratable
     if managed is not None:
         meta["is-managed"] = managed
     parameters = {key: value for key, value in (("addr", address), ("port", port)) if value is not None}
+    starts: tuple[Element, ...] = ()
+    if connect_timeout is not None:
+        start = {"name": "start", "interval": "0", "timeout": connect_timeout}
+        starts = (element("op", {"id": f"{name}-start-interval-0", **start}),)
     children = [
         nvpairs("meta_attributes", f"{name}-meta_attributes", meta),
         element(
@@ -171,15 +175,7 @@ def remote_connection(
                     "timeout": "30s",
                 },
             ),
-            element(
-                "op",
-                {
-                    "id": f"{name}-start-interval-0",
-                    "name": "start",
-                    "interval": "0",
-                    "timeout": connect_timeout or "60s",
-                },
-            ),
+            *starts,
         ),
     ]
     if parameters:

@@ -6,7 +6,7 @@ from typing import Final
 
 from crm.cib.model import Element
 from crm.scheduler.acting.notifications import complete_implied_notifications, complete_notifications
-from crm.scheduler.actions import pseudo_action, split_key
+from crm.scheduler.actions import pseudo_action
 from crm.scheduler.activity import current_node
 from crm.scheduler.checks import effective_parameters
 from crm.scheduler.model import Action, Node, NodeKind, Resource, Variant, WorkingSet
@@ -180,10 +180,7 @@ def _identity(action: Action) -> dict[str, str]:
         kind, operation = action.meta["notify_type"], action.meta.get("notify_operation", "")
         xml["operation_key"] = f"{name}_{kind}_notify_{operation}_0"
     else:
-        parts = split_key(action.key)
-        task = action.cancel_task or (parts[1] if parts is not None else action.task)
-        interval = parts[2] if parts is not None else 0
-        xml["operation_key"] = f"{name}_{task}_{interval}"
+        xml["operation_key"] = f"{name}_{action.cancel_task or action.task}_{action.interval_ms}"
     return xml
 
 
