@@ -140,7 +140,9 @@ def fencing_digests(work: WorkingSet, device: Resource, node: Node) -> Compariso
     """A fence device's digests for a node against those the node was unfenced with."""
     parameters, _ = current_parameters(work, device, "on", 0, node)
     now_all = digest_of(parameters)
-    secure = digest_of(without(parameters, _FENCING_PRIVATE))
+    plain = plain_parameters(effective_parameters(work, device, node))
+    kept = {name: value for name, value in plain.items() if not is_special_parameter(name)}
+    secure = digest_of(without(kept, _FENCING_PRIVATE))
     head = f"{device.id}:{device.agent_type}:"
     difference = Difference.CHANGED
     if f"{head}{now_all}" in node.attributes.get(

@@ -117,6 +117,8 @@ def _evaluate_meta(work: WorkingSet, resource: Resource, name: str, interval_ms:
         if special:
             meta["timeout"] = special
     meta["timeout"] = str(values.timeout_ms(meta.get("timeout")))
+    if name == "lrm_delete":
+        meta["on-fail"] = "ignore"
     _check_on_fail(work, resource, name, interval_ms, meta)
     _start_delay(work, interval_ms, meta)
     return meta

@@ -17,7 +17,7 @@ def add_device_digests(work: WorkingSet, action: Action, node: Node) -> bool:
     changed = False
     everything: list[str] = []
     secure: list[str] = []
-    for device in work.all_resources():
+    for device in reversed(list(work.all_resources())):
         if not device.is_fence_device or device.meta.get("provides") != "unfencing":
             continue
         result = fencing_digests(work, device, node)

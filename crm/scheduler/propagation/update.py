@@ -198,7 +198,7 @@ def _completed(first: Action, then: Action) -> Action:
     if parts is None or parts[2] > 0 or parts[1] not in _COMPLETED:
         return first
     task = _COMPLETED[parts[1]]
-    if resource.notify and (resource.is_clone or resource.is_in_bundle()):
+    if resource.notify and (resource.variant >= Variant.CLONE or resource.is_in_bundle()):
         key = f"{parts[0]}_confirmed-post_notify_{task}_0"
     else:
         key = key_of(parts[0], task)

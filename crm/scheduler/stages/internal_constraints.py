@@ -73,9 +73,7 @@ def _primitive(work: WorkingSet, resource: Resource) -> None:
 
 
 def _allowed_nodes(resource: Resource) -> list[Entry]:
-    return sorted(
-        (entry for entry in resource.allowed.values() if entry.score >= 0), key=lambda one: one.node.name
-    )
+    return sorted(resource.allowed.values(), key=lambda one: one.node.name.encode())
 
 
 def _avoid_remote_nodes(resource: Resource) -> None:

@@ -96,8 +96,10 @@ def _behind_guest(work: WorkingSet, action: Action, connection: Resource) -> Non
             if not failed:
                 _before_stop(work, connection, action, 0)
         case _:
-            recurring = action.interval_ms > 0 and action.task in _KNOWN_TASKS
-            _start_before(work, connection, action, Rel.FIRST_IMPLIES_THEN if recurring else 0)
+            if action.interval_ms == 0:
+                _start_before(work, connection, action, 0)
+            elif action.task in _KNOWN_TASKS:
+                _start_before(work, connection, action, Rel.FIRST_IMPLIES_THEN)
 
 
 def _behind_remote(work: WorkingSet, action: Action, connection: Resource) -> None:
