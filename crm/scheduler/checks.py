@@ -144,9 +144,10 @@ def fencing_digests(work: WorkingSet, device: Resource, node: Node) -> Compariso
     kept = {name: value for name, value in plain.items() if not is_special_parameter(name)}
     secure = digest_of(without(kept, _FENCING_PRIVATE))
     head = f"{device.id}:{device.agent_type}:"
+    recorded_all, recorded_secure = (node.attributes.get(f"#digests-{kind}") for kind in ("all", "secure"))
     difference = Difference.CHANGED
-    if f"{head}{now_all}" in node.attributes.get(
-        "#digests-all", ""
-    ) or f"{head}{secure}" in node.attributes.get("#digests-secure", ""):
+    if recorded_all is None and recorded_secure is None:
+        difference = Difference.UNKNOWN
+    elif f"{head}{now_all}" in (recorded_all or "") or f"{head}{secure}" in (recorded_secure or ""):
         difference = Difference.SAME
     return Comparison(difference=difference, all_digest=now_all, secure_digest=secure)

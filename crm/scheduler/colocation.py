@@ -195,16 +195,17 @@ def affects(dependent: Resource, primary: Resource, colocation: Colocation, *, p
 def colocation_attribute(resource: Resource, node: Node, name: str) -> str | None:
     """The value of the colocation's node attribute for a resource on a node, lower case for comparing."""
     launcher = node.launcher if node.kind is NodeKind.GUEST else None
-    if (
-        launcher is not None
-        and launcher.replica is not None
-        and launcher.top(including_bundle=True) is resource.top(including_bundle=True)
-    ):
+    if launcher is not None and launcher.replica is not None and _is_inside(resource, launcher.parent):
         host = launcher.assigned_node
         value = host.attributes.get(name) if host is not None else None
     else:
         value = attribute_for(resource, node, name, assigned=True)
     return value.lower() if value is not None else None
+
+
+def _is_inside(resource: Resource, bundle: Resource | None) -> bool:
+    """True for what a bundle's containers run, not for containers, addresses and connections."""
+    return bundle is not None and bundle.bundle is not None and bundle.bundle.child is resource.top()
 
 
 def any_available(table: Table) -> bool:

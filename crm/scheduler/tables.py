@@ -28,13 +28,7 @@ def new_entry(node: Node) -> Entry:
 
 def ban(work: WorkingSet, resource: Resource, node: Node | None, score: int, kind: str, origin: str) -> None:
     """Add a score at once, on a node or on all, to a resource and everything below it."""
-    if node is not None:
-        targets = [node]
-    elif work.options.symmetric:
-        targets = work.nodes
-    else:
-        targets = [entry.node for entry in resource.allowed.values()]
-    for target in targets:
+    for target in (node,) if node is not None else work.nodes:
         for one in resource.walk():
             _add_to_table(one, target, score, kind, origin)
 

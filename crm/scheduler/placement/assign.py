@@ -62,7 +62,7 @@ def assign_primitive(
     if not resource.managed:
         resource.next_role = resource.orig_role
         node = current_node(resource)
-        entry = _entry_for(resource, node) if node is not None else None
+        entry = new_entry(node) if node is not None else None
         assign_to(work, resource, entry, force=True, stop_if_fail=stop_if_fail)
     elif options.stop_all:
         assign_to(work, resource, None, force=True, stop_if_fail=stop_if_fail)
@@ -72,11 +72,6 @@ def assign_primitive(
     if resource.is_remote_connection:
         _connection_assigned(work, resource)
     return resource.assigned_node
-
-
-def _entry_for(resource: Resource, node: Node) -> Entry:
-    entry = resource.allowed.get(node.id)
-    return entry if entry is not None else new_entry(node)
 
 
 def _is_mandatory(colocation: Colocation) -> bool:

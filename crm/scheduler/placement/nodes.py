@@ -74,13 +74,10 @@ def unassign(resource: Resource) -> None:
     """Take a resource and its children off their nodes."""
     for child in resource.children:
         unassign(child)
-    if not resource.is_primitive:
-        resource.unassigned = True
-        return
+    resource.unassigned = True
     if resource.assigned is None:
         return
     node = resource.assigned.node
-    resource.unassigned = True
     resource.assigned = None
     node.assigned.remove(resource)
     node.assigned_count -= 1

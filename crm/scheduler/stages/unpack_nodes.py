@@ -221,6 +221,15 @@ def read_transient_attributes(work: WorkingSet, node: Node, item: Element) -> No
         work.elements,
     )
     node.attributes.update(transient)
+    amounts: dict[str, str] = {}
+    merge_sets(
+        amounts,
+        item.child("transient_attributes"),
+        "utilization",
+        rule_context(work, node=node),
+        work.elements,
+    )
+    node.utilization.update({name: values.integer(value) for name, value in amounts.items()})
 
 
 def unpack_node_state(work: WorkingSet, item: Element) -> None:

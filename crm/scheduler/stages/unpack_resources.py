@@ -251,9 +251,7 @@ def read_utilization(work: WorkingSet, resource: Resource) -> None:
 def _unpack_variant(work: WorkingSet, resource: Resource) -> bool:
     match resource.variant:
         case Variant.PRIMITIVE:
-            parent = resource.parent
-            if parent is not None and parent.variant is not Variant.BUNDLE:
-                resource.unique = parent.unique
+            resource.unique = _is_unique(resource)
             return True
         case Variant.GROUP:
             return _unpack_group(work, resource)
@@ -266,13 +264,24 @@ def _unpack_variant(work: WorkingSet, resource: Resource) -> bool:
 def _unpack_group(work: WorkingSet, resource: Resource) -> bool:
     resource.ordered = values.is_true(resource.meta.get("ordered"), default=True)
     resource.colocated = values.is_true(resource.meta.get("collocated"), default=True)
-    if resource.parent is not None:
-        resource.unique = resource.parent.unique
+    resource.unique = _is_unique(resource)
     for item in resource.element.all("primitive"):
         member = unpack_resource(work, item, resource, resource.instance_number)
         if member is not None:
             resource.children.append(member)
     return True
+
+
+def _is_unique(resource: Resource) -> bool:
+    """Members of clones are, if the clone asks for it and their kind of agent can be."""
+    if not resource.top().is_clone:
+        return True
+    if resource.is_primitive and resource.agent_class not in _UNIQUE_CLASSES:
+        return False
+    clone = resource.top()
+    if not clone.unique and resource.instance_number <= 0:
+        return False  # made anonymous by a member's class: later instances keep the flag, as Pacemaker's do
+    return values.is_true(resource.meta.get("globally-unique"))
 
 
 def _agent_classes(work: WorkingSet, item: Element) -> set[str]:
@@ -299,12 +308,12 @@ def _unpack_clone(work: WorkingSet, resource: Resource) -> bool:
     resource.clone_max = _count(meta, max(1, len(work.nodes)), "clone-max")
     resource.clone_min = max(0, values.integer(meta.get("clone-min")))
     resource.unique = values.is_true(meta.get("globally-unique"), default=resource.clone_node_max > 1)
+    meta["globally-unique"] = "true" if resource.unique else "false"
     if resource.unique and classes - _UNIQUE_CLASSES:
         resource.unique = False
         resource.clone_max = min(resource.clone_max, max(1, len(work.nodes)))
     if not resource.unique:
         resource.clone_node_max = min(1, resource.clone_node_max)
-    meta["globally-unique"] = "true" if resource.unique else "false"
     meta.setdefault("clone-max", str(resource.clone_max))
     resource.ordered = values.is_true(meta.get("ordered"))
     resource.interleave = values.is_true(meta.get("interleave"))
