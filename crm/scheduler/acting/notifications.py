@@ -207,7 +207,7 @@ def _variables(work: WorkingSet, clone: Resource, lists: Lists) -> dict[str, str
     found["notify_all_uname"] = " ".join(node.name for node in work.nodes) or " "
     if clone.meta.get("container-attribute-target") == "host":
         hosts = [_host_name(node) for node in work.nodes]
-        found["notify_all_hosts"] = " ".join(name for name in hosts if name) or " "
+        found["notify_all_hosts"] = " ".join(hosts) or " "
     return found
 
 
@@ -215,7 +215,7 @@ def _host_name(node: Node) -> str:
     launcher = node.launcher if node.kind is NodeKind.GUEST else None
     if launcher is None:
         return node.name
-    return launcher.active_nodes[0].name if launcher.active_nodes else ""
+    return launcher.active_nodes[0].name if launcher.active_nodes else node.name
 
 
 def _instance_notifications(

@@ -171,6 +171,8 @@ def _common_options(work: WorkingSet, resource: Resource) -> None:
     resource.priority = scores.parse(meta.get("priority"))
     resource.critical = values.is_true(meta.get("critical"), default=True)
     resource.notify = values.is_true(meta.get("notify"))
+    if resource.variant >= Variant.CLONE:
+        resource.interleave = values.is_true(meta.get("interleave"))
     resource.managed = values.is_true(meta.get("is-managed"), default=True)
     if values.is_true(meta.get("maintenance")):
         resource.managed, resource.maintenance = False, True
@@ -316,7 +318,6 @@ def _unpack_clone(work: WorkingSet, resource: Resource) -> bool:
         resource.clone_node_max = min(1, resource.clone_node_max)
     meta.setdefault("clone-max", str(resource.clone_max))
     resource.ordered = values.is_true(meta.get("ordered"))
-    resource.interleave = values.is_true(meta.get("interleave"))
     resource.child_element = item
     for _ in range(resource.clone_max):
         if make_instance(work, resource) is None:
