@@ -238,6 +238,8 @@ class Agreement:
         incarnations = tuple((node, self.candidates.incarnation(node)) for node in target)
         removed = tuple(member.id for member in installed.members if member.id not in target)
         if removed:
+            if self.candidates.must_wait(removed, now_ns):
+                return None
             wait_ns = 0 if self.candidates.all_agree(target, removed) else self.candidates.settle_ns()
             return wait_ns, ("remove", incarnations)
         if incarnations != tuple((member.id, member.incarnation) for member in installed.members):

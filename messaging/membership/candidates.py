@@ -118,6 +118,24 @@ class Candidates:
             self.wake_at(ready_ns)
         return now_ns >= ready_ns
 
+    def must_wait(self, removed: tuple[int, ...], now_ns: int) -> bool:
+        """Whether a removal for missing edges alone is too early.
+
+        A member's daemon that has just come back does not hear one that is away for a moment too, and would
+        have it put out although both are back within deadtime.
+        """
+        peers = self._detector.peers
+        if any(not peers[n].heard or self._has_gone(peers[n]) or self._is_cut(peers[n]) for n in removed):
+            return False
+        returned = [
+            peers[member.id].run_since_ns + self.config.deadtime_ns
+            for member in (self.view.members if self.view is not None else ())
+            if member.id in peers and peers[member.id].incarnation != member.incarnation
+        ]
+        for at_ns in returned:
+            self.wake_at(max(at_ns, now_ns))
+        return any(at_ns > now_ns for at_ns in returned)
+
     def all_agree(self, target: tuple[int, ...], removed: tuple[int, ...]) -> bool:
         """Whether everybody who stays says that those who go are silent, and that the others are not."""
         peers = self._detector.peers

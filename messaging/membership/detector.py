@@ -52,6 +52,7 @@ class Peer:
     def __init__(self, config: Config, node: ConfiguredNode, slot: int) -> None:
         self.id, self.name, self.slot = node.id, node.name, slot
         self.incarnation = 0
+        self.run_since_ns = 0
         self.heartbeat: Heartbeat | None = None  # the last live one of this incarnation
         self.boot_token = b""  # its first 8 bytes
         self.last_rx_ns = 0  # 0: never
@@ -83,9 +84,9 @@ class Peer:
         """Says that it is in a view."""
         return self.heartbeat is not None and self.heartbeat.state == State.MEMBER
 
-    def begin_run(self, incarnation: int) -> None:
+    def begin_run(self, incarnation: int, now_ns: int) -> None:
         """Its ha-messaging is new. Being heard goes on until deadtime: it may be the same boot."""
-        self.incarnation = incarnation
+        self.incarnation, self.run_since_ns = incarnation, now_ns
         self.heartbeat = None
         self.leave = None
         self.tag = NO_VIEW
@@ -185,7 +186,7 @@ class Detector:
         if header.incarnation > peer.incarnation:
             if peer.incarnation:
                 self._note("info", log_events.NODE_RESTARTED, peer, incarnation=header.incarnation)
-            peer.begin_run(header.incarnation)
+            peer.begin_run(header.incarnation, arrived_ns)
             self.changed = True
         if header.link < len(peer.links):
             link = peer.links[header.link]

@@ -172,7 +172,7 @@ class RestartRun(ViewsRun):
             process = self.cluster.processes[name]
             process.crash()
             nobody.sizes.pop(name, None)
-            self.world.after(self.rng.randint(1, deadtime_ms // 3) * MS, f"restart {name}", process.start)
+            self.world.after(self.rng.randint(1, deadtime_ms * 4 // 5) * MS, f"restart {name}", process.start)
             self.world.run_until(self.world.now_ns + self.rng.randint(deadtime_ms // 2, 4 * deadtime_ms) * MS)
         self.settle()
 
@@ -206,7 +206,8 @@ _class("split2", SplitRun, Profile(nodes=2))
 _class("split2-two-node", SplitRun, Profile(nodes=2, two_node=True, check_quorum=False))
 _class("bridge", BridgeRun, Profile(nodes=4))
 _class("startup", StartupRun, Profile(nodes=5))
-_class("restart", RestartRun, Profile(nodes=4))
+_FAST = Timing(keepalive_ns=100 * MS, warntime_ns=250 * MS, deadtime_ns=500 * MS, initdead_ns=5 * SECOND)
+_class("restart", RestartRun, Profile(nodes=4, timing=_FAST))
 _class("pause", ViewsRun, Profile(kinds=("pause",), mean_gap_ns=5 * SECOND))
 _class("stand-still", ViewsRun, Profile(kinds=("stand-still",), mean_gap_ns=5 * SECOND, check_quorum=False))
 _class("power", ViewsRun, Profile(kinds=("power", "kill"), mean_gap_ns=5 * SECOND))

@@ -1,0 +1,142 @@
+"""Mutants of ha-messaging. Each changes one rule of the protocol for as long as it is entered."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from messaging.membership import agreement, authority, detector, durable, support
+from messaging.membership.detector import Peer
+from messaging.membership.events import Durable, Propose
+from tests.sim import membership
+from tests.sim.engine import PersistRequest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mutant:
+    """`owner.name` becomes `broken`; some seed of `scenario` must show it."""
+
+    what: str
+    scenario: str
+    owner: Any
+    name: str
+    broken: Callable[..., Any]
+    invariant: str
+
+    @contextlib.contextmanager
+    def entered(self) -> Iterator[None]:
+        """Break it, and mend it afterwards."""
+        whole = self.owner.__dict__[self.name]
+        setattr(self.owner, self.name, self.broken)
+        try:
+            yield
+        finally:
+            setattr(self.owner, self.name, whole)
+
+
+def _no_rest(self: support.SupportGiven, view: object, proposed: object, now_ns: int) -> int:
+    return 0
+
+
+def _support_from_arrival(self: authority.AuthorityKeeper, peer: Peer, sent_ns: int) -> None:
+    _SUPPORT(self, peer, max(sent_ns, peer.last_rx_ns + 2 * self._config.deadtime_ns))
+
+
+def _no_persist(self: membership.MessagingProcess, effect: object) -> PersistRequest | None:
+    request = _PERSIST(self, effect)  # type: ignore[arg-type]
+    if request is None:
+        return None
+    return PersistRequest(file="elsewhere", data=request.data, done=request.done, failed=request.failed)
+
+
+def _forgetful(_slots: object) -> Durable:
+    return Durable()
+
+
+def _any_proposal(self: agreement.Agreement, sender: int, propose: Propose, now_ns: int) -> str:
+    return ""
+
+
+def _any_echo(self: detector.SentLog, echo: int) -> int | None:
+    return self._sent[-1][0] if self._sent else None
+
+
+def _impatient(self: detector.Detector) -> int:
+    return self.config.deadtime_ns // 8
+
+
+def _one_strike(self: agreement.Agreement, edge: tuple[int, int]) -> bool:
+    return True
+
+
+_SUPPORT = authority.AuthorityKeeper.support
+_PERSIST = membership.MessagingProcess.persist_of
+
+MUTANTS = (
+    Mutant(
+        what="a new view acts at once, whatever those left out may believe",
+        scenario="chaos3",
+        owner=support.SupportGiven,
+        name="rest_ns",
+        broken=_no_rest,
+        invariant="I14",
+    ),
+    Mutant(
+        what="the lease counts from a packet's arrival, and longer",
+        scenario="chaos3",
+        owner=authority.AuthorityKeeper,
+        name="support",
+        broken=_support_from_arrival,
+        invariant="I14",
+    ),
+    Mutant(
+        what="a promise is spoken of before the disk has it",
+        scenario="chaos3",
+        owner=membership.MessagingProcess,
+        name="persist_of",
+        broken=_no_persist,
+        invariant="I6/V4",
+    ),
+    Mutant(
+        what="a restarted daemon forgets what it promised",
+        scenario="power",
+        owner=durable,
+        name="durable_from",
+        broken=_forgetful,
+        invariant="I6/V",
+    ),
+    Mutant(
+        what="every proposal is accepted, older ones too",
+        scenario="chaos3",
+        owner=agreement.Agreement,
+        name="_objection",
+        broken=_any_proposal,
+        invariant="I6",
+    ),
+    Mutant(
+        what="whatever a packet echoes, it is a sign of life and of support",
+        scenario="chaos3",
+        owner=detector.SentLog,
+        name="sent_ns",
+        broken=_any_echo,
+        invariant="I14",
+    ),
+    Mutant(
+        what="somebody is called dead after an eighth of deadtime",
+        scenario="noise",
+        owner=detector.Detector,
+        name="suspicion_ns",
+        broken=property(_impatient),  # type: ignore[arg-type]
+        invariant="I15",
+    ),
+    Mutant(
+        what="the first refusal leaves a member out",
+        scenario="restart",
+        owner=agreement.Agreement,
+        name="_struck",
+        broken=_one_strike,
+        invariant="I15",
+    ),
+)

@@ -1,0 +1,71 @@
+"""Fixed seeds of every class of views, the same trace in any process, and mutants that must be caught."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.sim.classes import REGISTRY
+from tests.sim.mutants.membership import MUTANTS, Mutant
+
+ROOT = Path(__file__).resolve().parents[3]
+QUICK = ("split2", "split2-two-node", "startup", "power", "pause", "restart", "chaos3")
+LONG = ("noise", "bridge", "clock", "stand-still", "wipe", "chaos5", "chaos9")
+SEEDS_TO_KILL = 60
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_a_seed_holds(name: str) -> None:
+    REGISTRY[name](1).play()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(2, 6))
+@pytest.mark.parametrize("name", QUICK + LONG)
+def test_more_seeds_hold(name: str, seed: int) -> None:
+    REGISTRY[name](seed).play()
+
+
+def last_line(hash_seed: str) -> str:
+    command = [sys.executable, "-m", "tests.sim", "run", "--class", "split2", "--seed", "7", "--seeds", "2"]
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONHASHSEED": hash_seed},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=110,
+    )
+    return done.stdout.splitlines()[-1].rpartition(" ")[2]
+
+
+def test_same_seed_same_trace_in_two_processes() -> None:
+    """I26: nothing depends on hash()."""
+    assert last_line("1") == last_line("2")
+
+
+def killed(mutant: Mutant) -> bool:
+    with mutant.entered():
+        for seed in range(1, SEEDS_TO_KILL + 1):
+            try:
+                REGISTRY[mutant.scenario](seed).play()
+            except AssertionError:
+                return True
+    return False
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.what)
+def test_every_mutant_is_caught(mutant: Mutant) -> None:
+    assert killed(mutant), f"{SEEDS_TO_KILL} seeds of {mutant.scenario} do not show it: {mutant.what}"
+
+
+@pytest.mark.parametrize("mutant", MUTANTS[2:4], ids=lambda mutant: mutant.what)
+def test_a_mutant_is_caught_at_once(mutant: Mutant) -> None:
+    assert killed(mutant)
