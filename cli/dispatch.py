@@ -109,10 +109,14 @@ def call(handler: str, context: Context, words: Sequence[str]) -> int:
     return cast(int, function(context, tuple(words)))
 
 
+def is_installed(handler: str) -> bool:
+    """The handler's module is there."""
+    return importlib.util.find_spec(handler.partition(":")[0]) is not None
+
+
 def run_program(context: Context, name: str, words: Sequence[str]) -> int:
     """Run a program of its own. One that is not installed says so."""
     handler = PROGRAMS[name][0]
-    module = handler.partition(":")[0]
-    if importlib.util.find_spec(module) is None:
+    if not is_installed(handler):
         raise UsageError(what=f"`{name}` is not part of this installation")
     return call(handler, context, words)

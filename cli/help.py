@@ -10,7 +10,7 @@ from cli.levels import PROGRAMS, ROOT, Level
 
 def help_text(level: Level, words: Sequence[str]) -> str:
     """Help on a level, or on what `words` name below it. Raises UsageError."""
-    from cli.dispatch import find_command, find_level, unknown
+    from cli.dispatch import find_command, find_level, is_installed, unknown
 
     for index, word in enumerate(words):
         below = find_level(level, word)
@@ -26,7 +26,7 @@ def help_text(level: Level, words: Sequence[str]) -> str:
     lines = [level.summary + ":" if level.name else USAGE, ""]
     rows = [(one.name, one.summary) for one in level.levels]
     if level is ROOT:
-        rows += [(name, summary) for name, (_module, summary) in PROGRAMS.items()]
+        rows += [(name, summary) for name, (handler, summary) in PROGRAMS.items() if is_installed(handler)]
     rows += [(one.synopsis if level.name else one.name, one.summary) for one in level.commands]
     width = min(max((len(name) for name, _summary in rows), default=0), 44)
     for name, summary in rows:

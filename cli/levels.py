@@ -340,6 +340,22 @@ IMPORT: Final = Level(
     ),
 )
 
+TRANSITION: Final = Level(
+    "transition",
+    "what the cluster decided and did",
+    commands=(
+        Command("list", "cli.commands.transition:list_all", "stored transitions, the newest last"),
+        Command("show", "cli.commands.transition:show", "one of them", ("number",), usage="show [NUMBER]"),
+        Command(
+            "save",
+            "cli.commands.transition:save",
+            "its input or its graph, for `hacli simulate -x`",
+            ("number",),
+            usage="save [graph] NUMBER FILE|-",
+        ),
+    ),
+)
+
 CIB: Final = Level(
     "cib",
     "the CIB as a document",
@@ -360,7 +376,7 @@ CIB: Final = Level(
 ROOT: Final = Level(
     "",
     "hacli",
-    levels=(CONFIGURE, RESOURCE, NODE, MAINTENANCE, CLUSTER, RA, IMPORT, CIB),
+    levels=(CONFIGURE, RESOURCE, NODE, MAINTENANCE, CLUSTER, TRANSITION, RA, IMPORT, CIB),
     commands=(
         Command(
             "status",

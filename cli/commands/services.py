@@ -16,8 +16,12 @@ TARGET: Final = "hacluster.target"
 SYSTEMCTL_WITHIN_S: Final = 180
 
 
+def _systemd_runs() -> bool:
+    return shutil.which("systemctl") is not None and Path("/run/systemd/system").is_dir()
+
+
 def _systemctl(action: str) -> None:
-    if shutil.which("systemctl") is None or not Path("/run/systemd/system").is_dir():
+    if not _systemd_runs():
         raise InvalidRequest(
             what=f"systemd does not run here, so nothing can {action} the services",
             remedy="where `python -m hacluster.supervisor` runs them, start it, or end it with SIGTERM",
@@ -48,13 +52,18 @@ def stop(context: Context, words: Sequence[str]) -> int:
     _no_words(words, "stop")
     context.client.stop_node(max(context.options.wait_ms, 120_000))
     context.info("this node has left the cluster; its resources are stopped or moved")
-    _systemctl("stop")
+    if _systemd_runs():
+        _systemctl("stop")
+    else:
+        context.info("systemd does not run here: now end the services, or their supervisor, with SIGTERM")
     return EXIT_OK
 
 
 def restart(context: Context, words: Sequence[str]) -> int:
     """`restart`."""
     _no_words(words, "restart")
+    if not _systemd_runs():
+        _systemctl("restart")  # says what to do instead
     stop(context, ())
     return start(context, ())
 

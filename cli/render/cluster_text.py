@@ -76,7 +76,9 @@ def _summary_lines(view: ClusterView, summary: Summary) -> Iterable[str]:
         if summary.waiting_for_all:
             yield "  * Waiting for all nodes to be seen once before anything starts"
         yield f"  * Last updated: {_when(summary.now_s)} on {summary.node}"
-        if summary.age_ms:
+        if not summary.dc:
+            yield f"  * Without a DC this is what {summary.node} knows by itself"
+        elif summary.age_ms:
             yield f"  * The DC was last heard {summary.age_ms / 1000:.1f} s ago: this may be old"
     if summary.last_change_s:
         by = f" by {summary.last_change_by}" if summary.last_change_by else ""
