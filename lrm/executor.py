@@ -44,7 +44,7 @@ from lrm.exec.protocol import (
 from lrm.journal.model import Flight
 from lrm.link import ExecLink
 from lrm.metadata import MetadataCache, facts_of
-from lrm.queue.events import Begin, Ended, Event, RunId, Spawned
+from lrm.queue.events import Begin, Ended, Event, RunId, Spawned, Stuck
 from lrm.queue.events import Vanished as ResourceVanished
 
 log = structlog.get_logger()
@@ -242,6 +242,8 @@ class Executor:
             self.bye()
             self.link.drop()
             return
+        for resource in welcome.stuck:
+            self._tell(Stuck(ResourceId(resource)))
         running = {run.token: run for run in welcome.running}
         ended = set(welcome.ended)
         for flight in self._flights():

@@ -109,12 +109,16 @@ class Running:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Welcome:
-    """Who lrm-exec is and what it has; results not acknowledged follow as Finished."""
+    """Who lrm-exec is and what it has; results not acknowledged follow as Finished.
+
+    `stuck` are resources with a process that outlived SIGKILL.
+    """
 
     pid: int
     exec_id: str
     running: tuple[Running, ...] = ()
     ended: tuple[str, ...] = ()
+    stuck: tuple[str, ...] = ()
     cgroups: bool = False
     version: int = VERSION
 
@@ -189,7 +193,7 @@ def decode(body: bytes) -> Message:
         values = {name: value for name, value in values.items() if name in known}
         if "running" in values:
             values["running"] = tuple(Running(**each) for each in values["running"])
-        for name in ("argv", "ended", "leftover"):
+        for name in ("argv", "ended", "leftover", "stuck"):
             if isinstance(values.get(name), list):
                 values[name] = tuple(values[name])
         if "how" in values:

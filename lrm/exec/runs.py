@@ -80,6 +80,11 @@ class Runs:
         )
 
     @property
+    def stuck(self) -> tuple[str, ...]:
+        """Resources of runs that were reported and whose process is still there."""
+        return tuple(run.resource for run in self._runs.values() if run.reported)
+
+    @property
     def ended(self) -> tuple[Finished, ...]:
         """Results that have not been acknowledged, oldest first."""
         return tuple(self._ended.values())

@@ -189,6 +189,7 @@ class ExecServer:
                         exec_id=self._id,
                         running=self._runs.running,
                         ended=tuple(result.token for result in ended),
+                        stuck=self._runs.stuck,
                         cgroups=self._has_cgroups,
                     )
                 )

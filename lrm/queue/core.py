@@ -42,6 +42,7 @@ from lrm.queue.events import (
     Refuse,
     RunId,
     Spawned,
+    Stuck,
     Tick,
     Vanished,
 )
@@ -188,6 +189,8 @@ class Queue:
                 )
             case Ended():
                 self._ended(event, now_ns)
+            case Stuck(resource=resource):
+                self._lane(resource).stuck = True
             case Vanished(resource=resource):
                 self._lane(resource).stuck = False
                 self._tidy(resource)

@@ -104,6 +104,13 @@ class Ended:
 
 
 @dataclass(frozen=True, slots=True)
+class Stuck:
+    """After a restart: a process that could not be killed is still there."""
+
+    resource: ResourceId
+
+
+@dataclass(frozen=True, slots=True)
 class Vanished:
     """A process that could not be killed is gone."""
 
@@ -115,7 +122,7 @@ class Tick:
     """Time has passed."""
 
 
-Event = Execute | Accept | Cancel | Forget | AuthorityChanged | Spawned | Ended | Vanished | Tick
+Event = Execute | Accept | Cancel | Forget | AuthorityChanged | Spawned | Ended | Stuck | Vanished | Tick
 
 
 @dataclass(frozen=True, slots=True)

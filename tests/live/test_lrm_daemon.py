@@ -337,3 +337,36 @@ async def test_the_second_ha_lrm_of_a_node_leaves(node: LrmNode) -> None:
     _, status = await asyncio.to_thread(os.waitpid, pid, 0)
     assert os.waitstatus_to_exitcode(status) == 1
     await node.accept()
+
+
+FREEZER = Path("/sys/fs/cgroup/freezer")
+
+
+@pytest.mark.skipif(
+    not (FREEZER / "tasks").exists(), reason="no freezer of cgroup version 1: its tasks survive SIGKILL"
+)
+async def test_a_process_that_cannot_be_killed(node: LrmNode, ocf_root: Path, tmp_path: Path) -> None:
+    """As one that waits for a dead disk: the time-out is reported, and nothing is started on top of it."""
+    agent = an_agent(
+        ocf_root, "Hang", f"monitor) echo $$ >{tmp_path}/pid; exec sleep 60;;\nstart|stop) exit 0;;"
+    )
+    await node.accept()
+    call_id = (await node.execute("h", "monitor", agent, timeout_ms=2_000)).call_id
+    await until(lambda: (tmp_path / "pid").exists() and bool((tmp_path / "pid").read_text()), "it runs")
+    frozen = FREEZER / f"lrm-{os.getpid()}"
+    frozen.mkdir()
+    try:
+        (frozen / "tasks").write_text((tmp_path / "pid").read_text())
+        (frozen / "freezer.state").write_text("FROZEN")
+        result = await node.result(call_id)
+        assert (result.status, result.executed_ms) == (ExecutionStatus.TIMEOUT, 2_000)
+        assert (await node.run("h", "start", agent)).status == ExecutionStatus.NOT_RUN
+        await node.kill()
+        await node.start()
+        assert (await node.run("h", "start", agent)).status == ExecutionStatus.NOT_RUN
+        assert (await node.run("h", "stop", agent)).rc == 0
+    finally:
+        (frozen / "freezer.state").write_text("THAWED")
+    await until(lambda: "lrm.unkillable_vanished" in node.log(), "it is gone")
+    frozen.rmdir()
+    assert (await node.run("h", "start", agent)).rc == 0

@@ -2,7 +2,7 @@
 
 Commands (all take at=MS, else the time stays): execute RESOURCE ACTION [id=T.A] [interval= delay= within=
 view= term= boot=old without-quorum]; accept, cancel, forget; authority [view= quorate=no lease=MS] or none;
-ended CALL[.RUN] rc= [status=] [unkillable]; vanished; tick; restart (what a new ha-lrm does).
+ended CALL[.RUN] rc= [status=] [unkillable]; stuck; vanished; tick; restart (what a new ha-lrm does).
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from lrm.queue.events import (
     PublishForgotten,
     Refuse,
     RunId,
+    Stuck,
     Tick,
     Vanished,
 )
@@ -109,6 +110,8 @@ class World:
                     rc=int(options["rc"]),
                     unkillable="unkillable" in words,
                 )
+            case "stuck":
+                return Stuck(ResourceId(words[0]))
             case "vanished":
                 return Vanished(ResourceId(words[0]))
             case "tick":
