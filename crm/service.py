@@ -28,6 +28,9 @@ from hacluster.vocabulary.membership import NodeState
 Context = grpc.aio.ServicerContext[Any, Any]
 NAME: Final = "hacluster.v1.Crm"
 WATCH_PAUSE_MS: Final = 50
+WATCHED_BYTES_A_MS: Final = 3_000
+"""A large CIB is sent less often: to spell 3 kB takes about half a millisecond."""
+
 WRITE_DEADLINE_MS: Final = 10_000
 _OUTCOMES: Final = {
     Outcome.OK: crm_pb2.WriteReply.OUTCOME_OK,
@@ -117,9 +120,10 @@ class CrmService(crm_pb2_grpc.CrmServicer):
         changes = self._cluster.changes
         while True:
             count = changes.count
-            yield self.status()
+            status = self.status()
+            yield status
             await changes.after(count)
-            await asyncio.sleep(WATCH_PAUSE_MS / 1_000)
+            await asyncio.sleep((WATCH_PAUSE_MS + len(status.cib_xml) // WATCHED_BYTES_A_MS) / 1_000)
 
     def status(self) -> crm_pb2.ClusterStatus:
         """The cluster as this node sees it."""

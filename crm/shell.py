@@ -16,6 +16,7 @@ from crm.api.changes import Changes
 from crm.api.cluster import Cluster
 from crm.attributes import AttributeKeeper
 from crm.cib.document import cluster_options
+from crm.cib.schema import refusal
 from crm.controller.core import Phase
 from crm.controller.nodes import NodeTable
 from crm.dc import DcShell, Local
@@ -90,7 +91,7 @@ class CrmShell:
             boot_token=boot_token,
             peers=self._crm_peers,
             clock=clock,
-            validate=lambda _: "",
+            validate=refusal,
         )
         self._lrms: dict[str, LrmPeer] = {
             other.name: LrmPeer(other.name, self._lrm_channel(other)) for other in settings.nodes

@@ -165,6 +165,10 @@ def test_what_every_node_answers(tmp_path: Path) -> None:
             newest = node.call("GetTransition", crm_pb2.GetTransitionRequest(), crm_pb2.GetTransitionReply)
             assert parse(newest.graph_xml).tag == "transition_graph"
             assert parse(newest.input_xml).tag == "cib"
+        untyped = parse('<configuration><resources><primitive id="x"/></resources></configuration>')
+        wrong = change(cluster.nodes[1], lambda _: untyped)
+        assert wrong.outcome == crm_pb2.WriteReply.OUTCOME_FAILED
+        assert "primitive" in wrong.reason
         cleaned = cluster.nodes[1].call(
             "Cleanup", crm_pb2.CleanupRequest(resource="a", node="node1"), crm_pb2.CleanupReply
         )
