@@ -61,12 +61,12 @@ _OCF_LOG_LINE: Final = re.compile(r"[A-Z][a-z]{2} +\d+ [\d:]{8} (DEBUG|INFO|WARN
 
 @dataclass(slots=True)
 class _Order:
-    """A run the queue has begun. `unsent` is what lrm-exec has not been told yet."""
+    """A run the queue has begun; `unsent` is what lrm-exec has not been told yet, `path` the program."""
 
     run: RunId
     operation: Operation
     unsent: Start | None = None
-    began_s: int = 0
+    path: str = ""
 
 
 class Executor:
@@ -105,12 +105,13 @@ class Executor:
     def begin(self, order: Begin) -> None:
         """Start the agent of a run. Its end comes through `tell`, later, also when nothing can be started."""
         token = self._token(order.run)
-        entry = _Order(order.run, order.operation, began_s=self._clock.wall_s())
+        entry = _Order(order.run, order.operation)
         self._orders[token] = entry
         call = self._calls.call(order.operation, started=self._has_started(order.operation.resource))
         if isinstance(call, CannotCall):
             asyncio.get_running_loop().call_soon(self._cannot, token, call)
             return
+        entry.path = call.agent.path
         operation = order.operation
         leftover = Leftover.KEEP
         if operation.action == "stop":
@@ -301,7 +302,7 @@ class Executor:
         if order is None:
             self.link.send(Acknowledge(token=finished.token))
             return
-        path = self._path_to_describe(order.operation)
+        path = self._path_to_describe(order)
         if path and self.metadata.cached(path) is None and finished.how is How.EXITED:
             self._tasks.create_task(self._finish_described(order, finished), name="describe")
         else:
@@ -322,13 +323,16 @@ class Executor:
         except HaError as error:
             log.info(log_events.METADATA_FAILED, agent=str(operation.agent), reason=str(error))
 
-    def _path_to_describe(self, operation: Operation) -> str:
-        if operation.agent.standard != "ocf":
+    def _path_to_describe(self, order: _Order) -> str:
+        """The program whose meta-data matters; looked up again for a run of a former ha-lrm's."""
+        if order.operation.agent.standard != "ocf":
             return ""
-        try:
-            return self._calls.catalog.resolve(operation.agent).path
-        except HaError:
-            return ""
+        if not order.path:
+            try:
+                order.path = self._calls.catalog.resolve(order.operation.agent).path
+            except HaError:
+                return ""
+        return order.path
 
     def _finish(self, order: _Order, finished: Finished) -> None:
         """Translate, tell, and only then let lrm-exec forget: the queue has journalled it by now."""
@@ -338,7 +342,7 @@ class Executor:
         if finished.how is How.TIMEOUT:
             executed_ms = operation.timeout_ms
         now_s = self._clock.wall_s()
-        path = self._path_to_describe(operation)
+        path = self._path_to_describe(order)
         facts = facts_of(self.metadata.cached(path) if path else None, tuple(operation.parameters))
         output = (finished.stdout + finished.stderr)[-OUTPUT_CHARACTERS_MAX:]
         self._report(order, finished, status, rc, reason, executed_ms)

@@ -179,7 +179,8 @@ class ProtocolError(Exception):
 
 def encode(message: Message) -> list[bytes]:
     """The packets of a message."""
-    body = json.dumps([type(message).__name__, asdict(message)], separators=(",", ":")).encode()
+    values = {each.name: getattr(message, each.name) for each in fields(message)}
+    body = json.dumps([type(message).__name__, values], separators=(",", ":"), default=asdict).encode()
     step = PACKET_BYTES_MAX - 1
     cuts = [body[at : at + step] for at in range(0, len(body), step)]
     return [*(_MORE + cut for cut in cuts[:-1]), _LAST + cuts[-1]]
