@@ -33,13 +33,17 @@ class LabError(HaError):
 
 
 def until(look: Callable[[], T], within_s: float, *, what: str = "", every_s: float = 0.02) -> T:
-    """Poll until `look` gives something true; raises LabError when it does not in time."""
+    """Poll until `look` gives something true; a LabError of it means not yet. Raises LabError in the end."""
     end = time.monotonic() + within_s
     while True:
-        if found := look():
-            return found
+        why = ""
+        try:
+            if found := look():
+                return found
+        except LabError as error:
+            why = f" ({error})"
         if time.monotonic() > end:
-            raise LabError(what=f"not within {within_s:g} s: {what or look.__name__}")
+            raise LabError(what=f"not within {within_s:g} s: {what or look.__name__}{why}")
         time.sleep(every_s)
 
 
