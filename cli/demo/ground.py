@@ -107,3 +107,8 @@ def _namespace_remedy() -> str:
 def host_env() -> dict[str, str]:
     """The environment of everything in a lab: built from scratch."""
     return {"PATH": _PATH, "LANG": "C", "LC_ALL": "C", "HOME": os.environ.get("HOME", "/"), "TERM": "dumb"}
+
+
+def code_path() -> str:
+    """PYTHONPATH for our own modules in a lab: our code, and where our caller looks for the others."""
+    return os.pathsep.join(filter(None, (str(CODE), os.environ.get("PYTHONPATH"))))

@@ -217,6 +217,7 @@ class Lab:
             "disk": str(self.base / node.name),
             "shared": str(self.base / "shared"),
             "needed": sorted({str(CODE), sys.prefix, sys.base_prefix}),
+            "copies": _foreign_agents(),
             "helpers": self._helpers,
             "hosts": [(each.interfaces[0].ip, each.name) for each in self.nodes],
             "interfaces": [(each.name, each.address) for each in node.interfaces],
@@ -349,6 +350,15 @@ def enter_command(pid: int, *command: str, in_room: bool = False) -> list[str]:
     own = ["--mount", "--net", "--pid", *([] if in_room else ["--uts", "--ipc"])]
     user = [] if os.geteuid() == 0 else ["--user", "--preserve-credentials"]
     return ["nsenter", "--target", str(pid), *user, *own, "--", *command]
+
+
+def _foreign_agents() -> list[str]:
+    """Our agents' folder where it is not ours: in a user namespace its owner, root, is nobody.
+
+    ha-lrm runs no program that belongs to neither root nor itself.
+    """
+    folder = CODE / "agents/ocf"
+    return [str(folder)] if folder.stat().st_uid != os.geteuid() else []
 
 
 def _last_words(process: subprocess.Popen[str]) -> str:

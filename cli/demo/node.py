@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from cli.demo.ground import CODE, LabError, host_env
+from cli.demo.ground import LabError, code_path, host_env
 
 if TYPE_CHECKING:
     from cli.demo.lab import Lab
@@ -146,8 +146,7 @@ class Node:
         """Of every process in it."""
         return {
             **host_env(),
-            "PYTHONPATH": os.pathsep.join(filter(None, (str(CODE), os.environ.get("PYTHONPATH")))),
-            "PYTHONDONTWRITEBYTECODE": "1",
+            "PYTHONPATH": code_path(),
             "GRPC_ENABLE_FORK_SUPPORT": "0",
             "HACLUSTER_NODE": self.name,
             "HACLUSTER_LAB": self.lab.name,

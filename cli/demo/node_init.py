@@ -88,6 +88,9 @@ def build_root(root: Path, plan: dict[str, Any]) -> None:
         inside = root / path.relative_to("/")
         if not inside.exists():
             bind(path, inside)
+    for number, path in enumerate(map(Path, plan["copies"])):  # what must belong to whom we are here
+        shutil.copytree(path, root / ".own" / str(number), symlinks=True)
+        bind(root / ".own" / str(number), root / path.relative_to("/"))
 
 
 def build_etc(root: Path, disk: Path, plan: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ from typing import Final
 
 from lxml import etree
 
-from cli.demo.ground import CODE, HERE, LabError, host_env
+from cli.demo.ground import CODE, HERE, LabError, code_path, host_env
 from cli.demo.lab import Lab
 from cli.demo.stand_ins import fast_timers, shared_file_system
 from cli.demo.story import Timers
@@ -82,7 +82,7 @@ def _import(source: Path, output: Path, lab: Lab) -> tuple[str, ...]:
         check=False,
         stdin=subprocess.DEVNULL,
         timeout=_IMPORT_WITHIN_S,
-        env={**host_env(), "PYTHONPATH": str(CODE)},
+        env={**host_env(), "PYTHONPATH": code_path()},
     )
     if done.returncode:
         raise LabError(what=f"hacli import heartbeat: {(done.stdout + done.stderr).strip()}")
