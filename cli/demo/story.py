@@ -14,7 +14,7 @@ from cli.demo.node import SERVICES, Node
 from cli.demo.picture import Scene, Stage
 from cli.demo.seats import Client, Watch
 from cli.demo.table import Result
-from cli.demo.timeline import Record, record_from, spans
+from cli.demo.timeline import Cause, Record, record_from, spans
 
 TAKEOVER_SLACK_MS: Final = 300
 """What a take-over may cost beyond deadtime and one keepalive: agreement, decision and the agents' work."""
@@ -78,7 +78,7 @@ class Story:
                 self.boot(node)
             return at_ns
 
-        self._event("both nodes start", both, self._one, within_s=_START_WITHIN_S)
+        self._event("both nodes start", both, self._one, within_s=_START_WITHIN_S, kind=Cause.BOOT)
 
     def power_cut(self) -> None:
         """Node 1 loses power: node 2 takes over."""
@@ -94,7 +94,7 @@ class Story:
             self._other,
             within_s=self.timers.deadtime_ms / 1e3 + _MOVE_WITHIN_S,
             bound_ms=self.timers.takeover_bound_ms,
-            detects=True,
+            kind=Cause.LOSS,
         )
 
     def power_returns(self) -> None:
@@ -105,7 +105,8 @@ class Story:
             self.boot(self._one)
             return at_ns
 
-        self._event(f"{self._short(self._one)} returns", boot, self._one, within_s=_START_WITHIN_S)
+        name = f"{self._short(self._one)} returns"
+        self._event(name, boot, self._one, within_s=_START_WITHIN_S, kind=Cause.BOOT)
 
     def standby(self) -> None:
         """An administrator wants node 1 free."""
@@ -152,7 +153,7 @@ class Story:
         *,
         within_s: float = _MOVE_WITHIN_S,
         bound_ms: float | None = None,
-        detects: bool = False,
+        kind: Cause = Cause.ORDER,
     ) -> None:
         self.stage.step(name)
         begin_ns = at_ns = time.monotonic_ns()
@@ -168,7 +169,7 @@ class Story:
         self._settle(target, within_s)
         outage_ms = self.client.longest_outage_ms(at_ns)
         total_ms = (served_ns - at_ns) / 1e6
-        parts = spans(list(self.records()), at_ns, served_ns, detects=detects)
+        parts = spans(list(self.records()), at_ns, served_ns, kind)
         result = Result(
             name=name,
             ok=ok,

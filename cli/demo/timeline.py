@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import Any, Final
 
 _VIEW: Final = "messaging.view_installed"
@@ -68,22 +69,19 @@ def operations(records: Sequence[Record], since_ns: int, until_ns: int) -> list[
     return sorted(spans, key=lambda span: span.begin_ns)
 
 
-def spans(records: Sequence[Record], since_ns: int, until_ns: int, *, detects: bool) -> list[Span]:
-    """From the cause at `since_ns` to the page at `until_ns`: detection, decision, actions, the first page.
+class Cause(StrEnum):
+    """What an event began with."""
 
-    `detects`: the cause was a node's loss; otherwise it was an order or a failure, and what comes before the
-    transition is its decision.
-    """
+    LOSS = "loss"  # of a node: it must be detected
+    BOOT = "boot"  # of nodes: they must come up and become members
+    ORDER = "order"  # or a resource's failure: what comes before the transition is its decision
+
+
+def spans(records: Sequence[Record], since_ns: int, until_ns: int, cause: Cause) -> list[Span]:
+    """From the cause at `since_ns` to the page at `until_ns`: detection, decision, actions, first page."""
     ordered = sorted(records, key=lambda record: record.at_ns)
-    result = []
-    mark = since_ns
-    if detects and (view := _first(ordered, _VIEW, since_ns)) and view.at_ns <= until_ns:
-        silent = _first(ordered, _SILENT, since_ns)
-        if silent and silent.at_ns <= view.at_ns:
-            result.append(Span("detection", mark, (silent.at_ns - mark) / 1e6))
-            mark = silent.at_ns
-        result.append(Span("membership", mark, (view.at_ns - mark) / 1e6))
-        mark = view.at_ns
+    result = _until_view(ordered, since_ns, until_ns, cause)
+    mark = since_ns + sum(int(span.ms * 1e6) for span in result)
     actions = operations(ordered, since_ns, until_ns)
     begun = _first(ordered, _BEGUN, mark)
     if begun and begun.at_ns <= until_ns:
@@ -91,9 +89,37 @@ def spans(records: Sequence[Record], since_ns: int, until_ns: int, *, detects: b
         mark = begun.at_ns
     for action in actions:
         if action.begin_ns - mark > 1_000_000:
-            result.append(Span("between", mark, (action.begin_ns - mark) / 1e6))
+            label = "probes" if _probed(ordered, mark, action.begin_ns) else "between"
+            result.append(Span(label, mark, (action.begin_ns - mark) / 1e6))
         result.append(action)
         mark = max(mark, action.begin_ns + int(action.ms * 1e6))
     if until_ns > mark:
         result.append(Span("first page", mark, (until_ns - mark) / 1e6))
     return result
+
+
+def _until_view(records: Sequence[Record], since_ns: int, until_ns: int, cause: Cause) -> list[Span]:
+    """What comes before the view that is decided in."""
+    views = [each for each in records if each.event == _VIEW and since_ns <= each.at_ns <= until_ns]
+    if not views or cause is Cause.ORDER:
+        return []
+    if cause is Cause.BOOT:
+        begun = _first(records, _BEGUN, views[0].at_ns)
+        before = [view for view in views if begun is None or view.at_ns <= begun.at_ns]
+        return [Span("boot", since_ns, (before[-1].at_ns - since_ns) / 1e6)]
+    silent = _first(records, _SILENT, since_ns)
+    if silent is None or silent.at_ns > views[0].at_ns:
+        return [Span("membership", since_ns, (views[0].at_ns - since_ns) / 1e6)]
+    return [
+        Span("detection", since_ns, (silent.at_ns - since_ns) / 1e6),
+        Span("membership", silent.at_ns, (views[0].at_ns - silent.at_ns) / 1e6),
+    ]
+
+
+def _probed(records: Sequence[Record], since_ns: int, until_ns: int) -> bool:
+    return any(
+        each.event == _OPERATION_BEGUN
+        and each.fields.get("operation") == "monitor"
+        and since_ns <= each.at_ns <= until_ns
+        for each in records
+    )

@@ -8,7 +8,7 @@ from cli.demo import table, timeline
 from cli.demo.observer import Attempt
 from cli.demo.picture import Scene, draw, strip
 from cli.demo.stand_ins import fast_timers
-from cli.demo.timeline import Record, Span
+from cli.demo.timeline import Cause, Record, Span
 
 MS = 1_000_000
 
@@ -40,7 +40,7 @@ TAKE_OVER = [
 
 
 def test_power_cut() -> None:
-    found = timeline.spans(TAKE_OVER, 100 * MS, 735 * MS, detects=True)
+    found = timeline.spans(TAKE_OVER, 100 * MS, 735 * MS, Cause.LOSS)
     assert [(span.label, span.ms) for span in found] == [
         ("detection", 500),
         ("membership", 10),
@@ -53,17 +53,36 @@ def test_power_cut() -> None:
 
 
 def test_spans_cover_the_whole_time() -> None:
-    found = timeline.spans(TAKE_OVER, 100 * MS, 735 * MS, detects=True)
+    found = timeline.spans(TAKE_OVER, 100 * MS, 735 * MS, Cause.LOSS)
     assert abs(sum(span.ms for span in found) - 635) <= 1  # the gaps under a millisecond are not named
 
 
 def test_an_order_is_decided_without_detection() -> None:
-    found = timeline.spans(TAKE_OVER[3:], 620 * MS, 735 * MS, detects=False)
+    found = timeline.spans(TAKE_OVER[3:], 620 * MS, 735 * MS, Cause.ORDER)
     assert [span.label for span in found][:2] == ["decision", "start ip (n2)"]
 
 
+def test_boot_ends_with_the_view_that_is_decided_in() -> None:
+    logs = [
+        record(300, "messaging.view_installed", "n1"),
+        record(400, "messaging.view_installed"),
+        record(450, "crm.transition_begun"),
+        begun(452, "monitor", "ip"),
+        ended(470, "monitor", "ip"),
+        begun(480, "start", "ip"),
+        ended(500, "start", "ip"),
+    ]
+    found = timeline.spans(logs, 100 * MS, 500 * MS, Cause.BOOT)
+    assert [(span.label, span.ms) for span in found] == [
+        ("boot", 300),
+        ("decision", 50),
+        ("probes", 30),
+        ("start ip (n2)", 20),
+    ]
+
+
 def test_no_logs_are_no_error() -> None:
-    assert [span.label for span in timeline.spans([], 0, MS, detects=True)] == ["first page"]
+    assert [span.label for span in timeline.spans([], 0, MS, Cause.LOSS)] == ["first page"]
 
 
 def test_record_from_a_line_of_json() -> None:
