@@ -214,6 +214,7 @@ class Simulation:
             cib,
             transition.graph,
             now_s,
+            stamp_s=max(now_s, SystemClock().wall_s()),
             known=known_names(transition.work),
             failure_of=self._failure,
         )

@@ -17,7 +17,7 @@ from cli.render.status_primitive import (
     target_role,
 )
 from crm.scheduler import scores
-from crm.scheduler.activity import current_node, is_active
+from crm.scheduler.activity import is_active
 from crm.scheduler.model import Node, NodeKind, Replica, Resource, Role, Variant, WorkingSet
 from crm.scheduler.values import natural_key
 
@@ -242,7 +242,7 @@ def _replica(context: StatusContext, replica: Replica) -> str:
     if replica.address:
         name = f"{name} ({replica.address})"
     shown = replica.child or replica.container
-    return primitive_line(context, shown, name=name, node=current_node(replica.container))
+    return primitive_line(context, shown, name=name, host=replica.container)
 
 
 def disabled_and_blocked(work: WorkingSet) -> str:

@@ -47,11 +47,11 @@ def is_disabled(resource: Resource) -> bool:
 
 
 def primitive_line(
-    context: StatusContext, resource: Resource, *, name: str = "", node: Node | None = None
+    context: StatusContext, resource: Resource, *, name: str = "", host: Resource | None = None
 ) -> str:
-    """NAME<TAB>(AGENT):<TAB> STATE[ NODE][ (FLAGS)]; `node` overrides where it is said to be."""
-    several = len(resource.active_nodes) > 1
-    where = node or (None if several else display_node(context, resource))
+    """NAME<TAB>(AGENT):<TAB> STATE[ NODE][ (FLAGS)]; it is said to be where `host` is, when given."""
+    several = host is None and len(resource.active_nodes) > 1
+    where = None if several else current_node(host) if host else display_node(context, resource)
     parts = [f"{name or base_name(resource)}\t({resource.class_agent}):\t"]
     if resource.removed:
         parts.append(" ORPHANED")

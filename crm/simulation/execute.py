@@ -55,15 +55,17 @@ def execute(
     graph: TransitionGraph,
     now_s: int,
     *,
+    stamp_s: int | None = None,
     known: frozenset[str] = frozenset(),
     failure_of: FailureOf | None = None,
 ) -> Execution:
     """Carry out `graph` on `cib`. Synapses are tried in graph order until none fires any more.
 
+    `stamp_s`: the time of the new history entries, where it differs from `now_s`.
     `known`: see `known_names`; an action of an anonymous instance whose plain name is not among them goes by
     the instance's id.
     """
-    run = _Run(graph, StatusEdit(cib, now_s), known, failure_of or (lambda _action: None), now_s)
+    run = _Run(graph, StatusEdit(cib, now_s, stamp_s), known, failure_of or (lambda _action: None), now_s)
     waiting = list(graph.synapses)
     while waiting:
         left: list[Synapse] = []

@@ -32,10 +32,15 @@ class _NodeState:
 
 
 class StatusEdit:
-    """A CIB whose status is being changed. `now_s` stamps new entries."""
+    """A CIB whose status is being changed.
 
-    def __init__(self, cib: Element, now_s: int) -> None:
+    `now_s` is the time that rules and failures go by; `stamp_s` stamps new history entries and must not lie
+    before those that are there (a stored CIB's own time is that of its computation).
+    """
+
+    def __init__(self, cib: Element, now_s: int, stamp_s: int | None = None) -> None:
         self._cib, self._now_s = cib, now_s
+        self._stamp_s = now_s if stamp_s is None else stamp_s
         self._root_changes: dict[str, str | None] = {}
         status = cib.child("status")
         self._others: list[Element] = []
@@ -189,12 +194,11 @@ class StatusEdit:
             "transition-key": transition_key,
             "transition-magic": f"{status}:{rc};{transition_key}",
             "exit-reason": "Simulated action result" if failed else "",
-            "on_node": action.node,
             "call-id": str(call),
             "rc-code": str(rc),
             "op-status": status,
             "interval": interval,
-            "last-rc-change": str(self._now_s),
+            "last-rc-change": str(self._stamp_s),
             "exec-time": "0",
             "queue-time": "0",
             "op-digest": digest,
