@@ -98,7 +98,7 @@ class WebServer(sdk.Agent):
             return not reason
 
         try:
-            self.wait(answers, "an answer of the server", step_ms=2, step_ms_max=100)
+            self.wait(answers, "an answer of the server", step_ms=2, step_ms_max=20)
         except sdk.AgentFailure as failure:
             raise sdk.AgentFailure(
                 failure.rc, f"{failure.reason}; {reason}" if reason else failure.reason
