@@ -190,7 +190,7 @@ class DcShell:
 
     def _reign(self, event: BecameDc) -> None:
         self._stop_waiting()
-        self._nodes.adopt_status(self._replica.status)
+        self._nodes.adopt_status(self._replica.status, own=self._local.node)
         members = self._nodes.members()
         log.info(log_events.REIGN, term=str(event.term), members=",".join(members), basis=event.basis.value)
         self.tell(control.BecameDc(event.term, members))
@@ -479,6 +479,7 @@ class DcShell:
         self._timers.clear()
         for record in self._nodes.records():
             record.held = record.given_up = False
+            record.unconfirmed.clear()  # who reigns next compares histories with what the keepers have
 
     # Failures, attributes, publication.
 

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from crm.peers.messaging import MembershipPeer
 
 LEAVE_POLL_MS: Final = 100
+PRIORITY_LEAVING: Final = -1_000_000
+"""dc-priority of a node that is about to leave: others are better DCs."""
+
 log = structlog.get_logger()
 
 
@@ -163,7 +166,8 @@ class Cluster:
         """
         if self.left.is_set():
             return
-        self.replica.set_eligibility(eligible=False)
+        # The last of the cluster has to be able to reign, or nothing would stop what runs there.
+        self.replica.set_eligibility(eligible=True, priority=PRIORITY_LEAVING)
         self.keeper.change({SHUTDOWN: str(self.clock.wall_s())})
         log.info(log_events.NODE_LEAVES, peer=self.local.node)
         alone_ms = 0

@@ -182,11 +182,19 @@ class NodeTable:
             if record.unconfirmed.get(attribute) == value:
                 del record.unconfirmed[attribute]
 
-    def adopt_status(self, status: Element) -> None:
-        """Fill gaps from a former DC's status section: nodes we have heard nothing of."""
+    def adopt_status(self, status: Element, *, own: str = "") -> None:
+        """Fill gaps from the last DC's status section: nodes we have heard nothing of.
+
+        Transient attributes come from it for every node but our own, until their keepers say what they have:
+        only the DC was told of changes.
+        """
         for state in status.all("node_state"):
             record = self._records.get(state.get("uname"))
-            if record is None or record.synced:
+            if record is None:
+                continue
+            if record.name != own and record.member:
+                record.attributes = _attributes_of(state)
+            if record.synced:
                 continue
             resources = state.path("lrm", "lrm_resources")
             if resources is not None:
@@ -194,8 +202,6 @@ class NodeTable:
             if not record.seen:
                 record.seen = True
                 record.left_cleanly = state.get("expected") == "down"
-            if record.attributes_version == (0, 0) and not record.attributes:
-                record.attributes = _attributes_of(state)
 
     def facts(self, configuration: Element) -> tuple[NodeFacts, ...]:
         """What the status section says, with the ids that the configuration gives the nodes."""

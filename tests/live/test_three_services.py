@@ -262,3 +262,19 @@ def attribute(node: LocalNode, name: str) -> str | None:
             found = next((p for p in state.walk() if p.tag == "nvpair" and p.get("name") == name), None)
             return found.get("value") if found is not None else None
     return None
+
+
+def test_all_nodes_are_stopped_at_once(tmp_path: Path) -> None:
+    with a_cluster(tmp_path) as (cluster, ground):
+        processes = [node.processes["crm"] for node in cluster.nodes]
+        for process in processes:
+            process.send_signal(signal.SIGTERM)
+        until(lambda: all(p.poll() is not None for p in processes), 30, "every ha-crm has ended")
+        assert [p.returncode for p in processes] == [0, 0, 0]
+        assert ground.files("a") == {}
+        for node in cluster.nodes:
+            node.processes.pop("crm")
+            node.kill()
+            node.start()
+        ground.wait_on(cluster.nodes[0])
+        ground.wait_whole()

@@ -43,7 +43,7 @@ class FakeReplica:
         self.status = Element("status")
         self.status_age_ms = 0
         self.published: list[Element] = []
-        self.eligible = True
+        self.eligible, self.priority = True, 0
 
     def set_authority(self, authority: Authority) -> None:
         raise AssertionError("not used")
@@ -81,7 +81,7 @@ class FakeReplica:
         self.published.append(status)
 
     def set_eligibility(self, *, eligible: bool, priority: int = 0) -> None:
-        self.eligible = eligible
+        self.eligible, self.priority = eligible, priority
 
     def subscribe(self) -> asyncio.Queue[ReplicaEvent]:
         raise AssertionError("not used")

@@ -12,7 +12,7 @@ import pytest
 from crm.api.agent_socket import AttributeKey, AttributeSection, Location
 from crm.api.backend import Backend, with_attribute
 from crm.api.changes import Changes
-from crm.api.cluster import Cluster
+from crm.api.cluster import PRIORITY_LEAVING, Cluster
 from crm.attributes import AttributeKeeper
 from crm.cib.codec import parse
 from crm.cib.model import Element
@@ -140,7 +140,7 @@ async def test_leaving_waits_for_the_dc(tmp_path: Path) -> None:
             await cluster.leave()
         stopping = asyncio.ensure_future(cluster.stop_node())
         await world.until(lambda: "shutdown" in cluster.keeper.current)
-        assert not world.replica.eligible
+        assert (world.replica.eligible, world.replica.priority) == (True, PRIORITY_LEAVING)
         world.hear("node1", a_result(an_operation()))
         await cluster.leave()
         await stopping

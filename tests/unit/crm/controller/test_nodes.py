@@ -125,13 +125,19 @@ def test_held_and_given_up() -> None:
 
 
 def test_a_new_dc_fills_gaps_from_the_old_one_s_status() -> None:
-    old = a_table("node1", "node2")
+    old = a_table("node1", "node2", "node3")
+    old.set_attributes("node3", (7, 1), {"y": "2"})
+    old.set_attributes("node1", (7, 1), {"z": "3"})
     old.take("node2", a_result(), initial=False)
     old.set_attributes("node2", (7, 1), {"x": "1"})
-    table = a_table("node1")
-    table.adopt_status(status_section(old.facts(EMPTY)))
+    table = a_table("node1", "node3")
+    table.set_attributes("node3", (6, 1), {"y": "1"})
+    table.begin_sync("node3")
+    table.synced("node3")
+    table.adopt_status(status_section(old.facts(EMPTY)), own="node1")
     assert table["node2"].history.elements() == old["node2"].history.elements()
-    assert table["node2"].attributes == {"x": "1"}
+    assert table["node3"].attributes == {"y": "2"}, "the last DC was told of changes, we were not"
+    assert table["node1"].attributes == {}, "our own are ours to know"
     facts = {f.name: f for f in table.facts(EMPTY)}
     assert facts["node2"].expected_up
 
