@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pwd
 import socket
 import sys
+from contextlib import suppress
+from pathlib import Path
 from typing import Final, NoReturn
 
 import structlog
@@ -26,6 +29,7 @@ from lrm.shell import LrmShell
 
 log = structlog.get_logger()
 
+CRM_USER: Final = "hacluster"
 PARALLEL_MIN: Final = 16
 PARALLEL_PER_CPU: Final = 8
 _BIND_TRIES: Final = 25
@@ -106,6 +110,7 @@ class Daemon:
         )
         server.add(lrm_pb2_grpc.add_LrmServicer_to_server, service.LrmService(shell, executor))
         server.listen_unix(self._paths.lrm_socket, mode=0o660)
+        _give_to_ha_crm(self._paths.lrm_socket)
         await self._listen_tcp(server)
         background = [
             tasks.create_task(executor.link.run(connection), name="lrm-exec"),
@@ -170,6 +175,18 @@ class Daemon:
         removed = empty_agent_tmp(self._paths.agent_tmp)
         marker.write_text(self._boot_token)
         log.info(log_events.AGENT_TMP_EMPTIED, folder=str(self._paths.agent_tmp), removed=removed)
+
+
+def _give_to_ha_crm(path: Path) -> None:
+    """The socket is for root, who may always, and for the user that ha-crm runs as (where there is one)."""
+    if os.geteuid() != 0:
+        return
+    try:
+        user = pwd.getpwnam(CRM_USER)
+    except KeyError:
+        return  # not installed as a package: ha-crm runs as root, too
+    with suppress(OSError):  # a user namespace knows no other users: ha-crm is root there
+        os.chown(path, user.pw_uid, user.pw_gid)
 
 
 def _die() -> NoReturn:

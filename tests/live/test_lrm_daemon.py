@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import pwd
 import re
 import signal
 import sys
@@ -329,6 +330,15 @@ async def test_a_clean_stop_takes_lrm_exec_along(node: LrmNode) -> None:
     await node.run("d", "monitor")
     assert await node.kill(signal.SIGTERM) == 0
     await until(lambda: not node.paths.lrm_exec_socket.exists(), "lrm-exec ends")
+
+
+async def test_sockets_are_for_those_who_need_them(node: LrmNode) -> None:
+    lrm, executor = (path.stat() for path in (node.paths.lrm_socket, node.paths.lrm_exec_socket))
+    assert lrm.st_mode & 0o777 == 0o660
+    assert executor.st_mode & 0o777 == 0o600
+    assert executor.st_uid == os.geteuid()
+    users = {user.pw_name: user.pw_uid for user in pwd.getpwall()}
+    assert lrm.st_uid in (users.get("hacluster", 0), os.geteuid())
 
 
 async def test_the_second_ha_lrm_of_a_node_leaves(node: LrmNode) -> None:
