@@ -7,7 +7,7 @@ import sys
 import time
 import traceback
 
-from tests.sim import cib_classes  # noqa: F401 - registers its classes
+from tests.sim import cib_classes, full  # noqa: F401 - registers its classes
 from tests.sim.classes import REGISTRY
 from tests.sim.engine import SECOND, START_NS, render_trace
 

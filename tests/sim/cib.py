@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Protocol
 
 from crm.cib.model import Element, element
 from crm.cib.replication.messages import Append, InstallSnapshot
@@ -290,6 +291,19 @@ def _short(event: ReplicaEvent) -> str:
     ]
 
 
+class ViewService(Protocol):
+    """What tells ha-crm who is here."""
+
+    def links_changed(self) -> None:
+        """Someone was cut off, came back, was switched on or off."""
+
+    def crm_changed(self) -> None:
+        """A daemon connected or disconnected."""
+
+    def forget(self, node_id: int) -> None:
+        """The node lost its power."""
+
+
 class Views:
     """The abstract membership service."""
 
@@ -314,6 +328,9 @@ class Views:
         if not self._crm_planned:
             self._crm_planned = True
             self.world.after(self._rng.randint(1, 300) * MS, "crm instances", self._tell_instances)
+
+    def forget(self, node_id: int) -> None:
+        self.at.pop(node_id, None)
 
     def _form(self) -> None:
         self._form_planned = False
@@ -477,6 +494,8 @@ class CibCluster:
     fencing: bool = False
     wait_for_all: bool = True
     keep_entries: int = 1_000
+    nodes: dict[int, Node] = field(default_factory=dict)
+    given_network: Network | None = None
     orphans: list[Saved] = field(default_factory=list)
     listeners: list[Callable[[ReplicaProcess, ReplicaEvent], None]] = field(default_factory=list)
     watchers: list[Callable[[ReplicaProcess], None]] = field(default_factory=list)
@@ -503,10 +522,12 @@ class CibCluster:
                 ),
             ),
         )
-        self.nodes = {one: Node(self.world, f"n{one}") for one in ids}
-        self.network = Network(self.world, [node.name for node in self.nodes.values()], 1)
+        self.nodes = self.nodes or {one: Node(self.world, f"n{one}") for one in ids}
+        self.network = self.given_network or Network(
+            self.world, [node.name for node in self.nodes.values()], 1
+        )
         self.calls = Calls(self.network)
-        self.views = Views(self)
+        self.views: ViewService = Views(self)
         self.clients = Clients(self)
         self.by_id = {one: ReplicaProcess(self, node, one) for one, node in self.nodes.items()}
         self.processes = list(self.by_id.values())
@@ -524,7 +545,7 @@ class CibCluster:
 
     def power_cut(self, node_id: int, rng: random.Random) -> None:
         self.nodes[node_id].power_cut(rng)
-        self.views.at.pop(node_id, None)
+        self.views.forget(node_id)
         self.views.links_changed()
 
     def partition(self, *groups: Sequence[int]) -> None:
@@ -534,6 +555,10 @@ class CibCluster:
     def heal(self) -> None:
         self.network.heal()
         self.views.links_changed()
+
+    def authority_changed(self, process: ReplicaProcess, authority: Authority) -> None:
+        """From ha-messaging, when that is simulated too."""
+        process.deliver(AuthorityChanged(authority))
 
     def orphans_saved(self, process: ReplicaProcess, effect: SaveOrphans) -> None:
         requests = tuple(entry.request_id for entry in effect.entries if entry.request_id)

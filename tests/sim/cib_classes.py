@@ -35,6 +35,24 @@ class CibProfile:
     keep_entries: int = 1_000
 
 
+def writer(world: World, cluster: CibCluster, end_ns: int, *, gap_ns: int, force: float) -> None:
+    """Numbered writes at whoever is DC until `end_ns`; now and then somebody asks for what is unknown."""
+    rng = world.stream("writer")
+
+    def write() -> None:
+        if world.now_ns >= end_ns:
+            return
+        leading = [p for p in cluster.processes if p.core is not None and p.core.dc.is_me]
+        if leading:
+            process = rng.choice(leading)
+            cluster.clients.write(process, force=rng.random() < force)
+            if rng.random() < 0.2:
+                cluster.clients.ask_again(process)
+        world.after(int(rng.expovariate(1.0) * gap_ns), "write", write)
+
+    write()
+
+
 class CibRun:
     """Boot, faults under load, healing, verdict."""
 
@@ -66,7 +84,8 @@ class CibRun:
         self.boot()
         end_ns = self.world.now_ns + self.profile.faults_ns
         kinds = self.rng.sample(self.profile.kinds, self.rng.randint(1, len(self.profile.kinds)))
-        self._writer(end_ns)
+        gap_ns, force = self.profile.write_gap_ns, self.profile.force
+        writer(self.world, self.cluster, end_ns, gap_ns=gap_ns, force=force)
         while self.world.now_ns < end_ns:
             gap_ns = int(self.rng.expovariate(1.0) * self.profile.mean_gap_ns)
             self.world.run_until(min(self.world.now_ns + gap_ns, end_ns))
@@ -97,22 +116,6 @@ class CibRun:
             self.world.run_until(self.world.now_ns + SECOND)
         self.world.run_until(self.world.now_ns + SECOND)
         self.world.settle()
-
-    def _writer(self, end_ns: int) -> None:
-        rng = self.world.stream("writer")
-
-        def write() -> None:
-            if self.world.now_ns >= end_ns:
-                return
-            leading = [p for p in self.cluster.processes if p.core is not None and p.core.dc.is_me]
-            if leading:
-                process = rng.choice(leading)
-                self.cluster.clients.write(process, force=rng.random() < self.profile.force)
-                if rng.random() < 0.2:
-                    self.cluster.clients.ask_again(process)
-            self.world.after(int(rng.expovariate(1.0) * self.profile.write_gap_ns), "write", write)
-
-        write()
 
     # -- faults
 

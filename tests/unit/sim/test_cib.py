@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from crm.replica.events import Outcome
+from tests.sim import full  # noqa: F401 - registers its classes
 from tests.sim.cib import CibCluster, ReplicaProcess, Write, configuration_of
 from tests.sim.cib_classes import CibProfile, CibRun
 from tests.sim.cib_mutants import MUTANTS, Mutant, broken
@@ -260,6 +261,19 @@ def test_the_same_seed_is_the_same_run() -> None:
         run.play()
         hashes.append(run.world.trace_hash)
     assert hashes[0] == hashes[1]
+
+
+@pytest.mark.parametrize("name", ["full2", "full3"])
+def test_with_real_views(name: str) -> None:
+    """ha-messaging's cores give the views."""
+    REGISTRY[name](1).play()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["full2", "full3", "full3-force", "full5"])
+def test_many_seeds_with_real_views(name: str) -> None:
+    for number in range(100, 106):
+        REGISTRY[name](number).play()
 
 
 @pytest.mark.slow
