@@ -132,9 +132,10 @@ class Candidates:
             for member in (self.view.members if self.view is not None else ())
             if member.id in peers and peers[member.id].incarnation != member.incarnation
         ]
-        for at_ns in returned:
-            self.wake_at(max(at_ns, now_ns))
-        return any(at_ns > now_ns for at_ns in returned)
+        coming = [at_ns for at_ns in returned if at_ns > now_ns]
+        for at_ns in coming:
+            self.wake_at(at_ns)
+        return bool(coming)
 
     def all_agree(self, target: tuple[int, ...], removed: tuple[int, ...]) -> bool:
         """Whether everybody who stays says that those who go are silent, and that the others are not."""
