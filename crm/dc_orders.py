@@ -132,10 +132,11 @@ class Orders:
                 log.info(log_events.ACTION, operation=f"cancel {key}", peer=node)
 
                 async def cancel() -> None:
-                    await self._lrms[node].cancel(term, effect.resource, effect.operation, effect.interval_ms)
+                    # Forgotten here first, so that the LRM's news of it is none and disturbs no plan.
                     self._nodes.forget(
                         node, effect.resource, effect.operation, effect.interval_ms, failures_only=False
                     )
+                    await self._lrms[node].cancel(term, effect.resource, effect.operation, effect.interval_ms)
 
                 self._for_run(run, self._until_done(run, action, cancel), f"cancel {key}")
             case transition.DeleteHistory(action=action, node=node, resource=resource):
@@ -198,9 +199,9 @@ class Orders:
 
     async def delete_history(self, node: str, term: Term, resource: str) -> None:
         """Have everything about a resource forgotten. Raises HaError."""
+        self._nodes.forget(node, resource, "", 0, failures_only=False)
         if self._nodes[node].member:
             await self._lrms[node].delete_history(term, resource)
-        self._nodes.forget(node, resource, "", 0, failures_only=False)
 
     async def loads(self, changed: Callable[[Mapping[str, NodeLoad]], None]) -> None:
         """Ask the members' LRMs for their load, for ever."""

@@ -25,7 +25,7 @@ class Listener(Protocol):
         ...
 
     def on_forgotten(self, node: str, resource: str) -> None:
-        """History was deleted there."""
+        """History was deleted there that we did not know to be deleted."""
         ...
 
     def on_synced(self, node: str, results: tuple[OperationResult, ...], changed: bool) -> None:
@@ -108,8 +108,8 @@ class Histories:
             self.listener.on_result(node, result)
 
     def _forgotten(self, node: str, event: lrm_pb2.ResourceForgotten) -> None:
-        self._nodes.forget(
+        news = self._nodes.forget(
             node, event.resource, event.action, event.interval_ms, failures_only=event.failures_only
         )
-        if self.listener is not None:
+        if news and self.listener is not None:
             self.listener.on_forgotten(node, event.resource)

@@ -179,14 +179,15 @@ class NodeHistory:
 
     def forget(
         self, name: str, action: str = "", interval_ms: int = 0, *, failures_only: bool = False
-    ) -> None:
+    ) -> bool:
         """Forget a resource, or one of its operations (its last failure too, if it was of that operation).
 
-        `failures_only`: an entry of a success stays.
+        `failures_only`: an entry of a success stays. Says whether there was something to forget.
         """
         resource = self._resources.get(name)
         if resource is None:
-            return
+            return False
+        before = len(resource.entries)
         last_failure = resource.entries.get(f"{name}_last_failure_0")
         failed_magic = last_failure.get("transition-magic") if last_failure is not None else ""
         for entry_id, entry in list(resource.entries.items()):
@@ -194,7 +195,9 @@ class NodeHistory:
             is_failure = entry is last_failure or entry.get("transition-magic") == failed_magic
             if (not action or named) and (is_failure or not failures_only):
                 del resource.entries[entry_id]
+        changed = len(resource.entries) != before
         self._touch(name, resource)
+        return changed
 
     def adopt(self, elements: Iterable[Element]) -> None:
         """Take over elements of a former DC's status section, for a node whose LRM cannot be asked."""

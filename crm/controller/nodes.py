@@ -151,12 +151,12 @@ class NodeTable:
         else:
             history.record(result)
 
-    def forget(self, name: str, resource: str, action: str, interval_ms: int, *, failures_only: bool) -> None:
-        """A node's LRM has forgotten a resource, or a part of its history."""
+    def forget(self, name: str, resource: str, action: str, interval_ms: int, *, failures_only: bool) -> bool:
+        """A node's LRM has forgotten a resource, or a part of its history. Says whether that is news."""
         record = self._records[name]
-        for history in (record.history, record.arriving):
-            if history is not None:
-                history.forget(resource, action, interval_ms, failures_only=failures_only)
+        if record.arriving is not None:
+            record.arriving.forget(resource, action, interval_ms, failures_only=failures_only)
+        return record.history.forget(resource, action, interval_ms, failures_only=failures_only)
 
     def set_attributes(self, name: str, version: tuple[int, int], values: Mapping[str, str]) -> bool:
         """The attributes a node keeps, whole. An older version is ignored. Says whether something changed."""

@@ -215,6 +215,25 @@ async def test_a_node_that_is_gone_ends_what_runs_there() -> None:
         await world.until(lambda: world.scheduler.outcomes == [(1, "aborted")])
 
 
+async def test_history_that_is_deleted_by_order_is_no_surprise() -> None:
+    async with a_world() as world:
+        for name in world.names:
+            world.sync(name)
+        world.hear("node1", a_result(an_operation("old")))
+        world.scheduler.graphs.append(a_graph("1 lrm_delete old node1\n2 start web node1 <- 1"))
+        world.reign(sync=False)
+        await world.executed("node1", "web_start_0")
+        forgotten = lrm_pb2.HistoryEvent(forgotten=lrm_pb2.ResourceForgotten(resource="old"))
+        world.histories.heard("node1", forgotten)
+        world.result("node1")
+        await world.until(lambda: world.scheduler.outcomes == [(1, "complete")])
+        plans = len(world.scheduler.requests)
+        world.histories.heard(
+            "node1", lrm_pb2.HistoryEvent(forgotten=lrm_pb2.ResourceForgotten(resource="web"))
+        )
+        await world.until(lambda: len(world.scheduler.requests) == plans + 1)
+
+
 async def test_a_scheduler_that_fails_is_asked_again() -> None:
     async with a_world() as world:
         world.scheduler.graphs.append(Unavailable(why="killed"))
