@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,21 +52,22 @@ def example() -> Path:
 def prepare(lab: Lab, *, fast: bool) -> Setting:
     """Write every node's /etc/hacluster and make what they share. Raises LabError."""
     stand_in = shared_file_system(lab)
-    with tempfile.TemporaryDirectory(prefix="hacluster-import-") as name:
-        source, output = Path(name, "ha.d"), Path(name, "out")
-        shutil.copytree(example(), source)
-        if fast:
-            ha_cf = source / "ha.cf"
-            ha_cf.write_text(fast_timers(ha_cf.read_text(), FAST))
-        said = _import(source, output, lab)
-        for node in lab.nodes:
-            folder = output / node.name
-            for path in sorted(each for each in folder.rglob("*") if each.is_file()):
-                text = path.read_text()
-                if path.name == "initial-cib.xml":
-                    text = with_file_system(text, stand_in.parameters)
-                node.write(str(path.relative_to(folder)), text, path.stat().st_mode & 0o777)
-        configured = settings.load(lab.nodes[0].disk / "etc/hacluster/cluster.toml")
+    work = lab.base_seen_from_here / "import"  # on the lab's own tmpfs: gone with it
+    source, output = work / "ha.d", work / "out"
+    shutil.copytree(example(), source)
+    if fast:
+        ha_cf = source / "ha.cf"
+        ha_cf.write_text(fast_timers(ha_cf.read_text(), FAST))
+    said = _import(source, output, lab)
+    for node in lab.nodes:
+        folder = output / node.name
+        for path in sorted(each for each in folder.rglob("*") if each.is_file()):
+            text = path.read_text()
+            if path.name == "initial-cib.xml":
+                text = with_file_system(text, stand_in.parameters)
+            node.write(str(path.relative_to(folder)), text, path.stat().st_mode & 0o777)
+    shutil.rmtree(work)
+    configured = settings.load(lab.nodes[0].disk / "etc/hacluster/cluster.toml")
     timers = Timers(keepalive_ms=configured.timers.keepalive_ms, deadtime_ms=configured.timers.deadtime_ms)
     return Setting(timers, (*said, stand_in.words))
 

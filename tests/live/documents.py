@@ -28,9 +28,10 @@ class Primitive:
     monitor: str = "1s"
 
     def xml(self) -> str:
-        standard, provider, kind = self.agent.split(":")
+        standard, *provider, kind = self.agent.split(":")
         operations = {"monitor": "20s", **self.timeouts}
-        lines = [f'<primitive id="{self.id}" class="{standard}" provider="{provider}" type="{kind}">']
+        origin = f' provider="{provider[0]}"' if provider else ""
+        lines = [f'<primitive id="{self.id}" class="{standard}"{origin} type="{kind}">']
         lines.append(pairs("instance_attributes", self.id, self.parameters))
         lines.append("<operations>")
         for name, timeout in operations.items():

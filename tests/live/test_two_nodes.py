@@ -55,6 +55,26 @@ def test_power_cut_of_the_idle_node(two: Running) -> None:
     assert two.touched_since(at_ns) == []
 
 
+def test_power_cut_with_fencing_enabled() -> None:
+    """Nobody can confirm: nothing is started elsewhere, and `hacli status` says what it waits for.
+
+    That node 1 boots again is a confirmation by itself.
+    """
+    device = Primitive(id="fence", agent="stonith:fence_nobody", monitor="60s")
+    properties = {"stonith-enabled": "true"}
+    with running(properties=properties, alone=[device]) as live:
+        live.forgiven = ("crm.fencing_wanted",)
+        live.power_cut(live.one)
+        until(lambda: "must be fenced" in " ".join(live.cluster.status(live.other).transition.waits), 10)
+        time.sleep(2)  # nothing is to happen in it
+        assert all(where == [] for where in live.watch.places().values())
+        assert "waiting" in live.other.hacli("status")
+        live.boot(live.one)
+        live.wait_served(live.one)
+        live.wait_quiet()
+        live.audit()
+
+
 def test_only_link_cut() -> None:
     """Without fencing both run everything until the link is back; then one does, the other has stopped."""
     with running(exclusive=False) as live:
