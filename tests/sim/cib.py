@@ -15,6 +15,7 @@ from typing import Protocol
 
 from crm.cib.model import Element, element
 from crm.cib.replication.messages import Append, InstallSnapshot
+from crm.cib.replication.model import LogEntry
 from crm.cib.store import CibStore
 from crm.election.model import ElectionSettings
 from crm.replica.core import Replica
@@ -231,12 +232,15 @@ class ReplicaProcess(Process[Event, Effect]):
         if isinstance(effect, SaveOrphans):
             self.cluster.orphans_saved(self, effect)
         if isinstance(effect, PersistEntries):
+            self.cluster.spoken(self, effect.entries)
             self.deliver(Persisted(effect.entries[-1].index, effect.entries[-1].chain))
         self._pump()
 
     def apply(self, effect: Effect) -> None:
         match effect:
             case Call(peer, message):
+                if isinstance(message, Append):
+                    self.cluster.spoken(self, message.entries)
                 self._call(peer, message)
             case Reply(token, message):
                 answer = self._answers.pop(token, None)
@@ -498,6 +502,9 @@ class CibCluster:
     given_network: Network | None = None
     orphans: list[Saved] = field(default_factory=list)
     listeners: list[Callable[[ReplicaProcess, ReplicaEvent], None]] = field(default_factory=list)
+    entry_listeners: list[Callable[[ReplicaProcess, tuple[LogEntry, ...]], None]] = field(
+        default_factory=list
+    )
     watchers: list[Callable[[ReplicaProcess], None]] = field(default_factory=list)
     boots_seen: dict[int, int] = field(default_factory=dict)
 
@@ -559,6 +566,11 @@ class CibCluster:
     def authority_changed(self, process: ReplicaProcess, authority: Authority) -> None:
         """From ha-messaging, when that is simulated too."""
         process.deliver(AuthorityChanged(authority))
+
+    def spoken(self, process: ReplicaProcess, entries: tuple[LogEntry, ...]) -> None:
+        """Entries that are on a disk now, or on their way to a peer: they exist."""
+        for listener in self.entry_listeners:
+            listener(process, entries)
 
     def orphans_saved(self, process: ReplicaProcess, effect: SaveOrphans) -> None:
         requests = tuple(entry.request_id for entry in effect.entries if entry.request_id)

@@ -88,22 +88,16 @@ class SameChain:
     def __init__(self, cluster: CibCluster) -> None:
         self.cluster = cluster
         self.seen: dict[tuple[Term, int], bytes] = {}
-        self._last: dict[int, bytes] = {}
-        cluster.watchers.append(self._look)
+        cluster.entry_listeners.append(self._look)
 
-    def _look(self, process: ReplicaProcess) -> None:
-        assert process.core is not None
-        log = process.core.replication.log
-        if self._last.get(process.id) == log.last_chain:
-            return
-        self._last[process.id] = log.last_chain
-        for index in range(max(log.base.index, log.last_index - 20) + 1, log.last_index + 1):
-            entry: LogEntry = log.entry(index)
-            if self.seen.setdefault((entry.term, index), entry.chain) != entry.chain:
-                raise InvariantBroken("I10", f"two histories with entry {index} of term {entry.term}")
+    def _look(self, process: ReplicaProcess, entries: tuple[LogEntry, ...]) -> None:
+        for entry in entries:
+            if self.seen.setdefault((entry.term, entry.index), entry.chain) != entry.chain:
+                what = f"two histories with entry {entry.index} of term {entry.term}, one at {process.name}"
+                raise InvariantBroken("I10", what)
 
     def after_event(self, world: World) -> None:
-        """Looked at in each handler."""
+        """Looked at when entries are written or sent."""
 
     def settled(self, world: World) -> None:
         if not self.cluster.settled():
