@@ -10,8 +10,8 @@ from typing import Protocol
 class Storage(Protocol):
     """Named files. Every method may raise OSError; nothing is durable before `sync` or `replace` returned."""
 
-    def names(self) -> list[str]:
-        """What is there, sorted."""
+    def names(self, folder: str = "") -> list[str]:
+        """The files there (or in a folder below; none when it does not exist), sorted, folders left out."""
         ...
 
     def read(self, name: str) -> bytes | None:
@@ -51,9 +51,12 @@ class FolderStorage:
         self.folder = folder
         self._open: dict[str, int] = {}
 
-    def names(self) -> list[str]:
+    def names(self, folder: str = "") -> list[str]:
         """The files (not folders)."""
-        return sorted(path.name for path in self.folder.iterdir() if path.is_file())
+        place = self.folder / folder
+        if not place.is_dir():
+            return []
+        return sorted(path.name for path in place.iterdir() if path.is_file())
 
     def read(self, name: str) -> bytes | None:
         """The content, or None."""

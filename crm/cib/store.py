@@ -22,10 +22,12 @@ from crm.cib.history import FEATURE_SET
 from crm.cib.model import Element, element
 from crm.cib.replication.codec import decode_snapshot, encode_snapshot
 from crm.cib.replication.log import Damaged, Log
-from crm.cib.replication.model import LogEntry, Promise, Snapshot, Stored, decode, encode
+from crm.cib.replication.model import Kind, LogEntry, Promise, Snapshot, Stored, decode, encode
 from crm.cib.storage import Storage
 from crm.cib.versions import CibVersion
 from crm.replica.effects import SaveOrphans
+from crm.replica.events import Orphans
+from hacluster.errors import InvalidDocument
 from hacluster.vocabulary.ids import Term
 
 ARCHIVES_MAX: Final = 100
@@ -244,6 +246,23 @@ class CibStore:
         )
         self._storage.replace(name, xml.render(root).encode())
         return name
+
+    def orphans(self) -> list[Orphans]:
+        """What `save_orphans` wrote and nobody has removed yet."""
+        found = []
+        for name in self._storage.names("orphans"):
+            try:
+                root = xml.parse(self._storage.read(f"orphans/{name}") or b"", source=name)
+            except InvalidDocument:
+                continue  # for people: a damaged one is left where it is
+            count = sum(1 for entry in root.all("entry") if entry.get("kind") == Kind.PATCH.value)
+            answered = root.get("committed")
+            found.append(
+                Orphans(
+                    count, int(answered) if answered.isdecimal() else 0, root.get("node"), f"orphans/{name}"
+                )
+            )
+        return found
 
     def cib_xml(self, configuration: Element, version: CibVersion, *, last_change: str, origin: str) -> None:
         """cib.xml in Pacemaker's form and cib.xml.sig; the former one becomes cib-<n>.raw."""

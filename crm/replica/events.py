@@ -90,7 +90,8 @@ class Committed:
 class Orphans:
     """`count` entries made at `node` while apart were not merged; they are saved in `file` at that node.
 
-    `answered` of them had been answered OK (on a provisional basis).
+    `answered` of them had been answered OK (on a provisional basis). Told again at each start of the daemon
+    until the file is removed.
     """
 
     count: int

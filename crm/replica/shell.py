@@ -17,7 +17,7 @@ import structlog
 
 from crm.cib.model import Element, element
 from crm.cib.replication.leading import DC_CHANGED
-from crm.cib.replication.model import Stored
+from crm.cib.replication.model import Kind, Stored
 from crm.cib.store import CibStore
 from crm.cib.versions import NO_VERSION, CibVersion
 from crm.election.model import ElectionSettings
@@ -144,6 +144,8 @@ class ReplicaShell:
                 group.create_task(self._keep_cib_xml(), name="replica-cib-xml")
                 self._status.start(group, self._others)
                 self._feed(Started())
+                for orphans in await self._on_disk(self._store.orphans):
+                    self._tell(orphans)
                 if self._early_authority is not None:
                     self._feed(AuthorityChanged(self._early_authority))
         finally:
@@ -161,13 +163,9 @@ class ReplicaShell:
             self._configuration, self._digest = state.content, state.digest
             self._visible = state.version
             self._core.replication.note_shown(state.version)
-        log.info(
-            log_events.LOADED,
-            index=self._core.replication.log.last_index,
-            cib_version=str(state.version),
-            term=str(stored.promise.term),
-            voter=stored.promise.voter,
-        )
+        promise = stored.promise
+        version = str(state.version)
+        log.info(log_events.LOADED, cib_version=version, term=str(promise.term), voter=promise.voter)
 
     # -- what others see
 
@@ -537,7 +535,7 @@ class ReplicaShell:
         file = await self._on_disk(
             self._store.save_orphans, effect, node=self._node_name, wall_s=self._clock.wall_s()
         )
-        count = sum(1 for entry in effect.entries if entry.payload)
+        count = sum(1 for entry in effect.entries if entry.kind is Kind.PATCH)
         self._tell(Orphans(count, effect.committed, self._node_name, file))
 
     def _tell(self, event: ReplicaEvent) -> None:

@@ -82,8 +82,10 @@ class SimStorage:
         else:
             action()
 
-    def names(self) -> list[str]:
-        return sorted(name.removeprefix("cib/") for name in self.disk.visible if name.startswith("cib/"))
+    def names(self, folder: str = "") -> list[str]:
+        place = f"cib/{folder}/" if folder else "cib/"
+        inside = [name.removeprefix(place) for name in self.disk.visible if name.startswith(place)]
+        return sorted(name for name in inside if "/" not in name)
 
     def read(self, name: str) -> bytes | None:
         return self.disk.read(f"cib/{name}")

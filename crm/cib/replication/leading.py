@@ -311,19 +311,18 @@ class Leading:
         try:
             content = request.change if isinstance(request.change, Element) else request.change(head.content)
             wrong = self._validate(content)
+            if not wrong:
+                return self._new(
+                    Kind.PATCH,
+                    max(head.version, self.reign.version).configuration_changed(),
+                    author=request.author,
+                    request_id=request.request_id,
+                    content=content,
+                )
         except HaError as error:
-            wrong, content = str(error), head.content
-        if wrong:
-            self._fail(request.token, wrong)
-            return None
-        base = max(head.version, self.reign.version)
-        return self._new(
-            Kind.PATCH,
-            base.configuration_changed(),
-            author=request.author,
-            request_id=request.request_id,
-            content=content,
-        )
+            wrong = str(error)
+        self._fail(request.token, wrong)
+        return None
 
     def _new(
         self,

@@ -10,7 +10,7 @@ from crm.cib.model import Element
 from crm.cib.replication.basis import Basis
 from crm.cib.replication.model import Kind, LogEntry, LogRank, Snapshot, is_sealed, sealed
 from crm.cib.versions import CibVersion
-from hacluster.errors import HaError
+from hacluster.errors import HaError, InvalidRequest
 from hacluster.vocabulary.ids import Term
 
 REQUESTS_MAX: Final = 10_000
@@ -18,6 +18,8 @@ REQUESTS_MAX: Final = 10_000
 KEEP_ENTRIES: Final = 1_000
 """So many committed entries stay for members that were away; older ones give way to a snapshot."""
 BATCH_BYTES_MAX: Final = 1024 * 1024
+PAYLOAD_BYTES_MAX: Final = 12 * 1024 * 1024
+"""An entry must fit into one gRPC message of 16 MiB."""
 
 
 class Damaged(Exception):
@@ -175,12 +177,20 @@ class Log:
         request_id: str = "",
         content: Element | None = None,
     ) -> LogEntry:
-        """Make the next entry; with `content`, the patch from the newest configuration to it."""
+        """Make the next entry; with `content`, the patch from the newest configuration to it.
+
+        Raises InvalidRequest when the patch is too large to be sent.
+        """
         payload, before, result = b"", self.head.digest, self.head.digest
         if content is not None:
             change = diff.diff(self.head.content, content, base=before, result=before)
             content = diff.apply(self.head.content, change, base_known=True)  # shares what did not change
             payload, result = diff.encode(change), self._digester.digest(content)
+            if len(payload) > PAYLOAD_BYTES_MAX:
+                raise InvalidRequest(
+                    what=f"the change is {len(payload)} bytes, {PAYLOAD_BYTES_MAX} are possible",
+                    remedy="make it in several steps",
+                )
         entry = sealed(
             self.last_chain,
             LogEntry(

@@ -15,6 +15,7 @@ from crm.cib.storage import FolderStorage
 from crm.cib.store import CibStore, frame, frames
 from crm.cib.versions import CibVersion
 from crm.replica.effects import SaveOrphans
+from crm.replica.events import Orphans
 from hacluster.vocabulary.ids import Term
 from tests.sim.cib import SimStorage
 from tests.sim.engine import Disk
@@ -196,3 +197,6 @@ def test_orphans_hold_what_was_cut(tmp_path: Path) -> None:
     saved = codec.parse((tmp_path / name).read_bytes())
     assert [entry.get("request-id") for entry in saved.all("entry")] == ["r0", "r1"]
     assert saved.child("configuration") == content
+    assert store.orphans() == [Orphans(2, 2, "n1", name)]
+    (tmp_path / name).unlink()
+    assert store.orphans() == []

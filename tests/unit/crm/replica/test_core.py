@@ -201,6 +201,13 @@ def test_a_write_that_is_not_valid_is_refused(three: Net) -> None:
     assert three.answers[token] == WriteOutcome(outcome=Outcome.FAILED, reason="no <bad> wanted")
 
 
+def test_a_write_that_no_message_can_carry_is_refused(three: Net) -> None:
+    token = three.write(1, "x" * (13 * 1024 * 1024))
+    assert three.answers[token].outcome is Outcome.FAILED
+    assert "several steps" in three.answers[token].reason
+    assert three.nodes[1].replication.log.last_index == 2
+
+
 def test_the_same_request_is_the_same_write(three: Net) -> None:
     first = three.write(1, "a", request_id="same")
     second = three.write(1, "a", request_id="same")
