@@ -6,7 +6,10 @@ from cli.context import EXIT_FAILED, EXIT_OK, Context
 
 
 def finish_session(context: Context) -> int:
-    """Write what is pending; 0 when there is nothing. The workspace stays open, on what was written."""
+    """Write what is pending; 0 when there is nothing. The workspace stays open, on what was written.
+
+    Warnings that held before the changes are left to `verify`.
+    """
     workspace = context.workspace
     if workspace is None or not workspace.changed:
         return EXIT_FAILED if workspace is not None and workspace.failed else EXIT_OK
@@ -15,7 +18,12 @@ def finish_session(context: Context) -> int:
         return EXIT_FAILED
     from cli.grammar.verify import Severity, verify
 
-    problems = verify(workspace.cib)
+    known = set(verify(workspace.base.cib))
+    problems = [
+        problem
+        for problem in verify(workspace.cib)
+        if problem.severity is Severity.ERROR or problem not in known
+    ]
     for problem in problems:
         (context.error if problem.severity is Severity.ERROR else context.warning)(str(problem))
     if any(problem.severity is Severity.ERROR for problem in problems) and not context.options.force:

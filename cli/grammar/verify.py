@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from cli.grammar.document import (
-    CONSTRAINT_TAGS,
-    CONTAINER_TAGS,
-    configuration_of,
-    members,
-    objects,
-    section,
-)
-from cli.grammar.references import Names, missing_names
+from cli.grammar.document import CONTAINER_TAGS, configuration_of, members, section
+from crm.cib import schema
 from crm.cib.model import Element
 from hacluster.durations import parse_ms
 
@@ -41,38 +33,22 @@ class Problem:
         return f"{self.where}: {self.what}" + (f" ({self.remedy})" if self.remedy else "")
 
 
-_ID_OPTIONAL: Final = ("obj_ref", "resource_ref", "role")
 _FALSE: Final = ("false", "no", "off", "0", "n")
 
 
 def verify(cib: Element) -> tuple[Problem, ...]:
     """Everything that is wrong or doubtful, errors first."""
-    checks = (_duplicate_ids, _references, _monitors, _fencing, _members_in_constraints, _masters)
+    checks = (_schema, _monitors, _fencing, _members_in_constraints, _masters)
     found = [problem for check in checks for problem in check(cib)]
     return tuple(sorted(found, key=lambda problem: problem.severity is Severity.WARNING))
 
 
-def _duplicate_ids(cib: Element) -> Iterator[Problem]:
-    counted = Counter(
-        one.id
-        for one in configuration_of(cib).walk()
-        if one.id and one.tag not in _ID_OPTIONAL and one.tag != "node"
-    )
-    for identifier, count in counted.items():
-        if count > 1:
-            yield Problem(severity=Severity.ERROR, where=identifier, what=f"the id is used {count} times")
-
-
-def _references(cib: Element) -> Iterator[Problem]:
-    names = Names(
-        resources=frozenset(one.id for one in objects(cib) if one.tag not in (*CONSTRAINT_TAGS, "node")),
-        templates=frozenset(one.id for one in section(cib, "resources").all("template")),
-        roles=frozenset(one.id for one in section(cib, "acls").all("acl_role")),
-    )
-    for name in ("resources", "constraints", "acls"):
-        for one in section(cib, name).walk():
-            for what in missing_names(one, names):
-                yield Problem(severity=Severity.ERROR, where=one.id, what=what)
+def _schema(cib: Element) -> Iterator[Problem]:
+    """What the cluster itself would refuse, or only warn of: structure, values, ids, references."""
+    for one in schema.check(configuration_of(cib)):
+        yield Problem(
+            severity=Severity(one.severity.value), where=one.where, what=one.what, remedy=one.remedy
+        )
 
 
 def _primitives(cib: Element) -> Iterator[Element]:
