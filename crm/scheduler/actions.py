@@ -19,6 +19,7 @@ from crm.scheduler.options import NoQuorum
 
 UP_TASKS: Final = frozenset({"start", "promote", "migrate_from"})
 DOWN_TASKS: Final = frozenset({"stop", "demote", "migrate_to"})
+_NESTING_MAX: Final = 5  # guests on guests; a cycle ends here
 _NOTIFY_KINDS: Final = ("_confirmed-post_notify_", "_confirmed-pre_notify_", "_post_notify_", "_pre_notify_")
 
 
@@ -216,11 +217,15 @@ def _apply_quorum(work: WorkingSet, action: Action, resource: Resource) -> None:
 # --- fencing requests
 
 
-def can_fence(work: WorkingSet, node: Node) -> bool:
+def can_fence(work: WorkingSet, node: Node, depth: int = 0) -> bool:
     """Whether the cluster may fence this node now."""
     if node.kind is NodeKind.GUEST:
         launcher = node.launcher
-        return launcher is None or all(host.online or can_fence(work, host) for host in launcher.active_nodes)
+        if launcher is None:
+            return True
+        return depth < _NESTING_MAX and all(
+            host.online or can_fence(work, host, depth + 1) for host in launcher.active_nodes
+        )
     if not work.options.fencing_enabled or not work.have_fencing:
         return False
     if work.have_quorum or work.options.no_quorum is NoQuorum.IGNORE:

@@ -24,6 +24,7 @@ from crm.scheduler.relations import order_actions
 
 _ATTRIBUTE = re.compile(r"(fail-count|last-failure)-(.+)#[^#]+_\d+$")
 _NUMBER = re.compile(r":\d+$")
+NESTING_MAX: Final = 5  # containers within containers; a configured cycle ends here
 _MASKED: Final = frozenset({5, 2})
 _STATUS_NOT_INSTALLED: Final = 7
 _NEVER_EXPIRE_PROBES: Final = frozenset({0, 7, 8, 190, 191})
@@ -74,6 +75,7 @@ def fail_count(
     effective: bool,
     launched: bool = False,
     entry: Element | None = None,
+    depth: int = 0,
 ) -> tuple[int, int]:
     """(count, time of the last failure); with `effective` an expired count is 0."""
     counts = _counts_of(work, node)
@@ -84,9 +86,10 @@ def fail_count(
     timeout_s = values.seconds(resource.failure_timeout_ms)
     if effective and last > 0 and timeout_s > 0 and work.now_s > last + timeout_s:
         count = 0
-    if launched and resource.launched and not resource.is_in_bundle():
+    if launched and resource.launched and depth < NESTING_MAX and not resource.is_in_bundle():
         for one in resource.launched:
-            count = scores.add(count, fail_count(work, one, node, effective=effective, launched=True)[0])
+            more = fail_count(work, one, node, effective=effective, launched=True, depth=depth + 1)
+            count = scores.add(count, more[0])
     return count, last
 
 

@@ -90,6 +90,11 @@ class Entry:
         if score:
             self.why = (score, kind, origin, self.why)
 
+    def replace(self, score: int, kind: str, origin: str) -> None:
+        """Set the score; what was there before counts no more."""
+        self.score = score
+        self.why = (score, kind, origin, None)
+
     def copy(self) -> Entry:
         """An independent copy."""
         return Entry(self.node, self.score, self.count, self.probe_mode, self.why)

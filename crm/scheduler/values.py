@@ -58,17 +58,19 @@ def is_true(text: str | None, *, default: bool = False) -> bool:
 
 def integer(text: str | None, default: int = 0) -> int:
     """The leading integer of a text, within 64 bits."""
-    if text is None:
-        return default
-    match = _LEADING_INTEGER.match(text)
-    return default if match is None else max(-_VALUE_MAX, min(_VALUE_MAX, int(match[1][:32])))
+    value = _leading_integer(text) if text is not None else None
+    return default if value is None else value
 
 
 def integer_or_none(text: str | None) -> int | None:
     """The leading integer, None where there is none."""
-    if text is None or _LEADING_INTEGER.match(text) is None:
-        return None
-    return integer(text)
+    return _leading_integer(text) if text is not None else None
+
+
+@lru_cache(maxsize=16384)
+def _leading_integer(text: str) -> int | None:
+    match = _LEADING_INTEGER.match(text)
+    return None if match is None else max(-_VALUE_MAX, min(_VALUE_MAX, int(match[1][:32])))
 
 
 @lru_cache(maxsize=4096)

@@ -28,7 +28,7 @@ def assign_bundle(
     if data.child is not None:
         nodes = {replica.node for replica in data.replicas}
         for entry in data.child.allowed.values():
-            entry.score = 0 if entry.node in nodes else -INFINITY
+            entry.replace(0 if entry.node in nodes else -INFINITY, "bundle", bundle.id)
         assign(work, data.child, prefer, stop_if_fail=stop_if_fail)
     bundle.assigning = bundle.unassigned = False
     return None
@@ -51,9 +51,9 @@ def _assign_replica(work: WorkingSet, replica: Replica, prefer: Node | None, *, 
         return
     for entry in child.allowed.values():
         if entry.node is not replica.node:
-            entry.score = -INFINITY
+            entry.replace(-INFINITY, "bundle", child.id)
         elif threshold_reached(work, child, entry.node) is None:
-            entry.score = INFINITY
+            entry.replace(INFINITY, "bundle", child.id)
     child.parent.assigning = True
     assign(work, child, replica.node, stop_if_fail=stop_if_fail)
     child.parent.assigning = False

@@ -24,6 +24,7 @@ from crm.scheduler.stages.unpack_nodes import create_remote_node, nvpairs, remot
 Unpack = Callable[[WorkingSet, Element, Resource | None], Resource | None]
 
 _CONTROL_PORT: Final = "3121"
+REPLICAS_MAX: Final = 200  # more are not made: each is a node of the cluster
 _INNER_NODE_SCORE: Final = 500
 _AGENTS: Final = ("docker", "podman")
 
@@ -39,7 +40,9 @@ def unpack_bundle(work: WorkingSet, bundle: Resource, unpack: Unpack) -> bool:
         runtime=runtime.tag,
         image=runtime.get("image"),
         promoted_max=promoted_max,
-        replicas_max=max(1, _number(runtime, "replicas", promoted_max if promoted_max > 0 else 1)),
+        replicas_max=min(
+            REPLICAS_MAX, max(1, _number(runtime, "replicas", promoted_max if promoted_max > 0 else 1))
+        ),
         per_host=max(1, _number(runtime, "replicas-per-host", 1)),
         run_command=runtime.get("run-command"),
         options=runtime.attributes.get("options"),

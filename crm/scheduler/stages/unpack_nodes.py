@@ -330,7 +330,11 @@ def _online_with_fencing(work: WorkingSet, node: Node, item: Element, *, shutdow
 
 def _expected_down(work: WorkingSet, node: Node, *, since: int, process: int) -> None:
     limit = work.options.node_pending_timeout_s
-    if limit > 0 and since > 1 and process == 0 and work.now_s >= since + limit:
+    waiting = limit > 0 and since > 1 and process <= 0
+    if waiting and work.now_s >= since + limit:
         request_fencing(work, node, "peer pending timed out on joining the process group")
-    elif since > 0 or process > 0:
+        return
+    if waiting:
+        work.recheck(since + limit)
+    if since > 0 or process > 0:
         node.pending = node.standby = True

@@ -35,6 +35,8 @@ _MULTIPLE: Final = {
     "block": MultipleActive.BLOCK,
     "stop_unexpected": MultipleActive.STOP_UNEXPECTED,
 }
+# More instances than this, or four a node, are not made: a typing error must not stop all scheduling.
+INSTANCES_MAX: Final = 200
 _UNIQUE_CLASSES: Final = frozenset({"ocf", "stonith"})
 
 
@@ -319,7 +321,7 @@ def _unpack_clone(work: WorkingSet, resource: Resource) -> bool:
     meta.setdefault("clone-max", str(resource.clone_max))
     resource.ordered = values.is_true(meta.get("ordered"))
     resource.child_element = item
-    for _ in range(resource.clone_max):
+    for _ in range(min(resource.clone_max, max(INSTANCES_MAX, 4 * len(work.nodes)))):
         if make_instance(work, resource) is None:
             return False
     if resource.clone_max == 0:
