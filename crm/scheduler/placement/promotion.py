@@ -20,16 +20,31 @@ from crm.scheduler.wishes import ACTIVE, NONNEGATIVE, add_wishes, factor_of
 # --- promotion scores
 
 
-def promotion_score(instance: Resource, node: Node) -> tuple[int, bool]:
+class Whereabouts:
+    """Which instance (or its member) of a clone is active, and which was probed, where."""
+
+    def __init__(self, clone: Resource) -> None:
+        self.active: dict[tuple[str, str], Resource] = {}
+        self.probed: dict[tuple[str, str], Resource] = {}
+        for child in clone.children:
+            for one in child.primitives():
+                base = without_number(one.id)
+                for node in one.active_nodes:
+                    self.active.setdefault((base, node.id), one)
+                for key in one.probed_nodes:
+                    self.probed.setdefault((base, key), one)
+
+
+def promotion_score(instance: Resource, node: Node, known: Whereabouts) -> tuple[int, bool]:
     """(score, whether it is a mere default) of an instance on a node: node attribute master-NAME."""
     if instance.children:
         total, default = 0, True
         for member in instance.children:
-            score, is_default = promotion_score(member, node)
+            score, is_default = promotion_score(member, node, known)
             total += score
             default = default and is_default
         return total, default
-    if not _score_applies(instance, node):
+    if not _score_applies(instance, node, known):
         return 0, True
     name = instance.history_id or instance.id
     text = _attribute(instance, node, name)
@@ -42,31 +57,20 @@ def _attribute(instance: Resource, node: Node, name: str) -> str | None:
     return attribute_for(instance, node, f"master-{name}", assigned=not instance.unassigned)
 
 
-def _score_applies(instance: Resource, node: Node) -> bool:
+def _score_applies(instance: Resource, node: Node, known: Whereabouts) -> bool:
     entry = instance.allowed.get(node.id)
     if entry is None or entry.score < 0:
         return False
     if not instance.unique:
-        clone = instance.top()
-        base = without_number(instance.id)
-        active = _same_in_clone(clone, base, node, probed=False)
+        key = (without_number(instance.id), node.id)
+        active = known.active.get(key)
         if active is instance:
             return True
-        if active is None and _same_in_clone(clone, base, node, probed=True) is not None:
+        if active is None and key in known.probed:
             return True
     if not instance.active_nodes and not instance.probed_nodes:
         return True
     return node.id in instance.probed_nodes or node in instance.active_nodes
-
-
-def _same_in_clone(clone: Resource, base: str, node: Node, *, probed: bool) -> Resource | None:
-    for child in clone.children:
-        for one in child.primitives():
-            if without_number(one.id) != base:
-                continue
-            if node.id in one.probed_nodes if probed else node in one.active_nodes:
-                return one
-    return None
 
 
 def add_promotion_scores(clone: Resource) -> None:
@@ -74,11 +78,12 @@ def add_promotion_scores(clone: Resource) -> None:
     if clone.promotion_added:
         return
     clone.promotion_added = True
+    known = Whereabouts(clone)
     for instance in clone.children:
         for entry in instance.allowed.values():
             if not is_available(entry.node):
                 continue
-            score, _ = promotion_score(instance, entry.node)
+            score, _ = promotion_score(instance, entry.node, known)
             if score > 0:
                 entry.add(score, "promotion", instance.id)
             instance.priority = max(instance.priority, score)
@@ -92,8 +97,9 @@ def set_instance_roles(work: WorkingSet, clone: Resource) -> None:
     clone.setting_roles = True
     for entry in clone.allowed.values():
         entry.count = 0
+    known = Whereabouts(clone)
     for instance in clone.children:
-        _set_priority(work, clone, instance)
+        _set_priority(work, clone, instance, known)
     _sort_by_promotion(work, clone)
     count = 0
     for instance in clone.children:
@@ -139,7 +145,7 @@ def _set_role(instance: Resource, role: Role, *, demote: bool) -> None:
             one.next_role = role
 
 
-def _set_priority(work: WorkingSet, clone: Resource, instance: Resource) -> None:
+def _set_priority(work: WorkingSet, clone: Resource, instance: Resource, known: Whereabouts) -> None:
     for one in instance.walk():
         if one.orig_role is Role.STARTED:
             one.orig_role = Role.UNPROMOTED
@@ -148,7 +154,7 @@ def _set_priority(work: WorkingSet, clone: Resource, instance: Resource) -> None
         return
     next_role = state(instance, current=False)
     if next_role in {Role.UNKNOWN, Role.STARTED}:
-        score, default = promotion_score(instance, node)
+        score, default = promotion_score(instance, node, known)
         instance.priority = -1 if default else score
     elif next_role in {Role.UNPROMOTED, Role.STOPPED}:
         instance.priority = -INFINITY

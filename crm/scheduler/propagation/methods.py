@@ -52,6 +52,7 @@ class Updater:
     def __init__(self, work: WorkingSet, update: Callable[[Action], None]) -> None:
         self._work = work
         self._update = update
+        self.epoch = 0  # grows with every change of a flag
 
     def call(
         self, resource: Resource, first: Action, then: Action, node: Node | None, flags: int, flag: int
@@ -108,10 +109,12 @@ class Updater:
         changed = 0
         if then_was != (then.optional, then.runnable, then.migratable, then.pseudo):
             changed |= THEN
+            self.epoch += 1
             if then.resource is not None and then.resource.parent is not None:
                 self._update(then)
         if first_was != (first.optional, first.runnable, first.migratable):
             changed |= FIRST
+            self.epoch += 1
         return changed
 
     # --- collectives
@@ -174,6 +177,7 @@ class Updater:
             return False
         before = instance.assigned
         assign_to(self._work, instance, None, force=True, stop_if_fail=True)
+        self.epoch += 1
         return before is not None
 
     # --- colocation dependents
@@ -200,6 +204,7 @@ class Updater:
         for action in reversed(list(resource.actions_by_task.get(task, ()))):
             if action.runnable:
                 action.runnable = False
+                self.epoch += 1
                 set_reason(action, f"colocation with {cause.id}")
                 self.block_dependents(action)
                 self._update(action)
