@@ -1,0 +1,267 @@
+"""ha-messaging's daemon over loopback addresses: its service, a restart, new keys, what stops its start."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import grpc
+import pytest
+
+from hacluster import rpc
+from hacluster.errors import HaError
+from hacluster.paths import Paths
+from hacluster.supervision import EXIT_CONFIG
+from hacluster.v1 import membership_pb2, membership_pb2_grpc
+
+pytestmark = pytest.mark.netns
+
+ROOT = Path(__file__).resolve().parents[2]
+KEY = "auth 1\n1 sha256 0123456789abcdef0123456789abcdef\n"
+TOML = """\
+[cluster]
+name = "loop"
+id = "9f86d081884c7d659a2feaa0c55ad015"
+[timers]
+keepalive = "100ms"
+warntime = "400ms"
+deadtime = "1500ms"
+initdead = "3s"
+[[link]]
+kind = "udp"
+port = {port}
+[[link]]
+kind = "ping"
+targets = ["127.0.0.1"]
+"""
+NODE = '[[node]]\nid = {number}\nname = "n{number}"\naddresses = ["127.0.92.{number}"]\n'
+
+Status = membership_pb2.MessagingStatus
+
+
+class Host:
+    """One node: a root of its own, an address of its own."""
+
+    def __init__(self, folder: Path, number: int, toml: str) -> None:
+        self.name = f"n{number}"
+        self.paths = Paths(folder / self.name)
+        self.paths.etc.mkdir(parents=True)
+        self.paths.cluster_toml.write_text(toml)
+        self.key(KEY)
+        self.process: subprocess.Popen[bytes] | None = None
+        self.log = folder / f"{self.name}.log"
+
+    def key(self, text: str, mode: int = 0o600) -> None:
+        self.paths.authkeys.write_text(text)
+        self.paths.authkeys.chmod(mode)
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "messaging", "--root", str(self.paths.root), "--node", self.name]
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(command, cwd=ROOT, stderr=log, stdout=log)
+
+    def send(self, number: int) -> None:
+        assert self.process is not None
+        self.process.send_signal(number)
+
+    def end(self, number: int = signal.SIGTERM) -> int:
+        assert self.process is not None
+        self.send(number)
+        code = self.process.wait(10)
+        self.process = None
+        return code
+
+    async def ask(self, method: str, request: object) -> object:
+        channel = rpc.unix_channel(self.paths.messaging_socket)
+        try:
+            stub = membership_pb2_grpc.MembershipStub(channel)
+            return await rpc.call(getattr(stub, method), request, timeout_ms=2_000, who=self.name)
+        finally:
+            await channel.close()
+
+    async def status(self) -> Status:
+        answer = await self.ask("Status", membership_pb2.MessagingStatusRequest())
+        assert isinstance(answer, Status)
+        return answer
+
+    async def members(self) -> dict[str, int]:
+        try:
+            view = (await self.status()).authority.view
+        except HaError:
+            return {}
+        return {member.name: member.incarnation for member in view.members}
+
+    async def until(self, holds: Callable[[Status], bool], within_s: float = 8.0) -> Status:
+        end = time.monotonic() + within_s
+        while True:
+            try:
+                status = await self.status()
+                if holds(status):
+                    return status
+            except HaError:
+                status = Status()
+            assert time.monotonic() < end, (
+                f"not within {within_s} s: {status}\n{self.log.read_text()[-3_000:]}"
+            )
+            await asyncio.sleep(0.02)
+
+
+@pytest.fixture
+def hosts(tmp_path: Path) -> Iterator[list[Host]]:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("127.0.92.1", 0))
+        toml = TOML.format(port=probe.getsockname()[1])
+    toml += "".join(NODE.format(number=number) for number in (1, 2))
+    pair = [Host(tmp_path, number, toml) for number in (1, 2)]
+    yield pair
+    for host in pair:
+        if host.process is not None:
+            host.process.kill()
+            host.process.wait(10)
+
+
+@pytest.fixture
+async def running(hosts: list[Host]) -> list[Host]:
+    for host in hosts:
+        host.start()
+    for host in hosts:
+        await host.until(lambda s: len(s.authority.view.members) == 2 and s.authority.quorate)
+    return hosts
+
+
+async def test_a_killed_daemon_is_back_within_a_second_and_nobody_was_lost(running: list[Host]) -> None:
+    one, two = running
+    seen: list[set[str]] = []
+
+    async def watch() -> None:
+        channel = rpc.unix_channel(one.paths.messaging_socket)
+        try:
+            stub = membership_pb2_grpc.MembershipStub(channel)
+            async for update in stub.Watch(membership_pb2.WatchRequest(), timeout=20):
+                seen.append({member.name for member in update.view.members})  # noqa: PERF401
+        except grpc.aio.AioRpcError:
+            pass
+        finally:
+            await channel.close()
+
+    watching = asyncio.create_task(watch())
+    await asyncio.sleep(0.1)
+    two.end(signal.SIGKILL)
+    began = time.monotonic()
+    two.start()
+    status = await one.until(
+        lambda s: {m.name: m.incarnation for m in s.authority.view.members} == {"n1": 1, "n2": 2}
+    )
+    took_s = time.monotonic() - began
+    watching.cancel()
+    await asyncio.gather(watching, return_exceptions=True)
+    own = await two.until(lambda s: s.incarnation == 2)  # its gRPC comes after its heartbeats
+    assert status.authority.view.members[1].boot_token == own.authority.nodes[1].boot_token
+    assert seen
+    assert all(members == {"n1", "n2"} for members in seen)
+    assert took_s < 3.0, f"{took_s:.2f} s until the others have it in a view again"
+
+
+async def test_daemons_that_watch_are_advertised_to_all(running: list[Host]) -> None:
+    one, two = running
+    channel = rpc.unix_channel(one.paths.messaging_socket)
+    stub = membership_pb2_grpc.MembershipStub(channel)
+    request = membership_pb2.WatchRequest(daemon=membership_pb2.WatchRequest.DAEMON_CRM, instance=77)
+    call = stub.Watch(request, timeout=20)
+    first = await call.read()
+    assert isinstance(first, membership_pb2.AuthorityUpdate)
+    assert [member.name for member in first.view.members] == ["n1", "n2"]
+    await two.until(lambda s: s.authority.view.members[0].crm_instance == 77)
+    call.cancel()
+    await two.until(lambda s: s.authority.view.members[0].crm_instance == 0)
+    with pytest.raises(HaError):
+        await _first(channel, membership_pb2.WatchRequest(daemon=membership_pb2.WatchRequest.DAEMON_CRM))
+    await channel.close()
+    status = await one.until(lambda s: s.authority.attributes.get("pingd") == "1")
+    assert status.pings[0].alive
+
+
+async def _first(channel: grpc.aio.Channel, request: membership_pb2.WatchRequest) -> object:
+    try:
+        async for update in membership_pb2_grpc.MembershipStub(channel).Watch(request, timeout=5):
+            return update
+    except grpc.aio.AioRpcError as error:
+        raise rpc.error_of(error, who="n1") from None
+    return None
+
+
+async def test_a_committed_quorum_configuration_counts_and_survives(running: list[Host]) -> None:
+    one, two = running
+    voter = membership_pb2.QuorumConfig.Voter
+    config = membership_pb2.QuorumConfig(
+        voters=[voter(node_id=1, votes=3), voter(node_id=2, votes=1)], log_index=5
+    )
+    await one.ask("SetQuorumConfig", config)
+    older = membership_pb2.QuorumConfig(voters=[voter(node_id=2, votes=9)], log_index=4)
+    await one.ask("SetQuorumConfig", older)
+    status = await one.status()
+    assert [member.votes for member in status.authority.view.members] == [3, 1]
+    with pytest.raises(rpc.RemoteFailure, match="voters"):
+        await one.ask("SetQuorumConfig", membership_pb2.QuorumConfig(log_index=6))
+    one.end(signal.SIGKILL)
+    one.start()
+    # The restarted one read it from its disk; the other learned it when it accepted the new view.
+    for host in (one, two):
+        await host.until(lambda s: [member.votes for member in s.authority.view.members] == [3, 1])
+    two.end(signal.SIGKILL)
+    await one.until(lambda s: len(s.authority.view.members) == 1 and s.authority.quorate)
+
+
+async def test_leave_is_seen_at_once(running: list[Host]) -> None:
+    one, two = running
+    await two.ask("Leave", membership_pb2.LeaveRequest(clean=True))
+    began = time.monotonic()
+    status = await one.until(lambda s: [m.name for m in s.authority.view.members] == ["n1"])
+    assert time.monotonic() - began < 1.0, "no deadtime has to pass"
+    assert (status.authority.nodes[1].state, status.authority.nodes[1].clean_leave) == ("left", True)
+    assert two.end() == 0
+
+
+async def test_keys_are_rotated_without_a_gap(running: list[Host]) -> None:
+    one, two = running
+    view = (await one.status()).authority.view.id
+    second = "2 sha256 fedcba9876543210fedcba9876543210\n"
+    first = KEY.splitlines()[1] + "\n"
+    for text in ("auth 1\n" + first + second, "auth 2\n" + first + second, "auth 2\n" + second):
+        for host in (one, two):
+            host.key(text)
+            host.send(signal.SIGHUP)
+            await asyncio.sleep(0.3)
+    one.key("auth 9\n", 0o600)
+    one.send(signal.SIGHUP)
+    await asyncio.sleep(1.0)
+    assert "messaging.keys_kept" in one.log.read_text()
+    for host in (one, two):
+        status = await host.status()
+        assert status.authority.view.id == view, "nobody was lost on the way"
+        assert sum(status.dropped.values()) == 0
+        assert status.authority.nodes[0].state == status.authority.nodes[1].state == "member"
+
+
+async def test_what_stops_the_start(hosts: list[Host]) -> None:
+    one, two = hosts
+    one.key(KEY, 0o644)
+    one.start()
+    assert one.process is not None
+    assert one.process.wait(10) == EXIT_CONFIG
+    assert f"chmod 600 {one.paths.authkeys}" in one.log.read_text()
+    two.start()
+    await two.until(lambda s: s.node == "n2")
+    second = Host.__new__(Host)
+    second.__dict__.update(two.__dict__)
+    second.start()
+    assert second.process is not None
+    assert second.process.wait(10) == 1
+    assert "another ha-messaging runs on this node" in two.log.read_text()
+    assert two.paths.messaging_socket.exists()
