@@ -21,18 +21,16 @@ def choose(
     The result is the same everywhere once the inputs are.
     """
     slots = [slot for slot in range(len(hear)) if candidates >> slot & 1]
-    edges = {
-        slot: sum(
-            1 << other
-            for other in slots
-            if hear[slot] >> other & 1
-            and hear[other] >> slot & 1
-            and not cut[slot] >> other & 1
-            and not cut[other] >> slot & 1
-        )
-        | 1 << slot
-        for slot in slots
-    }
+    says = {slot: (hear[slot] & ~cut[slot] | 1 << slot) & candidates for slot in slots}
+    if all(row == candidates for row in says.values()):
+        return candidates
+    edges = dict(says)
+    for slot in slots:
+        deaf = candidates & ~says[slot]  # whom it does not hear lacks the edge too
+        while deaf:
+            lowest = deaf & -deaf
+            edges[lowest.bit_length() - 1] &= ~(1 << slot)
+            deaf ^= lowest
     chosen = candidates
     while True:
         missing = {slot: (chosen & ~edges[slot]).bit_count() for slot in slots if chosen >> slot & 1}

@@ -22,6 +22,7 @@ MS = 1_000_000
 SECOND = 1_000 * MS
 START_NS = 1_000 * SECOND
 TRACE_KEEP = 400
+EVENTS_A_MS_MAX = 20_000
 
 Event = TypeVar("Event")
 Effect = TypeVar("Effect")
@@ -80,6 +81,7 @@ class World:
         self.counters: dict[str, int] = {}
         self._ties = self.stream("ties")
         self._serial = 0
+        self._ms = self._events_a_ms = 0
         self._heap: list[tuple[int, float, int, Scheduled]] = []
         self._hash = hashlib.blake2b(digest_size=16)
 
@@ -106,6 +108,7 @@ class World:
             action = scheduled.action
             if action is None:
                 continue
+            self._no_spinning(when_ns)
             self.now_ns = when_ns
             self.events += 1
             self._hash.update(b"%d %s\n" % (when_ns, scheduled.what.encode()))
@@ -113,6 +116,15 @@ class World:
             for checker in self.checkers:
                 checker.after_event(self)
         self.now_ns = max(self.now_ns, until_ns)
+
+    def _no_spinning(self, when_ns: int) -> None:
+        """A core that sets timers for the next instant again and again does nothing else for ever (I25)."""
+        if when_ns // MS != self._ms:
+            self._ms, self._events_a_ms = when_ns // MS, 0
+        self._events_a_ms += 1
+        if self._events_a_ms > EVENTS_A_MS_MAX:
+            what = f"more than {EVENTS_A_MS_MAX} events in one millisecond, the next is {self._heap[:1]}"
+            raise InvariantBroken("I25", what)
 
     def settle(self) -> None:
         """Ask the checkers for their verdict on a world at rest."""
