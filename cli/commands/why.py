@@ -1,32 +1,79 @@
-"""`hacli why RESOURCE [NODE]`: where a resource is to be, and the scores that say so."""
+"""`hacli why`: why a resource is where it is, an action is done or waits, a node is fenced."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
-from cli.commands.changes import node_of, read, resource_of
+from cli.commands.changes import read
 from cli.context import EXIT_OK, Context, UsageError
-from cli.render.reasons import reason_lines
-from crm.scheduler import pipeline
+from cli.render.why import as_json, text
+from crm.cib import codec
+from crm.cib.model import Element
+from crm.explain.question import Asked, ask
+from crm.scheduler.pipeline import effective_now_s
+from hacluster.errors import InvalidRequest
 
-_USAGE: Final = "why RESOURCE [NODE]"
+USAGE: Final = (
+    "why RESOURCE [[not] on NODE] | ACTION [on NODE] | fenced NODE [-x FILE] [--transition N] [--output json]"
+)
 
 
 def main(context: Context, words: Sequence[str]) -> int:
-    """Computes the transition of this moment, without doing anything, and shows its reasons."""
-    if words and words[0] in ("-h", "--help"):
-        context.print(f"usage: hacli {_USAGE}")
-        return EXIT_OK
-    if not 1 <= len(words) <= 2:
-        raise UsageError(what="name a resource", usage=_USAGE)
-    cib = read(context)
-    resource_of(cib, words[0])
-    if len(words) == 2:
-        node_of(cib, words[1])
-    now_s = pipeline.effective_now_s(cib, int(time.time()))
-    transition = pipeline.schedule(cib, now_s)
-    for line in reason_lines(transition, words[0], words[1] if len(words) == 2 else ""):
-        context.print(line)
+    """`why RESOURCE [[not] on NODE] | ACTION [on NODE] | fenced NODE`. Raises what the daemon raises."""
+    question, source = _words(context, words)
+    if not question or question[0] in ("help", "--help", "-h"):
+        if question:
+            context.print(USAGE)
+            return EXIT_OK
+        raise UsageError(what="a resource, an action or a node is needed", usage=USAGE)
+    cib, now_s = _cib(context, source)
+    explained = ask(Asked(cib, now_s), question)
+    context.print(as_json(explained) if context.options.json else text(explained))
     return EXIT_OK
+
+
+def _words(context: Context, words: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, str]]:
+    question: list[str] = []
+    source = ("", "")
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
+        name, equals, value = word.partition("=")
+        if name in ("-x", "--xml-file", "--transition", "--output", "-o"):
+            if not equals:
+                if not rest:
+                    raise UsageError(what=f"{name} needs a value", usage=USAGE)
+                value = rest.pop(0)
+            if name in ("--output", "-o"):
+                if value not in ("json", "text"):
+                    raise UsageError(what=f"--output {value}: json or text", usage=USAGE)
+                context.options.json = value == "json"
+            else:
+                source = ("transition" if name == "--transition" else "file", value)
+        elif word in ("--json", "json"):
+            context.options.json = True
+        elif word.startswith("-") and word not in ("-h", "--help"):
+            raise UsageError(what=f"unknown option {word}", usage=USAGE)
+        else:
+            question.append(word)
+    return tuple(question), source
+
+
+def _cib(context: Context, source: tuple[str, str]) -> tuple[Element, int]:
+    """The CIB and the time it is looked at: that of a stored transition is the time it was computed."""
+    kind, value = source
+    now_s = int(time.time())
+    if kind == "file" or (kind == "transition" and not value.isdigit()):
+        cib = codec.parse(Path(value).read_bytes(), source=value)
+        if cib.tag != "cib":
+            raise InvalidRequest(what=f"{value} holds <{cib.tag}>, no <cib>", remedy="give a whole CIB")
+    elif kind == "transition":
+        reply = context.client.transition(int(value))
+        cib = codec.parse(reply.input_xml, source=f"transition {value}")
+        now_s = reply.summary.started_s or now_s
+    else:
+        cib = read(context)
+    return cib, effective_now_s(cib, now_s)

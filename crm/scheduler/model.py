@@ -236,6 +236,7 @@ class Resource:
     # placement
     allowed: Table = field(default_factory=dict)
     assigned: Entry | None = None
+    tie: tuple[str, int, str, int] | None = None  # the two best, equal in score, and what each had assigned
     unassigned: bool = True  # not yet decided; decided for "no node" is unassigned=False, assigned=None
     assigning: bool = False
     updating_nodes: bool = False

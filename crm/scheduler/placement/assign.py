@@ -124,6 +124,10 @@ def _assign_best(work: WorkingSet, resource: Resource, prefer: Node | None, *, s
     if not resource.unassigned:
         return
     entries = sorted_entries(resource, current_node(resource), work.options.placement)
+    resource.tie = None
+    if len(entries) > 1 and entries[0].score == entries[1].score >= 0 and is_available(entries[1].node):
+        first, second = entries[0].node, entries[1].node
+        resource.tie = (first.name, first.assigned_count, second.name, second.assigned_count)
     chosen = _preferred(resource, prefer, entries)
     if chosen is None and entries:
         chosen = _prefer_current(resource, entries)

@@ -1,0 +1,270 @@
+"""Why a resource runs where it does, or not at all: every node's score, piece by piece, and the tie-break."""
+
+from __future__ import annotations
+
+from crm.explain.contributions import contributions, node_trouble
+from crm.explain.facts import Fact, listed
+from crm.explain.waiting import blocked_facts
+from crm.scheduler.actions import first_with_task
+from crm.scheduler.activity import is_available
+from crm.scheduler.colocation import this_with
+from crm.scheduler.model import Action, Entry, Node, Resource, Role, Variant, WorkingSet
+from crm.scheduler.node_order import sorted_entries
+from crm.scheduler.options import NoQuorum
+from crm.scheduler.scores import INFINITY, render
+
+
+def answer(resource: Resource) -> str:
+    """Where it is and where it is to be, in one sentence."""
+    if resource.variant is Variant.PRIMITIVE:
+        return _answer_primitive(resource)
+    now = sorted({node.name for one in resource.primitives() for node in one.active_nodes})
+    then = sorted({one.assigned_node.name for one in resource.primitives() if one.assigned_node is not None})
+    kind = resource.variant.name.lower()
+    there = f"runs on {listed(now)}" if now else "runs nowhere"
+    if now == then:
+        return f"{kind.capitalize()} {resource.id} {there}" + (", and stays there." if now else ".")
+    return f"{kind.capitalize()} {resource.id} {there}; it is to run " + (
+        f"on {listed(then)}." if then else "nowhere."
+    )
+
+
+def _answer_primitive(resource: Resource) -> str:
+    now = [node.name for node in resource.active_nodes]
+    target = resource.assigned_node
+    role = f" ({resource.orig_role.label})" if resource.orig_role > Role.STARTED else ""
+    there = f"{resource.id} runs on {listed(now)}{role}" if now else f"{resource.id} does not run"
+    if target is None or resource.next_role <= Role.STOPPED:
+        return f"{there}; it is to be stopped." if now else f"{there}, and is not to be started."
+    goal = f" as {resource.next_role.label.lower()}" if resource.next_role > Role.STARTED else ""
+    if now == [target.name]:
+        restart = any(
+            one.task == "stop" and not one.optional and one.node is target for one in resource.actions
+        )
+        if restart:
+            return f"{there}; it is to be restarted there."
+        same = resource.next_role is resource.orig_role
+        return (
+            f"{there}, and stays there." if same else f"{there}; it is to become{goal or ' started'} there."
+        )
+    start = first_with_task(resource, "start", target)
+    if start is not None and not start.runnable and not start.optional:
+        return f"{there}; it is meant for {target.name}, but cannot be started there."
+    verb = "to move to" if now else "to be started on"
+    return f"{there}; it is {verb} {target.name}{goal}."
+
+
+def placement_facts(work: WorkingSet, resource: Resource, only: Node | None = None) -> tuple[Fact, ...]:
+    """Everything that decides about one primitive; with `only`, of that node and of the chosen one."""
+    facts = [*_state_facts(work, resource)]
+    chosen = resource.assigned_node
+    entries = sorted_entries(resource, None, work.options.placement)
+    entries.sort(key=lambda entry: entry.node is not chosen)
+    named = {entry.node.id for entry in entries}
+    facts += [
+        _node_fact(work, resource, entry, chosen)
+        for entry in entries
+        if only is None or entry.node is only or entry.node is chosen
+    ]
+    facts += [
+        _not_in_table(work, resource, node)
+        for node in work.nodes
+        if node.id not in named and (only is None or node is only)
+    ]
+    facts += _decision(work, resource, entries)
+    facts += _role_facts(resource)
+    facts += start_facts(work, resource)
+    return tuple(facts)
+
+
+def _state_facts(work: WorkingSet, resource: Resource) -> list[Fact]:
+    options = work.options
+    found: list[Fact] = []
+
+    def add(kind: str, text: str, origin: str) -> None:
+        found.append(Fact(kind=kind, text=text, origin=origin))
+
+    if options.maintenance_mode:
+        add(
+            "maintenance_mode",
+            "Option maintenance-mode is true: nothing is started or stopped.",
+            "maintenance-mode",
+        )
+    if options.stop_all:
+        add("stop_all", "Option stop-all-resources is true: everything is stopped.", "stop-all-resources")
+    if options.fencing_enabled and not work.have_fencing:
+        add(
+            "no_fencing",
+            "Fencing is enabled but there is no fence device: no resource is started or stopped.",
+            "stonith-enabled",
+        )
+    if not work.have_quorum and options.no_quorum is not NoQuorum.IGNORE:
+        add(
+            "no_quorum",
+            f"The partition has no quorum (no-quorum-policy={options.no_quorum.value}).",
+            "quorum",
+        )
+    for one in _with_ancestors(resource):
+        if one.meta.get("target-role", "").lower() == "stopped":
+            add("target_role", f"target-role of {one.id} is Stopped.", one.id)
+            break
+    if resource.blocked:
+        add(
+            "blocked", f"{resource.id} is blocked: a failure there needs somebody to look at it.", resource.id
+        )
+    elif resource.maintenance:
+        add("maintenance", f"{resource.id} is in maintenance: it is left as it is.", resource.id)
+    elif not resource.managed and not (options.fencing_enabled and not work.have_fencing):
+        add(
+            "unmanaged", f"{resource.id} is not managed (is-managed=false): it is left as it is.", resource.id
+        )
+    if resource.removed:
+        add("removed", f"{resource.id} is not in the configuration any more.", resource.id)
+    return found
+
+
+def _with_ancestors(resource: Resource) -> list[Resource]:
+    chain = [resource]
+    while chain[-1].parent is not None:
+        chain.append(chain[-1].parent)
+    return chain
+
+
+def _node_fact(work: WorkingSet, resource: Resource, entry: Entry, chosen: Node | None) -> Fact:
+    node = entry.node
+    trouble = node_trouble(work, node)
+    details = contributions(work, resource, entry)
+    if node is chosen:
+        verdict = f"{node.name}: chosen, score {render(entry.score)}"
+    elif trouble:
+        reasons = listed([one.text.removeprefix(f"{node.name} is ") for one in trouble])
+        verdict = f"{node.name}: not available, {reasons}"
+    elif entry.score < 0:
+        verdict = f"{node.name}: not allowed, score {render(entry.score)}"
+    else:
+        verdict = f"{node.name}: possible, score {render(entry.score)}"
+    return Fact(
+        kind="node",
+        text=f"{verdict}." if not details else f"{verdict}:",
+        node=node.name,
+        score=entry.score,
+        details=(*(trouble if len(trouble) > 1 else ()), *details),
+    )
+
+
+def _not_in_table(work: WorkingSet, resource: Resource, node: Node) -> Fact:
+    why = (
+        "the cluster is not symmetric and no constraint allows it (option symmetric-cluster=false)"
+        if not work.options.symmetric
+        else "it is not looked for there (resource-discovery)"
+    )
+    return Fact(
+        kind="node_not_allowed",
+        text=f"{node.name}: not allowed, {why}.",
+        node=node.name,
+        origin="symmetric-cluster" if not work.options.symmetric else resource.id,
+    )
+
+
+def _decision(work: WorkingSet, resource: Resource, entries: list[Entry]) -> list[Fact]:
+    usable = [one for one in entries if one.score >= 0 and is_available(one.node)]
+    chosen = resource.assigned_node
+    if not resource.managed:
+        return []
+    if chosen is None:
+        return [_no_place(resource, usable)] if not work.options.stop_all else []
+    if len(usable) == 1:
+        return [
+            Fact(kind="only_node", text=f"{chosen.name} is the only node it may run on.", node=chosen.name)
+        ]
+    tie = resource.tie
+    if tie is not None and chosen.name in (tie[0], tie[2]):
+        return [_tie(work, resource, chosen, tie)]
+    second = next((one for one in usable if one.node is not chosen), None)
+    own = resource.assigned.score if resource.assigned is not None else 0
+    if second is None or own <= second.score:
+        return []
+    return [
+        Fact(
+            kind="best_score",
+            text=f"{chosen.name} has the highest score: {render(own)} against {render(second.score)} "
+            f"on {second.node.name}.",
+            node=chosen.name,
+        )
+    ]
+
+
+def _tie(work: WorkingSet, resource: Resource, chosen: Node, tie: tuple[str, int, str, int]) -> Fact:
+    first, first_count, second, second_count = tie
+    if chosen.name == second:
+        first, first_count, second, second_count = second, second_count, first, first_count
+    head = f"{first} and {second} have the same score"
+    if chosen in resource.active_nodes:
+        text = f"{head}; it runs on {first} already."
+    elif work.options.placement == "balanced":
+        text = f"{head}; {first} has more capacity left (placement-strategy=balanced), or comes first."
+    elif first_count < second_count and work.options.placement != "minimal":
+        text = f"{head}; {first} has fewer resources ({first_count} against {second_count})."
+    elif first < second:
+        text = f"{head} and as many resources; {first} comes first by name."
+    else:
+        text = f"{head}; {first} was preferred for what depends on it."
+    return Fact(kind="tie_break", text=text, node=first)
+
+
+def _no_place(resource: Resource, usable: list[Entry]) -> Fact:
+    if not usable:
+        return Fact(
+            kind="no_node", text=f"There is no node that {resource.id} may run on.", origin=resource.id
+        )
+    for one in this_with(resource):
+        if one.score >= INFINITY and not any(part.assigned_node for part in one.primary.primitives()):
+            return Fact(
+                kind="colocation_unplaced",
+                text=f"Colocation {one.id}: it has to be with {one.primary.id}, which runs nowhere.",
+                origin=one.id,
+            )
+    top = resource.top()
+    text = f"{resource.id} is not placed although {usable[0].node.name} would do"
+    if top.is_clone:
+        text = f"{top.id} has all the instances it may have (clone-max={top.clone_max})"
+    return Fact(kind="not_placed", text=f"{text}.", origin=top.id)
+
+
+def _role_facts(resource: Resource) -> list[Fact]:
+    top = resource.top()
+    if not top.promotable or resource.assigned_node is None:
+        return []
+    score = render(resource.promotion_priority)
+    node = resource.assigned_node.name
+    if resource.next_role is Role.PROMOTED:
+        text = f"{resource.id} is to be promoted on {node}: promotion score {score}."
+    elif resource.promotion_priority < 0:
+        text = f"{resource.id} may not be promoted on {node}: promotion score {score}."
+    else:
+        others = [one for one in top.primitives() if one.next_role is Role.PROMOTED]
+        text = f"{resource.id} is not to be promoted on {node}: promotion score {score}"
+        if others:
+            best = max(others, key=lambda one: one.promotion_priority)
+            text += f", {best.id} has {render(best.promotion_priority)}"
+            text += f" and promoted-max is {top.promoted_max}"
+        text += "."
+    return [
+        Fact(kind="promotion", text=text, node=node, origin=resource.id, score=resource.promotion_priority)
+    ]
+
+
+def start_facts(work: WorkingSet, resource: Resource) -> list[Fact]:
+    """Why a primitive that has a node cannot be started or promoted there; nothing where it can."""
+    target = resource.assigned_node
+    if target is None:
+        return []
+    for task in ("start", "promote"):
+        action: Action | None = first_with_task(resource, task, target)
+        if (
+            action is not None
+            and not action.runnable
+            and (not action.optional or target not in resource.active_nodes)
+        ):
+            return [*blocked_facts(work, action)]
+    return []
