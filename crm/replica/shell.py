@@ -112,7 +112,8 @@ class ReplicaShell:
         self._initial = initial
         self._validate = validate
         self._core: Replica | None = None
-        self._early_authority: Authority | None = None
+        self._eligibility = EligibilityChanged(True, 0)
+        self._authority: AuthorityChanged | None = None
         self._queue: deque[Effect] = deque()
         self._wake = asyncio.Event()
         self._dc_known = asyncio.Event()
@@ -146,8 +147,9 @@ class ReplicaShell:
                 self._feed(Started())
                 for orphans in await self._on_disk(self._store.orphans):
                     self._tell(orphans)
-                if self._early_authority is not None:
-                    self._feed(AuthorityChanged(self._early_authority))
+                self._feed(self._eligibility)
+                if self._authority is not None:
+                    self._feed(self._authority)
         finally:
             for timer in self._timers.values():
                 timer.cancel()
@@ -216,14 +218,14 @@ class ReplicaShell:
 
     def set_authority(self, authority: Authority) -> None:
         """From ha-messaging."""
-        self._early_authority = authority
-        if self._core is not None:
-            self._feed(AuthorityChanged(authority))
-            self._status.wake()
+        self._authority = AuthorityChanged(authority)
+        self._feed(self._authority)
+        self._status.wake()
 
     def set_eligibility(self, *, eligible: bool, priority: int = 0) -> None:
         """May this node be DC."""
-        self._feed(EligibilityChanged(eligible, priority))
+        self._eligibility = EligibilityChanged(eligible, priority)
+        self._feed(self._eligibility)
 
     def on_forward(self, handler: ForwardHandler) -> None:
         """Register what answers forwarded requests while this node is DC."""

@@ -249,9 +249,8 @@ def test_a_wiped_node_gets_its_vote_back(seed: int) -> None:
 
 
 @pytest.mark.parametrize("name", CLASSES)
-def test_some_seeds(name: str) -> None:
-    for number in (1, 2):
-        REGISTRY[name](number).play()
+def test_a_seed(name: str) -> None:
+    REGISTRY[name](1).play()
 
 
 def test_the_same_seed_is_the_same_run() -> None:
