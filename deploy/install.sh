@@ -94,7 +94,7 @@ install_all() {
         install -d -m 1755 /run/resource-agents
         install -d -m 0755 /etc/hacluster /var/lib/hacluster
         install -d -o hacluster -g haclient -m 0750 /etc/hacluster/tls /var/log/hacluster
-        for folder in messaging cib crm transitions; do
+        for folder in messaging cib transitions; do
             install -d -o hacluster -g haclient -m 0750 "/var/lib/hacluster/$folder"
         done
         install -d -m 0700 /var/lib/hacluster/lrm
