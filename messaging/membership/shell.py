@@ -87,11 +87,12 @@ class MembershipShell:
         store: Store,
         clock: Clock,
         restart: Callable[[str], None],
+        store_timeout_s: float = STORE_TIMEOUT_S,
     ) -> None:
         self.core, self.figures = core, Figures()
         self.links: Sequence[UdpLink] = ()
         self._gate, self._sealer, self._store, self._clock = gate, sealer, store, clock
-        self._restart = restart
+        self._restart, self._store_timeout_s = restart, store_timeout_s
         self._loop = asyncio.get_running_loop()
         self._timers: dict[str, tuple[int, asyncio.TimerHandle]] = {}
         self._writes: asyncio.Queue[tuple[Persist, list[Effect]]] = asyncio.Queue(PERSIST_QUEUE)
@@ -280,7 +281,7 @@ class MembershipShell:
         self._quorum_waiters.append(entry)
         try:
             self.dispatch(QuorumConfigured(quorum))
-            await asyncio.wait_for(stored, STORE_TIMEOUT_S)
+            await asyncio.wait_for(stored, self._store_timeout_s)
         except TimeoutError:
             raise Unavailable(why="the disk does not store the quorum configuration") from None
         finally:

@@ -1,0 +1,201 @@
+"""The shell: persist before you speak, bad packets are counted, slow watchers are told."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, cast
+
+import pytest
+
+from hacluster.clock import SystemClock
+from hacluster.errors import ResourceExhausted, Unavailable
+from hacluster.vocabulary.ids import BootToken, NodeId, NodeName
+from hacluster.vocabulary.membership import QuorumConfig
+from messaging.membership.core import MembershipCore
+from messaging.membership.events import (
+    CommittedQuorum,
+    Config,
+    ConfiguredNode,
+    Durable,
+    Leave,
+    Start,
+    Status,
+)
+from messaging.membership.shell import WATCH_QUEUE, MembershipShell, Watcher
+from messaging.packet import Gate, Sealer
+from messaging.store import Store
+from messaging.transport.udp import UdpLink
+from tests.unit.messaging.lab import CLUSTER, a_datagram, a_keyring
+
+MS = 1_000_000
+
+
+class FakeStore:
+    """A disk that waits for permission, or fails."""
+
+    def __init__(self) -> None:
+        self.kept: list[Durable] = []
+        self.may_write = threading.Event()
+        self.may_write.set()
+        self.broken = False
+        self.marked = 0
+
+    def keep(self, durable: Durable) -> None:
+        assert self.may_write.wait(10)
+        if self.broken:
+            raise OSError(5, "Input/output error")
+        self.kept.append(durable)
+
+    def mark_all_seen(self) -> None:
+        self.marked += 1
+
+
+class Wire:
+    """A link whose packets reach the other shells at once."""
+
+    def __init__(self) -> None:
+        self.others: list[MembershipShell] = []
+        self.sent: list[bytes] = []
+
+    def send(self, datagram: bytes, _destination: int) -> None:
+        self.sent.append(datagram)
+        loop = asyncio.get_running_loop()
+        for shell in self.others:
+            loop.call_soon(shell.taken, 0, datagram, SystemClock().now_ns(), "wire")
+
+    def drain(self) -> None:
+        """Nothing is ever waiting."""
+
+
+def a_shell(node: int, count: int) -> tuple[MembershipShell, FakeStore, Wire]:
+    configured = tuple(ConfiguredNode(id=NodeId(n), name=NodeName(f"n{n}")) for n in range(1, count + 1))
+    config = Config(
+        node_id=NodeId(node),
+        nodes=configured,
+        links=1,
+        keepalive_ns=50 * MS,
+        warntime_ns=1_000 * MS,
+        deadtime_ns=4_000 * MS,
+        initdead_ns=30_000 * MS,
+        quorum=QuorumConfig(voters=tuple((each.id, 1) for each in configured)),
+    )
+    start = Start(
+        incarnation=1, boot_token=BootToken(f"{node:02d}" * 32), durable=Durable(), first_sequence=10
+    )
+    clock, store, wire = SystemClock(), FakeStore(), Wire()
+    shell = MembershipShell(
+        core=MembershipCore(config, start, random.Random(node), clock.now_ns()),
+        gate=Gate(
+            cluster_id=CLUSTER, node_id=node, nodes=[each.id for each in configured], keyring=a_keyring()
+        ),
+        sealer=Sealer(
+            cluster_id=CLUSTER,
+            node_id=node,
+            session=node.to_bytes(16, "big"),
+            incarnation=1,
+            keyring=a_keyring(),
+        ),
+        store=cast(Store, store),
+        clock=clock,
+        restart=lambda _why: None,
+        store_timeout_s=0.2,
+    )
+    shell.links = [cast(UdpLink, wire)]
+    return shell, store, wire
+
+
+@asynccontextmanager
+async def running(*shells: MembershipShell) -> AsyncIterator[None]:
+    writers = [asyncio.create_task(shell.write()) for shell in shells]
+    for shell in shells:
+        shell.begin()
+    try:
+        yield
+    finally:
+        for shell in shells:
+            for _, handle in shell._timers.values():
+                handle.cancel()
+        for writer in writers:
+            writer.cancel()
+        await asyncio.gather(*writers, return_exceptions=True)
+
+
+async def until(shell: MembershipShell, watcher: Watcher, holds: Any) -> Status:
+    async with asyncio.timeout(10):
+        while True:
+            status = await shell.next_update(watcher)
+            if holds(status):
+                return status
+
+
+def members(status: Status) -> list[str]:
+    return [member.name for member in status.authority.view.members]
+
+
+async def test_two_shells_form_a_view_through_real_packets() -> None:
+    (one, disk, wire), (two, _, other) = a_shell(1, 2), a_shell(2, 2)
+    wire.others, other.others = [two], [one]
+    watcher = one.watch("", 0)
+    async with running(one, two):
+        status = await until(one, watcher, lambda s: s.authority.quorate)
+        assert members(status) == ["n1", "n2"]
+        assert disk.kept[-1].view.id == status.authority.view.id
+        assert disk.marked == 1
+        await one.leave(Leave(clean=True))
+        status = await until(one, watcher, lambda s: not s.authority.quorate)
+        assert members(status) == []
+
+
+async def test_nothing_is_said_before_the_disk_has_it() -> None:
+    shell, disk, _ = a_shell(1, 1)
+    disk.may_write.clear()
+    watcher = shell.watch("", 0)
+    async with running(shell):
+        for _ in range(20):  # the loop turns, the disk does not
+            await asyncio.sleep(0)
+        assert not disk.kept
+        said = [watcher.updates.get_nowait() for _ in range(watcher.updates.qsize())]
+        assert all(members(status) == [] for status in said)
+        disk.may_write.set()
+        status = await until(shell, watcher, lambda s: s.authority.quorate)
+        assert members(status) == ["n1"]
+        assert disk.kept[0].promised == status.authority.view.id.counter
+
+
+async def test_a_failed_disk_keeps_the_node_out() -> None:
+    shell, disk, _ = a_shell(1, 1)
+    disk.broken = True
+    async with running(shell):
+        with pytest.raises(Unavailable, match="disk"):
+            await shell.set_quorum(
+                CommittedQuorum(config=QuorumConfig(voters=((NodeId(1), 2),)), log_index=3)
+            )
+        assert members(shell.core.status(SystemClock().now_ns())) == []
+
+
+async def test_bad_packets_are_counted_by_reason() -> None:
+    shell, _, _ = a_shell(2, 2)
+    good = a_datagram(50)
+    for datagram in (b"", good[:-1], b"X" + good[1:], good[:60] + b"\xff" + good[61:], good, good):
+        shell.taken(0, datagram, 1, "stranger")
+    counted = {reason: count for reason, count in shell.figures.dropped.items() if count}
+    assert counted == {"bad_length": 2, "bad_magic": 1, "bad_tag": 1, "replayed": 1}
+    assert shell.core.detector.peers[1].links[0].duplicates == 1
+    for _, handle in shell._timers.values():
+        handle.cancel()
+
+
+async def test_a_watcher_that_does_not_read_is_told() -> None:
+    shell, _, _ = a_shell(1, 2)
+    watcher = shell.watch("", 0)
+    for _ in range(WATCH_QUEUE + 1):
+        shell.republish()
+    with pytest.raises(ResourceExhausted):
+        await shell.next_update(watcher)
+    shell.unwatch(watcher)
+    for _, handle in shell._timers.values():
+        handle.cancel()
