@@ -7,32 +7,10 @@ import os
 import sys
 from collections.abc import Sequence
 
-from cli.context import EXIT_FAILED, EXIT_OK, EXIT_USAGE, Context, Options, UsageError
+from cli.context import EXIT_FAILED, EXIT_OK, EXIT_USAGE, Context, UsageError
+from cli.options import take_options
 from hacluster import VERSION
 from hacluster.errors import HaError
-
-_FLAGS = {
-    "-F": "force",
-    "--force": "force",
-    "-n": "refuse",
-    "-w": "wait",
-    "--wait": "wait",
-    "--json": "json",
-    "-d": "debug",
-    "--debug": "debug",
-}
-_VALUES = {
-    "-f": "script",
-    "--file": "script",
-    "--cib-file": "cib_file",
-    "--root": "root",
-    "--node": "node",
-}
-_NOT_HERE = {
-    "-c": "shadow CIBs are not supported: copy the CIB to a file and use --cib-file",
-    "-H": "history is read from the cluster only",
-}
-_IGNORED_WITH_VALUE = ("-D", "--display", "-o", "--opt", "--scriptdir")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -62,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _main(context: Context, words: list[str]) -> int:
-    context.options = _options(words)
+    context.options = take_options(words)
     if words and words[0] == "--version":
         context.print(f"hacli {VERSION}")
         return EXIT_OK
@@ -92,44 +70,6 @@ def _finished(context: Context, status: int) -> int:
 
         return wait_until_idle(context, context.options.wait_ms)
     return status
-
-
-def _options(words: list[str]) -> Options:
-    """Take the options off the front of `words`. Raises UsageError."""
-    # Pacemaker's tools spell the variable this way.
-    options = Options(cib_file=os.environ.get("CIB_file", ""))  # noqa: SIM112
-    options.node = os.environ.get("HACLUSTER_NODE", "")
-    while words and words[0].startswith("-") and words[0] not in ("--version", "--compgen", "--help", "-h"):
-        word = words.pop(0)
-        name, equals, value = word.partition("=")
-        if word in _FLAGS:
-            setattr(options, _FLAGS[word], True)
-        elif word == "-R":
-            options.debug = True
-        elif name in _VALUES or name == "--wait-time" or name in _IGNORED_WITH_VALUE:
-            if not equals:
-                if not words:
-                    raise UsageError(what=f"{name} needs a value")
-                value = words.pop(0)
-            _set_value(options, name, value)
-        else:
-            raise UsageError(what=_NOT_HERE.get(word, f"unknown option {word} (see `hacli --help`)"))
-    if words and words[0] in ("--help", "-h"):
-        words[0] = "help"
-    return options
-
-
-def _set_value(options: Options, name: str, value: str) -> None:
-    if name == "--wait-time":
-        from hacluster.durations import parse_ms
-
-        try:
-            options.wait_ms = parse_ms(value)
-        except ValueError as error:
-            raise UsageError(what=f"--wait-time: {error}") from None
-        options.wait = True
-    elif name in _VALUES:
-        setattr(options, _VALUES[name], value)
 
 
 if __name__ == "__main__":

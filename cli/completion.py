@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from cli.context import EXIT_OK, Context
+from cli.context import EXIT_OK, Context, UsageError
 from cli.grammar.cluster_options import DEFAULTS
 from cli.grammar.document import object_id, objects
 from cli.levels import PROGRAMS, ROOT, Command, Level
+from cli.options import take_options
 from crm.cib.model import Element
 from hacluster.errors import HaError
 
@@ -195,7 +197,11 @@ def compgen(context: Context, words: Sequence[str]) -> int:
     typed = words[1][: int(words[0])].split()
     if words[1][: int(words[0])].endswith(" ") or not typed:
         typed.append("")
-    typed = typed[1:] or [""]
+    *before, last = typed[1:] or [""]
+    if before and before[0].startswith("-"):
+        with contextlib.suppress(UsageError):  # an option that is not finished
+            context.options = take_options(before)
+    typed = [*before, last]
     needs_cib = len(typed) > 2
     for one in candidates(ROOT, typed, current_cib(context) if needs_cib else None):
         context.print(one)

@@ -59,15 +59,18 @@ def hacli(*words: str) -> tuple[int, str, str]:
     return status, out.getvalue(), err.getvalue()
 
 
+def comparer_of(folder: Path) -> Path:
+    """Where the comparer of a corpus is."""
+    return folder.parent / "tools" / "crmsh_compare.py"
+
+
 class Corpus:
     """The cases of a corpus, run one by one."""
 
     def __init__(self, folder: Path, scratch: Path) -> None:
         self.folder, self.scratch = folder, scratch
         self.cases: list[dict[str, Any]] = json.loads((folder / "index.json").read_text())["cases"]
-        spec = importlib.util.spec_from_file_location(
-            "crmsh_compare", folder.parent / "tools" / "crmsh_compare.py"
-        )
+        spec = importlib.util.spec_from_file_location("crmsh_compare", comparer_of(folder))
         assert spec is not None
         assert spec.loader is not None
         self.comparer = importlib.util.module_from_spec(spec)

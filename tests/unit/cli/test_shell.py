@@ -88,6 +88,9 @@ def test_completion_inside_a_level() -> None:
 def test_compgen(cib_file: str) -> None:
     line = "hacli resource stop w"
     assert hacli(["--cib-file", cib_file, "--compgen", str(len(line)), line]) == (0, "web\n")
+    line = f"hacli -w --cib-file {cib_file} resource stop w"
+    assert hacli(["--compgen", str(len(line)), line]) == (0, "web\n")
+    assert hacli(["--compgen", "12", "hacli --root "]) == (0, "")
 
 
 def run(cib_file: str, text: str) -> tuple[int, str, str]:
