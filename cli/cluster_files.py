@@ -57,6 +57,9 @@ def write_cluster(
                 _write(etc, {INITIAL_CIB: initial_cib.encode()})
             tls = {"ca.pem": authority.certificate, "node.pem": pair.certificate, "node.key": pair.key}
             _write(etc / "tls", tls)
+        # Folders are copied with their modes: those of a strict umask would shut daemons, and others, out.
+        for folder in scratch.glob("*/**/"):
+            folder.chmod(0o700 if folder.name == "ca" else 0o755)
         scratch.chmod(0o700)
         if output.exists():
             output.rmdir()
@@ -68,19 +71,21 @@ def write_cluster(
 
 
 def _write(folder: Path, files: Mapping[str, bytes]) -> None:
-    folder.mkdir(parents=True, exist_ok=True, mode=0o755)
+    folder.mkdir(parents=True, exist_ok=True)
     for name, data in files.items():
         secret = name.endswith(".key") or name == "authkeys"
         path = folder / name
-        path.touch(mode=_SECRET_MODE if secret else 0o644)
+        path.touch(mode=_SECRET_MODE)  # never readable by others, not for a moment
         path.write_bytes(data)
+        path.chmod(_SECRET_MODE if secret else 0o644)
 
 
 def copy_hint(folders: tuple[Path, ...]) -> str:
     """What to do with the folders."""
     first = folders[0]
+    place = "etc/hacluster/"
     return (
-        f"Copy each folder to its node, as root there: rsync -a {first}/ {first.name}:/ (and so on), then,\n"
-        "where the services run as user hacluster: chown -R hacluster: /etc/hacluster/{authkeys,tls}\n"
+        f"Copy each folder to its node: rsync -a {first}/{place} root@{first.name}:/{place} (and so on).\n"
+        "Then, on each: systemd-tmpfiles --create hacluster.conf (the services run as user hacluster).\n"
         f"Keep {first.parent / 'ca'} in a safe place: its key signs the certificates of further nodes."
     )

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import shutil
 import stat
 from pathlib import Path
@@ -51,6 +52,19 @@ def test_nodes_share_settings_and_key_but_not_certificates(tmp_path: Path) -> No
     for secret in ("authkeys", "tls/node.key"):
         assert stat.S_IMODE((one / secret).stat().st_mode) == 0o600
     assert not (one / "tls/ca.key").exists()
+
+
+def test_folders_can_be_entered_whatever_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        init(tmp_path / "out")
+    finally:
+        os.umask(before)
+    for folder in ("a", "a/etc", "a/etc/hacluster", "a/etc/hacluster/tls"):
+        assert stat.S_IMODE((tmp_path / "out" / folder).stat().st_mode) == 0o755, folder
+    assert stat.S_IMODE((tmp_path / "out/a/etc/hacluster/cluster.toml").stat().st_mode) == 0o644
+    assert stat.S_IMODE((tmp_path / "out/ca/ca.key").stat().st_mode) == 0o600
+    assert stat.S_IMODE((tmp_path / "out").stat().st_mode) == 0o700
 
 
 def test_nothing_is_overwritten(tmp_path: Path) -> None:
