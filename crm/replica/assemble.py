@@ -12,6 +12,7 @@ from crm.cib.store import CibStore
 from crm.election.model import ElectionSettings
 from crm.replica.peers import CrmPeers
 from crm.replica.shell import ReplicaShell
+from crm.replica.solo_file import SoloRightFile
 from hacluster.clock import Clock
 from hacluster.errors import InvalidDocument
 from hacluster.paths import Paths
@@ -54,5 +55,6 @@ def replica_shell(
         clock=clock,
         initial=initial_configuration(settings, document, source=str(file)),
         validate=validate,
+        solo_right=SoloRightFile(paths.run / "solo-right", boot_token),
         others=tuple(int(other.id) for other in settings.nodes if other.id != node.id),
     )

@@ -15,10 +15,12 @@ from crm.cib.replication.leading import Reign
 from crm.cib.replication.log import KEEP_ENTRIES
 from crm.cib.replication.messages import Append, AppendReply, InstallSnapshot
 from crm.cib.replication.model import LogRank, Promise, Stored
+from crm.cib.replication.solo import SoloRight
 from crm.cib.versions import CibVersion
 from crm.election.core import Election, Phase
 from crm.election.messages import Claim, ClaimReply, DcLost, DcLostReply, VoteReply, VoteRequest
 from crm.election.model import ElectionSettings, Following, Lost, PeersChanged, Result, Won
+from crm.election.quorum import other_voter
 from crm.replica.effects import (
     Answer,
     AuthorityChanged,
@@ -26,7 +28,9 @@ from crm.replica.effects import (
     Effect,
     EligibilityChanged,
     Event,
+    FenceConfirmed,
     ForceQuorum,
+    MarkSoloRight,
     Message,
     OutcomeAsked,
     Persisted,
@@ -48,6 +52,7 @@ from crm.replica.events import (
 )
 from crm.replica.settings_in_cib import fencing_enabled, ignores_quorum
 from hacluster.vocabulary.ids import NO_TERM, Term
+from hacluster.vocabulary.membership import Authority
 
 
 class _Facts:
@@ -90,8 +95,9 @@ class Replica:
         initial: Element,
         validate: Callable[[Element], str],
         keep_entries: int = KEEP_ENTRIES,
+        solo_right: str = "",
     ) -> None:
-        """Raises Damaged when what was stored does not fit together."""
+        """Raises Damaged when what was stored does not fit together. `solo_right`: see MarkSoloRight."""
         self._corrupt = stored.corrupt
         self.replication = Replication(
             ReplicationSettings(
@@ -105,6 +111,8 @@ class Replica:
             stored,
         )
         self.election = Election(election, _Facts(self.replication), stored.promise)
+        self._other = other_voter(election.quorum, election.me)
+        self._solo = SoloRight(solo_right)
         self._announced: tuple[Term, bool, Basis] | None = None  # of our own reign
 
     @property
@@ -163,7 +171,8 @@ class Replica:
                 return [Up(Corrupt(self._corrupt))] if self._corrupt else []
             case AuthorityChanged(authority):
                 self.replication.lease_end_ns = authority.lease_end_ns
-                return self._apply(self.election.authority(authority, now), now)
+                lost = self._look_for_other(authority)
+                return [*lost, *self._apply(self.election.authority(authority, now), now)]
             case Received(peer, message, token):
                 return self._received(peer, message, token, now)
             case CallFailed(peer, message):
@@ -179,6 +188,10 @@ class Replica:
                 return self.replication.outcome(token, request_id)
             case ForceQuorum(token, author):
                 return self._force(token, author, now)
+            case FenceConfirmed(node_id, boot_token):
+                if node_id == self._other and self.election.view.member(node_id) is None:
+                    self._solo.confirmed_off(boot_token)
+                return []
             case EligibilityChanged(eligible, priority):
                 return self._apply(self.election.eligibility(eligible, priority, now), now)
             case _:
@@ -309,12 +322,31 @@ class Replica:
     def _peers(self) -> tuple[tuple[int, str], ...]:
         return tuple((peer, self.election.boot_token_of(peer)) for peer in self.election.peers)
 
+    def _look_for_other(self, authority: Authority) -> list[Effect]:
+        """With two voters: a view with another boot of the other takes the solo right away."""
+        member = None if self._other is None else authority.view.member(self._other)
+        if member is not None and self._solo.saw(member.boot_token):
+            return [MarkSoloRight("")]
+        return []
+
+    def _learn_solo_right(self) -> list[Effect]:
+        """An entry of this view's DC is committed by both voters, as far as this node knows."""
+        dc, log = self.dc, self.replication.log
+        if self._other is None or dc.basis is not Basis.MAJORITY or not dc.established:
+            return []
+        token = self.election.boot_token_of(self._other)
+        if log.term_at(log.commit_index) == dc.term and self._solo.committed_with(token):
+            return [MarkSoloRight(token)]
+        return []
+
     def _after(self, now: int) -> list[Effect]:
         """Announce our own reign, and again when it becomes established or its basis changes."""
+        effects = self._learn_solo_right()
         leading = self.replication.leading
         if leading is None:
-            return []
-        effects: list[Effect] = []
+            return effects
+        if leading.waits and self._solo.may_go_alone:
+            effects += [*leading.go_alone(now), *self.replication.settle(now)]
         committed = self.replication.log.committed
         if leading.waits and committed.index and not fencing_enabled(committed.content):
             effects += [*leading.assume(now), *self.replication.settle(now)]

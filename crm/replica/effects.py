@@ -71,6 +71,13 @@ class MarkCommitted:
 
 
 @dataclass(frozen=True, slots=True)
+class MarkSoloRight:
+    """Until our next boot remember the other voter's boot with which a commit was shared, or none."""
+
+    boot_token: str
+
+
+@dataclass(frozen=True, slots=True)
 class SaveOrphans:
     """Entries that are cut: written down before they are. `committed` of them were, provisionally.
 
@@ -138,6 +145,7 @@ Effect = (
     | PersistEntries
     | PersistSnapshot
     | MarkCommitted
+    | MarkSoloRight
     | SaveOrphans
     | SetTimer
     | CancelTimer
@@ -222,6 +230,14 @@ class ForceQuorum:
 
 
 @dataclass(frozen=True, slots=True)
+class FenceConfirmed:
+    """The node, in that boot, is certainly off."""
+
+    node_id: int
+    boot_token: str
+
+
+@dataclass(frozen=True, slots=True)
 class EligibilityChanged:
     """May this node be DC, and how much does it want to."""
 
@@ -239,5 +255,6 @@ Event = (
     | WriteRequested
     | OutcomeAsked
     | ForceQuorum
+    | FenceConfirmed
     | EligibilityChanged
 )

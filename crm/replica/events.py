@@ -51,8 +51,8 @@ class WriteOutcome:
 class BecameDc:
     """This node is DC now. With a new view it stops being DC and must win again, in a new term.
 
-    `established` is false for a caretaker and for a two-node survivor that waits for the peer's fence; a
-    second BecameDc of the same term follows when that changes.
+    `established` is false for a caretaker and for a two-node survivor that waits for the peer's fence (tell
+    `fence_confirmed`); a second BecameDc of the same term follows when that changes.
     """
 
     term: Term

@@ -82,6 +82,10 @@ class Replica(Protocol):
         """The operator's decree: this partition is the cluster. Raises admin_epoch; basis `forced`."""
         ...
 
+    def fence_confirmed(self, node_id: int, boot_token: str) -> None:
+        """The fencer: that boot of the node is certainly over. A two-node survivor may then commit alone."""
+        ...
+
     async def forward(self, method: str, request: bytes, user: str, client: str = "") -> bytes:
         """Hand a client's request to the DC (to our own handler when we are it). Raises HaError."""
         ...

@@ -33,8 +33,10 @@ from crm.replica.effects import (
     Effect,
     EligibilityChanged,
     Event,
+    FenceConfirmed,
     ForceQuorum,
     MarkCommitted,
+    MarkSoloRight,
     Message,
     Note,
     OutcomeAsked,
@@ -65,7 +67,9 @@ from crm.replica.events import (
 )
 from crm.replica.interface import Change, ForwardHandler
 from crm.replica.peers import CrmPeers
+from crm.replica.solo_file import SoloRightFile
 from crm.replica.status_stream import Reign, StatusStream
+from crm.replica.timers import Timers
 from hacluster.clock import Clock
 from hacluster.errors import ErrorCode, HaError, InvalidRequest, NoDc, Timeout, Unavailable
 from hacluster.vocabulary.ids import Term
@@ -101,10 +105,12 @@ class ReplicaShell:
         initial: Element,
         validate: Callable[[Element], str],
         others: tuple[int, ...],
+        solo_right: SoloRightFile,
     ) -> None:
         """`others`: the ids of all other nodes of the cluster, voters or not."""
         self._settings = settings
         self._others = others
+        self._solo_right = solo_right
         self._node_name = node_name
         self._store = store
         self._peers = peers
@@ -117,7 +123,7 @@ class ReplicaShell:
         self._queue: deque[Effect] = deque()
         self._wake = asyncio.Event()
         self._dc_known = asyncio.Event()
-        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._timers = Timers(clock, lambda key: self._feed(TimerFired(key)))
         self._tokens = 0
         self._answers: dict[int, asyncio.Future[WriteOutcome]] = {}
         self._replies: dict[int, asyncio.Future[Message]] = {}
@@ -136,7 +142,13 @@ class ReplicaShell:
     async def run(self) -> None:
         """Until cancelled. Raises OSError when the disk fails and ReplicaDied; both must end the daemon."""
         stored = await self._on_disk(self._store.load, wall_s=self._clock.wall_s())
-        self._core = Replica(self._settings, stored, initial=self._initial, validate=self._validate)
+        self._core = Replica(
+            self._settings,
+            stored,
+            initial=self._initial,
+            validate=self._validate,
+            solo_right=await self._on_disk(self._solo_right.read),
+        )
         self._show_stored(stored)
         try:
             async with asyncio.TaskGroup() as group:
@@ -151,9 +163,7 @@ class ReplicaShell:
                 if self._authority is not None:
                     self._feed(self._authority)
         finally:
-            for timer in self._timers.values():
-                timer.cancel()
-            self._timers.clear()
+            self._timers.cancel_all()
             if self._cib_dirty.is_set():
                 self._write_cib_xml()
             self._disk_thread.shutdown(wait=True)
@@ -221,6 +231,10 @@ class ReplicaShell:
         self._authority = AuthorityChanged(authority)
         self._feed(self._authority)
         self._status.wake()
+
+    def fence_confirmed(self, node_id: int, boot_token: str) -> None:
+        """From the fencer."""
+        self._feed(FenceConfirmed(node_id, boot_token))
 
     def set_eligibility(self, *, eligible: bool, priority: int = 0) -> None:
         """May this node be DC."""
@@ -453,10 +467,9 @@ class ReplicaShell:
         for effect in self._core.handle(event, self._clock.now_ns()):
             match effect:
                 case SetTimer(key, at_ns):
-                    self._set_timer(key, at_ns)
+                    self._timers.set(key, at_ns)
                 case CancelTimer(key):
-                    if (timer := self._timers.pop(key, None)) is not None:
-                        timer.cancel()
+                    self._timers.cancel(key)
                 case _:
                     self._queue.append(effect)
         if self._core.dc.dc_node_id is None:
@@ -464,20 +477,6 @@ class ReplicaShell:
         else:
             self._dc_known.set()
         self._wake.set()
-
-    def _set_timer(self, key: str, at_ns: int) -> None:
-        old = self._timers.pop(key, None)
-        if old is not None:
-            old.cancel()
-        delay_s = max(0, at_ns - self._clock.now_ns()) / 1e9
-        self._timers[key] = asyncio.get_running_loop().call_later(delay_s, self._fire, key, at_ns)
-
-    def _fire(self, key: str, at_ns: int) -> None:
-        if self._clock.now_ns() < at_ns:  # the loop's clock and ours differ a little: never early
-            self._set_timer(key, at_ns)
-            return
-        self._timers.pop(key, None)
-        self._feed(TimerFired(key))
 
     async def _pump(self) -> None:
         while True:  # ends by cancellation, or with the daemon
@@ -503,6 +502,8 @@ class ReplicaShell:
                 await self._on_disk(self._store.snapshot, snapshot, entries, commit_index)
             case MarkCommitted(index):
                 await self._on_disk(self._store.mark_committed, index)
+            case MarkSoloRight(boot_token):
+                await self._on_disk(self._solo_right.keep, boot_token)
             case SaveOrphans():
                 await self._save_orphans(effect)
             case Up(event):

@@ -29,6 +29,7 @@ from crm.replica.effects import (
     Effect,
     Event,
     MarkCommitted,
+    MarkSoloRight,
     Note,
     OutcomeAsked,
     Persisted,
@@ -155,6 +156,7 @@ class ReplicaProcess(Process[Event, Effect]):
             initial=self.cluster.initial,
             validate=lambda _: "",
             keep_entries=self.cluster.keep_entries,
+            solo_right=(self.node.run.read("solo-right") or b"").decode(),
         )
         self.cluster.views.crm_changed()
         return self.core.handle(Started(), self.node.clock.now_ns())
@@ -248,6 +250,8 @@ class ReplicaProcess(Process[Event, Effect]):
                 answer = self._answers.pop(token, None)
                 if answer is not None:
                     answer(message)
+            case MarkSoloRight(boot_token):
+                self.node.run.write("solo-right", boot_token.encode())
             case MarkCommitted(index):
                 self.store.mark_committed(index)
             case Up(event):

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from crm.cib.replication.basis import Basis
+from crm.replica.effects import FenceConfirmed
+from crm.replica.events import BecameDc, ReplicaEvent
 from tests.sim.cib import CibCluster, ReplicaProcess
 from tests.sim.cib_checkers import (
     Durable,
@@ -33,6 +36,7 @@ class CibProfile:
     fencing: bool = False
     wait_for_all: bool = True
     keep_entries: int = 1_000
+    device: bool = False  # a fence device that tells the truth
 
 
 def writer(world: World, cluster: CibCluster, end_ns: int, *, gap_ns: int, force: float) -> None:
@@ -77,7 +81,8 @@ class CibRun:
             SameChain(self.cluster),
             NothingSilent(self.cluster),
         ]
-        self.lost_copies: set[int] = set()
+        if profile.device:
+            self.cluster.listeners.append(self._fence)
 
     def play(self) -> None:
         """The whole of it."""
@@ -116,6 +121,26 @@ class CibRun:
             self.world.run_until(self.world.now_ns + SECOND)
         self.world.run_until(self.world.now_ns + SECOND)
         self.world.settle()
+
+    def _fence(self, process: ReplicaProcess, event: ReplicaEvent) -> None:
+        """A DC that waits has the other fenced: the device acts on the machine as it is, and answers late."""
+        if not isinstance(event, BecameDc) or event.basis is not Basis.FENCED or event.established:
+            return
+        other = self.cluster.by_id[3 - process.id]
+        known = other.node.boot_token
+        rng = self.rng
+
+        def shoot() -> None:
+            core = process.core
+            if core is None or core.replication.leading is None or not core.replication.leading.waits:
+                return
+            self.world.note("device", f"{other.node.name} off for {process.node.name}")
+            self._power(other, rng.randint(1_000, 9_000) * MS)
+            delay_ns = rng.choice([10 * MS, SECOND, 6 * SECOND])
+            confirmed = FenceConfirmed(other.id, known)
+            self.world.after(delay_ns, "confirmation", lambda: process.deliver(confirmed))
+
+        self.world.after(rng.randint(100, 3_000) * MS, f"shoot {other.node.name}", shoot)
 
     # -- faults
 
@@ -186,3 +211,15 @@ _class("cib2-fencing", CibProfile(nodes=2, two_node=True, fencing=True, force=0.
 _class("cib2-alone", CibProfile(nodes=2, two_node=True, wait_for_all=False))
 _class("cib3-compact", CibProfile(keep_entries=5, force=0.1, write_gap_ns=100 * MS))
 _class("cib3-compact-wipe", CibProfile(keep_entries=5, kinds=("wipe", "damage", "partition", "kill")))
+_class("cib2-fenced", CibProfile(nodes=2, two_node=True, fencing=True, device=True))
+_class(
+    "cib2-fenced-alone",
+    CibProfile(
+        nodes=2,
+        two_node=True,
+        fencing=True,
+        device=True,
+        wait_for_all=False,
+        kinds=("partition", "power", "kill"),
+    ),
+)

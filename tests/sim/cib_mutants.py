@@ -12,6 +12,7 @@ from crm.cib.replication.core import Replication
 from crm.cib.replication.leading import Leading
 from crm.cib.replication.log import Log
 from crm.cib.replication.model import LogRank, Promise, Stored
+from crm.cib.replication.solo import SoloRight
 from crm.cib.replication.waiters import Waiters
 from crm.cib.store import CibStore
 from crm.cib.versions import CibVersion
@@ -189,6 +190,22 @@ def _failed_too_soon(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Waiters, "expire", expire)
 
 
+def _right_by_sight(patch: pytest.MonkeyPatch) -> None:
+    """Whoever has seen the other in a view may go on alone when it is fenced."""
+
+    def saw(self: SoloRight, boot_token: str) -> bool:
+        self._off = ""
+        changed = self.right != boot_token
+        self.right = boot_token
+        return changed
+
+    patch.setattr(SoloRight, "saw", saw)
+
+
+def _no_right_needed(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(SoloRight, "may_go_alone", property(lambda self: bool(self._off)))
+
+
 MUTANTS: tuple[Mutant, ...] = (
     Mutant(name="promise-unsaved", kind="cib3-power", break_it=_promise_unsaved),
     Mutant(name="ack-before-disk", kind="cib3-power", break_it=_ack_before_disk),
@@ -202,4 +219,6 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(name="promise-forgotten", kind="cib3", break_it=_stale_term_obeyed),
     Mutant(name="version-not-lifted", kind="cib3-force", break_it=_version_not_lifted),
     Mutant(name="failed-too-soon", kind="cib3", break_it=_failed_too_soon),
+    Mutant(name="right-by-sight", kind="cib2-fenced-alone", break_it=_right_by_sight, seeds=1_000),
+    Mutant(name="no-right-needed", kind="cib2-fenced-alone", break_it=_no_right_needed),
 )

@@ -128,6 +128,14 @@ class Leading:
         self._pump()
         return self._take()
 
+    def go_alone(self, now: int) -> list[Effect]:
+        """The other voter is confirmed fenced and we have the solo right: commit without it, safely."""
+        self._now = now
+        self.basis, self.waits = Basis.FENCED, False
+        self._open(self._log.head.version.configuration_changed())
+        self._pump()
+        return self._take()
+
     def force(self, token: int, author: str, now: int) -> list[Effect]:
         """The operator's decree: go on with who is here."""
         self._now = now

@@ -80,6 +80,8 @@ class FakeReplica:
     def publish_status(self, status: Element) -> None:
         self.published.append(status)
 
+    def fence_confirmed(self, node_id: int, boot_token: str) -> None: ...
+
     def set_eligibility(self, *, eligible: bool, priority: int = 0) -> None:
         self.eligible, self.priority = eligible, priority
 

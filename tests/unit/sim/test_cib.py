@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from crm.replica.effects import FenceConfirmed
 from crm.replica.events import Outcome
 from tests.sim import full  # noqa: F401 - registers its classes
 from tests.sim.cib import CibCluster, ReplicaProcess, Write, configuration_of
@@ -85,6 +86,46 @@ def test_power_cut_2_with_fencing_waits(seed: int) -> None:
     assert refused.outcome is Outcome.FAILED
     script.settle()
     assert not script.has(1, refused)
+
+
+def test_power_cut_2_fenced(seed: int) -> None:
+    """The survivor waits for the confirmation, then goes on safely; whoever returns is caught up."""
+    script = Script(seed, 2, two_node=True, fencing=True)
+    script.boot()
+    token = script.cluster.nodes[1].boot_token
+    script.cut(1)
+    script.wait(6 * SECOND)
+    assert not script.is_dc(2)
+    script.at(2).deliver(FenceConfirmed(1, token))
+    script.wait(SECOND)
+    assert script.is_dc(2)
+    alone = script.write(2)
+    assert (alone.outcome, alone.provisional) == (Outcome.OK, False)
+    script.at(2).crash()  # the right is kept over the end of the daemon
+    script.at(2).start()
+    script.wait(4 * SECOND)
+    assert not script.is_dc(2)
+    script.at(2).deliver(FenceConfirmed(1, token))
+    script.wait(SECOND)
+    assert script.is_dc(2)
+    script.settle()
+    assert script.has(1, alone)
+
+
+def test_split_2_fenced(seed: int) -> None:
+    """Both may fence; never do both commit, and nothing that was answered OK is lost."""
+    script = Script(seed, 2, two_node=True, fencing=True, device=True)
+    script.boot()
+    script.cluster.partition([1], [2])
+    writes = []
+    for _ in range(12):
+        script.wait(2 * SECOND)
+        leading = [node for node in (1, 2) if script.is_dc(node)]
+        assert len(leading) < 2
+        writes += [script.write(node, wait_ns=0) for node in leading]
+    script.settle()
+    assert script.cluster.orphans == []
+    assert all(script.has(1, write) for write in writes if write.outcome is Outcome.OK)
 
 
 def test_split_2_both_write(seed: int) -> None:
