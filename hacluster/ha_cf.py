@@ -331,8 +331,6 @@ class _Reader:
                 address = self._unicast_address(node, link, known)
                 if not address and index < len(known):
                     address = known[index]
-                elif not address and len(known) == 1:
-                    address = known[0]
             if not address or not _is_address(address):
                 place = f"link {index + 1} ({link.kind} {link.interface or link.group})"
                 more = ",ADDRESS" * (len(carriers) - 1)

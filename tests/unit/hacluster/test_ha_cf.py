@@ -105,3 +105,9 @@ def test_times_that_heartbeat_took_are_mended_and_said() -> None:
     assert converted.settings.timers.initdead_ms == 12_000
     assert converted.settings.timers.warntime_ms == 3_000
     assert sum("taken" in note for note in converted.notes) == 2
+
+
+def test_a_node_with_fewer_addresses_than_links_is_not_guessed_about() -> None:
+    text = "node node1\nbcast eth0 eth1\n"
+    with pytest.raises(InvalidDocuments, match="link 2"):
+        ha_cf.convert(text, resolve=lambda _name: ("10.0.0.1",))
