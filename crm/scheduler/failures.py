@@ -195,7 +195,7 @@ def _after_remote_fencing(work: WorkingSet, action: Action, resource: Resource) 
     node = work.nodes_by_name.get(resource.id)
     if node is not None:
         fencing = fence_action(work, node, "", optional=True, reason="")
-        order_actions(work, fencing, action, Rel.FIRST_IMPLIES_THEN)
+        order_actions(fencing, action, Rel.FIRST_IMPLIES_THEN)
 
 
 def threshold_reached(work: WorkingSet, resource: Resource, node: Node) -> Resource | None:

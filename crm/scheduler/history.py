@@ -86,7 +86,8 @@ def compare(left: Element, right: Element) -> int:
     """-1 if `left` is older, 1 if it is newer, 0 if that cannot be said."""
     if left is right:
         return 0
-    same_node = left.attributes.get("on_node") == right.attributes.get("on_node")
+    node_a, node_b = left.attributes.get("on_node"), right.attributes.get("on_node")
+    same_node = node_a is None or node_b is None or node_a.lower() == node_b.lower()
     if same_node and left.id == right.id:
         return 0
     call_a = values.integer(left.attributes.get("call-id"), -1)

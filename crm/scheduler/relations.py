@@ -41,9 +41,9 @@ def order_tasks(
     order(work, first, key_of(first.id, first_task), None, then, key_of(then.id, then_task), None, flags)
 
 
-def order_actions(work: WorkingSet, first: Action, then: Action, flags: int) -> None:
-    """One action before another."""
-    order(work, first.resource, "", first, then.resource, "", then, flags)
+def order_actions(first: Action, then: Action, flags: int) -> None:
+    """One action before another, as a pair at once: older than all that `order` remembers."""
+    add_pair(first, then, flags)
 
 
 def add_pair(first: Action, then: Action, flags: int) -> bool:

@@ -64,7 +64,7 @@ def trigger_unfencing(
             if dependent is not None:
                 from crm.scheduler.relations import order_actions
 
-                order_actions(work, action, dependent, Rel.ORDERED)
+                order_actions(action, dependent, Rel.ORDERED)
 
 
 def order_unfencing(work: WorkingSet, resource: Resource, node: Node) -> None:
@@ -103,10 +103,10 @@ def order_after_unfencing(
         return
     if not (resource.needs_unfencing or resource.is_fence_device):
         return
-    from crm.scheduler.relations import order
+    from crm.scheduler.relations import order_actions
 
     unfence = unfence_action(work, node, optional=True, reason="")
-    order(work, None, "", unfence, resource, "", action, flags)
+    order_actions(unfence, action, flags)
     if not is_unfenced(node):
         reason = f"required by {resource.id} {action.task}"
         trigger_unfencing(work, None, node, reason, action)

@@ -62,12 +62,12 @@ def create_notification_points(
     points.pre.runnable = True
     points.pre_done = _point(work, clone, "confirmed-pre", task, task, action)
     points.pre_done.runnable = True
-    order_actions(work, points.pre, points.pre_done, Rel.ORDERED)
-    order_actions(work, points.pre_done, action, Rel.ORDERED)
+    order_actions(points.pre, points.pre_done, Rel.ORDERED)
+    order_actions(points.pre_done, action, Rel.ORDERED)
     completed = _COMPLETED[task]
     _post_points(work, clone, points, completed, complete)
     assert points.post is not None
-    order_actions(work, points.pre_done, points.post, Rel.ORDERED)
+    order_actions(points.pre_done, points.post, Rel.ORDERED)
     work.notifications.setdefault(clone.id, {})[task] = points
     _between_kinds(work, clone, points)
 
@@ -80,8 +80,8 @@ def _post_points(
     for one in (points.post, points.post_done):
         one.priority = INFINITY
         one.runnable = complete.runnable
-    order_actions(work, complete, points.post, Rel.FIRST_IMPLIES_THEN)
-    order_actions(work, points.post, points.post_done, Rel.FIRST_IMPLIES_THEN)
+    order_actions(complete, points.post, Rel.FIRST_IMPLIES_THEN)
+    order_actions(points.post, points.post_done, Rel.FIRST_IMPLIES_THEN)
 
 
 def _between_kinds(work: WorkingSet, clone: Resource, points: NotificationPoints) -> None:
@@ -91,7 +91,7 @@ def _between_kinds(work: WorkingSet, clone: Resource, points: NotificationPoints
         done = known[first].post_done if first in known else None
         before = known[then].pre if then in known else None
         if done is not None and before is not None:
-            order_actions(work, done, before, Rel.ORDERED)
+            order_actions(done, before, Rel.ORDERED)
 
     match points.task:
         case "stop":

@@ -164,7 +164,7 @@ def _stop(work: WorkingSet, resource: Resource, *, optional: bool) -> None:
             stop.runnable = False
         if resource.needs_unfencing:
             unfence = unfence_action(work, node, optional=True, reason="")
-            order_actions(work, stop, unfence, Rel.THEN_IMPLIES_FIRST)
+            order_actions(stop, unfence, Rel.THEN_IMPLIES_FIRST)
 
 
 def _start(work: WorkingSet, resource: Resource, node: Node | None, *, optional: bool) -> None:

@@ -198,7 +198,7 @@ class Updater:
             if action.task == "promote" and colocation.primary_role is not Role.PROMOTED:
                 continue
             task = "promote" if colocation.dependent_role is Role.PROMOTED else "start"
-            self._block(colocation.dependent, task, top)
+            self._block(colocation.dependent, task, resource)
 
     def _block(self, resource: Resource, task: str, cause: Resource) -> None:
         for action in reversed(list(resource.actions_by_task.get(task, ()))):

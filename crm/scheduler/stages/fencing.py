@@ -37,17 +37,17 @@ def schedule_fencing_and_shutdowns(work: WorkingSet) -> None:
         return
     if dc_down.task == "do_shutdown":
         for one in shutdowns:
-            order_actions(work, one, dc_down, Rel.ORDERED)
+            order_actions(one, dc_down, Rel.ORDERED)
     if work.options.concurrent_fencing or dc_down.task == "do_shutdown":
         for one in fencings:
-            order_actions(work, one, dc_down, Rel.ORDERED)
+            order_actions(one, dc_down, Rel.ORDERED)
     elif fencings:
-        order_actions(work, fencings[-1], dc_down, Rel.ORDERED)
+        order_actions(fencings[-1], dc_down, Rel.ORDERED)
 
 
 def _chain(work: WorkingSet, fencings: list[Action], action: Action) -> None:
     if not work.options.concurrent_fencing and fencings:
-        order_actions(work, fencings[-1], action, Rel.ORDERED)
+        order_actions(fencings[-1], action, Rel.ORDERED)
     fencings.append(action)
 
 
@@ -85,13 +85,13 @@ def _fence_guest(work: WorkingSet, node: Node) -> None:
     flags = Rel.UNRUNNABLE_FIRST_BLOCKS | Rel.FIRST_IMPLIES_THEN
     if stop is not None and stop.pseudo and stop.node is not None:
         parent = fence_action(work, stop.node, "", optional=False, reason="")
-        order_actions(work, parent, fencing, flags)
+        order_actions(parent, fencing, flags)
     elif stop is not None:
-        order_actions(work, stop, fencing, flags)
+        order_actions(stop, fencing, flags)
     elif node.connection is not None:
         leaving = first_with_task(node.connection, "stop")
         if leaving is not None:
-            order_actions(work, leaving, fencing, Rel.ORDERED)
+            order_actions(leaving, fencing, Rel.ORDERED)
     order_against_fencing(work, node, fencing)
 
 
@@ -103,21 +103,21 @@ def order_against_fencing(work: WorkingSet, node: Node, fencing: Action) -> None
     for top in work.resources:
         for resource in top.primitives():
             if resource.managed:
-                _order_starts(work, resource, node, fencing)
+                _order_starts(resource, node, fencing)
                 _imply_stops(work, resource, node, fencing)
 
 
-def _order_starts(work: WorkingSet, resource: Resource, node: Node, fencing: Action) -> None:
+def _order_starts(resource: Resource, node: Node, fencing: Action) -> None:
     for action in reversed(resource.actions):
         if action.needs is Needs.FENCING:
-            order_actions(work, fencing, action, Rel.ORDERED)
+            order_actions(fencing, action, Rel.ORDERED)
         elif (
             action.needs is Needs.QUORUM
             and action.task == "start"
             and node.id in resource.allowed
             and not _known_on(resource, node)
         ):
-            order_actions(work, fencing, action, Rel.ORDERED | Rel.UNRUNNABLE_FIRST_BLOCKS)
+            order_actions(fencing, action, Rel.ORDERED | Rel.UNRUNNABLE_FIRST_BLOCKS)
 
 
 def _known_on(resource: Resource, node: Node) -> bool:
@@ -142,10 +142,10 @@ def _imply_stops(work: WorkingSet, resource: Resource, node: Node, fencing: Acti
         action.runnable = True
         if order_implicit:
             if not bundled:
-                order_actions(work, fencing, action, Rel.GUEST_ALLOWED)
+                order_actions(fencing, action, Rel.GUEST_ALLOWED)
             parent_stop = _first_stop(top)
             if parent_stop is not None:
-                order_actions(work, fencing, parent_stop, Rel.GUEST_ALLOWED)
+                order_actions(fencing, parent_stop, Rel.GUEST_ALLOWED)
         if resource.notify:
             notify_implied_stop(work, resource, action, fencing)
     for action in [one for one in resource.actions_by_task.get("demote", ()) if one.node is node][::-1]:
@@ -156,7 +156,7 @@ def _imply_stops(work: WorkingSet, resource: Resource, node: Node, fencing: Acti
         if bundled:
             continue
         if order_implicit:
-            order_actions(work, fencing, action, Rel.GUEST_ALLOWED | Rel.ORDERED)
+            order_actions(fencing, action, Rel.GUEST_ALLOWED | Rel.ORDERED)
 
 
 def _first_stop(top: Resource) -> Action | None:

@@ -139,7 +139,7 @@ def _make_replicas(work: WorkingSet, bundle: Resource, data: BundleData, unpack:
         if container is None:
             return False
         replica = Replica(number, container, one)
-        if instances:
+        if number < len(instances):
             replica.child = instances[number]
         data.replicas.append(replica)
         bundle.children.append(container)
