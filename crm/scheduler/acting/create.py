@@ -104,10 +104,10 @@ def promotable_points(work: WorkingSet, clone: Resource, *, promoting: bool, dem
     promote = resource_pseudo_action(work, clone, "promote", optional=not promoting, runnable=True)
     promoted = resource_pseudo_action(work, clone, "promoted", optional=not promoting, runnable=True)
     promoted.priority = INFINITY
+    create_notification_points(work, clone, "promote", promote, promoted)
     demote = resource_pseudo_action(work, clone, "demote", optional=not demoting, runnable=True)
     demoted = resource_pseudo_action(work, clone, "demoted", optional=not demoting, runnable=True)
     demoted.priority = INFINITY
-    create_notification_points(work, clone, "promote", promote, promoted)
     create_notification_points(work, clone, "demote", demote, demoted)
 
 

@@ -8,7 +8,7 @@ from crm.scheduler.actions import key_of, split_key
 from crm.scheduler.activity import location
 from crm.scheduler.model import Action, Link, Node, Rel, Variant, WorkingSet
 from crm.scheduler.propagation.flags import OPTIONAL, RUNNABLE, flags_for_ordering, own_flags
-from crm.scheduler.propagation.methods import FIRST, THEN, Updater, clear_runnable
+from crm.scheduler.propagation.methods import FIRST, THEN, Updater
 from crm.scheduler.relations import add_pair
 
 _COMPLETED: Final = {
@@ -167,7 +167,7 @@ class Propagation:
             if then.resource is not None:
                 changed |= call(then.resource, first, then, node, first_flags, _BLOCKING)
             elif not first_flags & RUNNABLE and then.runnable:
-                clear_runnable(then, first)
+                then.runnable = False
                 changed |= THEN
         return changed
 
@@ -198,7 +198,7 @@ def _graphed(first: Action, then: Action, link: Link, first_flags: int, then_fla
         and first.task == "stop"
         and then.runnable
     ):
-        clear_runnable(then, first)
+        then.runnable = False
         return THEN
     return 0
 

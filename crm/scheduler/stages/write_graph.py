@@ -9,7 +9,7 @@ from crm.scheduler.acting.notifications import complete_implied_notifications, c
 from crm.scheduler.actions import pseudo_action
 from crm.scheduler.activity import current_node
 from crm.scheduler.checks import effective_parameters
-from crm.scheduler.model import Action, Node, NodeKind, Resource, Variant, WorkingSet
+from crm.scheduler.model import Action, BundleData, Node, NodeKind, Resource, Variant, WorkingSet
 from crm.scheduler.propagation.flags import flags_of
 from crm.scheduler.propagation.inputs import is_input, is_written, merge_relations
 from crm.scheduler.remote_state import connection_of
@@ -48,11 +48,25 @@ class GraphWriter:
         )
         return TransitionGraph(synapses=tuple(self._synapses), xml=_head(work), unwritten=unwritten)
 
+    def _bundle(self, data: BundleData) -> None:
+        """What is inside; the bundle's own points in time come with the rest at the end."""
+        parts = [data.child]
+        for replica in data.replicas:
+            parts += [replica.ip, replica.container, replica.connection]
+        for part in parts:
+            if part is not None:
+                self._resource(part)
+
     def _resource(self, resource: Resource) -> None:
+        if resource.bundle is not None:
+            self._bundle(resource.bundle)
+            return
         if resource.variant is Variant.CLONE:
             for action in list(resource.actions):
                 flags_of(action, None)
             complete_notifications(self._work, resource)
+            for child in resource.children:
+                self._resource(child)
         for action in reversed(list(resource.actions)):
             self._action(action)
         for child in resource.children:
