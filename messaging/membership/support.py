@@ -25,7 +25,8 @@ class SupportGiven:
 
     def __init__(self, config: Config, detector: Detector, last_view: InstalledView, now_ns: int) -> None:
         self._detector = detector
-        self._bound_ns = lease_ns(config) * (100 + EPS_PERCENT) // 100
+        # Our clock may be fast by EPS while the other's is slow by EPS: 0.995 of deadtime in all.
+        self._bound_ns = -(-lease_ns(config) * (100 + EPS_PERCENT) // (100 - EPS_PERCENT))
         # The members of the last view may count on what our former run said, for one lease from now at most.
         self._former: dict[int, int] = {
             member.id: now_ns + self._bound_ns for member in last_view.members if member.id != config.node_id

@@ -167,12 +167,16 @@ class RestartRun(ViewsRun):
         self.world.run_until(START_NS + 5 * SECOND)
         nobody.armed = True
         deadtime_ms = self.profile.timing.deadtime_ns // MS
+        back_ns = dict.fromkeys(self.cluster.network.nodes, 0)
         for _ in range(10):
-            name = self.rng.choice(self.cluster.network.nodes)
+            # Who dies again before anybody has heard it was away for longer: that is another story.
+            name = self.rng.choice([n for n in back_ns if back_ns[n] <= self.world.now_ns])
             process = self.cluster.processes[name]
             process.crash()
             nobody.sizes.pop(name, None)
-            self.world.after(self.rng.randint(1, deadtime_ms * 4 // 5) * MS, f"restart {name}", process.start)
+            away_ns = self.rng.randint(1, deadtime_ms * 4 // 5) * MS
+            back_ns[name] = self.world.now_ns + away_ns + 2 * self.profile.timing.keepalive_ns
+            self.world.after(away_ns, f"restart {name}", process.start)
             self.world.run_until(self.world.now_ns + self.rng.randint(deadtime_ms // 2, 4 * deadtime_ms) * MS)
         self.settle()
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,11 +18,17 @@ ROOT = Path(__file__).resolve().parents[3]
 QUICK = ("split2", "split2-two-node", "startup", "power", "pause", "restart", "chaos3")
 LONG = ("noise", "bridge", "clock", "stand-still", "wipe", "chaos5", "chaos9")
 SEEDS_TO_KILL = 60
+REGRESSIONS = tomllib.loads((ROOT / "tests/sim/regressions.toml").read_text())["seed"]
 
 
 @pytest.mark.parametrize("name", QUICK)
 def test_a_seed_holds(name: str) -> None:
     REGISTRY[name](1).play()
+
+
+@pytest.mark.parametrize("entry", REGRESSIONS, ids=lambda entry: f"{entry['class']}-{entry['seed']}")
+def test_a_regression_holds(entry: dict[str, Any]) -> None:
+    REGISTRY[entry["class"]](entry["seed"]).play()
 
 
 @pytest.mark.slow
