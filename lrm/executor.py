@@ -127,6 +127,7 @@ class Executor:
             leftover=leftover,
             warm=call.warm,
             stdin=call.stdin,
+            not_after_ns=order.not_after_ns,
         )
         if not self.link.send(start):
             entry.unsent = start
@@ -381,6 +382,9 @@ class Executor:
             case How.LOST:
                 reason = "the agent's result was lost when the executor died: probe the resource"
                 return ExecutionStatus.UNKNOWN, OcfExit.ERR_GENERIC, 0, reason
+            case How.TOO_LATE:
+                reason = "no authority: it had run out before lrm-exec could start the agent"
+                return ExecutionStatus.NOT_RUN, OcfExit.ERR_GENERIC, 0, reason
         standard = self._calls.standard_of(operation.agent)
         outcome = exit_codes.outcome(
             standard, operation.action, end, stdout=finished.stdout, stderr=finished.stderr

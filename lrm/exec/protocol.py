@@ -27,6 +27,7 @@ class How(StrEnum):
     KILLED = "killed"  # because ha-lrm asked for it
     LOST = "lost"  # it is over, nobody knows how
     NOT_STARTED = "not_started"  # `errno` says why
+    TOO_LATE = "too_late"  # not started: `not_after_ns` had passed
 
 
 class Leftover(StrEnum):
@@ -51,7 +52,8 @@ class Start:
 
     `timeout_ms` counts from the process's start, 0 means none; `grace_ms` lies between SIGTERM and SIGKILL.
     `warm` names an agent of ours (the OCF type) that the warm host may run instead of `argv`; empty: never.
-    `stdin` is all that the agent can read; empty means /dev/null.
+    `stdin` is all that the agent can read; empty means /dev/null. After `not_after_ns` (boot time, 0: never
+    too late) it is not started any more: whoever allowed it may do so no longer.
     """
 
     token: str
@@ -64,6 +66,7 @@ class Start:
     leftover: Leftover = Leftover.KEEP
     warm: str = ""
     stdin: str = ""
+    not_after_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

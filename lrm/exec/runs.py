@@ -97,6 +97,9 @@ class Runs:
             self._tell(self._ended[order.token])
             return
         now_ns = self._clock.now_ns()
+        if order.not_after_ns and now_ns >= order.not_after_ns:
+            self._end(Finished(token=order.token, how=How.TOO_LATE, started_ns=now_ns, ended_ns=now_ns))
+            return
         deadline_ns = now_ns + order.timeout_ms * 1_000_000 if order.timeout_ms else 0
         run = _Run(order, Ladder(deadline_ns, order.grace_ms * 1_000_000), now_ns)
         if len(self._runs) >= RUNS_MAX:

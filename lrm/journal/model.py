@@ -82,6 +82,7 @@ class Ledger:
     history: dict[ResourceId, dict[tuple[str, int], Entry]] = field(default_factory=dict)
     known: dict[OperationId, tuple[int, OperationResult | None]] = field(default_factory=dict)
     floor: int = 0
+    newest: int = 0  # the highest transition of the present term: what comes late of an older one is not run
     _dying: dict[int, Flight] = field(default_factory=dict)
     _flights: dict[int, Flight] = field(default_factory=dict)
 
@@ -90,7 +91,7 @@ class Ledger:
         match record:
             case TermSeen(term=term):
                 if term > self.max_term:
-                    self.max_term, self.known, self.floor = term, {}, 0
+                    self.max_term, self.known, self.floor, self.newest = term, {}, 0, 0
             case Accepted():
                 self._accept(record)
             case Begun(call_id=call_id, run=run, began_ns=began_ns):
@@ -257,6 +258,7 @@ class Ledger:
         if id_.term != self.max_term or id_.transition < self.floor:
             return  # refused by its term or its transition from now on
         self.known[id_] = (call_id, result)
+        self.newest = max(self.newest, id_.transition)
         if len(self.known) > KNOWN_IDS_MAX:
             transitions = sorted(one.transition for one in self.known)
             self.floor = transitions[len(transitions) // 2]

@@ -213,8 +213,8 @@ class Queue:
         if known is not None:
             self._effects.append(Answer(*known))
             return
-        if event.id.transition < self.ledger.floor:
-            raise InvalidRequest(what=f"operation {event.id} is of a transition long over")
+        if event.id.transition < max(self.ledger.floor, self.ledger.newest):
+            raise InvalidRequest(what=f"operation {event.id} is of a transition that is over")
         operation = event.operation
         self._check_operation(operation)
         self._check_room(operation)
@@ -491,7 +491,24 @@ class Queue:
         after_failure = operation.action == "stop" and self.ledger.has_failed(operation.resource)
         if not operation.interval_ms:
             self._effects.append(Publish(self._pending_result(flight)))
-        self._effects.append(Begin(run=run, operation=operation, after_failure=after_failure))
+        self._effects.append(
+            Begin(
+                run=run,
+                operation=operation,
+                after_failure=after_failure,
+                not_after_ns=self._not_after_ns(flight, now_ns),
+            )
+        )
+
+    def _not_after_ns(self, flight: Flight, now_ns: int) -> int:
+        """The gate counts at the moment of exec, and lrm-exec may be away or stopped for a while."""
+        accepted = flight.accepted
+        if not gate.is_activation(accepted.operation):
+            return 0
+        if not accepted.without_quorum and self.authority is not None:
+            return self.authority.lease_end_ns
+        within_ms = accepted.operation.start_within_ms
+        return now_ns + within_ms * NS_PER_MS if within_ms else 0
 
     def _too_late(self, flight: Flight, lane: _Lane, now_ns: int) -> str | None:
         """Why an activation may not begin now, though it was accepted."""

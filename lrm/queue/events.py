@@ -134,11 +134,15 @@ class Append:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Begin:
-    """Start the agent. `after_failure`: the resource had failed (what a stop leaves behind may be killed)."""
+    """Start the agent. `after_failure`: the resource had failed (what a stop leaves behind may be killed).
+
+    `not_after_ns`: until when the gate is open for it; 0 for what needs no authority.
+    """
 
     run: RunId
     operation: Operation
     after_failure: bool
+    not_after_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)

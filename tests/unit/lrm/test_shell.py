@@ -179,3 +179,11 @@ async def test_forgetting_is_told(shell: LrmShell) -> None:
     await anext(stream)
     shell.handle(Forget(term=Term(1, 1), resource=an_operation("a").resource))
     assert isinstance((await anext(stream)).item, PublishForgotten)
+
+
+async def test_what_needs_authority_says_until_when_it_has_it(shell: LrmShell, notes: Notes) -> None:
+    shell.tell(AuthorityChanged(an_authority(lease_end_ms=1_700)))
+    shell.handle(an_execute(an_operation("a"), action=1))
+    shell.handle(an_execute(an_operation("b", "stop"), action=2))
+    shell.handle(an_execute(an_operation("c"), action=3, without_quorum=True))
+    assert [order.not_after_ns // MS for order in notes.begun] == [1_700, 0, 6_000]

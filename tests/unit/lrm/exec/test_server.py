@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -243,6 +244,16 @@ def test_what_cannot_be_started(client: Client, tmp_path: Path) -> None:
         finished = client.hear(Finished, str(number))
         assert finished.how is How.NOT_STARTED
         assert finished.errno in (2, 13)
+
+
+def test_nothing_is_started_after_its_authority_has_run_out(client: Client, tmp_path: Path) -> None:
+    now_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+    late = replace(sh("late", f"touch {tmp_path}/late"), not_after_ns=now_ns)
+    client.say(late)
+    assert client.hear(Finished, "late").how is How.TOO_LATE
+    client.say(replace(sh("in time", "exit 4"), not_after_ns=now_ns + 60_000_000_000))
+    assert code(client.hear(Finished, "in time")) == 4
+    assert not (tmp_path / "late").exists()
 
 
 def test_results_wait_for_the_next_ha_lrm(client: Client, connect: Connect) -> None:

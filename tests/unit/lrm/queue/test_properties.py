@@ -96,7 +96,7 @@ def a_step(world: World, rng: random.Random, number: int) -> None:
             world.tell(an_execute(operation, term=term.counter, transition=1, action=identity))
         case 4 | 5:
             operation = an_operation(resource, "monitor", interval_ms=rng.choice((1_000, 3_000)))
-            world.tell(an_execute(operation, term=term.counter, transition=2, action=number))
+            world.tell(an_execute(operation, term=term.counter, transition=1, action=number))
         case 6:
             world.tell(Accept(term=term))
         case 7:
