@@ -16,6 +16,7 @@ from hacluster.errors import InvalidRequest, NotFound, PermissionDenied
 from hacluster.vocabulary.agent import AgentName, check_name_part
 
 OCF_ROOTS_VARIABLE: Final = "HACLUSTER_OCF_ROOTS"
+FENCE_FOLDER_VARIABLE: Final = "HACLUSTER_FENCE_FOLDER"
 OUR_PROVIDER: Final = "hacluster"
 
 _SYSTEMD_SUFFIXES: Final = (".service", ".socket", ".mount", ".timer", ".path")
@@ -67,11 +68,15 @@ class Catalog:
 
     @classmethod
     def of_this_node(cls) -> Catalog:
-        """The usual places; HACLUSTER_OCF_ROOTS, a list with colons, replaces /usr/lib/ocf."""
-        roots = os.environ.get(OCF_ROOTS_VARIABLE, "")
-        if not roots:
-            return cls(ours=our_ocf_root())
-        return cls(ours=our_ocf_root(), ocf_roots=tuple(Path(root) for root in roots.split(":") if root))
+        """The usual places; HACLUSTER_OCF_ROOTS, a list with colons, replaces /usr/lib/ocf, and
+        HACLUSTER_FENCE_FOLDER /usr/sbin.
+        """
+        roots = os.environ.get(OCF_ROOTS_VARIABLE, "") or "/usr/lib/ocf"
+        return cls(
+            ours=our_ocf_root(),
+            ocf_roots=tuple(Path(root) for root in roots.split(":") if root),
+            fence_folder=Path(os.environ.get(FENCE_FOLDER_VARIABLE) or "/usr/sbin"),
+        )
 
     def resolve(self, name: AgentName) -> ResolvedAgent:
         """The program for `name`.

@@ -21,6 +21,7 @@ from crm.cib.status import FailureOffsets, failure_changes, status_section, unco
 from crm.controller import core as control
 from crm.controller.nodes import MembershipChange, NodeTable, node_ids, with_nodes
 from crm.dc_orders import Orders
+from crm.fencing_shell import FencingShell
 from crm.replica.events import BecameDc
 from crm.replica.interface import Replica
 from crm.scheduling import Plan, PlanRequest
@@ -29,10 +30,13 @@ from crm.transition.throttle import Limits, NodeLoad
 from hacluster.clock import Clock
 from hacluster.durations import parse_ms
 from hacluster.errors import HaError
-from hacluster.vocabulary.ids import NO_VIEW, Term, ViewId
+from hacluster.vocabulary.ids import NO_VIEW, OperationId, Term, ViewId
 from hacluster.vocabulary.operation import ExecutionStatus, OperationResult
 
 RECHECK_MS: Final = 15 * 60_000
+FENCING_ACTIONS: Final = 1_000_000
+"""Higher than any action of a graph."""
+
 PUBLISH_AFTER_MS: Final = 20
 PUBLISHED_A_MS: Final = 5
 """Histories of resources for which publishing waits a millisecond: spelling one out takes about 0.1 ms, so
@@ -61,7 +65,7 @@ class Local:
     """What this node knows of itself and its view.
 
     `settling`: there is no quorum, though the view's members have the votes for it: their first heartbeats in
-    a new view, or the end of an excluded node's lease, are still to come.
+    a new view, or the end of an excluded node's lease, are still to come. `was_dc`: in the view before.
     """
 
     node: str
@@ -69,6 +73,7 @@ class Local:
     quorate: bool = False
     waiting: bool = False
     settling: bool = False
+    was_dc: bool = False
 
 
 class DcShell:
@@ -82,6 +87,7 @@ class DcShell:
         replica: Replica,
         scheduler: Scheduler,
         orders: Orders,
+        fencing: FencingShell,
         clock: Clock,
         spawn: Spawn,
         uuid: str,
@@ -91,7 +97,8 @@ class DcShell:
     ) -> None:
         """`settle_ms`: how long a DC waits for quorum that may still come (2 deadtimes)."""
         self._local, self._nodes, self._replica = local, nodes, replica
-        self._scheduler, self._orders, self._clock = scheduler, orders, clock
+        self._scheduler, self._orders, self._fencing = scheduler, orders, fencing
+        self._clock = clock
         self._spawn, self._uuid = spawn, uuid
         self._controller = control.Controller(timings or control.Timings())
         self._timers: dict[str | int, asyncio.TimerHandle] = {}
@@ -107,7 +114,7 @@ class DcShell:
         self._patience: asyncio.TimerHandle | None = None
         self.notice = ""
         self.changed: Callable[[], None] = lambda: None
-        orders.dc = self
+        orders.dc = fencing.dc = self
 
     @property
     def phase(self) -> control.Phase:
@@ -208,6 +215,8 @@ class DcShell:
             self._tell_run(transition.NodeGone(node))
         for node in change.rebooted:
             self._tell_run(transition.NodeFenced(node))
+        for node in (*change.rebooted, *change.joined):
+            self._fencing.returned(node)
         if change.gone or change.joined or change.rebooted:
             self.tell(control.Changed("membership changed"))
 
@@ -230,6 +239,8 @@ class DcShell:
 
     def on_result(self, node: str, result: OperationResult) -> None:
         """An operation began or ended."""
+        if self._fencing.take(result):
+            return
         self.publish_soon()
         if self.phase is control.Phase.NOT_DC or result.status is ExecutionStatus.PENDING:
             return
@@ -260,6 +271,8 @@ class DcShell:
         """A history is whole: it may contain what a running transition waits for."""
         self.publish_soon()
         for result in results:
+            if self._fencing.take(result):
+                continue
             if result.status is not ExecutionStatus.PENDING and self._run is not None:
                 if self._run.owns(result.id):
                     self._count_failure(node, result)
@@ -270,6 +283,17 @@ class DcShell:
     def on_lost(self, node: str) -> None:
         """An LRM's stream ended."""
         self.tell(control.Disconnected(node, "its ha-lrm does not answer"))
+
+    def node_fenced(self, node: str) -> None:
+        """It is certain that the node runs nothing: what waited for that may go on."""
+        self._nodes.set_fenced(node)
+        self._fencing.returned(node)
+        self._tell_run(transition.NodeFenced(node))
+        self.publish_soon()
+
+    def fencing_id(self, attempt: int) -> OperationId:
+        """Names the use of a fence device, beside the actions of a graph."""
+        return OperationId(self.term, self.run_number, FENCING_ACTIONS + attempt)
 
     # The controller.
 
@@ -462,6 +486,8 @@ class DcShell:
                 self._scheduler.finished(run.number, outcome.value, why)
                 self.tell(control.TransitionEnded(outcome, why, retry))
                 self.changed()
+            case transition.FenceNode(node=node, how=how):
+                self._fencing.fence(node, how)
             case _:
                 self._orders.give(run, effect, self.term)
                 self.changed()

@@ -150,8 +150,6 @@ class Orders:
                 self.clear_failures(node, resource, term)
             case transition.ShutDownNode(node=node):
                 self._for_reign(self._shut_down(node, term), f"shut down {node}")
-            case transition.FenceNode(node=node, how=how):
-                log.error(log_events.FENCING_WANTED, peer=node, action=how)
             case _:
                 raise AssertionError(f"{effect} is no order")
 

@@ -50,6 +50,7 @@ class CrmService(crm_pb2_grpc.CrmServicer):
             "QueryCib": self._query_at_dc,
             "SetAttribute": self._set_attribute_at_dc,
             "Cleanup": self._cleanup_at_dc,
+            "ConfirmFenced": self._confirm_fenced_at_dc,
             "ListTransitions": self._list_at_dc,
             "GetTransition": self._get_at_dc,
         }
@@ -228,6 +229,17 @@ class CrmService(crm_pb2_grpc.CrmServicer):
             request.resource, request.node, request.operation, request.interval_ms
         )
         return crm_pb2.CleanupReply(cleaned=cleaned).SerializeToString()
+
+    async def ConfirmFenced(
+        self, request: crm_pb2.ConfirmFencedRequest, context: Context
+    ) -> crm_pb2.ConfirmFencedReply:
+        """See crm.proto."""
+        raw = await self._at_the_dc("ConfirmFenced", request, context)
+        return crm_pb2.ConfirmFencedReply.FromString(raw)
+
+    async def _confirm_fenced_at_dc(self, raw: bytes, user: str) -> bytes:
+        self._cluster.confirm_fenced(crm_pb2.ConfirmFencedRequest.FromString(raw).node, user)
+        return crm_pb2.ConfirmFencedReply().SerializeToString()
 
     async def StopNode(self, request: crm_pb2.StopNodeRequest, context: Context) -> crm_pb2.StopNodeReply:
         """See crm.proto."""

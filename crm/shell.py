@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections.abc import Coroutine
 from typing import Any, Final
@@ -21,6 +22,7 @@ from crm.controller.core import Phase
 from crm.controller.nodes import NodeTable
 from crm.dc import DcShell, Local
 from crm.dc_orders import Orders
+from crm.fencing_shell import FencingShell
 from crm.histories import Histories
 from crm.peers import service as node_service
 from crm.peers.crm import GrpcCrmPeers
@@ -120,12 +122,23 @@ class CrmShell:
             spawn=self.spawn,
             without_quorum=self._without_quorum,
         )
+        self.fencing = FencingShell(
+            local=self.local,
+            nodes=self.nodes,
+            replica=self.replica,
+            lrms=self._lrms,
+            clock=self._clock,
+            spawn=self.spawn,
+            rng=random.SystemRandom(),
+            two_node=self._settings.quorum.two_node,
+        )
         self.dc = DcShell(
             local=self.local,
             nodes=self.nodes,
             replica=self.replica,
             scheduler=self.worker,
             orders=self.orders,
+            fencing=self.fencing,
             clock=self._clock,
             spawn=self.spawn,
             uuid=_uuid(self._settings.cluster_id, instance),
@@ -140,6 +153,7 @@ class CrmShell:
             replica=self.replica,
             dc=self.dc,
             orders=self.orders,
+            fencing=self.fencing,
             keeper=self.keeper,
             messaging=self.messaging,
             clock=self._clock,
@@ -274,6 +288,7 @@ class CrmShell:
         if new_view:
             members = ",".join(member.name for member in authority.view.members)
             log.info(log_events.VIEW, view=str(authority.view.id), members=members, quorate=authority.quorate)
+            local.was_dc = self.replica.dc.is_me
             self.dc.stopped_being_dc("a new view")
         before = (local.quorate, local.waiting, local.settling)
         local.view, local.quorate, local.waiting = authority.view.id, authority.quorate, authority.waiting
@@ -328,6 +343,7 @@ class CrmShell:
             case StoppedBeingDc(why):
                 self.dc.stopped_being_dc(why)
             case FollowsDc(node_id, term):
+                self.fencing.stand_down()
                 log.info(log_events.FOLLOWS, dc=self._name_of(node_id), term=str(term))
                 self.spawn(self._push_attributes(), "push attributes")
             case Committed(_, _, author):

@@ -14,7 +14,7 @@ from crm.api.changes import Changes
 from crm.cib.document import primitives_of, whole
 from crm.cib.model import Element
 from crm.cib.status import SHUTDOWN, failure_of
-from crm.controller.core import Phase, Standing
+from crm.controller.core import Changed, Phase, Standing
 from crm.controller.nodes import NodeTable, node_ids
 from crm.replica.interface import Replica
 from hacluster.clock import Clock
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from crm.attributes import AttributeKeeper
     from crm.dc import DcShell, Local
     from crm.dc_orders import Orders
+    from crm.fencing_shell import FencingShell
     from crm.peers.messaging import MembershipPeer
 
 LEAVE_POLL_MS: Final = 100
@@ -56,13 +57,14 @@ class Cluster:
         replica: Replica,
         dc: DcShell,
         orders: Orders,
+        fencing: FencingShell,
         keeper: AttributeKeeper,
         messaging: MembershipPeer,
         clock: Clock,
         changes: Changes,
     ) -> None:
         self.local, self.nodes, self.replica = local, nodes, replica
-        self.dc, self.orders, self.keeper = dc, orders, keeper
+        self.dc, self.orders, self.fencing, self.keeper = dc, orders, fencing, keeper
         self.messaging, self.clock, self.changes = messaging, clock, changes
         self.notes = Notes()
         self.left = asyncio.Event()
@@ -112,6 +114,7 @@ class Cluster:
                 for name, standing in self.dc.standings.items()
                 if standing in (Standing.HELD, Standing.GIVEN_UP)
             ]
+            found += self.fencing.notices()
             if self.dc.notice:
                 found.append(self.dc.notice)
         return found
@@ -129,6 +132,19 @@ class Cluster:
                 self.orders.clear_failures(node, failure[0], self.dc.term, *failure[1:])
         if self.dc.change_attributes(node, changes):
             self.dc.attributes_changed(node)
+
+    def confirm_fenced(self, node: str, user: str) -> None:
+        """At the DC: the operator says that a node is off. Raises Conflict while it is heard."""
+        if node not in self.nodes:
+            raise NotFound(kind="node", name=node)
+        if not self.is_dc:
+            raise NoDc
+        state = self.notes.states.get(node, (NodeState.UNKNOWN, False))[0]
+        if self.nodes[node].member or state in (NodeState.JOINING, NodeState.MEMBER, NodeState.LATE):
+            raise Conflict(what=f"{node} is alive ({state.value}): it is not off")
+        log.warning(log_events.FENCED, peer=node, action="confirmed", user=user)
+        self.dc.node_fenced(node)
+        self.dc.tell(Changed(f"{user} confirms that {node} is off"))
 
     async def clean_up(self, resource: str, node: str, operation: str, interval_ms: int) -> list[str]:
         """At the DC: forget failures, and what is known; "resource@node" of each. Raises NotFound, HaError.

@@ -65,6 +65,12 @@ def failed(result: OperationResult) -> bool:
     return result.status in _ALWAYS_FAILED or result.rc != expected_rc(result)
 
 
+def is_fencing(result: OperationResult) -> bool:
+    """Whether a device was used on a node, which is no part of the device's own history."""
+    operation = result.operation
+    return operation.agent.standard == "stonith" and operation.action not in ("start", "stop", "monitor")
+
+
 def recorded_task(result: OperationResult) -> str:
     """The task an operation is kept as."""
     if result.operation.action in ("reload", "reload-agent"):
@@ -149,6 +155,8 @@ class NodeHistory:
 
     def record(self, result: OperationResult) -> None:
         """Take a result. A cancelled recurring operation disappears; what was not run changes nothing."""
+        if is_fencing(result):
+            return
         operation = result.operation
         resource = self._resource(result)
         self._settle(resource, result)
@@ -167,6 +175,8 @@ class NodeHistory:
 
     def begun(self, result: OperationResult) -> None:
         """Take the beginning of an operation. A run of a recurring one that is known already is no news."""
+        if is_fencing(result):
+            return
         operation = result.operation
         resource = self._resource(result)
         entry_id = pending_id(result)

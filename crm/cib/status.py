@@ -20,6 +20,8 @@ INFINITY_SCORE: Final = 1_000_000
 INFINITY: Final = "INFINITY"
 FAIL_COUNT: Final = "fail-count-"
 LAST_FAILURE: Final = "last-failure-"
+BOOT: Final = "boot-token"
+"""Our own attribute of <node_state>: that a node is down is said of one boot of it."""
 SHUTDOWN: Final = "shutdown"
 """Transient attribute of a node that wants to leave: seconds since 1970, "0" or absent otherwise."""
 
@@ -41,7 +43,7 @@ class NodeFacts:
 
     `member_since_s`: in the membership view (in_ccm). `online_since_s`: it can run operations (crmd).
     `expected_up`: it did not leave cleanly. `held`: nothing may be started there and nothing of its be
-    recovered, because its LRM has not answered yet.
+    recovered, because its LRM has not answered yet. `boot_token`: of the boot this is about.
     """
 
     id: str
@@ -51,6 +53,7 @@ class NodeFacts:
     join: Join = Join.DOWN
     expected_up: bool = False
     held: bool = False
+    boot_token: str = ""
     attributes: Mapping[str, str] = field(default_factory=dict)
     resources: tuple[Element, ...] = ()
 
@@ -75,19 +78,18 @@ def _node_state(node: NodeFacts, for_scheduler: bool) -> Element:
         children.append(Element("lrm", {"id": node.id}, (Element("lrm_resources", {}, node.resources),)))
     if attributes:
         children.append(transient_attributes(node.id, attributes))
-    return Element(
-        "node_state",
-        {
-            "id": node.id,
-            "uname": node.name,
-            "in_ccm": str(node.member_since_s),
-            "crmd": str(node.online_since_s),
-            "crm-debug-origin": "status_section",
-            "join": join.value,
-            "expected": "member" if node.expected_up else "down",
-        },
-        tuple(children),
-    )
+    described = {
+        "id": node.id,
+        "uname": node.name,
+        "in_ccm": str(node.member_since_s),
+        "crmd": str(node.online_since_s),
+        "crm-debug-origin": "status_section",
+        "join": join.value,
+        "expected": "member" if node.expected_up else "down",
+    }
+    if node.boot_token:
+        described[BOOT] = node.boot_token[:16]
+    return Element("node_state", described, tuple(children))
 
 
 def transient_attributes(node_id: str, attributes: Mapping[str, str]) -> Element:

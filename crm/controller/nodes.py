@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from crm.cib.history import Digest, NodeHistory
 from crm.cib.model import Element
-from crm.cib.status import Join, NodeFacts
+from crm.cib.status import BOOT, Join, NodeFacts
 from hacluster.vocabulary.membership import MembershipView, NodeState
 from hacluster.vocabulary.operation import ExecutionStatus, OperationResult
 
@@ -31,6 +31,7 @@ class NodeRecord:
     crm_instance: int = 0
     held: bool = False
     given_up: bool = False
+    fenced: bool = False
     synced: bool = False
     arriving: NodeHistory | None = None
     attributes: dict[str, str] = field(default_factory=dict)
@@ -102,6 +103,7 @@ class NodeTable:
             if not record.member:
                 joined.append(record.name)
                 record.member_since_s = max(wall_s, 1)
+                record.fenced = False
             if _another_boot(record.boot_token, member.boot_token):
                 if record.boot_token:
                     rebooted.append(record.name)
@@ -116,11 +118,17 @@ class NodeTable:
     def _forget_boot(self, record: NodeRecord) -> None:
         """A boot voids the journal and the transient attributes; the node has said so itself."""
         record.history = NodeHistory(record.name, self._digest)
-        record.synced = False
+        record.synced = record.fenced = False
         record.arriving = None
         record.attributes = {}
         record.unconfirmed = {}
         record.attributes_version = (0, 0)
+
+    def set_fenced(self, name: str) -> None:
+        """It is certain that the node runs nothing, whatever it ran."""
+        record = self._records[name]
+        self._forget_boot(record)
+        record.seen = record.left_cleanly = record.fenced = True
 
     def begin_sync(self, name: str) -> None:
         """The LRM's history is about to be told from the beginning; until it is whole the old one counts."""
@@ -196,6 +204,9 @@ class NodeTable:
                 record.attributes = _attributes_of(state)
             if record.synced:
                 continue
+            if not record.member and _is_down(state, record):
+                self.set_fenced(record.name)
+                continue
             resources = state.path("lrm", "lrm_resources")
             if resources is not None:
                 record.history.adopt(resources.all("lrm_resource"))
@@ -214,14 +225,15 @@ class NodeTable:
 
     @staticmethod
     def _facts(record: NodeRecord, node_id: str) -> NodeFacts:
-        usable = record.member and not record.given_up
+        usable = record.member and not record.given_up and not record.fenced
         return NodeFacts(
             id=node_id,
             name=record.name,
-            member_since_s=record.member_since_s,
+            boot_token=record.boot_token,
+            member_since_s=0 if record.fenced else record.member_since_s,
             online_since_s=record.member_since_s if usable else 0,
             join=Join.MEMBER if usable else Join.DOWN,
-            expected_up=not record.left_cleanly,
+            expected_up=not (record.left_cleanly or record.fenced),
             held=record.held and usable,
             attributes=dict(record.effective_attributes) if record.member else {},
             resources=record.history.elements(),
@@ -256,6 +268,12 @@ def _inserted(children: tuple[Element, ...], section: Element) -> tuple[Element,
     """<nodes> stands after <crm_config>."""
     at = next((n + 1 for n, child in enumerate(children) if child.tag == "crm_config"), 0)
     return (*children[:at], section, *children[at:])
+
+
+def _is_down(state: Element, record: NodeRecord) -> bool:
+    """Whether the last DC was certain that the boot of the node that we know runs nothing."""
+    known, said = record.boot_token, state.get(BOOT)
+    return state.get("expected") == "down" and len(said) == 16 and (not known or known[:16] == said)
 
 
 def _attributes_of(state: Element) -> dict[str, str]:

@@ -99,6 +99,11 @@ class CrmStub(object):
                 request_serializer=hacluster_dot_v1_dot_crm__pb2.StopNodeRequest.SerializeToString,
                 response_deserializer=hacluster_dot_v1_dot_crm__pb2.StopNodeReply.FromString,
                 _registered_method=True)
+        self.ConfirmFenced = channel.unary_unary(
+                '/hacluster.v1.Crm/ConfirmFenced',
+                request_serializer=hacluster_dot_v1_dot_crm__pb2.ConfirmFencedRequest.SerializeToString,
+                response_deserializer=hacluster_dot_v1_dot_crm__pb2.ConfirmFencedReply.FromString,
+                _registered_method=True)
         self.ForceQuorum = channel.unary_unary(
                 '/hacluster.v1.Crm/ForceQuorum',
                 request_serializer=hacluster_dot_v1_dot_crm__pb2.ForceQuorumRequest.SerializeToString,
@@ -199,6 +204,13 @@ class CrmServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ConfirmFenced(self, request, context):
+        """The operator says that a lost node is off (as sure as a fence device). Refused while the node is heard.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ForceQuorum(self, request, context):
         """The operator's decree: the partition of the node that is asked is the cluster. Answered like a write.
         """
@@ -273,6 +285,11 @@ def add_CrmServicer_to_server(servicer, server):
                     servicer.StopNode,
                     request_deserializer=hacluster_dot_v1_dot_crm__pb2.StopNodeRequest.FromString,
                     response_serializer=hacluster_dot_v1_dot_crm__pb2.StopNodeReply.SerializeToString,
+            ),
+            'ConfirmFenced': grpc.unary_unary_rpc_method_handler(
+                    servicer.ConfirmFenced,
+                    request_deserializer=hacluster_dot_v1_dot_crm__pb2.ConfirmFencedRequest.FromString,
+                    response_serializer=hacluster_dot_v1_dot_crm__pb2.ConfirmFencedReply.SerializeToString,
             ),
             'ForceQuorum': grpc.unary_unary_rpc_method_handler(
                     servicer.ForceQuorum,
@@ -631,6 +648,33 @@ class Crm(object):
             '/hacluster.v1.Crm/StopNode',
             hacluster_dot_v1_dot_crm__pb2.StopNodeRequest.SerializeToString,
             hacluster_dot_v1_dot_crm__pb2.StopNodeReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ConfirmFenced(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hacluster.v1.Crm/ConfirmFenced',
+            hacluster_dot_v1_dot_crm__pb2.ConfirmFencedRequest.SerializeToString,
+            hacluster_dot_v1_dot_crm__pb2.ConfirmFencedReply.FromString,
             options,
             channel_credentials,
             insecure,

@@ -43,6 +43,8 @@ class CrmStub:
     """Stop the node that is asked, cleanly: resources move away, then it leaves. Answers when it is safe to stop
     the services.
     """
+    ConfirmFenced: aio.UnaryUnaryMultiCallable[crm_pb2.ConfirmFencedRequest, crm_pb2.ConfirmFencedReply]
+    """The operator says that a lost node is off (as sure as a fence device). Refused while the node is heard."""
     ForceQuorum: aio.UnaryUnaryMultiCallable[crm_pb2.ForceQuorumRequest, crm_pb2.WriteReply]
     """The operator's decree: the partition of the node that is asked is the cluster. Answered like a write."""
 
@@ -150,6 +152,14 @@ class CrmServicer(metaclass=abc_1.ABCMeta):
         """Stop the node that is asked, cleanly: resources move away, then it leaves. Answers when it is safe to stop
         the services.
         """
+
+    @abc_1.abstractmethod
+    def ConfirmFenced(
+        self,
+        request: crm_pb2.ConfirmFencedRequest,
+        context: aio.ServicerContext[crm_pb2.ConfirmFencedRequest, abc.Awaitable[crm_pb2.ConfirmFencedReply]],
+    ) -> abc.Awaitable[crm_pb2.ConfirmFencedReply]:
+        """The operator says that a lost node is off (as sure as a fence device). Refused while the node is heard."""
 
     @abc_1.abstractmethod
     def ForceQuorum(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections import deque
 from collections.abc import Coroutine, Mapping
 from dataclasses import replace
@@ -15,6 +16,7 @@ from crm.controller import core as control
 from crm.controller.nodes import NodeTable
 from crm.dc import DcShell, Local
 from crm.dc_orders import Orders
+from crm.fencing_shell import FencingShell
 from crm.histories import Histories
 from crm.replica.events import BecameDc, DcState, Outcome, ReplicaEvent, WriteOutcome
 from crm.replica.interface import Change, ForwardHandler
@@ -208,12 +210,23 @@ class World:
             spawn=self.spawn,
             without_quorum=lambda: False,
         )
+        self.fencing = FencingShell(
+            local=self.local,
+            nodes=self.nodes,
+            replica=self.replica,
+            lrms=self.lrms,
+            clock=SystemClock(),
+            spawn=self.spawn,
+            rng=random.Random(1),
+            two_node=False,
+        )
         self.dc = DcShell(
             local=self.local,
             nodes=self.nodes,
             replica=self.replica,
             scheduler=self.scheduler,
             orders=self.orders,
+            fencing=self.fencing,
             clock=SystemClock(),
             spawn=self.spawn,
             uuid="u",

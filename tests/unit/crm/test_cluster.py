@@ -57,6 +57,7 @@ async def a_cluster(tmp_path: Path) -> AsyncIterator[tuple[World, Cluster, FakeM
             replica=world.replica,
             dc=world.dc,
             orders=world.orders,
+            fencing=world.fencing,
             keeper=keeper,
             messaging=messaging,  # type: ignore[arg-type]
             clock=SystemClock(),

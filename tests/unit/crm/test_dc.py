@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from crm.cib.codec import parse
 from crm.cib.status import history_of
 from crm.controller.core import Phase, Timings
 from crm.controller.nodes import MembershipChange, node_ids
@@ -303,3 +304,48 @@ async def test_a_dc_that_an_lrm_does_not_obey_stops() -> None:
         await world.until(lambda: world.scheduler.outcomes == [(1, "abandoned")])
         assert world.dc.phase is Phase.NOT_DC
         world.dc.stopped_being_dc("another DC")
+
+
+DEVICE = parse(
+    """<configuration><crm_config/><nodes/><resources><primitive id="f" class="stonith" type="fence_x"/>
+    </resources></configuration>"""
+)
+
+
+async def test_what_waits_for_a_fence_waits_for_its_success() -> None:
+    async with a_world() as world:
+        world.replica.configuration = DEVICE
+        world.scheduler.graphs.append(
+            a_graph("1 stonith node2 node2 stonith_action=off\n2 start web node1 <- 1")
+        )
+        for name in world.names:
+            world.sync(name)
+        world.hear("node2", a_result(an_operation()))
+        world.reign(sync=False)
+        await world.executed("node1", "f-fencing_off_0")
+        (identity, operation) = world.lrms["node1"].executed[0]
+        assert operation.parameters == {"port": "node2", "nodename": "node2"}
+        assert world.dc.progress().waits == ("node2 must be fenced",)  # type: ignore[union-attr]
+        world.result("node1", rc=1)
+        assert world.nodes["node2"].history.resources() == ("web",), "not confirmed: nothing is forgotten"
+        assert "f: done, rc 1 on node1" in world.fencing.notices()[0]
+        await world.executed("node1", "f-fencing_off_0", "f-fencing_off_0")
+        assert world.lrms["node1"].executed[1][0] != identity, "another attempt is another operation"
+        world.result("node1")
+        await world.executed("node1", "f-fencing_off_0", "f-fencing_off_0", "web_start_0")
+        facts = {fact.name: fact for fact in world.nodes.facts(DEVICE)}
+        assert (facts["node2"].expected_up, facts["node2"].resources) == (False, ())
+        assert world.nodes["node1"].history.resources() == (), "to use a device is no part of its history"
+        world.result("node1")
+        await world.until(lambda: world.scheduler.outcomes == [(1, "complete")])
+
+
+async def test_a_node_that_returns_is_not_shot() -> None:
+    async with a_world() as world:
+        world.replica.configuration = DEVICE
+        world.lrms["node1"].raises.append(Unreachable(who="lrm"))
+        world.scheduler.graphs.append(a_graph("1 stonith node2 node2"))
+        world.reign()
+        await world.until(lambda: world.fencing.notices() and "so far" in world.fencing.notices()[0])
+        world.dc.membership_changed(MembershipChange(joined=("node2",)))
+        assert world.fencing.notices() == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from crm.cib.codec import render
 from crm.cib.model import Element, element
 from crm.cib.status import Join, status_section
 from crm.controller.nodes import MembershipChange, NodeTable, node_ids, with_nodes
@@ -155,3 +156,37 @@ def test_a_configuration_without_nodes_gets_the_section_in_its_place() -> None:
     configuration = element("configuration", None, Element("crm_config"), Element("resources"))
     grown = with_nodes(configuration, [("1", "node1")])
     assert [child.tag for child in grown.children] == ["crm_config", "nodes", "resources"]
+
+
+def test_that_a_node_was_fenced_is_told_to_the_next_dc_for_one_boot_only() -> None:
+    old = a_table("node1", "node2")
+    old.set_view(a_view("node1", counter=2), {}, 200)
+    old.set_fenced("node2")
+    status = status_section(old.facts(EMPTY))
+    assert 'boot-token="aaaaaaaaaaaaaaaa"' in render(status)
+
+    def adopted(boot: str) -> NodeTable:
+        table = NodeTable(NODES, digest)
+        table.set_view(a_view("node1", "node2", boot=boot), {}, 100)
+        table.take("node2", a_result(), initial=False)
+        table.set_view(a_view("node1", counter=2, boot=boot), {}, 200)
+        table.adopt_status(status, own="node1")
+        return table
+
+    same = adopted("a")
+    assert same["node2"].fenced
+    assert same["node2"].history.resources() == ()
+    later = adopted("c")
+    assert not later["node2"].fenced, "that was another boot: it is to be fenced again"
+    assert later["node2"].history.resources() == ("web",)
+
+
+def test_a_fenced_member_is_down_until_it_has_left_and_returned() -> None:
+    table = a_table("node1", "node2")
+    table.set_fenced("node2")
+    facts = {fact.name: fact for fact in table.facts(EMPTY)}
+    assert (facts["node2"].member_since_s, facts["node2"].online_since_s) == (0, 0)
+    table.set_view(a_view("node1", counter=2), {}, 200)
+    assert not {fact.name: fact for fact in table.facts(EMPTY)}["node2"].expected_up
+    table.set_view(a_view("node1", "node2", counter=3), {}, 300)
+    assert {fact.name: fact for fact in table.facts(EMPTY)}["node2"].online_since_s == 300

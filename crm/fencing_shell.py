@@ -1,0 +1,213 @@
+"""Drives the fencing core with the LRMs of the members: a device's agent is an operation like any other.
+
+What confirms that a node is gone is decided in `fencing/core.py`; who may fence, and when, by the scheduler.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from crm import log_events, wire
+from crm.cib.document import cluster_options
+from crm.controller.nodes import NodeTable
+from crm.fencing import core
+from crm.fencing.devices import TIMEOUT_MS, levels, node_attributes
+from crm.replica.interface import Replica
+from hacluster.clock import Clock
+from hacluster.durations import parse_ms
+from hacluster.errors import HaError
+from hacluster.vocabulary.ids import OperationId, ResourceId
+from hacluster.vocabulary.operation import ExecutionStatus, Operation, OperationResult
+
+if TYPE_CHECKING:
+    from crm.dc import DcShell, Local, Spawn
+    from crm.dc_orders import Lrm
+
+TWO_NODE_DELAY_MS: Final = 2_000
+"""two-node-delay = auto: longer than most devices take, so that the other side's shot is first."""
+MARGIN: Final = 1.2
+ALERT_ROUNDS: Final = 3
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    target: str
+    attempt: int
+    node: str
+
+
+class FencingShell:
+    """The fencer of one node; it acts while the node is DC."""
+
+    dc: DcShell
+
+    def __init__(
+        self,
+        *,
+        local: Local,
+        nodes: NodeTable,
+        replica: Replica,
+        lrms: Mapping[str, Lrm],
+        clock: Clock,
+        spawn: Spawn,
+        rng: core.Rng,
+        two_node: bool,
+    ) -> None:
+        self._local, self._nodes, self._replica = local, nodes, replica
+        self._lrms, self._clock, self._spawn, self._two_node = lrms, clock, spawn, two_node
+        self._fencer = core.Fencer(rng)
+        self._calls: dict[OperationId, _Call] = {}
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+
+    def notices(self) -> list[str]:
+        """What people should know: nodes that are being fenced, and why that has failed so far."""
+        return [
+            f"{target} is being fenced" + (f"; so far: {why}" if why else "")
+            for target, why in self._fencer.targets.items()
+        ]
+
+    def fence(self, target: str, how: str) -> None:
+        """The transition engine wants it; asking twice is harmless."""
+        configuration = self._replica.configuration
+        options = cluster_options(configuration)
+        attributes = node_attributes(configuration, target)
+        members = [name for name in self._nodes.members() if name != target and self._lrm_answers(name)]
+        members.sort(key=lambda name: name != self._local.node)
+        order = core.Wanted(
+            target=target,
+            how=how,
+            levels=levels(configuration, target, attributes),
+            executors=tuple(members),
+            timeout_ms=_timeout_ms(options),
+            extra_delay_ms=self._race_delay_ms(target, options.get("two-node-delay", "auto")),
+        )
+        log.warning(log_events.FENCING_WANTED, peer=target, action=how)
+        self.tell(order)
+
+    def returned(self, target: str) -> None:
+        """It is a member again (or the operator said that it is off): no shot any more."""
+        self.tell(core.Returned(target))
+
+    def stand_down(self) -> None:
+        """Another node is DC."""
+        for target in list(self._fencer.targets):
+            self.tell(core.Returned(target))
+
+    def take(self, result: OperationResult) -> bool:
+        """A result from an LRM; says whether it was that of a fence agent."""
+        call = self._calls.get(result.id)
+        if call is None or result.status is ExecutionStatus.PENDING:
+            return call is not None
+        del self._calls[result.id]
+        good = result.status is ExecutionStatus.DONE and result.rc == 0
+        why = "" if good else f"{result.status.name.lower()}, rc {result.rc} on {call.node}"
+        self.tell(core.Ran(call.target, call.attempt, good, f"{why} {result.exit_reason}".strip()))
+        return True
+
+    def tell(self, event: core.Event) -> None:
+        """Tell the core, and do what it says."""
+        for effect in self._fencer.handle(event, self._clock.now_ns()):
+            match effect:
+                case core.Run():
+                    self._spawn(self._run(effect), f"fence {effect.target}")
+                case core.Fenced(target=target, how=how, devices=names):
+                    log.warning(log_events.FENCED, peer=target, action=how, device=",".join(names))
+                    self.dc.node_fenced(target)
+                case core.Failed():
+                    level = log.error if effect.rounds >= ALERT_ROUNDS else log.warning
+                    level(
+                        log_events.FENCING_FAILED,
+                        peer=effect.target,
+                        rounds=effect.rounds,
+                        reason=effect.why,
+                        pause_ms=effect.pause_ms,
+                    )
+                case core.SetTimer(target, at_ns):
+                    self._set_timer(target, at_ns)
+                case core.ClearTimer(target):
+                    self._clear_timer(target)
+        self.dc.changed()
+
+    async def _run(self, order: core.Run) -> None:
+        action, parameters = order.device.call(order.action, order.target)
+        identity = self.dc.fencing_id(order.attempt)
+        operation = Operation(
+            resource=ResourceId(f"{order.device.id}-fencing"),  # the device's own monitor must not hold it up
+            agent=order.device.agent,
+            action=action,
+            timeout_ms=order.timeout_ms,
+            parameters=parameters,
+            meta={"on_node": order.executor, "fence_target": order.target},
+            transition_key=f"{identity.action}:{identity.transition}:0:fencing",
+        )
+        log.warning(
+            log_events.FENCING_TRIED,
+            peer=order.target,
+            device=order.device.id,
+            action=action,
+            executor=order.executor,
+        )
+        self._calls[identity] = _Call(order.target, order.attempt, order.executor)
+        try:
+            reply = await self._lrms[order.executor].execute(
+                identity,
+                operation,
+                view=self._local.view,
+                boot_token=self._nodes[order.executor].boot_token,
+                without_quorum=True,
+            )
+        except HaError as error:
+            self._calls.pop(identity, None)
+            self.tell(core.Ran(order.target, order.attempt, False, str(error)))
+            return
+        if reply.HasField("result"):
+            self.take(wire.result_from(reply.result))
+            return
+        await asyncio.sleep(order.timeout_ms * MARGIN / 1_000 + 5)
+        if self._calls.pop(identity, None) is not None:
+            self.tell(core.Ran(order.target, order.attempt, False, f"{order.executor} does not answer"))
+
+    def _race_delay_ms(self, target: str, option: str) -> int:
+        """Two nodes that lost each other must not shoot at one moment: who was DC shoots first."""
+        if not self._two_node or option in ("off", "0", "false") or self._nodes[target].member:
+            return 0
+        if option != "auto":
+            try:
+                return 0 if self._local.was_dc else parse_ms(option)
+            except ValueError:
+                return TWO_NODE_DELAY_MS
+        return 0 if self._local.was_dc else TWO_NODE_DELAY_MS
+
+    def _lrm_answers(self, name: str) -> bool:
+        record = self._nodes[name]
+        return record.synced and not record.held and not record.given_up
+
+    def _set_timer(self, target: str, at_ns: int) -> None:
+        self._clear_timer(target)
+        after_s = max(at_ns - self._clock.now_ns(), 0) / 1_000_000_000
+
+        def fired() -> None:
+            self._timers.pop(target, None)
+            self.tell(core.TimerFired(target))
+
+        self._timers[target] = asyncio.get_running_loop().call_later(after_s, fired)
+
+    def _clear_timer(self, target: str) -> None:
+        handle = self._timers.pop(target, None)
+        if handle is not None:
+            handle.cancel()
+
+
+def _timeout_ms(options: Mapping[str, str]) -> int:
+    text = options.get("fencing-timeout") or options.get("stonith-timeout") or ""
+    try:
+        return parse_ms(text)
+    except ValueError:
+        return TIMEOUT_MS

@@ -1,0 +1,122 @@
+"""Fencing with a device that really ends a node of the lab: nothing moves before it has answered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import pytest
+
+from hacluster.v1 import crm_pb2
+from tests.live.local_cluster import LocalCluster, LocalNode, until
+from tests.live.test_three_services import Ground, begun
+
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
+
+AGENT = """#!/bin/sh
+# Ends the lab's node that it is told to, with everything that ran there.
+while IFS='=' read -r name value; do
+    case "$name" in
+        action) action="$value" ;;
+        port) port="$value" ;;
+    esac
+done
+base="{base}"
+case "$action" in
+    monitor|status|list|metadata) exit 0 ;;
+esac
+echo "$(date +%s.%N) $action $port" >> "$base/fence.log"
+test -e "$base/broken" && exit 1
+root="$base/n${{port#node}}"
+for folder in /proc/[0-9]*; do
+    pid="${{folder#/proc/}}"
+    if cat "$folder/cmdline" "$folder/environ" 2>/dev/null | tr '\\0' '\\n' |
+        grep -qxe "$root" -e "HACLUSTER_ROOT=$root"; then kill -9 "$pid"; fi
+done
+rm -rf "$root/run"
+exit 0
+"""
+
+CIB = """<cib><configuration><crm_config><cluster_property_set id="cib-bootstrap-options">
+<nvpair id="o1" name="stonith-enabled" value="true"/></cluster_property_set></crm_config>
+<resources><primitive id="f" class="stonith" type="fence_lab"><operations>
+<op id="f-m" name="monitor" interval="60s"/></operations></primitive>
+<group id="g"><primitive id="a" class="ocf" provider="hacluster" type="Dummy"/>
+<primitive id="b" class="ocf" provider="hacluster" type="Dummy"/></group></resources>
+<constraints><rsc_location id="l" rsc="g" node="node1" score="100"/>
+<rsc_location id="l2" rsc="g" node="node2" score="50"/>
+<rsc_location id="lf" rsc="f" node="node2" score="100"/></constraints>
+</configuration></cib>"""
+
+
+@pytest.fixture(params=[3, 2], ids=["three nodes", "two nodes"])
+def lab(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tuple[LocalCluster, Ground]]:
+    folder = tmp_path / "agents"
+    folder.mkdir()
+    (folder / "fence_lab").write_text(AGENT.format(base=tmp_path))
+    (folder / "fence_lab").chmod(0o755)
+    monkeypatch.setenv("HACLUSTER_FENCE_FOLDER", str(folder))
+    cluster = LocalCluster(tmp_path, request.param, cib=CIB)
+    ground = Ground(cluster)
+    try:
+        cluster.start()
+        ground.wait_on(cluster.nodes[0])
+        ground.wait_whole()
+        yield cluster, ground
+    finally:
+        cluster.stop()
+
+
+def shots(cluster: LocalCluster) -> list[str]:
+    """What the device was told, without the times."""
+    path = cluster.nodes[0].root.parent / "fence.log"
+    return [line.split(" ", 1)[1] for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def hang(node: LocalNode) -> None:
+    """Its daemons are gone, what it ran is still there."""
+    node.kill()
+
+
+def test_a_lost_node_is_fenced_before_anything_moves(lab: tuple[LocalCluster, Ground]) -> None:
+    cluster, ground = lab
+    first, second = cluster.nodes[:2]
+    hang(first)
+    ground.wait_on(second, 15)
+    assert shots(cluster) == ["reboot node1"]
+    fenced_s = float((first.root.parent / "fence.log").read_text().split()[0])
+    started_ns = ground.files("a")[second.name][1]
+    assert started_ns / 1e9 > fenced_s
+    first.start()
+    ground.wait_on(first)
+    ground.wait_whole()
+    assert shots(cluster) == ["reboot node1"]
+
+
+def test_a_device_that_fails_holds_everything_up(lab: tuple[LocalCluster, Ground]) -> None:
+    cluster, ground = lab
+    first, second = cluster.nodes[:2]
+    broken = first.root.parent / "broken"
+    broken.touch()
+    hang(first)
+    until(lambda: len(shots(cluster)) >= 3, 20, "the device is tried again and again")
+    assert ground.is_on(first), "nothing may start elsewhere"
+    assert begun(second, "start", "a") == 0
+    status = second.status(local=False)
+    assert status is not None
+    assert "node1 must be fenced" in status.transition.waits
+    assert any("node1 is being fenced" in notice and "f: " in notice for notice in status.notices)
+    first.power_cut()
+    second.call("ConfirmFenced", crm_pb2.ConfirmFencedRequest(node="node1"), crm_pb2.ConfirmFencedReply)
+    ground.wait_on(second, 10)
+
+
+def test_a_node_that_is_heard_is_not_confirmed_off(lab: tuple[LocalCluster, Ground]) -> None:
+    cluster, _ = lab
+    with pytest.raises(grpc.RpcError, match="alive"):
+        cluster.nodes[0].call(
+            "ConfirmFenced", crm_pb2.ConfirmFencedRequest(node="node2"), crm_pb2.ConfirmFencedReply
+        )
