@@ -288,7 +288,7 @@ class World:
         self.nodes.take(node, result, initial=False)
         self.dc.on_result(node, result)
 
-    async def until(self, what: Any, timeout_s: float = 5.0) -> None:
+    async def until(self, what: Any, timeout_s: float = 30.0) -> None:
         """Wait until `what()` is true."""
         async with asyncio.timeout(timeout_s):
             while not what():  # noqa: ASYNC110 - what is waited for lies in several objects

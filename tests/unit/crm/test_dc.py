@@ -21,7 +21,7 @@ from tests.unit.crm.fakes import TERM, World
 from tests.unit.crm.transition.test_core import a_graph
 
 PATIENT = Timings(integration_ms=20_000, node_pending_ms=30_000, retry_ms=5, retry_ms_max=20)
-IMPATIENT = Timings(integration_ms=50, node_pending_ms=150, retry_ms=5, retry_ms_max=20)
+IMPATIENT = Timings(integration_ms=400, node_pending_ms=800, retry_ms=5, retry_ms_max=20)
 TWO_STEPS = "1 start web node1\n2 monitor/10000 web node1 <- 1"
 
 

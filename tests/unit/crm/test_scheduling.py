@@ -25,7 +25,7 @@ def a_request(*primitives: str, number: int = 1) -> PlanRequest:
 
 @pytest.fixture
 async def worker(tmp_path: Path) -> AsyncIterator[SchedulerWorker]:
-    worker = SchedulerWorker(tmp_path, timeout_ms=1_000, module=STUB)
+    worker = SchedulerWorker(tmp_path, timeout_ms=20_000, module=STUB)
     yield worker
     worker.stop()
 
@@ -54,7 +54,8 @@ async def test_plans_and_keeps_what_it_planned(worker: SchedulerWorker, tmp_path
     assert newest(tmp_path) == 1
 
 
-async def test_a_worker_that_hangs_is_killed_and_replaced(worker: SchedulerWorker) -> None:
+async def test_a_worker_that_hangs_is_killed_and_replaced(tmp_path: Path) -> None:
+    worker = SchedulerWorker(tmp_path, timeout_ms=2_000, module=STUB)
     await worker.start()
     pid = worker.pid
     with pytest.raises(Timeout, match="the scheduler"):
@@ -62,6 +63,7 @@ async def test_a_worker_that_hangs_is_killed_and_replaced(worker: SchedulerWorke
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
     assert len((await worker.plan(a_request("web"))).graph.actions()) == 1
+    worker.stop()
 
 
 async def test_a_worker_that_dies_is_replaced(worker: SchedulerWorker) -> None:
