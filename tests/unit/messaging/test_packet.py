@@ -104,7 +104,8 @@ def test_what_is_sealed_is_opened(
     assert isinstance(opened, Opened)
     assert opened.body == body
     assert (opened.header.sender, opened.header.link, opened.header.sequence) == (1, link, sequence)
-    assert (body in datagram) == (method == "sha256") or len(body) < 4
+    # A short body may stand in the tag or in ciphertext by chance.
+    assert (body in datagram[52:]) == (method == "sha256") or len(body) < 8
 
 
 @pytest.mark.parametrize("method", ["sha256", "aes256gcm"])
