@@ -149,7 +149,7 @@ def _update(
             continue
         if nonnegative and new < 0 and entry.score == 0:
             continue
-        if delta:
+        if new != entry.score:
             entry.why = (new - entry.score, "wish", colocation.id, entry.why)
         entry.score = new
 
