@@ -1,4 +1,4 @@
-"""Scenarios as data: tests/scenarios/scheduler/NAME/{cib.xml,expected.txt}; `pytest --rewrite`, read the diff."""
+"""Scenarios as data: scenarios/scheduler/NAME/{cib.xml,expected.txt}; `pytest --rewrite`, read the diff."""
 
 from __future__ import annotations
 
