@@ -20,6 +20,7 @@ from hacluster.errors import HaError, InvalidDocument
 from hacluster.supervision import (
     EXIT_FAILURE,
     DaemonOptions,
+    end_on_bugs,
     options_from,
     parser,
     report_and_code,
@@ -64,6 +65,7 @@ async def _serve(options: DaemonOptions) -> None:
         clock=SystemClock(),
         tls=rpc.read_tls(options.paths.tls),
     )
+    end_on_bugs(asyncio.get_running_loop())
     await until_stopped(shell.run)
 
 

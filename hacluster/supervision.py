@@ -7,9 +7,10 @@ import asyncio
 import os
 import signal
 import socket
+import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from hacluster import logging as ha_logging
 from hacluster.errors import HaError, InvalidDocument, InvalidDocuments
@@ -92,6 +93,21 @@ async def until_stopped(run: Callable[[asyncio.Event], Awaitable[None]]) -> None
     finally:
         notifier.tell("STOPPING=1")
         watchdog.cancel()
+
+
+def end_on_bugs(loop: asyncio.AbstractEventLoop) -> None:
+    """A callback that raises is a bug: the process ends, and its next run does better than a crippled one.
+
+    But for BlockingIOError: gRPC's poller finds nothing to read at times, and raises that.
+    """
+
+    def failed(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        loop.default_exception_handler(context)
+        if not isinstance(context.get("exception"), BlockingIOError | None):
+            sys.stderr.flush()
+            os._exit(EXIT_FAILURE)
+
+    loop.set_exception_handler(failed)
 
 
 def report_and_code(error: HaError) -> int:

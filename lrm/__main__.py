@@ -8,7 +8,6 @@ import os
 import secrets
 import socket
 import sys
-from typing import Any
 
 from hacluster import logging as ha_logging
 from hacluster import settings as ha_settings
@@ -16,7 +15,14 @@ from hacluster.boot import boot_token
 from hacluster.clock import SystemClock
 from hacluster.errors import HaError, InvalidDocument, Unavailable
 from hacluster.paths import Paths
-from hacluster.supervision import DaemonOptions, options_from, parser, report_and_code, until_stopped
+from hacluster.supervision import (
+    DaemonOptions,
+    end_on_bugs,
+    options_from,
+    parser,
+    report_and_code,
+    until_stopped,
+)
 from hacluster.vocabulary.ids import BootToken
 from lrm.exec import launch
 
@@ -74,16 +80,7 @@ async def _serve(
     async def run(stop: asyncio.Event) -> None:
         await daemon.run(stop, connection)
 
-    loop = asyncio.get_running_loop()
-
-    def failed(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """A callback raised: that is a bug, and the next ha-lrm does better than a crippled one."""
-        loop.default_exception_handler(context)
-        if context.get("exception") is not None:
-            sys.stderr.flush()
-            os._exit(1)
-
-    loop.set_exception_handler(failed)
+    end_on_bugs(asyncio.get_running_loop())
     await until_stopped(run)
 
 

@@ -23,6 +23,7 @@ from hacluster.paths import Paths
 from hacluster.supervision import (
     DaemonOptions,
     Notifier,
+    end_on_bugs,
     options_from,
     parser,
     report_and_code,
@@ -100,17 +101,8 @@ async def _serve(
     options: DaemonOptions, settings: ha_settings.Settings, keyring: Keyring, token: BootToken
 ) -> int:
     """The exit code."""
-    loop = asyncio.get_running_loop()
     daemon = Daemon(options, settings, keyring, token)
-
-    def failed(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """A callback raised: that is a bug, and the next ha-messaging does better than a crippled one."""
-        loop.default_exception_handler(context)
-        if context.get("exception") is not None:
-            sys.stderr.flush()
-            os._exit(1)
-
-    loop.set_exception_handler(failed)
+    end_on_bugs(asyncio.get_running_loop())
     await until_stopped(daemon.run)
     return daemon.exit_code
 

@@ -10,7 +10,7 @@ from typing import assert_never
 
 from crm.cib.model import Element
 from crm.cib.replication.basis import Basis
-from crm.cib.replication.core import Replication, ReplicationSettings
+from crm.cib.replication.core import NO_LEASE_NS, Replication, ReplicationSettings
 from crm.cib.replication.leading import Reign
 from crm.cib.replication.log import KEEP_ENTRIES
 from crm.cib.replication.messages import Append, AppendReply, InstallSnapshot
@@ -170,7 +170,7 @@ class Replica:
             case Started():
                 return [Up(Corrupt(self._corrupt))] if self._corrupt else []
             case AuthorityChanged(authority):
-                self.replication.lease_end_ns = authority.lease_end_ns
+                self.replication.lease_end_ns = authority.lease_end_ns if authority.quorate else NO_LEASE_NS
                 lost = self._look_for_other(authority)
                 return [*lost, *self._apply(self.election.authority(authority, now), now)]
             case Received(peer, message, token):

@@ -82,6 +82,7 @@ SERVE_S: Final = 30.0
 CIB_XML_DELAY_S: Final = 1.0
 DC_RETRY_S: Final = 0.05
 FORWARD_MS: Final = 30_000
+_PERHAPS_WRITTEN: Final = (ErrorCode.UNREACHABLE, ErrorCode.TIMEOUT, ErrorCode.UNAVAILABLE)  # or a bug there
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -300,7 +301,7 @@ class ReplicaShell:
             except HaError as error:
                 if error.code is ErrorCode.NO_DC:
                     await asyncio.sleep(DC_RETRY_S)
-                elif error.code in (ErrorCode.UNREACHABLE, ErrorCode.TIMEOUT):
+                elif error.code in _PERHAPS_WRITTEN:
                     return await self._resolve(request_id, until_ns)
                 else:
                     return WriteOutcome(outcome=Outcome.FAILED, reason=str(error))
@@ -418,8 +419,7 @@ class ReplicaShell:
         try:
             return await asyncio.wait_for(answer, timeout_s)
         except TimeoutError:
-            reason = "no answer in time; ask again with the request id"
-            return WriteOutcome(outcome=Outcome.UNKNOWN, reason=reason)
+            return WriteOutcome(outcome=Outcome.UNKNOWN, reason="no answer in time; ask again with the id")
         finally:
             self._answers.pop(token, None)
 
@@ -464,7 +464,13 @@ class ReplicaShell:
     def _feed(self, event: Event) -> None:
         if self._core is None:
             return
-        for effect in self._core.handle(event, self._clock.now_ns()):
+        try:
+            effects = self._core.handle(event, self._clock.now_ns())
+        except Exception:  # a bug, and half an event taken in: nothing more may be said from here
+            self._queue = deque([Die(f"a bug: {type(event).__name__} could not be handled")])
+            self._wake.set()
+            raise
+        for effect in effects:
             match effect:
                 case SetTimer(key, at_ns):
                     self._timers.set(key, at_ns)
@@ -535,9 +541,8 @@ class ReplicaShell:
         return await loop.run_in_executor(self._disk_thread, lambda: function(*args, **kwargs))
 
     async def _save_orphans(self, effect: SaveOrphans) -> None:
-        file = await self._on_disk(
-            self._store.save_orphans, effect, node=self._node_name, wall_s=self._clock.wall_s()
-        )
+        wall_s = self._clock.wall_s()
+        file = await self._on_disk(self._store.save_orphans, effect, node=self._node_name, wall_s=wall_s)
         count = sum(1 for entry in effect.entries if entry.kind is Kind.PATCH)
         self._tell(Orphans(count, effect.committed, self._node_name, file))
 
@@ -550,13 +555,8 @@ class ReplicaShell:
                 log.info(log_events.COMMITTED, cib_version=str(version), author=author)
             case BecameDc(term, view, basis, established):
                 self._status.wake()
-                log.info(
-                    log_events.DC_WON,
-                    term=str(term),
-                    view=str(view),
-                    basis=basis.value,
-                    established=established,
-                )
+                where = {"term": str(term), "view": str(view), "basis": basis.value}
+                log.info(log_events.DC_WON, established=established, **where)
             case StoppedBeingDc(why):
                 log.info(log_events.DC_LOST, reason=why)
             case FollowsDc(node_id, term):

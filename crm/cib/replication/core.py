@@ -37,6 +37,10 @@ from hacluster.vocabulary.membership import QuorumConfig
 
 MS: Final = 1_000_000
 DAMAGES_MAX: Final = 2
+NO_LEASE_NS: Final = 1
+"""An instant that is over: there is no lease. 0 says that the transport has none to give."""
+_WITHOUT_LEASE: Final = frozenset({Basis.CARETAKER, Basis.FORCED})
+"""Whoever reigns so was told to write without quorum, or knows that the answer says so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -307,8 +311,10 @@ class Replication:
         if len(self.waiters):
             linger_ns = self.settings.linger_ms * MS
             ready = self.leading.ready_index() if self.leading else 0
+            free = self.leading is not None and self.leading.basis in _WITHOUT_LEASE
+            lease_end_ns = 0 if free else self.lease_end_ns
             effects += self.waiters.resolve(
-                self.log, now, ready=ready, lease_end_ns=self.lease_end_ns, linger_ns=linger_ns
+                self.log, now, ready=ready, lease_end_ns=lease_end_ns, linger_ns=linger_ns
             )
             if self.waiters.lingers():
                 effects.append(SetTimer("linger", now + linger_ns))

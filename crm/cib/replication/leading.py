@@ -152,9 +152,7 @@ class Leading:
     def write(self, request: WriteRequested, now: int) -> list[Effect]:
         """A client's write: answered at once when it cannot be, else when its entry is committed."""
         self._now = now
-        known = self._log.find_request(request.request_id) if request.request_id else None
-        if known is not None and known > self._log.base.index:
-            self._waiters.add(request.token, self._log.entry(known))
+        if self._is_repeated(request):
             self._set_at(f"write:{request.token}", request.deadline_ns)
         elif request.request_id in self._refused:
             self._fail(request.token, "this request was answered as failed before")
@@ -310,9 +308,22 @@ class Leading:
         if entries:
             self._store(entries)
 
+    def _is_repeated(self, request: WriteRequested) -> bool:
+        """Whether this request has an entry already: then it is answered for that one."""
+        known = self._log.find_request(request.request_id) if request.request_id else None
+        if known is None:
+            return False
+        if known > self._log.base.index:
+            self._waiters.add(request.token, self._log.entry(known))
+        else:
+            self._out.append(Answer(request.token, WriteOutcome(outcome=Outcome.OK)))
+        return True
+
     def _entry_for(self, request: WriteRequested) -> LogEntry | None:
-        """The write's entry; None when it was answered instead."""
+        """The write's entry; None when it was answered instead, or waits for the same request's entry."""
         head = self._log.head
+        if self._is_repeated(request):
+            return None
         if request.expected_digest and request.expected_digest != head.digest:
             self._fail(request.token, "the configuration was changed meanwhile: read it again")
             return None

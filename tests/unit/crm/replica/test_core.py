@@ -196,6 +196,16 @@ def test_no_ok_without_a_lease() -> None:
     assert net.answers[token].outcome is Outcome.OK
 
 
+def test_no_ok_when_the_lease_is_said_to_be_lost(three: Net) -> None:
+    three.held = {3}
+    token = three.write(1, "a")  # committed, and the third is waited for
+    three.same_view(1, 2, 3, quorate=False)
+    three.wait(SECOND)
+    assert token not in three.answers
+    three.same_view(1, 2, 3, lease_end_ns=three.now + SECOND)
+    assert three.answers[token].outcome is Outcome.OK
+
+
 def test_a_write_that_is_not_valid_is_refused(three: Net) -> None:
     token = three.write(1, "bad")
     assert three.answers[token] == WriteOutcome(outcome=Outcome.FAILED, reason="no <bad> wanted")
@@ -213,6 +223,35 @@ def test_the_same_request_is_the_same_write(three: Net) -> None:
     second = three.write(1, "a", request_id="same")
     assert three.answers[first] == three.answers[second]
     assert three.names(3) == ["crm_config", "a"]
+
+
+def test_the_same_request_that_comes_while_the_first_still_waits(three: Net) -> None:
+    three.held = {1}
+    three.write(1, "z")  # its sync is under way: the next ones wait for that
+    three.held = set()
+    first = three.write(1, "a", request_id="same", expected_digest="")
+    second = three.write(1, "a", request_id="same")
+    leading = three.nodes[1].replication.leading
+    assert leading is not None
+    assert leading.is_pending("same")
+    entry = three.nodes[1].replication.log.entry(3)
+    three.give(1, Persisted(entry.index, entry.chain))
+    three.wait(SECOND)
+    assert three.answers[first] == three.answers[second]
+    assert three.names(3) == ["crm_config", "z", "a"]
+
+
+def test_a_request_older_than_the_log_is_not_written_again() -> None:
+    net = Net(3, keep_entries=2)
+    net.view(1, 2, 3)
+    net.write(1, "a", request_id="old")
+    for name in ("b", "c", "d", "e", "f", "g"):
+        net.write(1, name)
+    log = net.nodes[1].replication.log
+    assert (log.find_request("old") or 0) <= log.base.index
+    token = net.write(1, "a", request_id="old")
+    assert net.answers[token].outcome is Outcome.OK
+    assert net.names(1).count("a") == 1
 
 
 def test_a_changed_configuration_is_noticed(three: Net) -> None:

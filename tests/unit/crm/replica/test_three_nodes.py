@@ -5,8 +5,12 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from crm.cib import codec
 from crm.cib.model import Element, element
+from crm.replica.core import Replica
+from crm.replica.effects import Die, Effect
 from crm.replica.events import BecameDc, Committed, Orphans, Outcome, ReplicaEvent, WriteOutcome
 from tests.cib_lab import Lab, lab, until
 
@@ -153,3 +157,19 @@ async def _alone(cluster: Lab, *, deadline_ms: int) -> WriteOutcome:
     await until(lambda: cluster.shell(2).dc.is_me)
     assert not cluster.shell(2).dc.established
     return await cluster.shell(2).write(with_tag("alone"), author="root", deadline_ms=deadline_ms)
+
+
+async def test_a_bug_in_the_core_silences_the_shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with lab(tmp_path) as cluster:
+        await running(cluster)
+        shell = cluster.shell(1)
+
+        def broken(_core: Replica, _event: object, _now_ns: int) -> list[Effect]:
+            raise ZeroDivisionError
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Replica, "handle", broken)
+            with pytest.raises(ZeroDivisionError):
+                shell.set_eligibility(eligible=False)
+        assert [type(effect) for effect in shell._queue] == [Die]
+        shell._queue.clear()
