@@ -351,8 +351,9 @@ class Agreement:
 
     def _lease_rest_ns(self, propose: Propose, now_ns: int) -> int:
         proposed = tuple(member.id for member in propose.members)
-        own_ns = self.authority_from_ns if self.installed is not None else 0
-        return max(0, own_ns - now_ns, self._support.rest_ns(self.installed, proposed, now_ns))
+        return max(
+            0, self.authority_from_ns - now_ns, self._support.rest_ns(self.installed, proposed, now_ns)
+        )
 
     def _drive(self, round_: Round, chosen: tuple[int, ...], now_ns: int) -> None:
         """Repeat what was not answered; give up when it cannot succeed."""

@@ -56,6 +56,7 @@ class Peer:
         self.heartbeat: Heartbeat | None = None  # the last live one of this incarnation
         self.boot_token = b""  # its first 8 bytes
         self.last_rx_ns = 0  # 0: never
+        self.last_echoed_ns = 0  # any packet: our echo of it is support, too
         self.heard = False
         self.late = False
         self.leave: Leave | None = None
@@ -188,6 +189,8 @@ class Detector:
                 self._note("info", log_events.NODE_RESTARTED, peer, incarnation=header.incarnation)
             peer.begin_run(header.incarnation, arrived_ns)
             self.changed = True
+        if self.bidirectional(peer):
+            peer.last_echoed_ns = max(peer.last_echoed_ns, arrived_ns)
         if header.link < len(peer.links):
             link = peer.links[header.link]
             if not link.echo:

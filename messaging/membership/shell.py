@@ -164,7 +164,10 @@ class MembershipShell:
                     self._writes.put_nowait((effect, list(effects[index + 1 :])))
                     return
                 case MarkAllSeen():
-                    self._store.mark_all_seen()
+                    try:
+                        self._store.mark_all_seen()
+                    except OSError as error:  # then our next run waits for all once more
+                        log.warning(log_events.DISK_FAILED, reason=str(error))
                 case QuorumStored(log_index):
                     self._quorum_stored(log_index)
                 case RaiseIncarnation(highest):

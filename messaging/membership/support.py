@@ -36,7 +36,7 @@ class SupportGiven:
         """For each other member whose run still is the view's and did not say LEAVE."""
         peers = self._detector.peers
         return {
-            member.id: peers[member.id].last_rx_ns + self._bound_ns
+            member.id: max(peers[member.id].last_rx_ns, peers[member.id].last_echoed_ns) + self._bound_ns
             for member in view.members
             if member.id in peers
             and peers[member.id].incarnation == member.incarnation

@@ -42,6 +42,7 @@ class FakeStore:
         self.may_write = threading.Event()
         self.may_write.set()
         self.broken = False
+        self.full = False
         self.marked = 0
 
     def keep(self, durable: Durable) -> None:
@@ -52,6 +53,8 @@ class FakeStore:
 
     def mark_all_seen(self) -> None:
         self.marked += 1
+        if self.full:
+            raise OSError(28, "No space left on device")
 
 
 class Wire:
@@ -148,6 +151,15 @@ async def test_two_shells_form_a_view_through_real_packets() -> None:
         await one.leave(Leave(clean=True))
         status = await until(one, watcher, lambda s: not s.authority.quorate)
         assert members(status) == []
+
+
+async def test_a_flag_that_cannot_be_written_is_no_reason_to_end() -> None:
+    shell, store, _ = a_shell(1, 1)
+    store.full = True
+    async with running(shell):
+        watcher = shell.watch("", 0)
+        await until(shell, watcher, lambda status: status.authority.quorate)
+        assert store.marked == 1
 
 
 async def test_nothing_is_said_before_the_disk_has_it() -> None:
