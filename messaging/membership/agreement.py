@@ -351,9 +351,8 @@ class Agreement:
 
     def _lease_rest_ns(self, propose: Propose, now_ns: int) -> int:
         proposed = tuple(member.id for member in propose.members)
-        return max(
-            0, self.authority_from_ns - now_ns, self._support.rest_ns(self.installed, proposed, now_ns)
-        )
+        rest_ns = self._support.rest_ns(self.installed, proposed, now_ns)
+        return max(0, self.authority_from_ns - now_ns, rest_ns)
 
     def _drive(self, round_: Round, chosen: tuple[int, ...], now_ns: int) -> None:
         """Repeat what was not answered; give up when it cannot succeed."""
