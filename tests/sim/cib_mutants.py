@@ -32,6 +32,7 @@ class Mutant:
     name: str
     kind: str
     break_it: Break
+    first: int = 1
     seeds: int = 300
 
 
@@ -214,7 +215,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(name="ok-before-commit", kind="cib3", break_it=_ok_before_commit),
     Mutant(name="orphans-dropped", kind="cib3-force", break_it=_orphans_dropped),
     Mutant(name="newest-version-wins", kind="cib3-force", break_it=_newest_version_wins),
-    Mutant(name="amnesia-votes", kind="cib3-wipe", break_it=_amnesia_votes),
+    Mutant(name="amnesia-votes", kind="cib3-compact-wipe", break_it=_amnesia_votes, first=210),
     Mutant(name="damage-is-torn", kind="cib5-damage", break_it=_damage_is_torn),
     Mutant(name="promise-forgotten", kind="cib3", break_it=_stale_term_obeyed),
     Mutant(name="version-not-lifted", kind="cib3-force", break_it=_version_not_lifted),
