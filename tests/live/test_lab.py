@@ -100,10 +100,13 @@ def test_cuts(lab: Lab) -> None:
 def test_freeze(lab: Lab) -> None:
     node = lab["n1"]
     node.freeze()
-    state = Path(f"/proc/{node.first}/stat").read_text().rpartition(")")[2].split()[0]
-    assert state == "T"
+    until(lambda: state_of(node.first) == "T", 5)
     node.thaw()
-    until(lambda: Path(f"/proc/{node.first}/stat").read_text().rpartition(")")[2].split()[0] == "S", 5)
+    until(lambda: state_of(node.first) == "S", 5)
+
+
+def state_of(pid: int) -> str:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
 def test_orderly_end_gives_the_exit_code(lab: Lab) -> None:
