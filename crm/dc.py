@@ -200,6 +200,9 @@ class DcShell:
         self._nodes.adopt_status(self._replica.status, own=self._local.node)
         members = self._nodes.members()
         log.info(log_events.REIGN, term=str(event.term), members=",".join(members), basis=event.basis.value)
+        for record in self._nodes.records():
+            if record.fenced:
+                self._confirm_to_replica(record.name)
         self.tell(control.BecameDc(event.term, members))
         if event.established:
             self._spawn(self._write_nodes(), "write nodes")
@@ -287,9 +290,16 @@ class DcShell:
     def node_fenced(self, node: str) -> None:
         """It is certain that the node runs nothing: what waited for that may go on."""
         self._nodes.set_fenced(node)
+        self._confirm_to_replica(node)
         self._fencing.returned(node)
         self._tell_run(transition.NodeFenced(node))
         self.publish_soon()
+
+    def _confirm_to_replica(self, node: str) -> None:
+        """A survivor of two may then commit to the CIB alone."""
+        record = self._nodes[node]
+        if not record.member:
+            self._replica.fence_confirmed(int(record.default_id), record.boot_token)
 
     def fencing_id(self, attempt: int) -> OperationId:
         """Names the use of a fence device, beside the actions of a graph."""

@@ -198,8 +198,8 @@ class NodeTable:
         """
         for state in status.all("node_state"):
             record = self._records.get(state.get("uname"))
-            if record is None:
-                continue
+            if record is None or record.fenced:
+                continue  # what is certain is not taken back by what was said before
             if record.name != own and record.member:
                 record.attributes = _attributes_of(state)
             if record.synced:

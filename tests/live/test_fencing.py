@@ -10,7 +10,7 @@ import pytest
 
 from hacluster.v1 import crm_pb2
 from tests.live.local_cluster import LocalCluster, LocalNode, until
-from tests.live.test_three_services import Ground, begun
+from tests.live.test_three_services import Ground, begun, change, with_standby
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
@@ -88,6 +88,8 @@ def test_a_lost_node_is_fenced_before_anything_moves(lab: tuple[LocalCluster, Gr
     ground.wait_on(second, 15)
     assert shots(cluster) == ["reboot node1"]
     fenced_s = float((first.root.parent / "fence.log").read_text().split()[0])
+    reply = change(second, lambda configuration: with_standby(configuration, "node2", "off"))
+    assert reply.outcome == crm_pb2.WriteReply.OUTCOME_OK, reply
     started_ns = ground.files("a")[second.name][1]
     assert started_ns / 1e9 > fenced_s
     first.start()

@@ -45,6 +45,7 @@ class FakeReplica:
         self.status = Element("status")
         self.status_age_ms = 0
         self.published: list[Element] = []
+        self.confirmed: list[tuple[int, str]] = []
         self.eligible, self.priority = True, 0
 
     def set_authority(self, authority: Authority) -> None:
@@ -79,10 +80,11 @@ class FakeReplica:
     def on_forward(self, handler: ForwardHandler) -> None:
         raise AssertionError("not used")
 
+    def fence_confirmed(self, node_id: int, boot_token: str) -> None:
+        self.confirmed.append((node_id, boot_token))
+
     def publish_status(self, status: Element) -> None:
         self.published.append(status)
-
-    def fence_confirmed(self, node_id: int, boot_token: str) -> None: ...
 
     def set_eligibility(self, *, eligible: bool, priority: int = 0) -> None:
         self.eligible, self.priority = eligible, priority

@@ -335,6 +335,7 @@ async def test_what_waits_for_a_fence_waits_for_its_success() -> None:
         await world.executed("node1", "f-fencing_off_0", "f-fencing_off_0", "web_start_0")
         facts = {fact.name: fact for fact in world.nodes.facts(DEVICE)}
         assert (facts["node2"].expected_up, facts["node2"].resources) == (False, ())
+        assert world.replica.confirmed == [], "a member that was fenced is still in the view"
         assert world.nodes["node1"].history.resources() == (), "to use a device is no part of its history"
         world.result("node1")
         await world.until(lambda: world.scheduler.outcomes == [(1, "complete")])
@@ -349,3 +350,14 @@ async def test_a_node_that_returns_is_not_shot() -> None:
         await world.until(lambda: world.fencing.notices() and "so far" in world.fencing.notices()[0])
         world.dc.membership_changed(MembershipChange(joined=("node2",)))
         assert world.fencing.notices() == []
+
+
+async def test_a_fenced_node_that_has_left_is_confirmed_to_the_replicated_cib() -> None:
+    async with a_world() as world:
+        world.reign()
+        world.view("node1", counter=3)
+        world.dc.node_fenced("node2")
+        assert world.replica.confirmed == [(2, "b" * 64)]
+        world.dc.stopped_being_dc("a new view")
+        world.reign()
+        assert world.replica.confirmed == [(2, "b" * 64)] * 2, "each reign is told"

@@ -176,6 +176,9 @@ def test_that_a_node_was_fenced_is_told_to_the_next_dc_for_one_boot_only() -> No
     same = adopted("a")
     assert same["node2"].fenced
     assert same["node2"].history.resources() == ()
+    before = status_section(a_table("node1", "node2").facts(EMPTY))
+    same.adopt_status(before, own="node1")
+    assert same["node2"].fenced, "an older status does not make it unfenced"
     later = adopted("c")
     assert not later["node2"].fenced, "that was another boot: it is to be fenced again"
     assert later["node2"].history.resources() == ("web",)
