@@ -8,6 +8,7 @@ from pathlib import Path
 import grpc
 import pytest
 
+from crm.cib.model import Element
 from hacluster.v1 import crm_pb2
 from tests.live.local_cluster import LocalCluster, LocalNode, until
 from tests.live.test_three_services import Ground, begun, change, with_standby
@@ -122,3 +123,23 @@ def test_a_node_that_is_heard_is_not_confirmed_off(lab: tuple[LocalCluster, Grou
         cluster.nodes[0].call(
             "ConfirmFenced", crm_pb2.ConfirmFencedRequest(node="node2"), crm_pb2.ConfirmFencedReply
         )
+
+
+def with_failing_stop(configuration: Element) -> Element:
+    """What runs on node1 cannot be stopped there, and node1 is to be empty."""
+    pair = Element("nvpair", {"id": "b-fail", "name": "fail", "value": "stop@node1"})
+    group = Element("instance_attributes", {"id": "b-attributes"}, (pair,))
+
+    def changed(item: Element) -> Element:
+        return item.with_child(group) if item.id == "b" else item.mapped(changed)
+
+    return with_standby(changed(configuration), "node1", "on")
+
+
+def test_a_stop_that_fails_gets_the_node_fenced(lab: tuple[LocalCluster, Ground]) -> None:
+    cluster, ground = lab
+    first, second = cluster.nodes[:2]
+    change(second, with_failing_stop)
+    ground.wait_on(second, 30)
+    assert set(shots(cluster)) == {"reboot node1"}
+    assert begun(first, "stop", "b") >= 1
