@@ -189,8 +189,7 @@ class Detector:
                 self._note("info", log_events.NODE_RESTARTED, peer, incarnation=header.incarnation)
             peer.begin_run(header.incarnation, arrived_ns)
             self.changed = True
-        if self.bidirectional(peer):
-            peer.last_echoed_ns = max(peer.last_echoed_ns, arrived_ns)
+        peer.last_echoed_ns = max(peer.last_echoed_ns, arrived_ns)
         if header.link < len(peer.links):
             link = peer.links[header.link]
             if not link.echo:

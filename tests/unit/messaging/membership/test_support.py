@@ -51,4 +51,5 @@ def test_a_probe_that_we_echo_is_support_like_a_heartbeat() -> None:
     detector.packet(header(3, Kind.HEARTBEAT), 500 * MS)
     assert detector.heartbeat(peer, header(3, Kind.HEARTBEAT), deaf, 500 * MS, 500 * MS) is None
     detector.packet(header(4, Kind.PROBE), 900 * MS)
-    assert support.rest_ns(VIEW, (1,), 900 * MS) == after_beat_ns - 400 * MS, "it says that it hears no echo"
+    # It says that it hears us no more; but our next echo may reach it again, and is support from then on.
+    assert support.rest_ns(VIEW, (1,), 900 * MS) == after_beat_ns
