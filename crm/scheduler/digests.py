@@ -13,18 +13,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
+# What a transition adds to the parameters; CRM_meta_* are left out, too.
 _INTERNAL: Final = frozenset(
-    {
-        "crm_feature_set",
-        "on_node",
-        "on_node_uuid",
-        "op_target_rc",
-        "transition-key",
-        "transition-magic",
-        "call-id",
-        "id",
-        "dc_uuid",
-    }
+    {"id", "crm_feature_set", "op-digest", "on_node", "on_node_uuid", "pcmk_external_ip"}
 )
 TIMEOUT_NAME: Final = "CRM_meta_timeout"
 

@@ -15,6 +15,7 @@ _SCHEMA = re.compile(r"pacemaker-(\d+)\.(\d+)$")
 _OP_META: Final = frozenset(
     {"interval-origin", "start-delay", "enabled", "on-fail", "record-pending", "role", "timeout"}
 )
+_GONE_CLASSES: Final = frozenset({"nagios", "upstart"})
 _OPTION_NAMES: Final = {
     "transition_idle_timeout": "cluster-delay",
     "transition-idle-timeout": "cluster-delay",
@@ -27,12 +28,14 @@ _MOVED_OPTIONS: Final = {
 
 
 def upgrade(cib: Element) -> Element:
-    """The document with the meaning a current schema gives it; unchanged where it is 3.0 or later."""
+    """The document with the meaning a current schema gives it; unchanged where it is current."""
     match = _SCHEMA.match(cib.get("validate-with"))
-    if match is None or int(match[1]) >= 3:
-        return cib
     configuration = cib.child("configuration")
-    if configuration is None:
+    if match is None or configuration is None or int(match[1]) >= 4:
+        return cib
+    cib = cib.mapped(lambda item: _from_3(item) if item is configuration else item)
+    configuration = cib.child("configuration")
+    if configuration is None or int(match[1]) == 3:
         return cib
     moved: dict[str, dict[str, str]] = {"rsc_defaults": {}, "op_defaults": {}}
     changed = configuration.mapped(lambda item: _section(item, moved))
@@ -40,6 +43,49 @@ def upgrade(cib: Element) -> Element:
         if pairs:
             changed = _add_defaults(changed, tag, pairs)
     return cib.mapped(lambda item: changed if item is configuration else item)
+
+
+def _from_3(configuration: Element) -> Element:
+    """Ping nodes are members where nothing may run; agents of classes that are no more vanish."""
+    nodes, resources = configuration.child("nodes"), configuration.child("resources")
+    pings = [one.get("uname") for one in nodes.all("node") if one.get("type") == "ping"] if nodes else []
+    kept = resources.mapped(_without_gone) if resources is not None else None
+    names = [one.id for one in kept.children if one.id] if kept is not None else []
+    barred = tuple(
+        element(
+            "rsc_location",
+            {
+                "id": f"ping-{node}-{name}",
+                "rsc": name,
+                "node": node,
+                "score": "-INFINITY",
+                "resource-discovery": "never",
+            },
+        )
+        for node in pings
+        for name in names
+    )
+
+    def section(item: Element) -> Element:
+        if item is nodes and pings:
+            return item.mapped(
+                lambda one: one.with_attributes(type="member") if one.get("type") == "ping" else one
+            )
+        if item is resources and kept is not None:
+            return kept
+        if item.tag == "constraints" and barred:
+            return item.with_children((*item.children, *barred))
+        return item
+
+    return configuration.mapped(section)
+
+
+def _without_gone(item: Element) -> Element | None:
+    if item.tag in {"primitive", "template"} and item.get("class") in _GONE_CLASSES:
+        return None
+    if item.tag in {"group", "clone", "master"}:
+        return item.mapped(_without_gone)
+    return item
 
 
 def _section(item: Element, moved: dict[str, dict[str, str]]) -> Element:

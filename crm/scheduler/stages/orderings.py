@@ -185,7 +185,7 @@ def _unpack_sets(work: WorkingSet, item: Element, sets: list[Element]) -> None:
     kind = kind_of(item)
     symmetry = symmetry_of(item, kind)
     for one, found in zip(sets, known, strict=True):
-        _inside(work, one, found, kind, symmetry)
+        _inside(work, item, one, found, kind, symmetry)
     for index in range(len(sets) - 1):
         left, right = (sets[index], known[index]), (sets[index + 1], known[index + 1])
         _between(work, left, right, kind, symmetry, inverse=False)
@@ -198,11 +198,20 @@ def _set_action(item: Element, *, inverse: bool) -> str | None:
     return _INVERSE.get(action) if inverse else action
 
 
-def _inside(work: WorkingSet, one: Element, found: list[Resource], kind: Kind, symmetry: Symmetry) -> None:
+def _inside(
+    work: WorkingSet,
+    item: Element,
+    one: Element,
+    found: list[Resource],
+    kind: Kind,
+    symmetry: Symmetry,
+) -> None:
     if "kind" in one.attributes:
         kind = kind_of(one)
     if {"kind", "score", "symmetrical"} & set(one.attributes):
-        symmetry = symmetry_of(one, kind)
+        inherited = item.attributes.get("symmetrical")
+        own = one.attributes.get("symmetrical", inherited)
+        symmetry = symmetry_of(one.with_attribute_map({"symmetrical": own}), kind)
     action = one.get("action") or "start"
     flags = flags_for(kind, action, symmetry)
     if not values.is_true(one.attributes.get("sequential"), default=True):

@@ -17,7 +17,7 @@ def unpack_constraints(work: WorkingSet) -> None:
     section = work.cib.path("configuration", "constraints")
     for item in section.children if section is not None else ():
         lifetime = item.child("lifetime")
-        if lifetime is not None and not _alive(work, lifetime):
+        if item.tag == "rsc_location" and lifetime is not None and not _alive(work, lifetime):
             continue
         match item.tag:
             case "rsc_order":

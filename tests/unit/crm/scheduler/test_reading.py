@@ -217,3 +217,35 @@ def test_every_score_says_where_it_comes_from() -> None:
         "    50 location constraint prefer",
     )
     assert explain(result.work, "nobody") == ()
+
+
+def test_documents_of_old_schemas_mean_what_they_meant() -> None:
+    from crm.cib.codec import parse
+    from crm.scheduler.upgrade import upgrade
+
+    old = parse(
+        '<cib validate-with="pacemaker-1.2"><configuration><crm_config><cluster_property_set id="o">'
+        '<nvpair id="1" name="no_quorum_policy" value="ignore"/>'
+        '<nvpair id="2" name="default-resource-stickiness" value="5"/>'
+        '<nvpair id="3" name="default-action-timeout" value="9s"/></cluster_property_set></crm_config>'
+        '<nodes><node id="n" uname="n" type="normal"/><node id="p" uname="p" type="ping"/></nodes>'
+        '<resources><primitive id="r" class="ocf" provider="x" type="y"><operations>'
+        '<op id="m" name="monitor" interval="5s" requires="nothing"><instance_attributes id="i">'
+        '<nvpair id="t" name="timeout" value="7s"/></instance_attributes></op></operations></primitive>'
+        '<primitive id="gone" class="upstart" type="y"/></resources><constraints/></configuration></cib>'
+    )
+    new = upgrade(old)
+    names = {item.get("name"): item.get("value") for item in new.walk() if item.tag == "nvpair"}
+    assert names["no-quorum-policy"] == "ignore"
+    assert names["resource-stickiness"] == "5"
+    assert names["timeout"] == "9s" or names["timeout"] == "7s"
+    assert names["requires"] == "nothing"
+    assert new.by_id("gone") is None
+    assert {item.get("type") for item in new.walk() if item.tag == "node"} == {"member"}
+    assert new.by_id("ping-p-r", "rsc_location") is not None
+    defaults = new.path("configuration", "rsc_defaults")
+    assert defaults is not None
+    moved = new.by_id("i")
+    assert moved is not None
+    assert moved.tag == "meta_attributes"
+    assert upgrade(parse('<cib validate-with="pacemaker-4.0"><configuration/></cib>')).tag == "cib"
