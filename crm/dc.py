@@ -301,6 +301,11 @@ class DcShell:
         if not record.member:
             self._replica.fence_confirmed(int(record.default_id), record.boot_token)
 
+    def node_unfenced(self, node: str) -> None:
+        """A member has its resources' devices back; what it runs, it runs."""
+        self.change_attributes(node, {"#node-unfenced": str(self._clock.wall_s())})
+        self._tell_run(transition.NodeFenced(node))
+
     def fencing_id(self, attempt: int) -> OperationId:
         """Names the use of a fence device, beside the actions of a graph."""
         return OperationId(self.term, self.run_number, FENCING_ACTIONS + attempt)

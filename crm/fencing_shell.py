@@ -119,7 +119,10 @@ class FencingShell:
                     self._spawn(self._run(effect), f"fence {effect.target}")
                 case core.Fenced(target=target, how=how, devices=names):
                     log.warning(log_events.FENCED, peer=target, action=how, device=",".join(names))
-                    self.dc.node_fenced(target)
+                    if how == "on":
+                        self.dc.node_unfenced(target)
+                    else:
+                        self.dc.node_fenced(target)
                 case core.Failed():
                     level = log.error if effect.rounds >= ALERT_ROUNDS else log.warning
                     level(
@@ -135,7 +138,21 @@ class FencingShell:
                     self._clear_timer(target)
         self.dc.changed()
 
+    def _may_not(self, target: str) -> str:
+        """Last look before a shot: why it would not be ours to fire; empty: it is.
+
+        Fencing outlives reigns and views, and without quorum others may have the node among them by now. Who
+        is in our own view is ours to fence all the same (no-quorum-policy fence).
+        """
+        policy = cluster_options(self._replica.configuration).get("no-quorum-policy", "stop").lower()
+        if self._local.quorate or policy == "ignore" or self._nodes[target].member:
+            return ""
+        return "this node's partition has no quorum"
+
     async def _run(self, order: core.Run) -> None:
+        if why := self._may_not(order.target):
+            self.tell(core.Ran(order.target, order.attempt, False, why))
+            return
         action, parameters = order.device.call(order.action, order.target)
         identity = self.dc.fencing_id(order.attempt)
         operation = Operation(

@@ -84,19 +84,21 @@ def levels(
 ) -> tuple[tuple[Device, ...], ...]:
     """What to try, one after the other: of each level every device must succeed.
 
-    Without a topology for this node each device that knows it is a level of its own. `attributes`: the
-    target's permanent ones, for levels that name an attribute.
+    Without a topology for this node each device that knows it is a level of its own. A level that names a
+    device which is not there is none: the others alone do not make certain that the node is off.
+    `attributes`: the target's permanent ones, for levels that name an attribute.
     """
     known = {device.id: device for device in devices(configuration)}
     topology = configuration.child("fencing-topology")
-    found: dict[int, list[Device]] = {}
+    found: dict[int, list[str]] = {}
     for level in topology.all("fencing-level") if topology is not None else ():
         if _is_for(level, target, attributes):
             names = re.split(r"[\s,]+", level.get("devices").strip())
             index = int(level.get("index")) if level.get("index").isdigit() else 9
-            found.setdefault(index, []).extend(known[name] for name in names if name in known)
+            found.setdefault(index, []).extend(names)
     if found:
-        return tuple(tuple(found[index]) for index in sorted(found) if found[index])
+        whole = (found[index] for index in sorted(found) if all(name in known for name in found[index]))
+        return tuple(tuple(known[name] for name in names) for names in whole)
     return tuple((device,) for device in known.values() if device.knows(target))
 
 

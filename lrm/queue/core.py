@@ -213,7 +213,8 @@ class Queue:
         if known is not None:
             self._effects.append(Answer(*known))
             return
-        if event.id.transition < max(self.ledger.floor, self.ledger.newest):
+        fences = event.operation.agent.standard == "stonith"  # which may outlive the transition it began in
+        if event.id.transition < (self.ledger.floor if fences else self.ledger.newest):
             raise InvalidRequest(what=f"operation {event.id} is of a transition that is over")
         operation = event.operation
         self._check_operation(operation)

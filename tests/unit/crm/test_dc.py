@@ -361,3 +361,32 @@ async def test_a_fenced_node_that_has_left_is_confirmed_to_the_replicated_cib() 
         world.dc.stopped_being_dc("a new view")
         world.reign()
         assert world.replica.confirmed == [(2, "b" * 64)] * 2, "each reign is told"
+
+
+async def test_no_shot_without_quorum() -> None:
+    """Whoever has lost it since may shoot at a node that others have among them."""
+    async with a_world() as world:
+        world.replica.configuration = DEVICE
+        world.scheduler.graphs.append(a_graph("1 stonith node2 node2 stonith_action=off"))
+        world.reign()
+        world.view("node1", counter=3)
+        world.local.quorate = False
+        world.fencing.fence("node2", "off")
+        await world.until(lambda: world.fencing.notices() and "no quorum" in world.fencing.notices()[0])
+        assert world.lrms["node1"].executed == []
+
+
+async def test_unfencing_is_not_fencing() -> None:
+    async with a_world() as world:
+        world.replica.configuration = DEVICE
+        world.scheduler.graphs.append(a_graph("1 stonith node2 node2 stonith_action=on"))
+        for name in world.names:
+            world.sync(name)
+        world.hear("node2", a_result(an_operation()))
+        world.reign(sync=False)
+        await world.executed("node1", "f-fencing_on_0")
+        world.result("node1")
+        await world.until(lambda: world.scheduler.outcomes == [(1, "complete")])
+        assert world.nodes["node2"].history.resources() == ("web",)
+        assert "#node-unfenced" in world.nodes["node2"].effective_attributes
+        assert all(fact.expected_up for fact in world.nodes.facts(DEVICE))

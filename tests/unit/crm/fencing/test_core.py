@@ -51,6 +51,16 @@ def test_who_can_fence_whom() -> None:
     assert levels(parse("<configuration/>"), "node1", {}) == ()
 
 
+def test_a_level_that_lacks_a_device_is_no_level() -> None:
+    """One of two power supplies switched off has not switched the node off."""
+    text = """<configuration><resources><primitive id="a" class="stonith" type="fence_pdu"/></resources>
+    <fencing-topology><fencing-level id="l1" target="node1" index="1" devices="a,b"/>
+    <fencing-level id="l2" target="node1" index="2" devices="a"/>
+    <fencing-level id="l3" target="node2" index="1" devices="a,b"/></fencing-topology></configuration>"""
+    found = [levels(parse(text), target, {}) for target in ("node1", "node2", "node3")]
+    assert [[[device.id for device in level] for level in each] for each in found] == [[["a"]], [], [["a"]]]
+
+
 def test_what_an_agent_is_told() -> None:
     ipmi, pdu, every = devices(CONFIGURATION)
     assert ipmi.call("off", "node2") == ("off", {"user": "u", "port": "node2", "nodename": "node2"})
