@@ -109,7 +109,7 @@ class Daemon:
             names=[service.NAME], access=service.access(frozenset(n.name for n in self._settings.nodes))
         )
         server.add(lrm_pb2_grpc.add_LrmServicer_to_server, service.LrmService(shell, executor))
-        server.listen_unix(self._paths.lrm_socket, mode=0o660)
+        server.listen_unix(self._paths.lrm_socket, mode=0o600)
         _give_to_ha_crm(self._paths.lrm_socket)
         await self._listen_tcp(server)
         background = [
@@ -178,15 +178,18 @@ class Daemon:
 
 
 def _give_to_ha_crm(path: Path) -> None:
-    """The socket is for root, who may always, and for the user that ha-crm runs as (where there is one)."""
+    """The socket is for root, who may always, and for the user that ha-crm runs as (where there is one).
+
+    Not for that user's group: who reaches Execute is root, and the group's members are only ha-crm's clients.
+    """
     if os.geteuid() != 0:
         return
     try:
-        user = pwd.getpwnam(CRM_USER)
+        user_id = pwd.getpwnam(CRM_USER).pw_uid
     except KeyError:
         return  # not installed as a package: ha-crm runs as root, too
     with suppress(OSError):  # a user namespace knows no other users: ha-crm is root there
-        os.chown(path, user.pw_uid, user.pw_gid)
+        os.chown(path, user_id, -1)
 
 
 def _die() -> NoReturn:

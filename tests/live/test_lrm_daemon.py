@@ -334,7 +334,7 @@ async def test_a_clean_stop_takes_lrm_exec_along(node: LrmNode) -> None:
 
 async def test_sockets_are_for_those_who_need_them(node: LrmNode) -> None:
     lrm, executor = (path.stat() for path in (node.paths.lrm_socket, node.paths.lrm_exec_socket))
-    assert lrm.st_mode & 0o777 == 0o660
+    assert lrm.st_mode & 0o777 == 0o600
     assert executor.st_mode & 0o777 == 0o600
     assert executor.st_uid == os.geteuid()
     users = {user.pw_name: user.pw_uid for user in pwd.getpwall()}
