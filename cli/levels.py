@@ -386,7 +386,12 @@ ROOT: Final = Level(
             ("st", "stat"),
             "status [inactive] [--links] [--watch [SECONDS]] [--json]",
         ),
-        Command("verify", "cli.commands.configure:verify", "check the configuration"),
+        Command(
+            "verify",
+            "cli.commands.verify:main",
+            "check the configuration, or what the loss of nodes would mean",
+            usage="verify [-x FILE] [--survive 1|2] [--output json]",
+        ),
     ),
 )
 

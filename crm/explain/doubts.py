@@ -1,0 +1,267 @@
+"""What a configuration says that cannot work, or hardly what was meant: beyond its structure. Pure."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+
+from crm.cib.model import Element, element
+from crm.cib.schema import Problem, Severity
+from crm.explain.contributions import contributions
+from crm.scheduler.model import Colocation, NodeKind, Resource, Role, Variant, WorkingSet
+from crm.scheduler.options import NoQuorum
+from crm.scheduler.pipeline import schedule
+from crm.scheduler.scores import INFINITY
+from crm.simulation.inject import with_option
+from crm.simulation.status_edit import StatusEdit
+
+
+def doubts(cib: Element, now_s: int) -> tuple[Problem, ...]:
+    """All findings: errors first. `cib` must be one that `crm.cib.schema` has no errors in."""
+    ideal = schedule(at_its_best(cib, now_s), now_s).work
+    found = [
+        *_order_circles(cib),
+        *_contradictions(ideal),
+        *_unreachable(ideal),
+        *_unknown_nodes(cib),
+        *_fencing(ideal),
+        *_timeouts(cib, ideal),
+        *_unwatched(ideal),
+    ]
+    return tuple(sorted(found, key=lambda one: one.severity is Severity.WARNING))
+
+
+def at_its_best(cib: Element, now_s: int) -> Element:
+    """The same configuration with all nodes online and in use, quorum, no history; fencing seen to."""
+    configuration = cib.child("configuration") or element("configuration")
+    bare = element("cib", {**cib.attributes, "have-quorum": "1"}, configuration, element("status"))
+    edit = StatusEdit(bare, now_s)
+    nodes = configuration.child("nodes") or element("nodes")
+    for node in nodes.all("node"):
+        if node.get("type", "member") in ("member", "normal"):
+            edit.node_is_up(node.get("uname"))
+    best = edit.cib()
+    for name, value in (("maintenance-mode", "false"), ("stop-all-resources", "false")):
+        best = with_option(best, name, value)
+    return best
+
+
+def _problem(severity: Severity, where: str, what: str, remedy: str) -> Problem:
+    return Problem(severity=severity, where=where, what=what, remedy=remedy)
+
+
+# --- orders
+
+
+def _order_circles(cib: Element) -> Iterator[Problem]:
+    edges = _order_edges(cib)
+    seen: set[frozenset[str]] = set()
+    for start in edges:
+        path = _way_back(edges, start)
+        ids = [edges[one][other] for one, other in itertools.pairwise(path)]
+        if not path or frozenset(ids) in seen:
+            continue
+        seen.add(frozenset(ids))
+        yield _problem(
+            Severity.ERROR,
+            ids[0],
+            f"the orders {', '.join(ids)} form a circle: {' then '.join(path)}",
+            f"delete one of them, as `hacli configure delete {ids[-1]}`",
+        )
+
+
+def _order_edges(cib: Element) -> dict[str, dict[str, str]]:
+    edges: dict[str, dict[str, str]] = {}
+    constraints = cib.path("configuration", "constraints") or element("constraints")
+    for one in constraints.all("rsc_order"):
+        kind = one.get("kind").lower()
+        optional = kind == "optional" or (not kind and one.get("score") in ("0",))
+        same_task = one.get("first-action", "start") == one.get(
+            "then-action", one.get("first-action", "start")
+        )
+        if optional or not one.get("first") or not same_task or kind == "serialize":
+            continue
+        edges.setdefault(one.get("first"), {})[one.get("then")] = one.id
+    return edges
+
+
+def _way_back(edges: Mapping[str, Mapping[str, str]], start: str) -> list[str]:
+    """The shortest circle through `start`, its first and last element; empty without one."""
+    paths = [[start]]
+    visited = {start}
+    for path in paths:  # grows while it is walked
+        for following in edges.get(path[-1], {}):
+            if following == start:
+                return [*path, start]
+            if following not in visited:
+                visited.add(following)
+                paths.append([*path, following])
+    return []
+
+
+# --- colocations
+
+
+def _contradictions(work: WorkingSet) -> Iterator[Problem]:
+    """Pairs that must be together and must be apart."""
+    explicit = [one for one in work.colocations if _is_for_all(one) and not one.id.startswith("#")]
+    together: dict[str, str] = {}
+
+    def root(name: str) -> str:
+        while together.get(name, name) != name:
+            name = together[name]
+        return name
+
+    for one in explicit:
+        if one.score >= INFINITY and not _is_collective(one):
+            together[root(one.dependent.id)] = root(one.primary.id)
+    for one in explicit:
+        if one.score <= -INFINITY and root(one.dependent.id) == root(one.primary.id):
+            yield _problem(
+                Severity.ERROR,
+                one.id,
+                f"{one.dependent.id} and {one.primary.id} must be apart, and by others together",
+                f"`hacli configure delete {one.id}`, or one of those with score INFINITY",
+            )
+
+
+def _is_collective(one: Colocation) -> bool:
+    return one.primary.variant > Variant.GROUP or one.dependent.variant > Variant.GROUP
+
+
+def _is_for_all(one: Colocation) -> bool:
+    roles = (one.dependent_role, one.primary_role)
+    return all(role in (Role.UNKNOWN, Role.STARTED) for role in roles) and one.attribute == "#uname"
+
+
+# --- resources
+
+
+def _unreachable(work: WorkingSet) -> Iterator[Problem]:
+    if work.options.fencing_enabled and not work.have_fencing:
+        return  # nothing would be placed; the missing device is said by itself
+    if not any(node.online for node in work.nodes):
+        return
+    for top in work.resources:
+        if top.removed or _is_wanted_stopped(top) or not _is_managed(top):
+            continue
+        for one in top.primitives():
+            if any(other.assigned_node is not None for other in _alternatives(top, one)):
+                continue
+            yield _problem(
+                Severity.ERROR,
+                top.id,
+                f"{one.id} could run nowhere even if all nodes were well" + _bars(work, one),
+                f"`hacli why {one.id}` shows what each node's score consists of",
+            )
+            break
+
+
+def _alternatives(top: Resource, one: Resource) -> list[Resource]:
+    if top.variant > Variant.GROUP:
+        plain = one.id.partition(":")[0]
+        return [other for other in top.primitives() if other.id.partition(":")[0] == plain or top.bundle]
+    return [one]
+
+
+def _bars(work: WorkingSet, resource: Resource) -> str:
+    origins: dict[str, None] = {}
+    for entry in resource.allowed.values():
+        for fact in contributions(work, resource, entry):
+            if fact.score is not None and fact.score <= -INFINITY:
+                origins[fact.origin] = None
+                break
+    return f" (barred by {', '.join(origins)})" if origins else ""
+
+
+def _is_wanted_stopped(resource: Resource) -> bool:
+    if resource.meta.get("target-role", "").lower() == "stopped":
+        return True
+    return bool(resource.children) and all(_is_wanted_stopped(one) for one in resource.children)
+
+
+def _is_managed(resource: Resource) -> bool:
+    return any(one.managed for one in resource.primitives())
+
+
+def _unknown_nodes(cib: Element) -> Iterator[Problem]:
+    nodes = cib.path("configuration", "nodes") or element("nodes")
+    known = {one.get("uname").lower() for one in nodes.all("node")}
+    resources = cib.path("configuration", "resources") or element("resources")
+    known |= {one.id.lower() for one in resources.walk() if one.get("type") == "remote"}
+    known |= {one.get("value").lower() for one in resources.walk() if one.get("name") == "remote-node"}
+    constraints = cib.path("configuration", "constraints") or element("constraints")
+    for one in constraints.all("rsc_location"):
+        node = one.get("node")
+        if node and known and node.lower() not in known:
+            yield _problem(
+                Severity.WARNING,
+                one.id,
+                f"there is no node {node!r}",
+                f"correct the name, or `hacli configure delete {one.id}`",
+            )
+
+
+def _unwatched(work: WorkingSet) -> Iterator[Problem]:
+    seen: set[str] = set()
+    for top in work.resources:
+        for one in top.primitives():
+            name = one.id.partition(":")[0]
+            if name in seen or one.removed or one.replica is not None:
+                continue
+            seen.add(name)
+            if not any(op.name == "monitor" and op.interval_ms > 0 and op.enabled for op in one.operations):
+                yield _problem(
+                    Severity.WARNING,
+                    name,
+                    "it has no recurring monitor: nobody will notice when it fails",
+                    f"`hacli configure monitor {name} 20s:60s`",
+                )
+
+
+# --- options
+
+
+def _fencing(work: WorkingSet) -> Iterator[Problem]:
+    members = [node for node in work.nodes if node.kind is NodeKind.CLUSTER]
+    options = work.options
+    if not work.resources or options.fencing_enabled:
+        return
+    where, remedy = "stonith-enabled", "define fence devices, test them, and set stonith-enabled=true"
+    if len(members) == 2:
+        what = (
+            "two nodes without fencing: when they lose sight of each other both run everything, "
+            "and data on shared storage is lost"
+        )
+    else:
+        what = (
+            "fencing is disabled: a node that cannot be reached may go on running what is started elsewhere"
+        )
+    yield _problem(Severity.WARNING, where, what, remedy)
+    if options.no_quorum is NoQuorum.IGNORE and len(members) > 2:
+        yield _problem(
+            Severity.WARNING,
+            "no-quorum-policy",
+            "quorum is ignored and nothing is fenced: every part of a split cluster runs everything",
+            "set no-quorum-policy=stop",
+        )
+
+
+def _timeouts(cib: Element, work: WorkingSet) -> Iterator[Problem]:
+    recheck = work.options.get("cluster-recheck-interval")
+    if recheck is None or recheck.strip().rstrip("smhind") not in ("0", ""):
+        return
+    configuration = cib.child("configuration") or element("configuration")
+    for one in configuration.walk():
+        if (
+            one.tag == "nvpair"
+            and one.get("name") == "failure-timeout"
+            and one.get("value") not in ("0", "0s")
+        ):
+            yield _problem(
+                Severity.WARNING,
+                one.id,
+                "failure-timeout is set, but cluster-recheck-interval is 0: nobody looks when it is over",
+                "set cluster-recheck-interval, as 15min",
+            )
+            return

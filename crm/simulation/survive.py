@@ -1,0 +1,170 @@
+"""What would not be served if nodes were lost: every loss is simulated until nothing is left to do. Pure.
+
+Quorum after a loss: a partition of more than half of all cluster nodes has it. Of two nodes the one that is
+left keeps what the CIB says, as two-node clusters do.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from crm.cib.model import Element
+from crm.explain.contributions import contributions, node_trouble
+from crm.explain.placement import start_facts
+from crm.scheduler.activity import is_available
+from crm.scheduler.model import NodeKind, Resource, Role, Variant, WorkingSet
+from crm.scheduler.options import NoQuorum
+from crm.scheduler.pipeline import schedule
+from crm.scheduler.scores import INFINITY
+from crm.simulation.execute import execute
+from crm.simulation.status_edit import StatusEdit
+
+TRANSITIONS_MAX: Final = 20
+"""A cluster that is not at rest after so many transitions is reported as such."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unserved:
+    """A top-level resource that would not be served, and what makes it so, a line for each reason."""
+
+    resource: str
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loss:
+    """What follows from losing these nodes (none: the cluster as it is)."""
+
+    nodes: tuple[str, ...]
+    unserved: tuple[Unserved, ...]
+    transitions: int
+    settled: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    """A CIB run until nothing is left to do, and the last look at it."""
+
+    cib: Element
+    work: WorkingSet
+    transitions: int
+    settled: bool
+
+
+def run_until_settled(cib: Element, now_s: int) -> Settled:
+    """Schedule and execute again and again, at most TRANSITIONS_MAX times."""
+    for count in range(TRANSITIONS_MAX):
+        transition = schedule(cib, now_s)
+        if not transition.graph.synapses:
+            return Settled(cib=cib, work=transition.work, transitions=count, settled=True)
+        after = execute(cib, transition.graph, now_s).cib
+        if after == cib:
+            return Settled(cib=cib, work=transition.work, transitions=count, settled=True)
+        cib = after
+    return Settled(cib=cib, work=schedule(cib, now_s).work, transitions=TRANSITIONS_MAX, settled=False)
+
+
+def losses(cib: Element, now_s: int, count: int) -> Iterator[Loss]:
+    """First the cluster as it is, then each loss of `count` of the nodes that are online."""
+    base = run_until_settled(cib, now_s)
+    already = _unserved(base.work)
+    yield Loss(nodes=(), unserved=already, transitions=base.transitions, settled=base.settled)
+    known = {one.resource for one in already}
+    promoted = _promoted(base.work)
+    for names in combinations(base.work, count):
+        lost = run_until_settled(without_nodes(base.cib, base.work, names, now_s), now_s)
+        unserved = tuple(one for one in _unserved(lost.work, promoted) if one.resource not in known)
+        yield Loss(nodes=names, unserved=unserved, transitions=lost.transitions, settled=lost.settled)
+
+
+def combinations(work: WorkingSet, count: int) -> tuple[tuple[str, ...], ...]:
+    """All sets of `count` cluster nodes that are online."""
+    online = [node.name for node in work.nodes if node.online and node.kind is NodeKind.CLUSTER]
+    return tuple(itertools.combinations(online, count))
+
+
+def without_nodes(cib: Element, work: WorkingSet, names: tuple[str, ...], now_s: int) -> Element:
+    """The CIB after these nodes vanished."""
+    edit = StatusEdit(cib, now_s)
+    for name in names:
+        edit.node_failed(name)
+    members = [node for node in work.nodes if node.kind is NodeKind.CLUSTER]
+    left = sum(node.online and node.name not in names for node in members)
+    if len(members) > 2 and 2 * left <= len(members):
+        edit.set_quorum(quorate=False)
+    return edit.cib()
+
+
+def _promoted(work: WorkingSet) -> frozenset[str]:
+    return frozenset(
+        top.id for top in work.resources if any(one.orig_role is Role.PROMOTED for one in top.primitives())
+    )
+
+
+def _unserved(work: WorkingSet, promoted: frozenset[str] = frozenset()) -> tuple[Unserved, ...]:
+    found: list[Unserved] = []
+    for top in work.resources:
+        if top.removed or _is_wanted_stopped(top):
+            continue
+        missing = _missing(top)
+        if missing:
+            found.append(Unserved(resource=top.id, reasons=_reasons(work, missing[0])))
+        elif top.id in promoted and not any(one.orig_role is Role.PROMOTED for one in top.primitives()):
+            found.append(Unserved(resource=top.id, reasons=("none of its instances would be promoted",)))
+    return tuple(found)
+
+
+def _is_wanted_stopped(resource: Resource) -> bool:
+    if resource.meta.get("target-role", "").lower() == "stopped":
+        return True
+    return bool(resource.children) and all(_is_wanted_stopped(one) for one in resource.children)
+
+
+def _missing(resource: Resource) -> list[Resource]:
+    """The primitives for want of which it is not served: a member of a group, all instances of a clone."""
+    if resource.variant is Variant.PRIMITIVE:
+        return [] if _is_active(resource) or _is_wanted_stopped(resource) else [resource]
+    parts = resource.children
+    if resource.bundle is not None:
+        parts = [replica.container for replica in resource.bundle.replicas]
+    missing = [_missing(child) for child in parts]
+    if resource.variant is Variant.GROUP:
+        return [one for some in missing for one in some]
+    return [] if not missing or not all(missing) else missing[0]
+
+
+def _is_active(resource: Resource) -> bool:
+    return resource.orig_role > Role.STOPPED and any(
+        node.online and not node.unclean for node in resource.active_nodes
+    )
+
+
+def _reasons(work: WorkingSet, resource: Resource) -> tuple[str, ...]:
+    found: list[str] = []
+    policy = work.options.no_quorum
+    if not work.have_quorum and policy is not NoQuorum.IGNORE:
+        return (f"the nodes that are left have no quorum (no-quorum-policy={policy.value})",)
+    if not resource.managed:
+        found.append(f"{resource.id} is not managed or blocked: it is left as it is")
+    for node in work.nodes:
+        if node.kind is not NodeKind.CLUSTER:
+            continue
+        trouble = node_trouble(work, node)
+        if trouble:
+            found.append(trouble[0].text)
+            continue
+        entry = resource.allowed.get(node.id)
+        if entry is None:
+            found.append(f"{node.name}: no constraint allows it there")
+        elif entry.score < 0:
+            worst = [
+                one for one in contributions(work, resource, entry) if one.score is not None and one.score < 0
+            ]
+            final = [one for one in worst if one.score == -INFINITY] or worst
+            found += [f"{node.name}: {one.text}" for one in final[:1]]
+        elif is_available(node):
+            found += [fact.text.rstrip(".") for fact in start_facts(work, resource)][-1:]
+    return tuple(dict.fromkeys(found))
