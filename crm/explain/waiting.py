@@ -144,11 +144,11 @@ def _orders(constraint: Element, before: list[str], after: list[str]) -> bool:
 def requirement_facts(work: WorkingSet, action: Action, inputs: list[Action]) -> list[Fact]:
     """One fact for each action waited for; points in time are replaced by what they stand for."""
     found: list[Fact] = []
-    for first in inputs:
+    for first in sorted(inputs, key=lambda one: (one.pseudo, name_of(one))):
         rule = rule_between(work, first, action)
         text = f"It waits for {name_of(first)}"
         if first.pseudo:
-            behind = [name_of(one) for one in real_inputs(first)]
+            behind = sorted(name_of(one) for one in real_inputs(first))
             if not behind:
                 continue
             text += f", which is reached after {listed(behind[:5])}"
