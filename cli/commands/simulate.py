@@ -11,6 +11,8 @@ from typing import Final, TextIO
 
 from cli.render.cluster_status import disabled_and_blocked, status_text
 from cli.render.dot import dot_text
+from cli.render.svg import svg_text
+from cli.render.transition_json import as_json
 from cli.render.transition_summary import summary_lines
 from crm.cib import codec
 from crm.cib.model import Element
@@ -50,6 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
     run.add_argument("-X", "--in-place", action="store_true", help="and store the result in the input file")
     run.add_argument("-s", "--show-scores", action="store_true", help="show allocation scores")
     run.add_argument("-U", "--show-utilization", action="store_true", help="show utilization")
+    run.add_argument("--json", action="store_true", help="print the transition as JSON, and nothing else")
     run.add_argument("-Q", "--quiet", action="store_true", help="only what was asked for")
     pretend = parser.add_argument_group("what to pretend")
     pretend.add_argument("-t", "--set-datetime", metavar="TIME", help="the time (ISO 8601)")
@@ -71,6 +74,7 @@ def build_parser() -> argparse.ArgumentParser:
     save.add_argument("-I", "--save-input", metavar="FILE", help="the CIB after what was pretended")
     save.add_argument("-O", "--save-output", metavar="FILE", help="the CIB after the simulation")
     save.add_argument("-G", "--save-graph", metavar="FILE", help="the transition graph as XML")
+    save.add_argument("--svg", metavar="FILE", help="the transition graph as a picture for a browser")
     save.add_argument("-D", "--save-dotfile", metavar="FILE", help="the transition graph for Graphviz")
     return parser
 
@@ -102,6 +106,7 @@ class Simulation:
 
     def __init__(self, options: argparse.Namespace, out: TextIO, live: LiveCib | None = None) -> None:
         self._options, self._out, self._live = options, out, live
+        options.quiet = options.quiet or options.json
         self._fail: tuple[OperationSpec, ...] = tuple(parse_spec(text) for text in options.op_fail)
         self._wanted = Modifications(
             quorum=options.quorum,
@@ -133,7 +138,9 @@ class Simulation:
         if not steps:
             return
         transition = pipeline.schedule(cib, now_s, sanitized=True)
-        if self._options.show_scores or self._options.show_utilization:
+        if self._options.json:
+            self._say(as_json(transition, scores=self._options.show_scores) + "\n")
+        elif self._options.show_scores or self._options.show_utilization:
             self._scores(transition)
         self._save_graph(transition)
         if not self._options.quiet:
@@ -145,7 +152,12 @@ class Simulation:
     def _wants_graph(self) -> bool:
         options = self._options
         return bool(
-            options.save_graph or options.save_dotfile or options.show_scores or options.show_utilization
+            options.save_graph
+            or options.save_dotfile
+            or options.svg
+            or options.json
+            or options.show_scores
+            or options.show_utilization
         )
 
     def _say(self, text: str) -> None:
@@ -208,6 +220,9 @@ class Simulation:
             Path(self._options.save_graph).write_text(codec.render(to_element(transition.graph)))
         if self._options.save_dotfile:
             Path(self._options.save_dotfile).write_text(dot_text(transition.graph))
+        if self._options.svg:
+            reasons = {action.id: action.reason for action in transition.work.actions}
+            Path(self._options.svg).write_text(svg_text(transition.graph, reasons), encoding="utf-8")
 
     def _simulate(self, cib: Element, transition: pipeline.Transition, now_s: int, banner: str) -> None:
         done = execute(

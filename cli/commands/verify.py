@@ -101,7 +101,7 @@ def _survive(context: Context, cib: Element, now_s: int, count: int) -> int:
     for loss in _with_progress(context, losses(cib, now_s, count), total + 1):
         done.append(loss)
         if not context.options.json:
-            for line in _lines(loss):
+            for line in _lines(loss, already=bool(done[0].unserved)):
                 context.print(line)
     if context.options.json:
         context.print(json.dumps([_data(loss) for loss in done], indent=2))
@@ -123,12 +123,12 @@ def _with_progress(context: Context, cases: Iterator[Loss], total: int) -> Itera
         yield loss
 
 
-def _lines(loss: Loss) -> Iterator[str]:
+def _lines(loss: Loss, *, already: bool) -> Iterator[str]:
     head = f"Without {' and '.join(loss.nodes)}" if loss.nodes else "As it is"
     if not loss.settled:
         yield f"{head}: the cluster does not come to rest ({loss.transitions} transitions)."
     if not loss.unserved:
-        yield f"{head}: everything is served."
+        yield f"{head}: {'nothing else is lost' if already else 'everything is served'}."
         return
     names = ", ".join(one.resource for one in loss.unserved)
     yield f"{head}: not served: {names}"

@@ -30,7 +30,8 @@ def main(context: Context, words: Sequence[str]) -> int:
             return EXIT_OK
         raise UsageError(what="a resource, an action or a node is needed", usage=USAGE)
     cib, now_s = _cib(context, source)
-    explained = ask(Asked(cib, now_s), question)
+    in_file = source[0] == "file" or context.offline  # where private parameters may have been blanked
+    explained = ask(Asked(cib, now_s, sanitized=in_file), question)
     context.print(as_json(explained) if context.options.json else text(explained))
     return EXIT_OK
 

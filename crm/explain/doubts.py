@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping
+from typing import Final
 
 from crm.cib.model import Element, element
 from crm.cib.schema import Problem, Severity
+from crm.explain.changes import edited
 from crm.explain.contributions import contributions
 from crm.scheduler.model import Colocation, NodeKind, Resource, Role, Variant, WorkingSet
 from crm.scheduler.options import NoQuorum
@@ -14,6 +16,8 @@ from crm.scheduler.pipeline import schedule
 from crm.scheduler.scores import INFINITY
 from crm.simulation.inject import with_option
 from crm.simulation.status_edit import StatusEdit
+
+_NODE_STATES: Final = ("standby", "maintenance", "shutdown", "terminate")
 
 
 def doubts(cib: Element, now_s: int) -> tuple[Problem, ...]:
@@ -33,8 +37,13 @@ def doubts(cib: Element, now_s: int) -> tuple[Problem, ...]:
 
 def at_its_best(cib: Element, now_s: int) -> Element:
     """The same configuration with all nodes online and in use, quorum, no history; fencing seen to."""
-    configuration = cib.child("configuration") or element("configuration")
-    bare = element("cib", {**cib.attributes, "have-quorum": "1"}, configuration, element("status"))
+    configuration = edited(cib.child("configuration") or element("configuration"), _node_in_use)
+    status = cib.child("status") or element("status")
+    kept = tuple(_attributes_only(one) for one in status.all("node_state"))
+    tickets = status.all("tickets")
+    bare = element(
+        "cib", {**cib.attributes, "have-quorum": "1"}, configuration, element("status", None, *kept, *tickets)
+    )
     edit = StatusEdit(bare, now_s)
     nodes = configuration.child("nodes") or element("nodes")
     for node in nodes.all("node"):
@@ -44,6 +53,25 @@ def at_its_best(cib: Element, now_s: int) -> Element:
     for name, value in (("maintenance-mode", "false"), ("stop-all-resources", "false")):
         best = with_option(best, name, value)
     return best
+
+
+def _node_in_use(item: Element) -> Element | None:
+    if item.tag != "node":
+        return item
+    return edited(item, lambda one: None if one.get("name") in _NODE_STATES else one)
+
+
+def _attributes_only(state: Element) -> Element:
+    """A node's state without history and failures; attributes that rules may ask for stay."""
+    kept = state.with_children(state.all("transient_attributes"))
+    return edited(
+        kept,
+        lambda one: (
+            None
+            if one.get("name") in _NODE_STATES or one.get("name").startswith(("fail-count-", "last-failure-"))
+            else one
+        ),
+    )
 
 
 def _problem(severity: Severity, where: str, what: str, remedy: str) -> Problem:
@@ -142,6 +170,13 @@ def _unreachable(work: WorkingSet) -> Iterator[Problem]:
         return  # nothing would be placed; the missing device is said by itself
     if not any(node.online for node in work.nodes):
         return
+    constraints = work.cib.path("configuration", "constraints") or element("constraints")
+    by_attribute = any(
+        one.tag == "expression" and one.get("attribute")[:1] != "#" for one in constraints.walk()
+    )
+    severity = (
+        Severity.WARNING if by_attribute else Severity.ERROR
+    )  # attributes that agents set may be missing
     for top in work.resources:
         if top.removed or _is_wanted_stopped(top) or not _is_managed(top):
             continue
@@ -149,7 +184,7 @@ def _unreachable(work: WorkingSet) -> Iterator[Problem]:
             if any(other.assigned_node is not None for other in _alternatives(top, one)):
                 continue
             yield _problem(
-                Severity.ERROR,
+                severity,
                 top.id,
                 f"{one.id} could run nowhere even if all nodes were well" + _bars(work, one),
                 f"`hacli why {one.id}` shows what each node's score consists of",

@@ -15,7 +15,13 @@ from tests.unit.cli.runner import hacli
 ROOT = Path(__file__).parents[3]
 PAGES = [
     ROOT / "docs" / name
-    for name in ("quickstart.md", "manual/commands.md", "manual/configure.md", "manual/heartbeat.md")
+    for name in (
+        "quickstart.md",
+        "manual/commands.md",
+        "manual/configure.md",
+        "manual/heartbeat.md",
+        "manual/why.md",
+    )
 ]
 HOSTS = "172.16.20.31 node1.nyist.com\n172.16.20.32 node2.nyist.com\n"
 
