@@ -12,7 +12,7 @@ from lxml import etree
 
 from crm import wire
 from crm.api.cluster import Cluster
-from crm.cib.codec import parse, render
+from crm.cib.codec import is_text, parse, render
 from crm.cib.history import FEATURE_SET
 from crm.cib.model import Element
 from crm.cib.versions import CibVersion
@@ -183,6 +183,8 @@ class CrmService(crm_pb2_grpc.CrmServicer):
 
     async def WriteCib(self, request: crm_pb2.WriteCibRequest, context: Context) -> crm_pb2.WriteReply:
         """See crm.proto."""
+        if not is_text(request.client + request.request_id):  # both are written into documents
+            raise InvalidRequest(what="control characters in the client's name or the request id")
         outcome = await self._cluster.replica.write(
             configuration_in(parse(request.configuration_xml, source="the new configuration")),
             author=self._user(context),
@@ -210,12 +212,12 @@ class CrmService(crm_pb2_grpc.CrmServicer):
         self, request: crm_pb2.SetAttributeRequest, context: Context
     ) -> crm_pb2.SetAttributeReply:
         """See crm.proto."""
-        self._cluster.check_attribute(request.name)
+        self._cluster.check_attribute(request.name, request.value)
         return crm_pb2.SetAttributeReply.FromString(await self._at_the_dc("SetAttribute", request, context))
 
     async def _set_attribute_at_dc(self, raw: bytes, user: str) -> bytes:
         request = crm_pb2.SetAttributeRequest.FromString(raw)
-        self._cluster.check_attribute(request.name)
+        self._cluster.check_attribute(request.name, request.value)
         self._cluster.set_attribute(request.node, {request.name: request.value}, user)
         return crm_pb2.SetAttributeReply().SerializeToString()
 

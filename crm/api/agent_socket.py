@@ -19,6 +19,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+from crm.cib.codec import is_text
 from hacluster.errors import ErrorCode, HaError, InvalidRequest, NotFound
 
 REQUEST_BYTES_MAX: Final = 256 * 1024
@@ -184,7 +185,7 @@ class AgentSocket:
             return None
         try:
             request = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             return _refusal(64, f"the request is not JSON: {error}")
         if not isinstance(request, dict):
             return _refusal(64, "the request is not an object")
@@ -226,6 +227,8 @@ class AgentSocket:
         key, value, dampen_ms = self._key(request), request.get("value"), request.get("dampen_ms")
         if not isinstance(value, str):
             raise InvalidRequest(what="an update needs a value")
+        if not is_text(value):
+            raise InvalidRequest(what=f"{value[:80]!r} cannot be an attribute's value")
         if dampen_ms is not None and (not isinstance(dampen_ms, int) or dampen_ms < 0):
             raise InvalidRequest(what=f"{dampen_ms!r} is not a number of milliseconds")
         if arithmetic(value) is None:
@@ -310,6 +313,8 @@ def _text(request: Mapping[str, Any], key: str) -> str:
     text = request.get(key, "")
     if not isinstance(text, str):
         raise InvalidRequest(what=f"{key} is not a string")
+    if not is_text(text):
+        raise InvalidRequest(what=f"{key} has control characters: {text[:80]!r}")
     return text
 
 

@@ -11,6 +11,7 @@ import structlog
 
 from crm import log_events
 from crm.api.changes import Changes
+from crm.cib.codec import is_text
 from crm.cib.document import primitives_of, whole
 from crm.cib.model import Element
 from crm.cib.status import SHUTDOWN, failure_of
@@ -205,7 +206,9 @@ class Cluster:
         self.keeper.change({SHUTDOWN: ""})
         self.left.set()
 
-    def check_attribute(self, name: str) -> None:
-        """Raises InvalidRequest for a name that cannot be an attribute's."""
+    def check_attribute(self, name: str, value: str) -> None:
+        """Raises InvalidRequest for a name or a value that cannot be an attribute's."""
         if not name or not name.isprintable() or len(name) > 255:
             raise InvalidRequest(what=f"{name[:80]!r} cannot name an attribute")
+        if not is_text(value):
+            raise InvalidRequest(what=f"{value[:80]!r} cannot be an attribute's value")

@@ -124,6 +124,11 @@ def _escape(value: str) -> str:
     )
 
 
+def is_text(value: str) -> bool:
+    """Whether XML can hold it: one control character would make the whole document unreadable."""
+    return all(character.isprintable() or character in "\t\n\r" for character in value)
+
+
 def digest(root: Element) -> str:
     """SHA-256 of the canonical form, 64 hexadecimal digits."""
     return hashlib.sha256(canonical(root)).hexdigest()

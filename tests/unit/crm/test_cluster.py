@@ -121,7 +121,9 @@ async def test_attributes_of_any_node_are_set_at_the_dc(tmp_path: Path) -> None:
         with pytest.raises(NotFound):
             cluster.set_attribute("node9", {"x": "1"}, "me")
         with pytest.raises(InvalidRequest):
-            cluster.check_attribute("")
+            cluster.check_attribute("", "1")
+        with pytest.raises(InvalidRequest, match="value"):
+            cluster.check_attribute("colour", "\x1b[31m")
 
 
 async def test_a_fail_count_that_is_removed_by_hand_takes_the_failure_with_it(tmp_path: Path) -> None:

@@ -115,6 +115,8 @@ async def test_writing(tmp_path: Path) -> None:
         assert reply.outcome == crm_pb2.WriteReply.OUTCOME_UNKNOWN
         error = await fails(stub.WriteCib(crm_pb2.WriteCibRequest(configuration_xml=b"<resources/>")))
         assert error.code is ErrorCode.INVALID_REQUEST
+        named = crm_pb2.WriteCibRequest(configuration_xml=b"<configuration/>", client="\x1b]0;x\x07")
+        assert "control characters" in str(await fails(stub.WriteCib(named)))
         error = await fails(stub.WriteCib(crm_pb2.WriteCibRequest(configuration_xml=b"<cib>")))
         assert error.code is ErrorCode.INVALID_DOCUMENT
 

@@ -232,6 +232,9 @@ async def test_no_dc_for_a_moment_is_waited_for(cluster: Cluster) -> None:
         (b'{"command": "query", "section": "status", "name": "a\\n"}\n', 64),
         (b'{"command": "update", "section": "status", "name": "a"}\n', 64),
         (b'{"command": "update", "section": "status", "name": "a", "value": "1", "dampen_ms": -1}\n', 64),
+        (b'{"command": "update", "section": "status", "name": "a", "value": "\\u001b[31m"}\n', 64),
+        (b'{"command": "query", "section": "nodes", "name": "a", "set": "\\u0001"}\n', 64),
+        (b"[" * 200_000 + b"\n", 64),
         (b"x" * 300_000 + b"\n", 64),
     ],
 )
