@@ -18,6 +18,8 @@ CODE: Final = HERE.parents[1]
 NAMESPACES: Final = ("--mount", "--uts", "--ipc", "--net", "--pid")
 _PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
+_CAP_SYS_ADMIN: Final = 21
+
 T = TypeVar("T")
 
 
@@ -47,9 +49,17 @@ def until(look: Callable[[], T], within_s: float, *, what: str = "", every_s: fl
         time.sleep(every_s)
 
 
+def needs_user_namespace() -> bool:
+    """We are not root, or a root that may not make namespaces (CAP_SYS_ADMIN), as in many containers."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("CapEff:"):
+            return not int(line.split()[1], 16) >> _CAP_SYS_ADMIN & 1
+    return True
+
+
 def user_flags() -> list[str]:
-    """For unshare(1), when we are not root."""
-    return [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
+    """For unshare(1), where a user namespace is needed."""
+    return ["--user", "--map-root-user"] if needs_user_namespace() else []
 
 
 def requirements() -> None:
@@ -83,8 +93,8 @@ def requirements() -> None:
 def _namespace_remedy() -> str:
     if os.geteuid() == 0:
         return (
-            "This root lacks CAP_SYS_ADMIN (a container?): start it with --privileged,"
-            " or run the demo on the machine itself."
+            "This root may make neither namespaces (it lacks CAP_SYS_ADMIN) nor user namespaces: a container?"
+            " Start it with --privileged, or run the demo on the machine itself."
         )
     advice = ["Run it as root, or let ordinary users make user namespaces (as root, until the next boot):"]
     for name, wanted in (

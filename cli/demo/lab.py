@@ -20,7 +20,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
-from cli.demo.ground import CODE, HERE, NAMESPACES, LabError, host_env, requirements, user_flags
+from cli.demo.ground import (
+    CODE,
+    HERE,
+    NAMESPACES,
+    LabError,
+    host_env,
+    needs_user_namespace,
+    requirements,
+    user_flags,
+)
 from cli.demo.node import READY_WITHIN_S, Interface, Node
 
 PING_ADDRESS: Final = "172.16.0.1"
@@ -348,7 +357,7 @@ def enter_command(pid: int, *command: str, in_room: bool = False) -> list[str]:
     Not `--all`: an ordinary user may not re-enter those the lab shares with the machine.
     """
     own = ["--mount", "--net", "--pid", *([] if in_room else ["--uts", "--ipc"])]
-    user = [] if os.geteuid() == 0 else ["--user", "--preserve-credentials"]
+    user = ["--user", "--preserve-credentials"] if needs_user_namespace() else []
     return ["nsenter", "--target", str(pid), *user, *own, "--", *command]
 
 

@@ -8,7 +8,6 @@ made is rewritten for it in the one place where it names the export; the demo sa
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
@@ -17,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from cli.demo.ground import LabError, host_env
+from cli.demo.ground import LabError, host_env, needs_user_namespace
 from cli.demo.lab import Lab
 
 PAGE: Final = "<html><body><h1>It works</h1>Served by a cluster from its shared file system.</body></html>\n"
@@ -39,7 +38,7 @@ def shared_file_system(lab: Lab) -> StandIn:
     content.chmod(0o755)
     (content / "index.html").write_text(PAGE)
     if (
-        os.geteuid() == 0
+        not needs_user_namespace()
         and Path("/dev/loop-control").exists()
         and _make_image(content, lab.shared / "htdoc.img")
     ):
