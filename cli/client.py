@@ -112,6 +112,10 @@ class Client:
         """Set a transient attribute; an empty value removes it."""
         self._call("SetAttribute", crm_pb2.SetAttributeRequest(node=node, name=name, value=value))
 
+    def confirm_fenced(self, node: str) -> None:
+        """Say that a lost node is off. Refused while it is heard."""
+        self._call("ConfirmFenced", crm_pb2.ConfirmFencedRequest(node=node))
+
     def cleanup(self, resource: str, node: str) -> tuple[str, ...]:
         """Forget failures and history; what was cleaned, as resource@node."""
         reply = self._call(

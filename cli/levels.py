@@ -270,6 +270,7 @@ NODE: Final = Level(
             "setshow",
             usage="status-attr NODE set|delete|show NAME [VALUE]",
         ),
+        _node("clearstate", "it is off: what waits for its fence goes on", "node", usage="clearstate NODE"),
         _node("delete", "remove a node from the configuration", "node", usage="delete NODE"),
     ),
 )

@@ -141,6 +141,19 @@ def status_attr(context: Context, words: Sequence[str]) -> int:
     return EXIT_OK
 
 
+def clearstate(context: Context, words: Sequence[str]) -> int:
+    """`clearstate NODE`: the node is off, as sure as if it had been fenced; refused while it is heard."""
+    if len(words) != 1:
+        raise UsageError(what="name the node that is off", usage="clearstate NODE")
+    name = words[0]
+    if context.offline:
+        raise InvalidRequest(what="only a running cluster can be told that a node is off")
+    node_of(read(context), name)
+    context.client.confirm_fenced(name)
+    context.print(f"{name} counts as fenced: what waited for that goes on")
+    return EXIT_OK
+
+
 def delete(context: Context, words: Sequence[str]) -> int:
     """`delete NODE`: from the configuration; refused while it is a member."""
     if len(words) != 1:
