@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import re
 import socket
 from pathlib import Path
@@ -45,7 +46,7 @@ def keep(header: dict[str, Any], body: bytes, reply: dict[str, Any], graph: byte
     folder = Path(header["folder"])
     if not header["folder"] or (not reply["error"] and not reply["actions"]):
         return
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o750, parents=True, exist_ok=True)
     number = int(header["number"])
     _write(folder / f"{number}-input.xml.gz", gzip.compress(body, 1))
     _write(folder / f"{number}-graph.xml.gz", gzip.compress(graph, 1))
@@ -73,8 +74,11 @@ def finish(header: dict[str, Any]) -> None:
 
 
 def _write(path: Path, data: bytes) -> None:
+    """Not for others to read: the configuration may hold passwords."""
     fresh = path.with_name(f".{path.name}")
-    fresh.write_bytes(data)
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
     fresh.replace(path)
 
 

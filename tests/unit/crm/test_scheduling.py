@@ -88,3 +88,4 @@ def test_a_limited_number_is_kept(tmp_path: Path) -> None:
     assert [item["number"] for item in summaries(tmp_path)] == [2, KEPT_MAX + 1]
     (tmp_path / "9-summary.json").write_text("{")
     assert [item["number"] for item in summaries(tmp_path)] == [2, KEPT_MAX + 1]
+    assert all(path.stat().st_mode & 0o027 == 0 for path in tmp_path.iterdir())
