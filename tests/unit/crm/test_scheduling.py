@@ -86,6 +86,6 @@ def test_a_limited_number_is_kept(tmp_path: Path) -> None:
         header = {"folder": str(tmp_path), "number": number, "now_s": 1, "cause": "", "term": [1, 1]}
         keep(header, b"<cib/>", {"error": "", "actions": 1}, b"<transition_graph/>")
     assert [item["number"] for item in summaries(tmp_path)] == [2, KEPT_MAX + 1]
+    assert all(path.stat().st_mode & 0o027 == 0 for path in tmp_path.iterdir())
     (tmp_path / "9-summary.json").write_text("{")
     assert [item["number"] for item in summaries(tmp_path)] == [2, KEPT_MAX + 1]
-    assert all(path.stat().st_mode & 0o027 == 0 for path in tmp_path.iterdir())
