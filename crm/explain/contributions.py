@@ -136,6 +136,7 @@ _SENTENCES: Final[Mapping[str, _Say]] = {
     "utilization": _plain("the node has not capacity enough for {origin}"),
     "removed": _plain("{origin} is no longer in the configuration"),
     "promotion": _plain("promotion score of {origin}"),
+    "bundle": _plain("its place in bundle {origin} is there"),
     "node": _plain("the node's own score"),
     "remote_node": _plain("a connection cannot run on a remote node ({origin})"),
     "container": _plain("it has to run in its container ({origin})"),

@@ -7,7 +7,9 @@ from typing import Final
 
 from crm.cib.model import Element
 from crm.explain.facts import Fact, listed
-from crm.scheduler.model import Action, Link, Needs, Rel, Resource, Variant, WorkingSet
+from crm.scheduler.actions import key_of
+from crm.scheduler.model import Action, Link, Needs, Rel, Resource, Role, Variant, WorkingSet
+from crm.scheduler.propagation.flags import UNDERLYING
 
 _BLOCKING: Final = (
     Rel.UNRUNNABLE_FIRST_BLOCKS
@@ -35,7 +37,7 @@ def blocked_facts(work: WorkingSet, action: Action) -> Iterator[Fact]:
         if own is not None and not _blocking(here, seen):
             yield own
             return
-        links = _blocking(here, seen)
+        links = _blocking(here, seen) or [one for one in _blocked_parts(here) if one.action.id not in seen]
         if not links:
             yield Fact(
                 kind="not_runnable",
@@ -89,6 +91,13 @@ def own_cause(action: Action) -> Fact | None:
             return fact("node_pending", f"{node.name} is still joining the cluster.", node.name)
     if resource is not None and resource.blocked:
         return fact("blocked", f"{subject} is blocked after a failure.")
+    if resource is not None and resource.is_primitive and not resource.managed:
+        return fact("unmanaged", f"{subject} is not managed: it is left as it is.")
+    if resource is not None and action.interval_ms and resource.assigned_node is not node:
+        where = resource.assigned_node.name if resource.assigned_node is not None else "nowhere"
+        return fact("not_there", f"{subject} is to run {'on ' * (where != 'nowhere')}{where}, not there.")
+    if resource is not None and not resource.is_primitive:
+        return _collective_cause(action, resource)
     if (
         resource is not None
         and resource.is_primitive
@@ -97,6 +106,38 @@ def own_cause(action: Action) -> Fact | None:
     ):
         return fact("no_node", f"{subject} is not to run anywhere (`hacli why {subject}`).")
     return None
+
+
+def _collective_cause(action: Action, collective: Resource) -> Fact | None:
+    """What keeps every instance or member from it: mostly that there is none to do it."""
+    task = UNDERLYING.get(action.task, action.task)
+    parts = list(collective.primitives())
+    if task in {"stop", "demote"} and not any(part.active_nodes for part in parts):
+        text = f"nothing of {collective.id} is active: there is nothing to {task}."
+        return Fact(kind="nothing_active", text=text[0].upper() + text[1:], origin=collective.id)
+    if task == "promote" and not any(part.next_role is Role.PROMOTED for part in parts):
+        text = f"No instance of {collective.id} is to be promoted (`hacli why {collective.id}`)."
+        return Fact(kind="no_promotion", text=text, origin=collective.id)
+    if task in {"start", "promote"}:
+        able = [part for part in parts if part.assigned_node is not None]
+        if not able:
+            text = f"{collective.id} is to run nowhere (`hacli why {collective.id}`)."
+            return Fact(kind="no_node", text=text, origin=collective.id)
+    return None
+
+
+def _blocked_parts(action: Action) -> list[Link]:
+    """For a collective's point in time: the instances' actions that cannot run."""
+    resource = action.resource
+    if resource is None or resource.is_primitive:
+        return []
+    task = UNDERLYING.get(action.task, action.task)
+    return [
+        Link(one, 0)
+        for part in resource.primitives()
+        for one in part.actions_by_key.get(key_of(part.id, task), ())
+        if not one.runnable
+    ]
 
 
 def _by_rule(work: WorkingSet, first: Action, then: Action) -> str:

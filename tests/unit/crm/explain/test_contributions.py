@@ -15,6 +15,7 @@ def test_every_kind_of_contribution_has_its_sentence() -> None:
         text = path.read_text()
         kinds |= set(re.findall(r'\.add\([^()"]*(?:\([^()]*\))?[^()"]*"([a-z_]+)"', text))
         kinds |= set(re.findall(r'\bban\([^()"]*(?:\([^()]*\))?[^()"]*"([a-z_]+)"', text))
+        kinds |= set(re.findall(r'entry\.replace\([^"\n]*"([a-z_]+)"', text))
         kinds |= set(re.findall(r'kind="([a-z_]+)"', text))
     assert {"location", "colocation", "stickiness", "migration_threshold", "wish"} <= kinds | {
         "location",
