@@ -109,6 +109,34 @@ def test_standby_and_online(cluster: LocalCluster) -> None:
         assert places(one)["a"] == {"node1": "Started"}
 
 
+def test_why_what_if_and_what_would_be_lost(cluster: LocalCluster) -> None:
+    one, other = cluster.nodes
+    hacli(one, "-w", "node", "standby", "node2")
+    text = hacli(other, "why", "g", "not", "on", "node2")
+    assert "node2: not available, in standby" in text
+    assert "+100 location constraint g-on-node1" in text
+    assert "hacli node online node2\n  hacli resource move g node2\n      then g would run on node2" in text
+    hacli(one, "-w", "node", "standby", "node1")
+    assert "hacli node online node1" in hacli(one, "why", "a")
+    # What an earlier transition was computed from: the stop of a, by its number.
+    number = json.loads(hacli(one, "--json", "status"))["transition"]["number"]
+    asked = [
+        hacli(one, "why", "--transition", str(at), "a_stop_0") for at in range(max(1, number - 3), number + 1)
+    ]
+    assert any("a_stop_0 on node1 is to be done: node availability" in text for text in asked)
+    lost = json.loads(hacli(one, "--json", "why", "b"))
+    assert any("hacli node online node1" in remedy["commands"] for remedy in lost["remedies"])
+    hacli(one, "node", "online", "node2")
+    hacli(one, "-w", "node", "online", "node1")
+    until(lambda: places(one)["b"] == {"node1": "Started"}, 30, "the group back on node1")
+    assert "Without node1: everything is served." in hacli(one, "verify", "--survive", "1")
+    picture = one.root / "what-if.svg"
+    text = hacli(one, "simulate", "-L", "-S", "-f", "node1", "--svg", str(picture))
+    assert "a\t(ocf:hacluster:Dummy):\t Started node2" in text
+    assert picture.read_text().startswith("<svg")
+    assert places(one)["b"] == {"node1": "Started"}
+
+
 def test_a_failure_is_shown_counted_and_forgotten(cluster: LocalCluster) -> None:
     one, _other = cluster.nodes
     for path in one.paths.agent_tmp.glob("Dummy-a.*"):
