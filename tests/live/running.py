@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from xml.etree import ElementTree
 
 from cli.demo.ground import LabError, until
 from cli.demo.lab import Lab
-from cli.demo.node import Node
+from cli.demo.node import SERVICES, Node
 from cli.demo.seats import Client, Watch
-from cli.demo.timeline import record_from
+from cli.demo.timeline import Cause, Record, record_from, spans
 from tests.live.cluster import Cluster, Times
 from tests.live.documents import RESOURCES, VIP, Primitive, cib, tutorial
 
@@ -74,18 +75,35 @@ class Running:
             for change in self.watch.seen.changes
             if change.at_ns > at_ns
         ]
-        offset_ns = time.time_ns() - time.monotonic_ns()
-        for node in self.nodes:
-            for line in node.log_records("lrm"):
-                record = record_from(node.name, line, wall_minus_clock_ns=offset_ns)
-                if record and record.event == "lrm.operation_begun" and record.at_ns > at_ns:
-                    operation = record.fields.get("operation")
-                    if operation in _TOUCHES:
-                        found.append(f"{operation} {record.fields.get('resource')} on {node.name}")
+        for record in self.records():
+            operation = record.fields.get("operation")
+            if record.event == "lrm.operation_begun" and record.at_ns > at_ns and operation in _TOUCHES:
+                found.append(f"{operation} {record.fields.get('resource')} on {record.node}")
         failed = [attempt for attempt in self.client.attempts(at_ns) if not attempt.ok]
         if failed:
             found.append(f"{len(failed)} fetches failed, first: {failed[0].outcome}")
         return found
+
+    def records(self) -> list[Record]:
+        """All daemons' logs on our clock."""
+        offset_ns = time.time_ns() - time.monotonic_ns()
+        found = []
+        for node in self.nodes:
+            for service in SERVICES:
+                for line in node.log_records(service):
+                    record = record_from(node.name, line, wall_minus_clock_ns=offset_ns)
+                    if record is not None:
+                        found.append(record)
+        return found
+
+    def check_outage(self, since_ns: int, bound_ms: float) -> None:
+        """The longest outage since a node's loss kept to its bound; says where the time went if not."""
+        outage_ms = self.client.longest_outage_ms(since_ns)
+        ends = [outage.end_ns for outage in self.client.outages(since_ns) if outage.end_ns]
+        parts = spans(self.records(), since_ns, ends[-1] if ends else time.monotonic_ns(), Cause.LOSS)
+        went = " | ".join(f"{span.label} {span.ms:.0f}" for span in parts)
+        load = Path("/proc/loadavg").read_text().split()[0]
+        assert outage_ms <= bound_ms, f"{outage_ms:.0f} ms > {bound_ms:.0f} ms (load {load}): {went}"
 
     def cib(self, node: Node | None = None) -> ElementTree.Element:
         """The whole CIB as a node has it."""
