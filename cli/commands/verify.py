@@ -29,7 +29,8 @@ def main(context: Context, words: Sequence[str]) -> int:
     cib = _cib(context, path)
     now_s = effective_now_s(cib, int(time.time()))
     if survive:
-        return _survive(context, cib, now_s, survive)
+        in_file = bool(path) or context.offline  # private parameters may have been blanked there
+        return _survive(context, cib, now_s, survive, sanitized=in_file)
     found = [(one.severity.value, one.where, one.what, one.remedy) for one in grammar_problems(cib)]
     if not any(severity == "error" for severity, *_ in found):
         found += [(one.severity.value, one.where, one.what, one.remedy) for one in doubts(cib, now_s)]
@@ -95,10 +96,10 @@ def _print(context: Context, found: Sequence[tuple[str, str, str, str]]) -> None
 # --- losses
 
 
-def _survive(context: Context, cib: Element, now_s: int, count: int) -> int:
+def _survive(context: Context, cib: Element, now_s: int, count: int, *, sanitized: bool) -> int:
     total = len(combinations(unpack(cib, now_s), count))
     done: list[Loss] = []
-    for loss in _with_progress(context, losses(cib, now_s, count), total + 1):
+    for loss in _with_progress(context, losses(cib, now_s, count, sanitized=sanitized), total + 1):
         done.append(loss)
         if not context.options.json:
             for line in _lines(loss, already=bool(done[0].unserved)):

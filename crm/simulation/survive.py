@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from crm.cib.model import Element
+from crm.explain.changes import edited
 from crm.explain.contributions import contributions, node_trouble
 from crm.explain.placement import start_facts
 from crm.scheduler.activity import is_available
@@ -21,7 +22,9 @@ from crm.scheduler.pipeline import schedule
 from crm.scheduler.scores import INFINITY
 from crm.simulation.execute import execute
 from crm.simulation.status_edit import StatusEdit
+from crm.transition.graph import ActionKind, TransitionGraph
 
+_REAL: Final = frozenset({"start", "stop", "promote", "demote", "stonith", "migrate_to", "migrate_from"})
 TRANSITIONS_MAX: Final = 20
 """A cluster that is not at rest after so many transitions is reported as such."""
 
@@ -54,28 +57,79 @@ class Settled:
     settled: bool
 
 
-def run_until_settled(cib: Element, now_s: int) -> Settled:
-    """Schedule and execute again and again, at most TRANSITIONS_MAX times."""
+def run_until_settled(cib: Element, now_s: int, *, sanitized: bool = False) -> Settled:
+    """Schedule and execute again and again, at most TRANSITIONS_MAX times. `sanitized`: as in `schedule`."""
+    before: TransitionGraph | None = None
     for count in range(TRANSITIONS_MAX):
-        transition = schedule(cib, now_s)
+        transition = schedule(cib, now_s, sanitized=sanitized)
         if not transition.graph.synapses:
             return Settled(cib=cib, work=transition.work, transitions=count, settled=True)
-        after = execute(cib, transition.graph, now_s).cib
-        if after == cib:
+        after = tidied(execute(cib, transition.graph, now_s).cib, transition.graph)
+        if after == cib or _same_work(transition.graph, before):
             return Settled(cib=cib, work=transition.work, transitions=count, settled=True)
-        cib = after
-    return Settled(cib=cib, work=schedule(cib, now_s).work, transitions=TRANSITIONS_MAX, settled=False)
+        cib, before = after, transition.graph
+    return Settled(
+        cib=cib,
+        work=schedule(cib, now_s, sanitized=sanitized).work,
+        transitions=TRANSITIONS_MAX,
+        settled=False,
+    )
 
 
-def losses(cib: Element, now_s: int, count: int) -> Iterator[Loss]:
+def _same_work(graph: TransitionGraph, before: TransitionGraph | None) -> bool:
+    """The same actions once more, none of which starts, stops or fences: results that leave no trace here."""
+    if before is None:
+        return False
+    both = [sorted((action.key, action.node) for action in one.actions()) for one in (graph, before)]
+    real = any(
+        action.operation in _REAL and action.kind is not ActionKind.PSEUDO for action in graph.actions()
+    )
+    return both[0] == both[1] and not real
+
+
+def tidied(cib: Element, graph: TransitionGraph) -> Element:
+    """What the executors do to the history beyond recording results: delete, cancel, forget failures."""
+    gone: dict[str, set[tuple[str, str]]] = {}
+    for action in graph.actions():
+        if action.operation not in {"delete", "lrm_delete", "cancel", "clear_failcount"}:
+            continue
+        primitive = next((child for child in action.children if child.tag == "primitive"), None)
+        name = primitive.id if primitive is not None else action.key.rpartition("_")[0].rpartition("_")[0]
+        what = action.key if action.operation == "cancel" else name
+        gone.setdefault(action.node, set()).add((action.operation, what))
+
+    def visit(item: Element) -> Element | None:
+        doomed = gone.get(item.get("uname")) if item.tag == "node_state" else None
+        return edited(item, lambda one: None if _is_doomed(one, doomed) else one) if doomed else item
+
+    return edited(cib, visit) if gone else cib
+
+
+def _is_doomed(item: Element, doomed: set[tuple[str, str]]) -> bool:
+    match item.tag:
+        case "lrm_resource":
+            return ("delete", item.id) in doomed or ("lrm_delete", item.id) in doomed
+        case "lrm_rsc_op":
+            return ("cancel", item.get("operation_key", item.id)) in doomed
+        case "nvpair":
+            kind, _, rest = item.get("name").partition("-")
+            name = rest.partition("-")[2].partition("#")[0]
+            counts = item.get("name").startswith(("fail-count-", "last-failure-"))
+            return kind in {"fail", "last"} and counts and ("clear_failcount", name) in doomed
+        case _:
+            return False
+
+
+def losses(cib: Element, now_s: int, count: int, *, sanitized: bool = False) -> Iterator[Loss]:
     """First the cluster as it is, then each loss of `count` of the nodes that are online."""
-    base = run_until_settled(cib, now_s)
+    base = run_until_settled(cib, now_s, sanitized=sanitized)
     already = _unserved(base.work)
     yield Loss(nodes=(), unserved=already, transitions=base.transitions, settled=base.settled)
     known = {one.resource for one in already}
     promoted = _promoted(base.work)
     for names in combinations(base.work, count):
-        lost = run_until_settled(without_nodes(base.cib, base.work, names, now_s), now_s)
+        after = without_nodes(base.cib, base.work, names, now_s)
+        lost = run_until_settled(after, now_s, sanitized=sanitized)
         unserved = tuple(one for one in _unserved(lost.work, promoted) if one.resource not in known)
         yield Loss(nodes=names, unserved=unserved, transitions=lost.transitions, settled=lost.settled)
 

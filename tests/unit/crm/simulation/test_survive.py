@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from crm.cib import codec
+from crm.explain.changes import edited
 from crm.scheduler.pipeline import schedule
 from crm.simulation.survive import losses, run_until_settled
 
@@ -34,3 +35,18 @@ def test_without_quorum_nothing_is_served() -> None:
     for loss in list(losses(cib, NOW_S, 2))[1:]:
         assert {one.resource for one in loss.unserved} == {"c", "p", "ip"}
         assert all("no quorum" in one.reasons[0] for one in loss.unserved)
+
+
+def test_what_is_no_longer_configured_is_forgotten() -> None:
+    """A removed resource is stopped and its history deleted: then there is nothing to do any more."""
+    cib = codec.parse((BASES / "groups-running.xml").read_bytes(), source="groups")
+    configuration = cib.child("configuration")
+    assert configuration is not None
+    kept = edited(configuration, lambda one: None if one.id in ("db", "g-db", "db-g", "db-rule") else one)
+    removed = cib.with_child(kept)
+    first = schedule(removed, NOW_S)
+    assert {"db_stop_0", "db_delete_0"} <= {action.key for action in first.graph.actions()}
+    settled = run_until_settled(removed, NOW_S)
+    assert settled.settled
+    assert "db" not in {one.id for one in settled.cib.walk() if one.tag == "lrm_resource"}
+    assert "web" in {one.id for one in settled.cib.walk() if one.tag == "lrm_resource"}
