@@ -72,9 +72,33 @@ def placement_facts(work: WorkingSet, resource: Resource, only: Node | None = No
         if node.id not in named and (only is None or node is only)
     ]
     facts += _decision(work, resource, entries)
+    cause = unplaced_cause(resource)
+    if cause is not None and cause is not resource:
+        text = f"In the end it has to be with {cause.id}, which runs nowhere (`hacli why {cause.id}`)."
+        facts.append(Fact(kind="unplaced_cause", text=text, origin=cause.id))
     facts += _role_facts(resource)
     facts += start_facts(work, resource)
     return tuple(facts)
+
+
+def unplaced_cause(resource: Resource) -> Resource | None:
+    """Where mandatory colocations end, along resources that have no node: the one that lacks it by itself."""
+    if resource.assigned_node is not None:
+        return None
+    here, seen = resource, {resource.id}
+    while True:
+        primaries = [
+            primary
+            for holder in _with_ancestors(here)
+            for one in holder.this_with
+            if one.score >= INFINITY
+            for primary in one.primary.primitives()
+        ]
+        following = next((one for one in primaries if one.assigned_node is None and one.id not in seen), None)
+        if following is None or any(one.assigned_node is not None for one in primaries):
+            return here
+        seen.add(following.id)
+        here = following
 
 
 def _state_facts(work: WorkingSet, resource: Resource) -> list[Fact]:

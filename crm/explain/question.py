@@ -19,7 +19,7 @@ from crm.explain.changes import (
 )
 from crm.explain.doing import explain_action, explain_fencing, find_actions
 from crm.explain.facts import Explanation, Fact, Remedy, listed
-from crm.explain.placement import answer, placement_facts, start_facts
+from crm.explain.placement import answer, placement_facts, start_facts, unplaced_cause
 from crm.scheduler.actions import first_with_task, split_key
 from crm.scheduler.model import Node, Resource, Role, Variant, WorkingSet
 from crm.scheduler.pipeline import schedule
@@ -139,8 +139,10 @@ class Asked:
 
     def _concerned(self, resource: Resource) -> dict[Resource, None]:
         """The primitives asked about, and those they must be with."""
-        found = dict.fromkeys(resource.primitives())
-        for one in list(found):
+        own = list(resource.primitives())
+        causes = [cause for one in own if (cause := unplaced_cause(one)) is not None]
+        found = dict.fromkeys([*causes, *own])
+        for one in own:
             here: Resource | None = one
             while here is not None:
                 for colocation in here.this_with:
