@@ -149,8 +149,8 @@ async def test_two_shells_form_a_view_through_real_packets() -> None:
         assert disk.kept[-1].view.id == status.authority.view.id
         assert disk.marked == 1
         await one.leave(Leave(clean=True))
-        status = await until(one, watcher, lambda s: not s.authority.quorate)
-        assert members(status) == []
+        status = await until(one, watcher, lambda s: members(s) == [])
+        assert not status.authority.quorate
 
 
 async def test_a_flag_that_cannot_be_written_is_no_reason_to_end() -> None:
