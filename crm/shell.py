@@ -38,7 +38,7 @@ from crm.scheduling_files import newest
 from crm.service import NAME, CrmService
 from hacluster import rpc
 from hacluster.clock import Clock
-from hacluster.errors import HaError, PermissionDenied
+from hacluster.errors import HaError, PermissionDenied, Unavailable
 from hacluster.paths import Paths
 from hacluster.settings import Node, Settings
 from hacluster.supervision import Notifier
@@ -260,7 +260,7 @@ class CrmShell:
                 try:
                     server.listen_tcp(address, self._settings.ports.crm, self._tls)
                     break
-                except RuntimeError:
+                except Unavailable:
                     if attempt == BIND_ATTEMPTS - 1:
                         raise
                     await asyncio.sleep(BIND_RETRY_MS / 1_000)

@@ -9,6 +9,7 @@ os.environ.setdefault(
 )  # before grpc is imported: fork handlers spam and abort
 
 import asyncio
+import ssl
 import stat
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from hacluster.errors import ErrorCode, HaError, InvalidDocument, StaleTerm, Timeout, Unreachable
+from hacluster.errors import ErrorCode, HaError, InvalidDocument, StaleTerm, Timeout, Unavailable, Unreachable
 from hacluster.v1 import common_pb2
 from hacluster.vocabulary.ids import Term
 
@@ -98,7 +99,29 @@ def read_tls(folder: Path) -> Tls:
                 what=error.strerror or str(error),
                 remedy="copy the node's folder that `hacli cluster init` made",
             ) from None
+    _check_pem(folder)
     return Tls(ca=parts["ca.pem"], certificate=parts["node.pem"], key=parts["node.key"])
+
+
+def _check_pem(folder: Path) -> None:
+    """gRPC would only say that it cannot bind; OpenSSL knows which file is wrong."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    what = "it holds no certificate"
+    path = folder / "ca.pem"
+    try:
+        context.load_verify_locations(path)
+        path = folder / "node.pem"
+        context.load_verify_locations(path)
+        path = folder / "node.key"
+        what = "it is not the key of node.pem"
+        context.load_cert_chain(folder / "node.pem", path, password=b"")
+    except (ssl.SSLError, OSError) as error:
+        raise InvalidDocument(
+            source=str(path),
+            line=0,
+            what=f"{what} ({error})",
+            remedy="copy the node's folder that `hacli cluster init` made",
+        ) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,12 +190,18 @@ class Server:
             os.umask(before)
 
     def listen_tcp(self, address: str, port: int, tls: Tls) -> None:
-        """Listen with mTLS: no handler runs without a certificate of the CA. Raises RuntimeError."""
+        """Listen with mTLS: no handler runs without a certificate of the CA. Raises Unavailable."""
         host = f"[{address}]" if ":" in address else address
         credentials = grpc.ssl_server_credentials(
             [(tls.key, tls.certificate)], root_certificates=tls.ca, require_client_auth=True
         )
-        self._server.add_secure_port(f"{host}:{port}", credentials)
+        try:
+            self._server.add_secure_port(f"{host}:{port}", credentials)
+        except RuntimeError:
+            raise Unavailable(
+                why=f"cannot listen on {host}:{port} "
+                "(is the address on this machine? `ss -lntp` names who has the port)"
+            ) from None
 
     async def start(self) -> None:
         """Serve; health says SERVING for each service."""

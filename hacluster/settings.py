@@ -11,7 +11,7 @@ import ipaddress
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -274,9 +274,10 @@ class _Reader:
             (timers.initdead_ms >= 2 * timers.deadtime_ms, "initdead", "initdead must be >= 2 x deadtime"),
             (timers.deadping_ms > timers.keepalive_ms, "deadping", "deadping must exceed keepalive"),
         )
+        now = "now " + ", ".join(f"{name[:-3]} {value} ms" for name, value in asdict(timers).items())
         for holds, key, what in rules:
             if not holds:
-                self.fail("timers", 0, key, what, f"now keepalive {timers.keepalive_ms} ms, {timers}")
+                self.fail("timers", 0, key, what, now)
         return timers
 
     def _ports(self, values: Mapping[str, Any]) -> Ports:
@@ -366,6 +367,13 @@ class _Reader:
                 if value in seen:
                     self.fail("node", index, what, f"two nodes have the {what} {value}", "make it unique")
                 seen[value] = index
+        owners: dict[str, int] = {}
+        for index, node in enumerate(settings.nodes):
+            for address in dict.fromkeys(node.addresses):
+                if owners.setdefault(address, index) != index:
+                    self.fail(
+                        "node", index, "addresses", f"two nodes have the address {address}", "correct one"
+                    )
 
 
 def _is_multicast(text: str) -> bool:

@@ -15,6 +15,7 @@ import structlog
 
 from hacluster import rpc
 from hacluster.clock import Clock
+from hacluster.errors import Unavailable
 from hacluster.settings import Settings
 from hacluster.supervision import EXIT_FAILURE, DaemonOptions, Notifier
 from hacluster.v1 import lrm_pb2_grpc
@@ -147,7 +148,7 @@ class Daemon:
                 try:
                     server.listen_tcp(address, self._settings.ports.lrm, tls)
                     break
-                except RuntimeError:
+                except Unavailable:
                     if attempt == _BIND_TRIES - 1:
                         raise
                     await asyncio.sleep(_BIND_RETRY_S)

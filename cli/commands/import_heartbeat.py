@@ -194,6 +194,10 @@ def _authkeys(path: Path, errors: list[InvalidDocument]) -> tuple[str, list[str]
     real = {identifier: one for identifier, one in keys.items() if one[0] != "crc"}
     lines = [f"auth {chosen}", *(f"{identifier} {one[0]} {one[1]}" for identifier, one in real.items())]
     notes = [f"{path}: key {chosen} is kept as key material; packets are signed with HMAC-SHA256"]
+    if stat.S_IMODE(path.stat().st_mode) & 0o077:
+        notes.append(
+            f"{path}: others could read this key: `hacli cluster key generate` makes one that nobody has seen"
+        )
     if len(secret) < _SECRET_BYTES_SHORT:
         notes.append(f"{path}: key {chosen} is short; `hacli cluster key generate` makes a better one")
     return "\n".join(lines) + "\n", notes

@@ -5,10 +5,12 @@ import shutil
 import stat
 from pathlib import Path
 
+import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from hacluster import settings
+from hacluster.errors import InvalidDocument
 from hacluster.rpc import read_tls
 from messaging import keys
 from tests.unit.cli.runner import hacli
@@ -41,6 +43,31 @@ def test_init_makes_what_the_daemons_load(tmp_path: Path) -> None:
     names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     assert names.get_values_for_type(x509.DNSName) == ["a"]
     assert [str(one) for one in names.get_values_for_type(x509.IPAddress)] == ["10.0.0.1", "10.1.0.1"]
+
+
+@pytest.mark.parametrize(
+    ("broken", "what"),
+    [
+        ("ca.pem", "holds no certificate"),
+        ("node.pem", "holds no certificate"),
+        ("node.key", "not the key of node.pem"),
+    ],
+)
+def test_a_damaged_file_is_named_before_anything_listens(tmp_path: Path, broken: str, what: str) -> None:
+    init(tmp_path / "out")
+    tls = tmp_path / "out" / "a" / "etc" / "hacluster" / "tls"
+    (tls / broken).write_text("no PEM\n")
+    with pytest.raises(InvalidDocument, match=what) as caught:
+        read_tls(tls)
+    assert caught.value.source == str(tls / broken)
+
+
+def test_the_key_of_another_node_is_refused(tmp_path: Path) -> None:
+    init(tmp_path / "out")
+    one, other = (tmp_path / "out" / name / "etc" / "hacluster" / "tls" for name in ("a", "b"))
+    shutil.copy(other / "node.key", one / "node.key")
+    with pytest.raises(InvalidDocument, match=r"not the key of node\.pem"):
+        read_tls(one)
 
 
 def test_nodes_share_settings_and_key_but_not_certificates(tmp_path: Path) -> None:
@@ -150,3 +177,15 @@ def test_an_old_key_is_kept(tmp_path: Path) -> None:
     assert "is short" in text
     authkeys = (out / "node1.nyist.com/etc/hacluster/authkeys").read_text()
     assert authkeys == "auth 2\n2 sha1 HI!\n"
+
+
+def test_an_imported_key_that_others_could_read_is_said(tmp_path: Path) -> None:
+    for mode, said in ((0o644, True), (0o600, False)):
+        folder = tmp_path / f"ha.d-{mode:o}"
+        shutil.copytree(EXAMPLE, folder)
+        (folder / "authkeys").write_text("auth 1\n1 sha1 correct-horse-battery-staple-0123456789\n")
+        (folder / "authkeys").chmod(mode)
+        out = tmp_path / f"out-{mode:o}"
+        status, text = hacli(["import", "heartbeat", str(folder), "--output", str(out), *ADDRESSES])
+        assert status == 0, text
+        assert ("others could read this key" in text) is said

@@ -10,9 +10,10 @@ import grpc
 import pytest
 
 from hacluster import rpc
-from hacluster.errors import ErrorCode, PermissionDenied, StaleTerm, Unreachable
+from hacluster.errors import ErrorCode, PermissionDenied, StaleTerm, Unavailable, Unreachable
 from hacluster.v1 import lrm_pb2, lrm_pb2_grpc
 from hacluster.vocabulary.ids import Term
+from tests.unit.cli.runner import hacli
 
 
 class Service:
@@ -69,3 +70,14 @@ async def test_nobody_there_is_said(tmp_path: Path) -> None:
         with pytest.raises(Unreachable):
             await rpc.call(stub.Accept, lrm_pb2.AcceptRequest(), timeout_ms=500, who="ha-lrm")
         assert not await rpc.check_health(channel, timeout_ms=300)
+
+
+async def test_an_address_that_is_not_here_is_said(tmp_path: Path) -> None:
+    node = ("--node", "a=192.0.2.1")
+    status, text = hacli(["cluster", "init", "--name", "web", *node, "--output", str(tmp_path / "out")])
+    assert status == 0, text
+    tls = rpc.read_tls(tmp_path / "out" / "a" / "etc" / "hacluster" / "tls")
+    server = rpc.Server(names=())
+    with pytest.raises(Unavailable, match=r"cannot listen on 192\.0\.2\.1:5560"):
+        server.listen_tcp("192.0.2.1", 5560, tls)
+    await server.stop(0)

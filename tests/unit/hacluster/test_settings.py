@@ -46,6 +46,7 @@ def test_a_good_file_has_its_defaults() -> None:
         ('deadtime = "2500ms"', 'deadtime = "400ms"', 6, "deadtime must exceed 2 x keepalive"),
         ('["127.0.1.2"]', '["node2.example"]', 18, "is not an IP address"),
         ('["127.0.1.2"]', "[]", 18, "has 0 addresses for 1 links"),
+        ("127.0.1.2", "127.0.1.1", 18, "two nodes have the address 127.0.1.1"),
         ("two_node = true", "two_nodes = true", 8, "'two_nodes' is not known in [quorum]"),
         ('id = "9f86d081884c7d659a2feaa0c55ad015"', 'id = "web"', 3, "no valid id"),
         ("[quorum]", "[quorum", 7, "line 7"),
