@@ -45,7 +45,7 @@ class ClusterSource:
 
 
 def _refusal(reason: str) -> HaError:
-    lowered = reason.lower()
+    lowered = reason.lower().replace("nothing was changed", "")
     if "quorum" in lowered:
         return NoQuorum()
     if "digest" in lowered or "conflict" in lowered or "changed" in lowered:

@@ -18,6 +18,7 @@ from crm.controller.nodes import NodeTable
 from crm.fencing import core
 from crm.fencing.devices import TIMEOUT_MS, levels, node_attributes
 from crm.replica.interface import Replica
+from crm.replica.settings_in_cib import fencing_enabled
 from hacluster.clock import Clock
 from hacluster.durations import parse_ms
 from hacluster.errors import HaError
@@ -67,10 +68,24 @@ class FencingShell:
         self._timers: dict[str, asyncio.TimerHandle] = {}
 
     def notices(self) -> list[str]:
-        """What people should know: nodes that are being fenced, and why that has failed so far."""
+        """What people should know: nodes that are being fenced, why that has failed so far, and who waits."""
         return [
             f"{target} is being fenced" + (f"; so far: {why}" if why else "")
             for target, why in self._fencer.targets.items()
+        ] + self._unfenced()
+
+    def _unfenced(self) -> list[str]:
+        """Lost nodes that nobody is fencing: without a device the scheduler asks for nothing."""
+        configuration = self._replica.configuration
+        if not fencing_enabled(configuration):
+            return []
+        return [
+            f"{record.name} is lost and no device can fence it: what it may run, and with two nodes "
+            f"also changes, wait (is it off for sure? `hacli node clearstate {record.name}`)"
+            for record in self._nodes.records()
+            if not (record.member or record.left_cleanly or record.fenced)
+            and record.name not in self._fencer.targets
+            and not levels(configuration, record.name, node_attributes(configuration, record.name))
         ]
 
     def fence(self, target: str, how: str) -> None:

@@ -341,6 +341,21 @@ async def test_what_waits_for_a_fence_waits_for_its_success() -> None:
         await world.until(lambda: world.scheduler.outcomes == [(1, "complete")])
 
 
+async def test_a_lost_node_that_no_device_can_fence_is_said() -> None:
+    async with a_world() as world:
+        world.reign()
+        assert world.fencing.notices() == []
+        world.view("node1", counter=3)
+        (notice,) = world.fencing.notices()
+        assert notice.startswith("node2 is lost and no device can fence it")
+        assert "hacli node clearstate node2" in notice
+        world.replica.configuration = parse(
+            """<configuration><crm_config><cluster_property_set id="p"><nvpair id="p-s" name="stonith-enabled"
+            value="false"/></cluster_property_set></crm_config><nodes/><resources/></configuration>"""
+        )
+        assert world.fencing.notices() == []
+
+
 async def test_a_node_that_returns_is_not_shot() -> None:
     async with a_world() as world:
         world.replica.configuration = DEVICE
