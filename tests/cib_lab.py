@@ -36,7 +36,7 @@ NODE = """
 [[node]]
 id = {id}
 name = "n{id}"
-addresses = ["127.0.0.1"]
+addresses = ["127.0.0.{id}"]
 """
 
 
@@ -117,7 +117,7 @@ class Lab:
         )
         node.server = rpc.Server(names=(SERVICE_NAME,))
         register(node.server, CrmPeerService(node.shell, self.settings))
-        node.server.listen_tcp("127.0.0.1", self.ports[node_id], self.tls[name])
+        node.server.listen_tcp(f"127.0.0.{node_id}", self.ports[node_id], self.tls[name])
         await node.server.start()
         node.task = asyncio.create_task(node.shell.run(), name=f"replica {name}")
         return node.shell
