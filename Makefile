@@ -5,7 +5,7 @@ SETUP ?= $(VENV)/.ready
 BIN = $(VENV)/bin
 PYTEST = $(BIN)/python -m pytest
 
-.PHONY: setup check lint test unit live demo bench proto clean
+.PHONY: setup check lint test unit demo bench proto clean
 
 setup: $(SETUP)
 

@@ -239,7 +239,7 @@ class Simulation:
             )
             if not done.complete and not done.failed:
                 self._say("Transition failed: terminated\nAn invalid transition was produced\n")
-            self._say(f"\n{banner}")
+            self._say(f"{banner}\n")
             self._status("Revised Cluster Status", done.cib, now_s, pending=False)
         for target in (self._options.save_output, self._options.in_place and self._options.xml_file):
             if target:

@@ -87,7 +87,7 @@ def compare(left: Element, right: Element) -> int:
     if left is right:
         return 0
     node_a, node_b = left.attributes.get("on_node"), right.attributes.get("on_node")
-    same_node = node_a is None or node_b is None or node_a.lower() == node_b.lower()
+    same_node = (node_a or "").lower() == (node_b or "").lower()
     if same_node and left.id == right.id:
         return 0
     call_a = values.integer(left.attributes.get("call-id"), -1)

@@ -25,10 +25,14 @@ class _Resource:
 class _NodeState:
     xml: dict[str, str]
     lrm_id: str = ""
-    resources: dict[str, _Resource] = field(default_factory=dict)
+    resources: list[_Resource] = field(default_factory=list)  # a name may stand twice: both are kept
     attributes: tuple[Element, ...] = ()
     others: tuple[Element, ...] = ()
     order: list[str] = field(default_factory=list)  # of the children's tags, as they were
+
+    def resource(self, name: str) -> _Resource | None:
+        """The first history of that name."""
+        return next((found for found in self.resources if found.xml.get("id") == name), None)
 
 
 class StatusEdit:
@@ -155,11 +159,12 @@ class StatusEdit:
         node_id = action.xml.get("on_node_uuid", "")
         node = self._node(action.node, node_id)
         resource_id = self._history_name(node, name, primitive)
-        resource = node.resources.get(resource_id)
+        resource = node.resource(resource_id)
         if resource is None:
             agent = {name: primitive.get(name) for name in ("class", "provider", "type")}
             xml = {"id": resource_id, **{name: value for name, value in agent.items() if value}}
-            resource = node.resources[resource_id] = _Resource(xml, [])
+            resource = _Resource(xml, [])
+            node.resources.append(resource)
         task = "start" if action.operation == "reload-agent" else action.operation
         interval = action.attributes.get("CRM_meta_interval", "0") or "0"
         key = action.key if action.operation != "reload-agent" else f"{resource_id}_start_0"
@@ -169,7 +174,7 @@ class StatusEdit:
 
     @staticmethod
     def _history_name(node: _NodeState, name: str, primitive: Element) -> str:
-        return primitive.id if name not in node.resources and primitive.id in node.resources else name
+        return primitive.id if node.resource(name) is None and node.resource(primitive.id) else name
 
     def _entry(
         self,
@@ -193,6 +198,7 @@ class StatusEdit:
             "crm_feature_set": action.attributes.get("crm_feature_set", ""),
             "transition-key": transition_key,
             "transition-magic": f"{status}:{rc};{transition_key}",
+            "on_node": action.node,
             "exit-reason": "Simulated action result" if failed else "",
             "call-id": str(call),
             "rc-code": str(rc),
@@ -237,7 +243,7 @@ def _read_node(state: Element) -> _NodeState:
             node.lrm_id = child.id
             for item in child.walk():
                 if item.tag == "lrm_resource":
-                    node.resources[item.id] = _Resource(dict(item.attributes), list(item.all("lrm_rsc_op")))
+                    node.resources.append(_Resource(dict(item.attributes), list(item.all("lrm_rsc_op"))))
         elif child.tag == "transient_attributes":
             node.attributes = (*node.attributes, child)
         else:
@@ -251,7 +257,7 @@ def _write_node(node: _NodeState) -> Element:
     if node.resources or node.lrm_id:
         resources = tuple(
             Element("lrm_resource", dict(resource.xml), tuple(resource.entries))
-            for resource in node.resources.values()
+            for resource in node.resources
         )
         lrm = {"id": node.lrm_id or node.xml.get("id", "")}
         children.append(Element("lrm", lrm, (Element("lrm_resources", {}, resources),)))
