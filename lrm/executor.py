@@ -258,14 +258,14 @@ class Executor:
             elif token in running:
                 log.info(log_events.REATTACHED, **_names(order), pid=running[token].pid)
             elif token not in ended:
-                self._search(order, flight)
+                self._search(order, flight, welcome.since_ns)
         for token in running:
             if token not in self._orders and token not in self._asides:
                 log.warning(log_events.EXECUTOR_STRANGER, token=token, pid=running[token].pid)
                 self.link.send(Kill(token=token))
 
-    def _search(self, order: _Order, flight: Flight) -> None:
-        """lrm-exec does not know this run: it was another's. Its process may live on."""
+    def _search(self, order: _Order, flight: Flight, since_ns: int) -> None:
+        """lrm-exec does not know this run: it never heard of it, or is a new one. The agent may live on."""
         token = self._token(order.run)
         if flight.pid:
             self.link.send(
@@ -278,6 +278,11 @@ class Executor:
                     grace_ms=0 if order.operation.action in NO_GRACE else GRACE_MS,
                 )
             )
+            return
+        if 0 < since_ns < flight.began_ns:
+            reason = "ha-lrm ended before lrm-exec had heard of it"
+            never = CannotCall(status=ExecutionStatus.NOT_RUN, rc=OcfExit.ERR_GENERIC, reason=reason)
+            self._cannot(token, never)
             return
         now_ns = self._clock.now_ns()
         self._finished(Finished(token=token, how=How.LOST, started_ns=now_ns, ended_ns=now_ns))

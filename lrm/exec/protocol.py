@@ -114,11 +114,13 @@ class Running:
 class Welcome:
     """Who lrm-exec is and what it has; results not acknowledged follow as Finished.
 
-    `stuck` are resources with a process that outlived SIGKILL.
+    `stuck` are resources with a process that outlived SIGKILL. `since_ns` (CLOCK_BOOTTIME) is when this
+    lrm-exec began; 0 means an older version that does not say. What a former ha-lrm had sent was read before.
     """
 
     pid: int
     exec_id: str
+    since_ns: int = 0
     running: tuple[Running, ...] = ()
     ended: tuple[str, ...] = ()
     stuck: tuple[str, ...] = ()

@@ -60,6 +60,7 @@ class ExecServer:
         self._clock = clock
         self._note = note
         self._id = secrets.token_hex(8)
+        self._since_ns = clock.now_ns()
         self._listener = listener
         self._client: socket.socket | None = None
         self._assembler = Assembler()
@@ -187,6 +188,7 @@ class ExecServer:
                     Welcome(
                         pid=os.getpid(),
                         exec_id=self._id,
+                        since_ns=self._since_ns,
                         running=self._runs.running,
                         ended=tuple(result.token for result in ended),
                         stuck=self._runs.stuck,
