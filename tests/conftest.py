@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
+from hypothesis import HealthCheck, settings
+
+# A busy machine is no failure of a property. Where CI is set every run tries the same examples, so that a
+# red run can be repeated; elsewhere each run tries new ones.
+settings.register_profile(
+    "default",
+    deadline=None,
+    suppress_health_check=(HealthCheck.too_slow,),
+    derandomize=bool(os.environ.get("CI")),
+    print_blob=True,
+)
+settings.load_profile("default")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
