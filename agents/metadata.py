@@ -179,6 +179,36 @@ def lsb_metadata(script: str, name: str) -> AgentMetadata:
     )
 
 
+def systemd_metadata(unit: str, description: str) -> AgentMetadata:
+    """What systemd says of a unit; it has no parameters. The times are Pacemaker's defaults."""
+    name = unit.removesuffix(".service")
+    actions = tuple(AgentAction(name=one, timeout_ms=100_000) for one in ("start", "stop", "status"))
+    monitor = AgentAction(name="monitor", timeout_ms=100_000, interval_ms=60_000)
+    return AgentMetadata(
+        name=name,
+        version="1.0",
+        shortdesc=description or name,
+        longdesc=description,
+        actions=(*actions, monitor),
+    )
+
+
+def to_xml(metadata: AgentMetadata) -> str:
+    """Meta-data of an agent without parameters, which cannot print its own (LSB, systemd)."""
+    root = etree.Element("resource-agent", name=metadata.name, version=metadata.version or "1.0")
+    etree.SubElement(root, "version").text = "1.1"
+    for tag, text in (("longdesc", metadata.longdesc), ("shortdesc", metadata.shortdesc)):
+        etree.SubElement(root, tag, lang="en").text = text
+    etree.SubElement(root, "parameters")
+    actions = etree.SubElement(root, "actions")
+    for action in metadata.actions:
+        element = etree.SubElement(actions, "action", name=action.name)
+        for name, value_ms in (("timeout", action.timeout_ms), ("interval", action.interval_ms)):
+            if value_ms is not None:
+                element.set(name, f"{value_ms // 1_000}s")
+    return etree.tostring(root, pretty_print=True, xml_declaration=True, encoding="utf-8").decode()
+
+
 def _invalid(source: str, line: int, what: str) -> InvalidDocument:
     return InvalidDocument(
         source=source, line=line, what=what, remedy="run the agent with meta-data and look"

@@ -16,8 +16,6 @@ from hacluster.vocabulary.agent import AgentName, OcfExit
 from hacluster.vocabulary.operation import ExecutionStatus, Operation
 from lrm import legacy, secrets
 
-_EXECUTED: Final = frozenset({"ocf", "lsb", "heartbeat", "stonith"})
-
 # A fence device is a resource, too: its start is a look whether the device answers (agents.md section 8.1).
 _FENCE_ACTIONS: Final = {"start": "monitor"}
 _TRACING: Final = frozenset({"trace_ra", "trace_file"})
@@ -32,6 +30,13 @@ class AgentCall:
     env: Mapping[str, str]
     warm: str = ""
     stdin: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class UnitCall:
+    """No process of ours: systemd is asked to act on this unit."""
+
+    unit: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +65,7 @@ class Calls:
             extra={"HA_PYTHON": sys.executable},
         )
 
-    def call(self, operation: Operation, *, started: bool = False) -> AgentCall | CannotCall:
+    def call(self, operation: Operation, *, started: bool = False) -> AgentCall | UnitCall | CannotCall:
         """How to run an operation, or why that is impossible here.
 
         `started` says whether the history has the resource as started: that is all a probe of a fence
@@ -76,12 +81,8 @@ class Calls:
             return CannotCall(status=ExecutionStatus.ERROR, rc=OcfExit.ERR_PERM, reason=str(error))
         except InvalidRequest as error:
             return CannotCall(status=ExecutionStatus.INVALID, rc=OcfExit.ERR_CONFIGURED, reason=str(error))
-        if agent.standard not in _EXECUTED:
-            return CannotCall(
-                status=ExecutionStatus.NOT_INSTALLED,
-                rc=OcfExit.ERR_INSTALLED,
-                reason=f"this version of hacluster does not run {agent.standard} resources",
-            )
+        if agent.standard == "systemd":
+            return UnitCall(agent.unit)
         if agent.standard == "stonith":
             settled = _settled_fencing(operation, started)
             if settled is not None:

@@ -132,6 +132,7 @@ class Daemon:
         shell.stop()
         await server.stop()
         executor.bye()
+        await executor.close()
         for task in background:
             task.cancel()
         log.info(log_events.STOPPED, running=len(shell.queue.in_flight()))

@@ -24,7 +24,7 @@ from hacluster.vocabulary.agent import AgentName, OcfExit
 from hacluster.vocabulary.ids import ResourceId
 from hacluster.vocabulary.operation import ExecutionStatus, Operation
 from lrm import log_events
-from lrm.calls import AgentCall, Calls, CannotCall
+from lrm.calls import AgentCall, Calls, CannotCall, UnitCall
 from lrm.exec.protocol import (
     VERSION,
     Acknowledge,
@@ -46,6 +46,8 @@ from lrm.link import ExecLink
 from lrm.metadata import MetadataCache, facts_of
 from lrm.queue.events import Begin, Ended, Event, RunId, Spawned, Stuck
 from lrm.queue.events import Vanished as ResourceVanished
+from lrm.systemd.bus import SystemdBus
+from lrm.systemd.units import Result, Units
 
 log = structlog.get_logger()
 
@@ -97,7 +99,10 @@ class Executor:
         self._orders: dict[str, _Order] = {}
         self._asides: dict[str, asyncio.Future[Finished]] = {}
         self._aside_count = 0
-        self.metadata = MetadataCache(calls, self)
+        self._bus = SystemdBus()
+        self._units = Units(self._bus)
+        self._unit_tasks: dict[str, asyncio.Task[None]] = {}
+        self.metadata = MetadataCache(calls, self, self._units.describe)
         self.link = ExecLink(
             paths, node, on_up=self._connected, on_down=self._disconnected, on_message=self._received
         )
@@ -111,8 +116,12 @@ class Executor:
         if isinstance(call, CannotCall):
             asyncio.get_running_loop().call_soon(self._cannot, token, call)
             return
-        entry.path = call.agent.path
         operation = order.operation
+        if isinstance(call, UnitCall):
+            act = self._act_on_unit(token, entry, call.unit, order.not_after_ns)
+            self._unit_tasks[token] = self._tasks.create_task(act, name=f"{operation.key} of {call.unit}")
+            return
+        entry.path = call.agent.path
         leftover = Leftover.KEEP
         if operation.action == "stop":
             leftover = Leftover.KILL if order.after_failure else Leftover.REPORT
@@ -143,9 +152,35 @@ class Executor:
                 token, CannotCall(status=ExecutionStatus.ERROR, rc=OcfExit.ERR_GENERIC, reason=reason)
             )
 
+    async def _act_on_unit(self, token: str, order: _Order, unit: str, not_after_ns: int) -> None:
+        """Have systemd do it. Cancelled by `kill`: systemd's job goes on, and the next action replaces it."""
+        operation, began_ns = order.operation, self._clock.now_ns()
+        try:
+            result = await self._units.run(
+                operation, unit, lambda: not not_after_ns or self._clock.now_ns() < not_after_ns
+            )
+        except asyncio.CancelledError:
+            if token not in self._orders:
+                raise  # this daemon ends
+            result = Result(status=ExecutionStatus.CANCELLED, rc=OcfExit.ERR_GENERIC, reason="cancelled")
+        finally:
+            self._unit_tasks.pop(token, None)
+        executed_ms = (self._clock.now_ns() - began_ns) // NS_PER_MS
+        self._settle(token, result.status, result.rc, result.reason, executed_ms)
+
+    async def close(self) -> None:
+        """Let go of the system bus; what systemd is doing goes on."""
+        for token, task in list(self._unit_tasks.items()):
+            self._orders.pop(token, None)
+            task.cancel()
+        await self._bus.close()
+
     def kill(self, run: RunId) -> None:
         """End a run; nothing happens when it has ended."""
         token = self._token(run)
+        if token in self._unit_tasks:
+            self._unit_tasks[token].cancel()
+            return
         order = self._orders.get(token)
         if order is not None and order.unsent is not None:
             order.unsent = None
@@ -252,6 +287,8 @@ class Executor:
             run = RunId(flight.accepted.call_id, flight.run)
             token = self._token(run)
             order = self._orders.setdefault(token, _Order(run, flight.accepted.operation))
+            if token in self._unit_tasks:
+                continue
             if order.unsent is not None:
                 if self.link.send(order.unsent):
                     order.unsent = None
@@ -267,6 +304,8 @@ class Executor:
     def _search(self, order: _Order, flight: Flight, since_ns: int) -> None:
         """lrm-exec does not know this run: it never heard of it, or is a new one. The agent may live on."""
         token = self._token(order.run)
+        if self._calls.standard_of(order.operation.agent) == "systemd":
+            since_ns = 0  # systemd may have been told
         if flight.pid:
             self.link.send(
                 Adopt(
@@ -288,18 +327,32 @@ class Executor:
         self._finished(Finished(token=token, how=How.LOST, started_ns=now_ns, ended_ns=now_ns))
 
     def _cannot(self, token: str, cannot: CannotCall) -> None:
+        self._settle(token, cannot.status, cannot.rc, cannot.reason, 0)
+
+    def _settle(self, token: str, status: ExecutionStatus, rc: int, reason: str, executed_ms: int) -> None:
+        """The end of what had no process of ours."""
         order = self._orders.pop(token)
         now_s = self._clock.wall_s()
-        level = log.info if cannot.status is ExecutionStatus.DONE else log.warning
-        level(log_events.OPERATION_ENDED, **_names(order), rc=cannot.rc, reason=cannot.reason)
+        level = log.info if status is ExecutionStatus.DONE else log.warning
+        if order.operation.interval_ms:
+            level = log.debug
+        level(
+            log_events.OPERATION_ENDED,
+            **_names(order),
+            rc=int(rc),
+            status=status.name.lower(),
+            executed_ms=executed_ms,
+            reason=reason,
+        )
         self._tell(
             Ended(
                 run=order.run,
-                status=cannot.status,
-                rc=cannot.rc,
-                last_run_s=now_s,
+                status=status,
+                rc=int(rc),
+                executed_ms=executed_ms,
+                last_run_s=now_s - executed_ms // 1_000,
                 now_s=now_s,
-                exit_reason=cannot.reason,
+                exit_reason=reason,
             )
         )
 

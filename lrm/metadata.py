@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
-from agents.metadata import AgentMetadata, is_secret_name, lsb_metadata, parse
-from hacluster.errors import HaError, InvalidRequest, NotFound, Timeout
+from agents.metadata import (
+    AgentMetadata,
+    is_secret_name,
+    lsb_metadata,
+    parse,
+    systemd_metadata,
+    to_xml,
+)
+from hacluster.errors import HaError, InvalidRequest, NotFound, Timeout, Unavailable
 from hacluster.vocabulary.agent import AgentName
 from lrm.calls import AgentCall, Calls
 from lrm.exec.protocol import Finished, How
+from lrm.systemd.bus import BusGone, Refused
 
 TIMEOUT_MS: Final = 30_000
 AT_ONCE_MAX: Final = 2
@@ -64,7 +73,11 @@ def facts_of(metadata: AgentMetadata | None, used: tuple[str, ...]) -> Parameter
 class MetadataCache:
     """Asks at most two agents at once; failures are not remembered."""
 
-    def __init__(self, calls: Calls, runner: Runner) -> None:
+    def __init__(
+        self, calls: Calls, runner: Runner, unit: Callable[[str], Awaitable[tuple[str, str]]]
+    ) -> None:
+        """`unit`: id and description of a systemd unit. Raises BusGone, Refused."""
+        self._unit = unit
         self._calls = calls
         self._runner = runner
         self._known: dict[tuple[str, int, int], Described] = {}
@@ -82,7 +95,14 @@ class MetadataCache:
         agent = self._calls.catalog.resolve(name)
         if agent.standard == "lsb":
             text = await asyncio.to_thread(Path(agent.path).read_text, errors="replace")
-            return Described("", lsb_metadata(text, name.type))
+            return _described(lsb_metadata(text, name.type))
+        if agent.standard == "systemd":
+            try:
+                return _described(systemd_metadata(*await self._unit(agent.unit)))
+            except BusGone as gone:
+                raise Unavailable(why=f"systemd: {gone}") from gone
+            except Refused as refused:
+                raise NotFound(kind="unit", name=f"{agent.unit} ({refused})") from refused
         call = self._calls.metadata_call(name)
         key = _version(call.agent.path)
         if key is not None and key in self._known:
@@ -118,6 +138,10 @@ class MetadataCache:
         if finished.how is not How.EXITED or finished.status != 0:
             raise InvalidRequest(what=f"{name} meta-data failed", remedy=finished.stderr[-500:].strip())
         return Described(finished.stdout, parse(finished.stdout, str(name)))
+
+
+def _described(metadata: AgentMetadata) -> Described:
+    return Described(to_xml(metadata), metadata)
 
 
 def _version(path: str) -> tuple[str, int, int] | None:

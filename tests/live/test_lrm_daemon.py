@@ -21,6 +21,7 @@ from hacluster.v1 import lrm_pb2
 from hacluster.vocabulary.operation import ExecutionStatus
 from lrm.exec import processes
 from tests.live.lrm_node import PENDING, LrmNode, a_term, an_agent, authority, until
+from tests.unit.lrm.systemd.fake_systemd import fake_systemd
 
 pytestmark = pytest.mark.netns
 
@@ -303,11 +304,39 @@ async def test_parameters_secrets_and_what_the_dc_needs_of_the_metadata(
     assert "geheim" not in node.log() + (node.paths.var / "lrm/journal").read_text().replace("pw=geheim", "")
 
 
-async def test_classes_that_are_not_run_say_so(node: LrmNode) -> None:
+async def test_units_of_systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Over a bus of the test's own; a restart of ha-lrm in a job's middle loses its result, and says so."""
+    folder = tmp_path / "units"
+    folder.mkdir()
+    async with fake_systemd(tmp_path, monkeypatch) as systemd:
+        environment = {"HACLUSTER_SYSTEMD_RUNTIME": str(folder)}
+        async with LrmNode(tmp_path / "n", environment=environment) as node:
+            systemd.unit("web.service", seconds=0.1)
+            await node.accept()
+            probe = await node.run("web", "monitor", "systemd:web")
+            assert (probe.status, probe.rc) == (ExecutionStatus.DONE, 7)
+            started = await node.run("web", "start", "systemd:web")
+            assert (started.status, started.rc) == (ExecutionStatus.DONE, 0)
+            assert started.executed_ms >= 100
+            assert (folder / "web.service.d/50-hacluster.conf").exists()
+            await node.execute("web", "monitor", "systemd:web", interval_ms=50)
+            await until(lambda: sum(said.startswith("LoadUnit") for said in systemd.said) > 6, "monitors")
+            systemd.units["web.service"].active = "failed"
+            await until(lambda: "lrm.recurring_changed" in node.log() and "rc=7" in node.log(), "it failed")
+            assert (await node.run("web", "stop", "systemd:web")).rc == 0
+            metadata = await node.stub.Metadata(lrm_pb2.MetadataRequest(agent="systemd:web"))
+            assert "The unit web.service" in metadata.xml
+            systemd.units["web.service"].seconds = 5.0
+            reply = await node.execute("web", "start", "systemd:web")
+            await until(lambda: systemd.said.count("StartUnit web.service") == 2, "the second start")
+            await node.kill()
+            await node.start()
+            lost = await node.result(reply.call_id)
+            assert (lost.status, lost.rc) == (ExecutionStatus.UNKNOWN, 1)
+
+
+async def test_agents_that_are_not_there_say_so(node: LrmNode) -> None:
     await node.accept()
-    result = await node.run("s", "monitor", "systemd:nginx")
-    assert (result.status, result.rc) == (ExecutionStatus.NOT_INSTALLED, 5)
-    assert "systemd" in result.exit_reason
     result = await node.run("s", "monitor", "ocf:test:Nowhere")
     assert (result.status, result.rc) == (ExecutionStatus.NOT_INSTALLED, 5)
     await refused(ErrorCode.INVALID_REQUEST, node, "s", "monitor", "ocf:../x:y")

@@ -12,7 +12,7 @@ from hacluster.paths import Paths
 from hacluster.vocabulary.agent import AgentName
 from hacluster.vocabulary.ids import ResourceId
 from hacluster.vocabulary.operation import ExecutionStatus, Operation
-from lrm.calls import AgentCall, Calls, CannotCall
+from lrm.calls import AgentCall, Calls, CannotCall, UnitCall
 
 
 @pytest.fixture
@@ -149,7 +149,6 @@ def test_registering_a_fence_device_is_all_that_start_and_stop_do(calls: Calls, 
         ("ocf:p:Nowhere", ExecutionStatus.NOT_INSTALLED, 5),
         ("lsb:nowhere", ExecutionStatus.NOT_INSTALLED, 5),
         ("stonith:fence_nowhere", ExecutionStatus.NOT_INSTALLED, 5),
-        ("systemd:web", ExecutionStatus.NOT_INSTALLED, 5),
         ("ocf:p:Writable", ExecutionStatus.ERROR, 4),
     ],
 )
@@ -160,6 +159,15 @@ def test_what_cannot_be_called(
     cannot = refused(calls, an_operation(agent, "start"))
     assert (cannot.status, cannot.rc) == (status, rc)
     assert cannot.reason
+
+
+def test_a_unit_is_systemds_business_and_service_means_an_init_script_first(
+    calls: Calls, folder: Path
+) -> None:
+    assert calls.call(an_operation("systemd:web", "start")) == UnitCall("web.service")
+    assert calls.call(an_operation("service:web", "start")) == UnitCall("web.service")
+    path = program(folder / "init.d/web", "")
+    assert called(calls, "service:web", "start").argv == (str(path), "start")
 
 
 def test_parameters_that_no_environment_can_hold(calls: Calls, folder: Path) -> None:
