@@ -169,6 +169,7 @@ class Queue:
             case Accept(term=term):
                 self._check_term(term)
                 self._raise_term(term)
+                self._drop_queued(f"the DC of term {term} began anew")
             case Cancel():
                 self._check_term(event.term)
                 self._cancel(event)
@@ -265,10 +266,14 @@ class Queue:
         if term <= self.ledger.max_term:
             return
         self._record(records.TermSeen(term=term))
+        self._drop_queued(f"a newer DC took over in term {term}")
+
+    def _drop_queued(self, why: str) -> None:
+        """What waits was part of a plan that nobody follows any more."""
         for call_id, flight in sorted(self.ledger.pending.items()):
             if not flight.in_flight:
                 self._unqueue(flight.accepted.operation.resource, call_id)
-                self._not_run(flight, f"a newer DC took over in term {term}")
+                self._not_run(flight, why)
 
     def _check_operation(self, operation: Operation) -> None:
         if not operation.resource or not operation.action:

@@ -34,7 +34,7 @@ class Execute:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accept:
-    """A DC takes over."""
+    """A DC takes over, or begins anew in its term: what is queued belongs to a plan it has given up."""
 
     term: Term
 
