@@ -115,6 +115,7 @@ class Daemon:
         await self._listen_tcp(server)
         background = [
             tasks.create_task(executor.link.run(connection), name="lrm-exec"),
+            tasks.create_task(executor.watch(), name="watch lrm-exec"),
             tasks.create_task(
                 authority.watch(
                     self._paths.messaging_socket,

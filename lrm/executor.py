@@ -36,11 +36,14 @@ from lrm.exec.protocol import (
     Kill,
     Leftover,
     Message,
+    Ping,
+    Pong,
     Start,
     Started,
     Vanished,
     Welcome,
 )
+from lrm.exec_watch import BEAT_S, ExecWatch
 from lrm.journal.model import Flight
 from lrm.link import ExecLink
 from lrm.metadata import MetadataCache, facts_of
@@ -69,6 +72,7 @@ class _Order:
     operation: Operation
     unsent: Start | None = None
     path: str = ""
+    due_ns: int = 0  # by when lrm-exec has ended it, whatever the agent does; 0: it has nothing to do with it
 
 
 class Executor:
@@ -103,6 +107,7 @@ class Executor:
         self._units = Units(self._bus)
         self._unit_tasks: dict[str, asyncio.Task[None]] = {}
         self.metadata = MetadataCache(calls, self, self._units.describe)
+        self._watch = ExecWatch()
         self.link = ExecLink(
             paths, node, on_up=self._connected, on_down=self._disconnected, on_message=self._received
         )
@@ -122,6 +127,7 @@ class Executor:
             self._unit_tasks[token] = self._tasks.create_task(act, name=f"{operation.key} of {call.unit}")
             return
         entry.path = call.agent.path
+        entry.due_ns = self._due_ns(operation, self._clock.now_ns())
         leftover = Leftover.KEEP
         if operation.action == "stop":
             leftover = Leftover.KILL if order.after_failure else Leftover.REPORT
@@ -132,7 +138,7 @@ class Executor:
             argv=call.argv,
             env=call.env,
             timeout_ms=operation.timeout_ms,
-            grace_ms=0 if operation.action in NO_GRACE else GRACE_MS,
+            grace_ms=_grace_ms(operation),
             leftover=leftover,
             warm=call.warm,
             stdin=call.stdin,
@@ -223,10 +229,29 @@ class Executor:
         finally:
             self._asides.pop(token, None)
 
+    async def watch(self) -> None:
+        """Ping lrm-exec, and kill one that is hung: another takes over what it ran. Never returns."""
+        while True:
+            await asyncio.sleep(BEAT_S)
+            if not self.link.connected:
+                continue
+            orders = self._orders.items()
+            due = ((token, order.due_ns) for token, order in orders if order.due_ns and order.unsent is None)
+            why = self._watch.beat(self._clock.now_ns(), due)
+            if why:
+                log.error(log_events.EXECUTOR_HUNG, reason=why)
+                self.link.kill_peer()
+            else:
+                self.link.send(Ping())
+
+    def _due_ns(self, operation: Operation, began_ns: int) -> int:
+        return began_ns + (operation.timeout_ms + _grace_ms(operation)) * NS_PER_MS
+
     def _token(self, run: RunId) -> str:
         return f"{self._journal_id}.{run.call_id}.{run.run}"
 
     def _connected(self) -> None:
+        self._watch.opened()
         self.link.send(Hello(instance=self._instance))
 
     def _disconnected(self) -> None:
@@ -236,6 +261,7 @@ class Executor:
                 future.set_result(Finished(token="", how=How.LOST))
 
     def _received(self, message: Message) -> None:
+        self._watch.heard()
         match message:
             case Welcome():
                 self._reconcile(message)
@@ -243,6 +269,7 @@ class Executor:
                 order = self._orders.get(token)
                 if order is not None:
                     deadline_ns = message.started_ns + order.operation.timeout_ms * NS_PER_MS
+                    order.due_ns = self._due_ns(order.operation, message.started_ns)
                     self._tell(
                         Spawned(
                             run=order.run,
@@ -262,6 +289,8 @@ class Executor:
             case Vanished(resource=resource):
                 log.warning(log_events.VANISHED, resource=resource)
                 self._tell(ResourceVanished(ResourceId(resource)))
+            case Pong():
+                pass  # that it was heard is all
             case _:
                 raise AssertionError(f"lrm-exec said {message!r}")
 
@@ -289,6 +318,7 @@ class Executor:
             order = self._orders.setdefault(token, _Order(run, flight.accepted.operation))
             if token in self._unit_tasks:
                 continue
+            order.due_ns = order.due_ns or self._due_ns(order.operation, flight.began_ns)
             if order.unsent is not None:
                 if self.link.send(order.unsent):
                     order.unsent = None
@@ -314,7 +344,7 @@ class Executor:
                     pid=flight.pid,
                     start_ticks=flight.start_ticks,
                     deadline_ns=flight.deadline_ns,
-                    grace_ms=0 if order.operation.action in NO_GRACE else GRACE_MS,
+                    grace_ms=_grace_ms(order.operation),
                 )
             )
             return
@@ -499,6 +529,10 @@ def empty_agent_tmp(folder: Path) -> int:
             removed += 1
     folder.chmod(0o1755)
     return removed
+
+
+def _grace_ms(operation: Operation) -> int:
+    return 0 if operation.action in NO_GRACE else GRACE_MS
 
 
 def _names(order: _Order) -> dict[str, str | int]:

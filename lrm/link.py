@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import socket
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 from hacluster.errors import Unavailable
@@ -34,6 +37,7 @@ class ExecLink:
         self._paths, self._node = paths, node
         self._on_up, self._on_down, self._on_message = on_up, on_down, on_message
         self._socket: socket.socket | None = None
+        self._pidfd = -1
         self._assembler = Assembler()
         self._backlog: deque[bytes] = deque()
         self._broken = asyncio.Event()
@@ -76,6 +80,17 @@ class ExecLink:
         self._retry_s = _OTHER_VERSION_RETRY_S
         self._broken.set()
 
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection."""
+        return self._socket is not None
+
+    def kill_peer(self) -> None:
+        """SIGKILL to the lrm-exec at the other end; the connection breaks by that."""
+        if self._pidfd >= 0:
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+
     def close(self) -> None:
         """Drop the connection; lrm-exec goes on with what it runs."""
         if self._socket is not None:
@@ -84,12 +99,17 @@ class ExecLink:
             loop.remove_writer(self._socket)
             self._socket.close()
             self._socket = None
+        if self._pidfd >= 0:
+            os.close(self._pidfd)
+            self._pidfd = -1
         self._backlog.clear()
 
     def _open(self, connection: socket.socket) -> None:
         connection.setblocking(False)
         self._socket, self._assembler = connection, Assembler()
         self._broken.clear()
+        with suppress(OSError):  # it is gone already: the connection says so in a moment
+            self._pidfd = os.pidfd_open(launch.peer_pid(connection))
         asyncio.get_running_loop().add_reader(connection, self._readable)
         self._on_up()
 

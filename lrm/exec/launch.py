@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import signal
 import socket
+import struct
 import sys
 import time
 from contextlib import suppress
@@ -17,6 +19,8 @@ from hacluster.paths import Paths
 START_WITHIN_S: Final = 10.0
 _START_AGAIN_S: Final = 3.0  # two at once do no harm: the second one leaves
 _POLL_S: Final = 0.02
+_FULL_S_MAX: Final = 3.0
+_CREDENTIALS: Final = struct.Struct("3i")  # of SO_PEERCRED: pid, uid, gid
 _PASSED_ON: Final = ("HACLUSTER_ROOT", "HACLUSTER_OCF_ROOTS", "TZ")
 
 
@@ -40,11 +44,22 @@ def import_environment() -> dict[str, str]:
     }
 
 
+def peer_pid(connection: socket.socket) -> int:
+    """The process that listens at the other end. Raises OSError."""
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    return int(_CREDENTIALS.unpack(credentials)[0])
+
+
 def connect(path: Path) -> socket.socket | None:
-    """A connection to a running lrm-exec, or None."""
+    """A connection to a running lrm-exec, or None. Raises BlockingIOError when it accepts nobody any more."""
     client = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
+    client.setblocking(False)  # a full backlog would hold us up for as long as a hung lrm-exec lives
     try:
         client.connect(str(path))
+        client.setblocking(True)
+    except BlockingIOError:
+        client.close()
+        raise
     except OSError:
         client.close()
         return None
@@ -74,20 +89,38 @@ def reap() -> None:
 def ensure_running(paths: Paths, node: str) -> socket.socket:
     """A connection, starting lrm-exec when there is none. Blocks; for the time before the event loop runs.
 
+    One whose backlog stays full is hung, and killed: its agents live on, and the next one adopts them.
     Raises Unavailable with a remedy.
     """
-    client = connect(paths.lrm_exec_socket)
-    if client is not None:
-        return client
     deadline_s = time.monotonic() + START_WITHIN_S
-    while time.monotonic() < deadline_s:
-        start(paths, node)
-        again_s = time.monotonic() + _START_AGAIN_S
-        while time.monotonic() < again_s:
+    started_s, full_since_s = float("-inf"), 0.0
+    while (now_s := time.monotonic()) < deadline_s:
+        try:
             client = connect(paths.lrm_exec_socket)
+        except BlockingIOError:
+            full_since_s = full_since_s or now_s
+            if now_s - full_since_s > _FULL_S_MAX:
+                _kill_hung(paths)
+                full_since_s = 0.0
+        else:
             if client is not None:
                 return client
-            time.sleep(_POLL_S)
+            if now_s - started_s > _START_AGAIN_S:
+                start(paths, node)
+                started_s = now_s
+        time.sleep(_POLL_S)
     raise Unavailable(
         why=f"lrm-exec did not start within {START_WITHIN_S:.0f} s; see {paths.log / 'lrm-exec.log'}"
     )
+
+
+def _kill_hung(paths: Paths) -> None:
+    """End the lrm-exec that holds this node's lock."""
+    with suppress(OSError, ValueError):
+        pid = int((paths.run / "lrm-exec.lock").read_text())
+        pidfd = os.pidfd_open(pid)
+        try:
+            if b"lrm.exec" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        finally:
+            os.close(pidfd)

@@ -10,8 +10,9 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
+from typing import get_args
 
-VERSION = 1
+VERSION = 2
 """Grows with every change the other end must know of; other versions understand Hello, Welcome and Bye."""
 
 PACKET_BYTES_MAX = 32 * 1024
@@ -95,6 +96,11 @@ class Acknowledge:
     token: str
 
 
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """Answered by Pong, at once and in order: who does not is hung."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bye:
     """The node's ha-lrm ends for good: exit as soon as nothing runs."""
@@ -168,13 +174,17 @@ class Vanished:
     resource: str
 
 
-ToExec = Hello | Start | Adopt | Kill | Acknowledge | Bye
-FromExec = Welcome | Started | Finished | Vanished
+@dataclass(frozen=True, slots=True)
+class Pong:
+    """To Ping."""
+
+
+ToExec = Hello | Start | Adopt | Kill | Acknowledge | Ping | Bye
+FromExec = Welcome | Started | Finished | Vanished | Pong
 Message = ToExec | FromExec
 
 _KINDS: Mapping[str, type[Message]] = {
-    kind.__name__: kind
-    for kind in (Hello, Start, Adopt, Kill, Acknowledge, Bye, Welcome, Started, Finished, Vanished)
+    kind.__name__: kind for kind in (*get_args(ToExec), *get_args(FromExec))
 }
 
 

@@ -24,6 +24,8 @@ from lrm.exec.protocol import (
     Hello,
     Kill,
     Message,
+    Ping,
+    Pong,
     ProtocolError,
     Start,
     Welcome,
@@ -205,6 +207,8 @@ class ExecServer:
                 self._runs.kill(token)
             case Acknowledge(token=token):
                 self._runs.acknowledge(token)
+            case Ping():
+                self._tell(Pong())
             case Bye():
                 self._told_to_leave = True
             case _:

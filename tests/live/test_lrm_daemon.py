@@ -180,6 +180,26 @@ async def test_lrm_exec_is_killed_in_the_middle_of_an_operation(
     assert (await node.result(stop)).rc == 0
 
 
+async def test_lrm_exec_hangs(node: LrmNode, ocf_root: Path, tmp_path: Path) -> None:
+    """Stopped, it would hold the DC's plan for ever: it is killed, and another takes over what it ran."""
+    agent = an_agent(ocf_root, "Slow", f"start) echo $$ >{tmp_path}/pid; sleep 14; exit 0;;\nstop) exit 0;;")
+    await node.accept()
+    start = (await node.execute("s", "start", agent, timeout_ms=60_000)).call_id
+    await until(lambda: bool((tmp_path / "pid").exists() and (tmp_path / "pid").read_text()), "it runs")
+    pid, hung = int((tmp_path / "pid").read_text()), node.exec_pid
+    ticks = processes.start_ticks(pid)
+    os.kill(hung, signal.SIGSTOP)
+    never_heard_of = (await node.execute("t", "start", agent)).call_id
+    await until(lambda: "lrm.executor_hung" in node.log(), "it is found out")
+    await until(lambda: node.log().count("event=lrm.executor_connected") == 2, "there is another")
+    assert node.exec_pid != hung
+    assert (await node.result(never_heard_of)).status == ExecutionStatus.UNKNOWN
+    assert processes.is_alive(pid, ticks), "the agent lives on"
+    assert (await node.result(start)).status == ExecutionStatus.UNKNOWN
+    assert not processes.is_alive(pid, ticks), "and is waited for"
+    assert (await node.run("s", "stop", agent)).rc == 0
+
+
 async def test_both_are_killed(node: LrmNode, ocf_root: Path, tmp_path: Path) -> None:
     agent = an_agent(ocf_root, "Slow", f"start) echo $$ >{tmp_path}/pid; sleep 1.5; exit 0;;")
     await node.accept()
