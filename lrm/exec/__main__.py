@@ -44,6 +44,8 @@ def main() -> int:
         return 0
     _become_ordinary()
     cgroups = Cgroups.find(cgroup_name(arguments.node, paths))
+    if cgroups is not None:
+        cgroups.sweep()
     server = ExecServer(
         listener=listen(paths.lrm_exec_socket),
         clock=SystemClock(),

@@ -7,6 +7,7 @@ rsc/ID/svc what it left running. Where no cgroup v2 is writable, none of this is
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -14,6 +15,7 @@ from urllib.parse import quote
 _MOUNTS = Path("/proc/self/mountinfo")
 _OWN = Path("/proc/self/cgroup")
 _POPULATED_RETRIES = 3
+_SWEPT_RETRIES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +52,7 @@ class Cgroups:
 
     def enter(self, group: Path) -> None:
         """Move this process into `group`, which is made if need be."""
-        group.mkdir(parents=True, exist_ok=True)
-        (group / "cgroup.procs").write_text("0")
+        join(group, 0)
 
     def leave(self) -> None:
         """Move this process back home."""
@@ -78,11 +79,9 @@ class Cgroups:
             pids = self.members(group)
             if not pids:
                 break
-            service = self.service(resource)
-            service.mkdir(parents=True, exist_ok=True)
             for pid in pids:
                 try:
-                    (service / "cgroup.procs").write_text(str(pid))
+                    join(self.service(resource), pid)
                 except ProcessLookupError:
                     continue
         self.remove(group)
@@ -97,10 +96,43 @@ class Cgroups:
             return False
         return True
 
+    def remove_resource(self, resource: str) -> None:
+        """Remove what a resource had, unless something still lives in it."""
+        service = self.service(resource)
+        for folder in (service, service.parent / "ops", service.parent):
+            self.remove(folder)
+
     def remove_empty(self) -> None:
         """Remove the whole tree but for groups that something lives in. For the end of lrm-exec."""
-        for folder, _, _ in os.walk(self.base, topdown=False):
-            self.remove(Path(folder))
+        _remove_empty(self.base)
+
+    def sweep(self) -> None:
+        """Remove what killed executors left, also those of other nodes of this machine (tests, demos).
+
+        A living one loses at most groups that are empty, and makes them again when it needs them.
+        """
+        beside = self.base.parent if self.base.parent != self.home else self.base
+        for folder in sorted(beside.iterdir()):
+            if folder.is_dir():
+                _remove_empty(folder)
+
+
+def join(group: Path, pid: int) -> None:
+    """Move a process (0: this one) into a group, which is made if need be; others may be sweeping there."""
+    for attempt in range(_SWEPT_RETRIES + 1):
+        group.mkdir(parents=True, exist_ok=True)
+        try:
+            (group / "cgroup.procs").write_text(str(pid))
+            return
+        except FileNotFoundError:
+            if attempt == _SWEPT_RETRIES:
+                raise
+
+
+def _remove_empty(top: Path) -> None:
+    for folder, _, _ in os.walk(top, topdown=False):
+        with suppress(OSError):
+            Path(folder).rmdir()
 
 
 def _mount_point() -> Path | None:

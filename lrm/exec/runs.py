@@ -285,7 +285,7 @@ class Runs:
             service = self._cgroups.service(run.resource)
             left = self._cgroups.members(service)
             if not left:
-                self._cgroups.remove(service)
+                self._cgroups.remove_resource(run.resource)
                 return (), False
             if run.order.leftover is Leftover.KILL:
                 self._cgroups.kill(service)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final, NoReturn
 
+from lrm.exec.cgroups import join
 from lrm.exec.spawn import Pipes
 
 Entry = Callable[[str, str, Mapping[str, str]], int]
@@ -55,8 +56,7 @@ class WarmHost:
             for number in _HANDLED:
                 signal.signal(number, signal.SIG_DFL)
             if group is not None:
-                group.mkdir(parents=True, exist_ok=True)
-                (group / "cgroup.procs").write_text("0")
+                join(group, 0)
             os.dup2(pipes.stdout_write, 1)
             os.dup2(pipes.stderr_write, 2)
             os.closerange(3, _DESCRIPTORS_MAX)

@@ -17,6 +17,7 @@ import pytest
 
 from hacluster.paths import Paths
 from lrm.exec import launch, processes
+from lrm.exec.cgroups import Cgroups
 from lrm.exec.protocol import (
     Acknowledge,
     Adopt,
@@ -26,7 +27,10 @@ from lrm.exec.protocol import (
     Hello,
     How,
     Kill,
+    Leftover,
     Message,
+    Ping,
+    Pong,
     Start,
     Started,
     ToExec,
@@ -203,6 +207,32 @@ def test_a_timeout_reaches_daemons_too_when_there_are_cgroups(client: Client, tm
     until_gone(pid)
 
 
+def test_no_cgroup_outlives_its_use(paths: Paths, client: Client, connect: Connect) -> None:
+    """After a stop nothing is left of a resource; what a killed lrm-exec left, the next one removes."""
+    if not client.hello().cgroups:
+        pytest.skip("no writable cgroup v2 here")
+    cgroups = Cgroups.find(launch.cgroup_name("node1", paths))
+    assert cgroups is not None
+    resource = cgroups.service("web").parent
+    client.say(sh("1", "exit 0"))
+    client.hear(Finished)
+    assert resource.exists()
+    client.say(replace(sh("2", "exit 0"), action="stop", leftover=Leftover.REPORT))
+    client.hear(Finished)
+    assert not resource.exists()
+    client.say(sh("3", "exec sleep 60"))
+    agent = client.hear(Started, "3").pid
+    elsewhere = replace(cgroups, base=cgroups.base.with_name("sweep-test"))
+    elsewhere.service("db").mkdir(parents=True)
+    for pid in (client.hello().pid, agent):
+        os.kill(pid, signal.SIGKILL)
+        until_gone(pid)
+    assert resource.exists()
+    connect().hello()
+    assert not resource.exists()
+    assert elsewhere.base == cgroups.base or not elsewhere.base.exists()
+
+
 def test_terminate_comes_first(client: Client) -> None:
     client.say(sh("1", "trap 'echo cleaning; exit 1' TERM; sleep 60 & wait", timeout_ms=300, grace_ms=5_000))
     finished = client.hear(Finished)
@@ -377,6 +407,33 @@ def test_only_one_a_node(paths: Paths, client: Client) -> None:
     until(lambda: "another lrm-exec" in log.read_text(), "the second one says why it leaves")
     assert (paths.run / "lrm-exec.lock").read_text() == before
     assert client.hello().pid == int(before)
+
+
+def test_it_answers_pings(client: Client) -> None:
+    client.say(sh("1", "sleep 60"))
+    client.say(Ping())
+    assert client.hear(Pong) == Pong()
+
+
+def test_one_that_accepts_nobody_any_more_is_replaced(paths: Paths, client: Client, connect: Connect) -> None:
+    """Stopped, with a backlog full of dead ha-lrms: a connect that waits for it would wait for ever."""
+    client.say(sh("1", "sleep 60"))
+    started = client.hear(Started)
+    hung = launch.peer_pid(client.connection)
+    assert hung == int((paths.run / "lrm-exec.lock").read_text())
+    os.kill(hung, signal.SIGSTOP)
+    dead = [socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(8)]
+    for each in dead:
+        each.setblocking(False)
+        each.connect_ex(str(paths.lrm_exec_socket))
+    with pytest.raises(BlockingIOError):
+        launch.connect(paths.lrm_exec_socket)
+    second = connect()
+    assert second.hello().pid != hung
+    assert processes.is_alive(started.pid, started.start_ticks), "its agents live on"
+    os.kill(started.pid, signal.SIGKILL)
+    for each in dead:
+        each.close()
 
 
 def test_the_warm_host_runs_our_agents(paths: Paths, client: Client) -> None:
