@@ -111,7 +111,7 @@ CONFIGURE: Final = Level(
             "print objects",
             "object",
             "…",
-            usage="show [xml] [ID|GLOB|type:T|tag:T|related:ID|changed]…",
+            usage="show [xml|--exact] [ID|GLOB|type:T|tag:T|related:ID|changed]…",
         ),
         _configure("edit", "edit objects in $EDITOR", "object", "…", usage="edit [xml] [OBJECT…]"),
         _configure("delete", "delete objects", "object", "…", usage="delete [--force] ID…", aliases=("rm",)),
@@ -129,7 +129,9 @@ CONFIGURE: Final = Level(
             ("method", "file"),
             usage="load [xml] update|replace|push FILE|-",
         ),
-        _configure("save", "write definitions to a file", "file", usage="save [xml] [OBJECT…] FILE|-"),
+        _configure(
+            "save", "write definitions to a file", "file", usage="save [xml|--exact] [OBJECT…] FILE|-"
+        ),
         _configure("filter", "pipe definitions through a program", usage="filter PROGRAM [xml] [OBJECT…]"),
         _configure("set", "set one value", usage="set ID.NAME|ID.OPERATION[.INTERVAL].ATTRIBUTE VALUE"),
         _configure(

@@ -14,6 +14,7 @@ from cli.context import EXIT_FAILED, EXIT_OK, Context, UsageError
 from cli.grammar import edits
 from cli.grammar.definitions import Definition, parse_text, parse_words
 from cli.grammar.document import find, object_id, objects, section
+from cli.grammar.exact import exact
 from cli.grammar.load import Mode, erased, load, xml_definitions
 from cli.grammar.resources import usual_provider
 from cli.grammar.select import obscured, select
@@ -21,7 +22,7 @@ from cli.grammar.show import show as show_objects
 from cli.grammar.show import xml_cib
 from cli.grammar.words import boolean_of
 from cli.session import finish_session
-from cli.workspace import Workspace
+from cli.workspace import Workspace, write_atomically
 from crm.cib import codec
 from crm.cib.model import Element
 from hacluster.errors import InvalidRequest, NotFound
@@ -72,18 +73,20 @@ def _chosen(workspace: Workspace, words: Sequence[str]) -> tuple[Element, ...] |
 
 def _text(context: Context, words: Sequence[str], *, hide: bool) -> str:
     workspace = context.open_workspace()
-    as_xml = bool(words) and words[0] == "xml"
-    rest, patterns = obscured(words[1:] if as_xml else words)
+    form = words[0] if words and words[0] in ("xml", "--exact") else ""
+    rest, patterns = obscured(words[1:] if form else words)
     chosen = _chosen(workspace, rest)
-    if as_xml:
+    if form == "xml":
         return codec.render(xml_cib(workspace.cib, chosen))
+    if form:
+        return exact(workspace.cib, chosen)
     if hide and not patterns:
         patterns = ("passw.*",)
     return show_objects(workspace.cib, chosen, obscure=patterns)
 
 
 def show(context: Context, words: Sequence[str]) -> int:
-    """`show [xml] [OBJECT…]`. Passwords are hidden on a terminal only, and that is said."""
+    """`show [xml|--exact] [OBJECT…]`. Passwords are hidden on a terminal only, and that is said."""
     hide = context.out.isatty()
     text = _text(context, words, hide=hide)
     if hide and "******" in text and not any(word.startswith("obscure:") for word in words):
@@ -93,14 +96,14 @@ def show(context: Context, words: Sequence[str]) -> int:
 
 
 def save(context: Context, words: Sequence[str]) -> int:
-    """`save [xml] [OBJECT…] FILE|-`."""
-    if not words or words == ("xml",):
-        raise UsageError(what="save needs a file", usage="save [xml] [OBJECT…] FILE|-")
+    """`save [xml|--exact] [OBJECT…] FILE|-`."""
+    if not words or words in (("xml",), ("--exact",)):
+        raise UsageError(what="save needs a file", usage="save [xml|--exact] [OBJECT…] FILE|-")
     text = _text(context, words[:-1], hide=False)
     if words[-1] == "-":
         context.print(text, end="")
     else:
-        Path(words[-1]).write_text(text, encoding="utf-8")
+        write_atomically(Path(words[-1]), text.encode())
     return EXIT_OK
 
 

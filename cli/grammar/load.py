@@ -146,6 +146,8 @@ class _Loader:
 
     def finish(self) -> Element:
         """The CIB with everything in it."""
+        # New resources stand in the order of the text, however they had to be taken in.
+        self.table.new_resources_in_order([one.element.id for one in self.definitions])
         if self.mode is Mode.PUSH:
             self.table.in_the_order_of(self.before)
         return self.table.built()

@@ -15,7 +15,7 @@ from cli.grammar.references import id_index, referenced_ids, resolved
 from cli.grammar.resource_sets import sets_text
 from cli.grammar.resources import MEMBER
 from cli.grammar.words import score_text
-from crm.cib import codec
+from cli.grammar.xml_lines import notes_of, xml_text
 from crm.cib.model import COMMENT, Element, element
 from hacluster.errors import HaError
 
@@ -45,7 +45,7 @@ _SET_KEYWORDS: Final = {
 _OBSCURED: Final = "******"
 
 
-class _UnsayableError(Exception):
+class UnsayableError(Exception):
     """The language has no words for this."""
 
 
@@ -57,6 +57,17 @@ class Style:
     printed_ids: frozenset[str] = frozenset()
     nodes: tuple[str, ...] = ()
     ids: Mapping[str, Element] = field(default_factory=dict)
+    full_types: bool = False
+
+    @classmethod
+    def of(cls, cib: Element, *, obscure: tuple[str, ...] = ()) -> Style:
+        """What the objects of that CIB need to be printed."""
+        return cls(
+            obscure=obscure,
+            printed_ids=referenced_ids(cib),
+            nodes=tuple(sorted(one.get("uname") for one in section(cib, "nodes").all("node"))),
+            ids=id_index(cib),
+        )
 
 
 def show(
@@ -67,12 +78,7 @@ def show(
     in_order: bool = True,
 ) -> str:
     """The objects (all, when not given) as text, sorted as the manual says; ends in a line end."""
-    style = Style(
-        obscure=obscure,
-        printed_ids=referenced_ids(cib),
-        nodes=tuple(sorted(one.get("uname") for one in section(cib, "nodes").all("node"))),
-        ids=id_index(cib),
-    )
+    style = Style.of(cib, obscure=obscure)
     items = list(objects(cib) if chosen is None else chosen)
     items.sort(key=lambda item: (_rank(item), _sort_id(item) if in_order else ""))
     return "".join(object_text(item, style) + "\n" for item in items)
@@ -88,34 +94,21 @@ def _rank(item: Element) -> int:
 
 def object_text(item: Element, style: Style) -> str:
     """One object. Text that would not give the same XML back is not printed: then it is `xml …`."""
-    notes = [_note(one.text) for one in item.all(COMMENT)]
-    if item.tag in ("rsc_defaults", "op_defaults") and item.children:
-        notes += [_note(one.text) for one in item.children[0].all(COMMENT)]
+    notes = notes_of(item)
     try:
-        lines = _lines(item, style)
+        lines = object_lines(item, style)
         if not _says_the_same(item, lines, style):
-            raise _UnsayableError
+            raise UnsayableError
         body = " \\\n\t".join(lines)
-    except _UnsayableError:
-        body = _xml_text(item)
+    except UnsayableError:
+        body = xml_text(_obscured(item, style))
     return "\n".join([*notes, body])
-
-
-def _note(text: str) -> str:
-    stripped = text.strip()
-    return stripped if stripped.startswith("#") else f"# {stripped}"
-
-
-def _xml_text(item: Element) -> str:
-    text = codec.render(item).partition("\n")[2].rstrip("\n")
-    lines = text.split("\n")
-    return "xml " + " \\\n".join(lines)
 
 
 def _says_the_same(item: Element, lines: Sequence[str], style: Style) -> bool:
     """Read the text again and compare, ids of parts aside."""
     if style.obscure:
-        lines = _lines(item, replace(style, obscure=()))
+        lines = object_lines(item, replace(style, obscure=()))
     parsed = logical_lines(" \\\n\t".join(lines))
     if len(parsed) != 1:
         return False
@@ -178,10 +171,11 @@ def _levels(item: Element, style: Style) -> list[tuple[str, ...]]:
 # One function a kind: the head and one line for each set, op, rule ...
 
 
-def _lines(item: Element, style: Style) -> list[str]:
+def object_lines(item: Element, style: Style) -> list[str]:
+    """The lines of one object. Raises UnsayableError where the language has no words for it."""
     builder = _BUILDERS.get(item.tag)
     if builder is None:
-        raise _UnsayableError
+        raise UnsayableError
     return builder(item, style)
 
 
@@ -208,17 +202,17 @@ def _parts(item: Element) -> Iterable[Element]:
     return (child for child in item.children if child.tag != COMMENT)
 
 
-def _type_text(item: Element) -> str:
+def _type_text(item: Element, style: Style) -> str:
     if item.get("template"):
         return f"@{item.get('template')}"
-    if item.get("class") == "ocf" and item.get("provider") == "heartbeat":
+    if not style.full_types and item.get("class") == "ocf" and item.get("provider") == "heartbeat":
         return item.get("type")
     return ":".join(item.get(name) for name in ("class", "provider", "type") if item.get(name))
 
 
 def _typed(keyword: str) -> Callable[[Element, Style], list[str]]:
     def build(item: Element, style: Style) -> list[str]:
-        lines = _head(item, keyword, item.id, _type_text(item))
+        lines = _head(item, keyword, item.id, _type_text(item, style))
         for one in _parts(item):
             if one.tag == "operations":
                 lines += _operations(one, style)
@@ -232,7 +226,7 @@ def _typed(keyword: str) -> Callable[[Element, Style], list[str]]:
 def _keyword(item: Element) -> str:
     keyword = _SET_KEYWORDS.get(item.tag)
     if keyword is None:
-        raise _UnsayableError
+        raise UnsayableError
     return keyword
 
 
@@ -244,11 +238,17 @@ def _operations(item: Element, style: Style) -> list[str]:
         lines.append(f"operations $id={quoted(item.id)}")
     for one in _parts(item):
         if one.tag != "op":
-            raise _UnsayableError
-        attributes = {name: value for name, value in one.attributes.items() if name not in ("id", "name")}
+            raise UnsayableError
+        attributes = {
+            name: value
+            for name, value in one.attributes.items()
+            if name != "name" and (name != "id" or value in style.printed_ids)
+        }
         attributes.setdefault("interval", "0")
         lines.append(" ".join(["op", one.get("name"), *(f"{k}={quoted(v)}" for k, v in attributes.items())]))
         lines += [_set_text("op_" + _keyword(inner), inner, style) for inner in _parts(one)]
+        if "description" in one.attributes:  # crmsh prints it again; read again it says the same
+            lines.append(f"description={quoted(one.get('description'))}")
     return lines
 
 
@@ -279,6 +279,12 @@ def _pair_text(item: Element, style: Style) -> str:
     return f"{name}={quoted(value)}"
 
 
+def _obscured(item: Element, style: Style) -> Element:
+    if item.tag == "nvpair" and any(re.fullmatch(one, item.get("name")) for one in style.obscure):
+        return item.with_attributes(value=_OBSCURED)
+    return item.mapped(lambda child: _obscured(child, style)) if style.obscure else item
+
+
 def _rule_text(item: Element, style: Style) -> str:
     words = ["rule"]
     if "id-ref" in item.attributes:
@@ -306,7 +312,7 @@ def _expression_text(item: Element) -> str:
             value = f"{item.get('value-source')}{{{item.get('value')}}}"
         return f"{attribute} {typed}{operation} {value}"
     if item.tag != "date_expression":
-        raise _UnsayableError
+        raise UnsayableError
     match item.get("operation"):
         case "lt":
             return f"date lt {quoted(item.get('end'))}"
@@ -318,7 +324,7 @@ def _expression_text(item: Element) -> str:
                 pairs += [f"{name}={quoted(value)}" for name, value in one.attributes.items() if name != "id"]
             return " ".join(["date", "in" if operation == "in_range" else "spec", *pairs])
         case _:
-            raise _UnsayableError
+            raise UnsayableError
 
 
 def _container(keyword: str) -> Callable[[Element, Style], list[str]]:
@@ -373,14 +379,14 @@ def _location(item: Element, style: Style) -> list[str]:
         return [" ".join(words), *(_rule_text(one, style) for one in rules)]
     score = item.get("score-attribute") or score_text(item.get("score"))
     if not score or not item.get("node"):
-        raise _UnsayableError
+        raise UnsayableError
     return [" ".join([*words, f"{score}:", item.get("node")])]
 
 
 def _sets(item: Element, simple: int) -> str:
     text = sets_text(item.all("resource_set"), simple)
     if text is None:
-        raise _UnsayableError
+        raise UnsayableError
     return text
 
 
@@ -392,7 +398,7 @@ def _reference(item: Element, name: str, *marks: str) -> str:
 def _colocation(item: Element, _style: Style) -> list[str]:
     score = item.get("score-attribute") or score_text(item.get("score"))
     if not score or "influence" in item.attributes:
-        raise _UnsayableError
+        raise UnsayableError
     if item.all("resource_set"):
         what = _sets(item, 2)
     else:
@@ -410,7 +416,7 @@ def _colocation(item: Element, _style: Style) -> list[str]:
 
 def _order(item: Element, _style: Style) -> list[str]:
     if "require-all" in item.attributes:
-        raise _UnsayableError
+        raise UnsayableError
     words = ["order", item.id]
     if item.get("kind"):
         words.append(f"{item.get('kind')}:")
@@ -433,7 +439,7 @@ def _ticket(item: Element, _style: Style) -> list[str]:
 
 def _option_lines(keyword: str, item: Element, style: Style) -> list[str]:
     if set(item.attributes) != {"id"}:
-        raise _UnsayableError
+        raise UnsayableError
     lines = [f"{keyword} {item.id}:"]
     lines += [_rule_text(one, style) for one in item.all("rule")]
     return [*lines, *(_pair_text(one, style) for one in item.all("nvpair"))]
@@ -461,7 +467,7 @@ def _topology(item: Element, style: Style) -> list[str]:
     for name, levels in targets.items():
         levels.sort(key=lambda level: int(level.get("index") or 0))
         if [level.get("index") for level in levels] != [str(number) for number in range(1, len(levels) + 1)]:
-            raise _UnsayableError
+            raise UnsayableError
         texts[name] = " ".join(quoted(level.get("devices")).strip('"') for level in levels)
     if set(texts) == {f"{name}:" for name in style.nodes} and len(set(texts.values())) == 1:
         return [f"fencing_topology {next(iter(texts.values()))}"]
@@ -472,7 +478,7 @@ def _role(item: Element, _style: Style) -> list[str]:
     lines = _head(item, "role", item.id)
     for one in _parts(item):
         if one.tag != "acl_permission":
-            raise _UnsayableError
+            raise UnsayableError
         words = [one.get("kind")]
         if "description" in one.attributes:
             words.append(f"description={quoted(one.get('description'))}")

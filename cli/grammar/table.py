@@ -159,6 +159,15 @@ class Table:
         for name, rows in self._sections.items():
             self._sections[name] = _sorted(rows, old._sections.get(name, {}))
 
+    def new_resources_in_order(self, names: Iterable[str]) -> None:
+        """Resources at the top that were not there before come last, in this order."""
+        old = {one.id for one in configuration_of(self._cib).all("resources") for one in one.children}
+        ranks = {name: rank for rank, name in enumerate(names, 1)}
+        rows = sorted(
+            self._top.items(), key=lambda row: 0 if row[0][1] in old else ranks.get(row[0][1], len(ranks) + 1)
+        )
+        self._top = dict(rows)
+
     # the whole
 
     def built(self) -> Element:

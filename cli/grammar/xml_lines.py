@@ -1,0 +1,40 @@
+"""Objects that the language has no words for, as `xml …` lines, and comments as lines above an object."""
+
+from __future__ import annotations
+
+import re
+
+from crm.cib import codec
+from crm.cib.model import COMMENT, Element
+
+_BLANKS = re.compile(r"(?<=\s)\s")
+
+
+def notes_of(item: Element) -> list[str]:
+    """The comments stored in an object, as lines to print above it."""
+    found = [*item.all(COMMENT)]
+    if item.tag in ("rsc_defaults", "op_defaults") and item.children:
+        found += item.children[0].all(COMMENT)
+    lines = [line.strip() for one in found for line in one.text.splitlines() if line.strip()]
+    return [line if line.startswith("#") else f"# {line}" for line in lines]
+
+
+def xml_text(item: Element) -> str:
+    """An object as `xml …`, continued over lines. Reading gives the same element, but for blanks in comments.
+
+    Reading makes one blank of many; inside values they are therefore written as character references.
+    """
+    lines = codec.render(_with_plain_comments(item)).splitlines()[1:]
+    out: list[str] = []
+    for line in lines:
+        text = line.strip()
+        if not text.startswith("<!--"):
+            text = _BLANKS.sub(lambda blank: f"&#{ord(blank[0])};", text)
+        out.append(line[: len(line) - len(line.lstrip())] + text)
+    return "xml " + " \\\n".join(out)
+
+
+def _with_plain_comments(item: Element) -> Element:
+    if item.tag == COMMENT:
+        return Element(COMMENT, {}, (), f" {' '.join(item.text.split())} ")
+    return item.mapped(_with_plain_comments)
