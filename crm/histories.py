@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -52,6 +52,7 @@ class Histories:
         self._nodes = nodes
         self._streams = {name: _Stream() for name in names}
         self.listener: Listener | None = None
+        self.on_result: Callable[[str, OperationResult], None] = lambda _node, _result: None
 
     def begun(self, node: str) -> None:
         """A stream begins to tell from the beginning."""
@@ -104,7 +105,9 @@ class Histories:
         self._nodes.take(node, result, initial=telling)
         if telling:
             stream.told.append(result)
-        elif self.listener is not None:
+            return
+        self.on_result(node, result)
+        if self.listener is not None:
             self.listener.on_result(node, result)
 
     def _forgotten(self, node: str, event: lrm_pb2.ResourceForgotten) -> None:

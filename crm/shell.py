@@ -11,6 +11,7 @@ from typing import Any, Final
 import structlog
 
 from crm import log_events, wire
+from crm.alerts.shell import AlertShell
 from crm.api.agent_socket import AgentSocket
 from crm.api.backend import Backend
 from crm.api.changes import Changes
@@ -106,6 +107,7 @@ class CrmShell:
             later=self._later,
             changed=self._attributes_changed,
         )
+        self._told_attributes = dict(self.keeper.published)
         self.worker = SchedulerWorker(paths.var / "transitions")
         self._build(instance)
 
@@ -159,6 +161,13 @@ class CrmShell:
             clock=self._clock,
             changes=self.changes,
         )
+        self.alerts = AlertShell(
+            self._node.name,
+            self.nodes,
+            self._lrms[self._node.name],
+            lambda: self.replica.configuration,
+        )
+        self.histories.on_result = self.alerts.result
         self._here = node_service.LocalPeer(self.cluster, self._boot_token, self.spawn)
         peers[self._node.name] = self._here
         for other in self._settings.nodes:
@@ -221,6 +230,7 @@ class CrmShell:
             self.spawn(self._start_worker(), "scheduler start")
             self.spawn(self.orders.loads(self.dc.loads_changed), "loads")
             self.spawn(AgentSocket(self._paths.agent_socket, Backend(self.cluster)).serve(), "agents")
+            self.spawn(self.alerts.run(), "alerts")
             self.spawn(self._watch_lag(), "lag")
             for name in self._lrms:
                 self.spawn(self._follow(name), f"history {name}")
@@ -304,6 +314,7 @@ class CrmShell:
                     wanted.clear()
             self.replica.set_authority(authority)
             self.dc.membership_changed(change)
+            self.alerts.membership(change)
             if update.attributes:
                 changed = {
                     name: value
@@ -377,6 +388,8 @@ class CrmShell:
 
     def _attributes_changed(self) -> None:
         self.changes.touch()
+        told, self._told_attributes = self._told_attributes, dict(self.keeper.published)
+        self.alerts.attributes(told, self._told_attributes)
         if self.dc.phase is not Phase.NOT_DC:
             if self.orders.take_attributes(self._here.attributes()):
                 self.dc.attributes_changed(self._node.name)

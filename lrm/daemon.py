@@ -21,6 +21,7 @@ from hacluster.supervision import EXIT_FAILURE, DaemonOptions, Notifier
 from hacluster.v1 import lrm_pb2_grpc
 from hacluster.vocabulary.ids import BootToken, NodeName
 from lrm import authority, log_events, service
+from lrm.alerts import Alerts
 from lrm.calls import Calls
 from lrm.executor import Executor, empty_agent_tmp
 from lrm.journal.store import Opened, Store
@@ -106,10 +107,11 @@ class Daemon:
         )
         shell.connect(executor)
         shell.start()
+        alerts = Alerts(executor, self._node)
         server = rpc.Server(
             names=[service.NAME], access=service.access(frozenset(n.name for n in self._settings.nodes))
         )
-        server.add(lrm_pb2_grpc.add_LrmServicer_to_server, service.LrmService(shell, executor))
+        server.add(lrm_pb2_grpc.add_LrmServicer_to_server, service.LrmService(shell, executor, alerts))
         server.listen_unix(self._paths.lrm_socket, mode=0o600)
         _give_to_ha_crm(self._paths.lrm_socket)
         await self._listen_tcp(server)
@@ -125,6 +127,7 @@ class Daemon:
                 name="membership",
             ),
             tasks.create_task(shell.watch_lag(), name="lag"),
+            tasks.create_task(alerts.run(), name="alerts"),
         ]
         await server.start()
         Notifier().tell("READY=1")

@@ -204,14 +204,14 @@ class Executor:
         self.link.send(Bye())
 
     async def run_aside(self, call: AgentCall, action: str, timeout_ms: int) -> Finished:
-        """Run a call that belongs to no operation (meta-data). One that cannot be started has NOT_STARTED."""
+        """Run a call that belongs to no operation (meta-data, alerts). Its end may be NOT_STARTED."""
         self._aside_count += 1
         token = f"{self._journal_id}.{self._instance:x}.aside.{self._aside_count}"
         future: asyncio.Future[Finished] = asyncio.get_running_loop().create_future()
         self._asides[token] = future
         start = Start(
             token=token,
-            resource="meta-data",
+            resource="aside",
             action=action,
             argv=call.argv,
             env=call.env,

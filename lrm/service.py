@@ -13,6 +13,7 @@ from hacluster.rpc import Caller
 from hacluster.v1 import lrm_pb2, lrm_pb2_grpc
 from hacluster.vocabulary.operation import OperationResult
 from lrm import wire
+from lrm.alerts import Alert, Alerts
 from lrm.executor import Executor
 from lrm.queue.events import Answer, CancelAnswer, PublishForgotten
 from lrm.shell import HistoryItem, LrmShell
@@ -25,9 +26,10 @@ Context = aio.ServicerContext[Any, Any]
 class LrmService(lrm_pb2_grpc.LrmServicer):
     """Knows protobuf and nothing else; `hacluster.rpc` turns HaError into a status."""
 
-    def __init__(self, shell: LrmShell, executor: Executor) -> None:
+    def __init__(self, shell: LrmShell, executor: Executor, alerts: Alerts) -> None:
         self._shell = shell
         self._executor = executor
+        self._alerts = alerts
 
     async def Accept(self, request: lrm_pb2.AcceptRequest, context: Context) -> lrm_pb2.AcceptReply:
         """A DC takes over."""
@@ -80,6 +82,18 @@ class LrmService(lrm_pb2_grpc.LrmServicer):
         names = self._executor.list_agents(request.standard, request.provider)
         return lrm_pb2.ListAgentsReply(agents=[str(name) for name in names])
 
+    async def RunAlert(self, request: lrm_pb2.RunAlertRequest, context: Context) -> lrm_pb2.RunAlertReply:
+        """An alert agent of the administrator's."""
+        self._alerts.add(
+            Alert(
+                alert=request.alert,
+                path=request.path,
+                environment=dict(request.environment),
+                timeout_ms=request.timeout_ms,
+            )
+        )
+        return lrm_pb2.RunAlertReply()
+
     async def Status(self, request: lrm_pb2.LrmStatusRequest, context: Context) -> lrm_pb2.LrmStatusReply:
         """What is queued and running."""
         queue, now_ns = self._shell.queue, self._shell.now_ns()
@@ -99,6 +113,8 @@ def access(nodes: frozenset[str]) -> Any:
     """Who may call: local callers (the socket's mode sees to that) and the cluster's nodes."""
 
     def check(method: str, caller: Caller) -> None:
+        if not caller.local and method.endswith("/RunAlert"):
+            raise PermissionDenied(what=f"{method} is for this node's ha-crm")
         if not caller.local and not nodes & set(caller.names):
             raise PermissionDenied(what=f"{method} is for nodes of the cluster, not for {caller.names}")
 

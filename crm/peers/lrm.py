@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import grpc
@@ -101,6 +101,13 @@ class LrmPeer:
         request = lrm_pb2.ListAgentsRequest(standard=standard, provider=provider)
         reply = await rpc.call(self._stub.ListAgents, request, timeout_ms=METADATA_TIMEOUT_MS, who=self._who)
         return tuple(reply.agents)
+
+    async def run_alert(self, alert: str, path: str, environment: Mapping[str, str], timeout_ms: int) -> None:
+        """Have an alert agent run. Raises HaError."""
+        request = lrm_pb2.RunAlertRequest(
+            alert=alert, path=path, environment=dict(environment), timeout_ms=timeout_ms
+        )
+        await rpc.call(self._stub.RunAlert, request, timeout_ms=CALL_TIMEOUT_MS, who=self._who)
 
     async def follow(
         self,

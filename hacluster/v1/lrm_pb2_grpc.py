@@ -69,6 +69,11 @@ class LrmStub(object):
                 request_serializer=hacluster_dot_v1_dot_lrm__pb2.ListAgentsRequest.SerializeToString,
                 response_deserializer=hacluster_dot_v1_dot_lrm__pb2.ListAgentsReply.FromString,
                 _registered_method=True)
+        self.RunAlert = channel.unary_unary(
+                '/hacluster.v1.Lrm/RunAlert',
+                request_serializer=hacluster_dot_v1_dot_lrm__pb2.RunAlertRequest.SerializeToString,
+                response_deserializer=hacluster_dot_v1_dot_lrm__pb2.RunAlertReply.FromString,
+                _registered_method=True)
         self.Status = channel.unary_unary(
                 '/hacluster.v1.Lrm/Status',
                 request_serializer=hacluster_dot_v1_dot_lrm__pb2.LrmStatusRequest.SerializeToString,
@@ -134,6 +139,14 @@ class LrmServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RunAlert(self, request, context):
+        """Run an alert agent of the administrator's, as user hacluster. Answered at once; how it went is only logged.
+        For this node's ha-crm alone. Errors: permission_denied, resource_exhausted (too many wait).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Status(self, request, context):
         """What is queued and running, recurring monitors with their due times, load.
         """
@@ -178,6 +191,11 @@ def add_LrmServicer_to_server(servicer, server):
                     servicer.ListAgents,
                     request_deserializer=hacluster_dot_v1_dot_lrm__pb2.ListAgentsRequest.FromString,
                     response_serializer=hacluster_dot_v1_dot_lrm__pb2.ListAgentsReply.SerializeToString,
+            ),
+            'RunAlert': grpc.unary_unary_rpc_method_handler(
+                    servicer.RunAlert,
+                    request_deserializer=hacluster_dot_v1_dot_lrm__pb2.RunAlertRequest.FromString,
+                    response_serializer=hacluster_dot_v1_dot_lrm__pb2.RunAlertReply.SerializeToString,
             ),
             'Status': grpc.unary_unary_rpc_method_handler(
                     servicer.Status,
@@ -374,6 +392,33 @@ class Lrm(object):
             '/hacluster.v1.Lrm/ListAgents',
             hacluster_dot_v1_dot_lrm__pb2.ListAgentsRequest.SerializeToString,
             hacluster_dot_v1_dot_lrm__pb2.ListAgentsReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RunAlert(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hacluster.v1.Lrm/RunAlert',
+            hacluster_dot_v1_dot_lrm__pb2.RunAlertRequest.SerializeToString,
+            hacluster_dot_v1_dot_lrm__pb2.RunAlertReply.FromString,
             options,
             channel_credentials,
             insecure,

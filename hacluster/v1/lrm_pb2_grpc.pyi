@@ -39,6 +39,10 @@ class LrmStub:
     """Meta-data of an agent as its XML. Errors: not_found, timeout."""
     ListAgents: aio.UnaryUnaryMultiCallable[lrm_pb2.ListAgentsRequest, lrm_pb2.ListAgentsReply]
     """Agents that exist on this node."""
+    RunAlert: aio.UnaryUnaryMultiCallable[lrm_pb2.RunAlertRequest, lrm_pb2.RunAlertReply]
+    """Run an alert agent of the administrator's, as user hacluster. Answered at once; how it went is only logged.
+    For this node's ha-crm alone. Errors: permission_denied, resource_exhausted (too many wait).
+    """
     Status: aio.UnaryUnaryMultiCallable[lrm_pb2.LrmStatusRequest, lrm_pb2.LrmStatusReply]
     """What is queued and running, recurring monitors with their due times, load."""
 
@@ -106,6 +110,16 @@ class LrmServicer(metaclass=abc_1.ABCMeta):
         context: aio.ServicerContext[lrm_pb2.ListAgentsRequest, abc.Awaitable[lrm_pb2.ListAgentsReply]],
     ) -> abc.Awaitable[lrm_pb2.ListAgentsReply]:
         """Agents that exist on this node."""
+
+    @abc_1.abstractmethod
+    def RunAlert(
+        self,
+        request: lrm_pb2.RunAlertRequest,
+        context: aio.ServicerContext[lrm_pb2.RunAlertRequest, abc.Awaitable[lrm_pb2.RunAlertReply]],
+    ) -> abc.Awaitable[lrm_pb2.RunAlertReply]:
+        """Run an alert agent of the administrator's, as user hacluster. Answered at once; how it went is only logged.
+        For this node's ha-crm alone. Errors: permission_denied, resource_exhausted (too many wait).
+        """
 
     @abc_1.abstractmethod
     def Status(

@@ -360,6 +360,44 @@ async def test_units_of_systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
             assert (lost.status, lost.rc) == (ExecutionStatus.UNKNOWN, 1)
 
 
+async def test_alert_agents_run_as_another_user_and_only_for_this_node(node: LrmNode, tmp_path: Path) -> None:
+    folder = tmp_path / "alerts"
+    folder.mkdir()
+    folder.chmod(0o777)
+    for parent in folder.parents:
+        if parent.stat().st_uid == os.geteuid() and parent != Path("/"):
+            parent.chmod(parent.stat().st_mode | 0o111)
+    agent = folder / "agent"
+    agent.write_text(
+        f"#!/bin/sh\nid -un >{folder}/$CRM_alert_recipient; env >>{folder}/$CRM_alert_recipient\n"
+    )
+    agent.chmod(0o755)
+    request = lrm_pb2.RunAlertRequest(alert="a", path=str(agent), timeout_ms=5_000)
+    request.environment.update({"CRM_alert_recipient": "out", "CRM_alert_kind": "node"})
+    await node.stub.RunAlert(request)
+    out = folder / "out"
+    await until(lambda: out.exists() and "CRM_alert_kind=node" in out.read_text(), "the alert ran")
+    try:
+        user = pwd.getpwnam("hacluster").pw_name if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        user = pwd.getpwuid(os.geteuid()).pw_name
+    lines = out.read_text().splitlines()
+    assert lines[0] == user
+    names = {line.partition("=")[0] for line in lines[1:]}
+    assert names <= {"PATH", "LC_ALL", "HOME", "SHELL", "HACLUSTER_NODE", "PWD", "OLDPWD", "SHLVL", "_"} | {
+        "CRM_alert_recipient",
+        "CRM_alert_kind",
+    }
+    agent.write_text("#!/bin/sh\nexec sleep 60\n")
+    await node.stub.RunAlert(
+        lrm_pb2.RunAlertRequest(alert="slow", path=str(agent), timeout_ms=200, environment={})
+    )
+    await until(lambda: "lrm.alert_failed" in node.log() and "how=timeout" in node.log(), "it was ended")
+    relative = lrm_pb2.RunAlertRequest(alert="a", path="bin/a", timeout_ms=1)
+    with pytest.raises(HaError, match="absolute"):
+        await rpc.call(node.stub.RunAlert, relative, timeout_ms=5_000, who="ha-lrm")
+
+
 async def test_agents_that_are_not_there_say_so(node: LrmNode) -> None:
     await node.accept()
     result = await node.run("s", "monitor", "ocf:test:Nowhere")

@@ -1,0 +1,1 @@
+"""Alerts: programs that are run when something happens (Pacemaker Explained, "Alerts")."""
