@@ -203,6 +203,7 @@ class DcShell:
         for record in self._nodes.records():
             if record.fenced:
                 self._confirm_to_replica(record.name)
+        self._fencing.look_for_liars()
         self.tell(control.BecameDc(event.term, members))
         if event.established:
             self._spawn(self._write_nodes(), "write nodes")
@@ -220,6 +221,7 @@ class DcShell:
             self._tell_run(transition.NodeFenced(node))
         for node in (*change.rebooted, *change.joined):
             self._fencing.returned(node)
+        self._fencing.look_for_liars()
         if change.gone or change.joined or change.rebooted:
             self.tell(control.Changed("membership changed"))
 
@@ -287,12 +289,18 @@ class DcShell:
         """An LRM's stream ended."""
         self.tell(control.Disconnected(node, "its ha-lrm does not answer"))
 
-    def node_fenced(self, node: str) -> None:
+    def node_fenced(self, node: str, by: tuple[str, ...]) -> None:
         """It is certain that the node runs nothing: what waited for that may go on."""
-        self._nodes.set_fenced(node)
+        self._nodes.set_fenced(node, by)
         self._confirm_to_replica(node)
         self._fencing.returned(node)
         self._tell_run(transition.NodeFenced(node))
+        self._fencing.look_for_liars()
+        self.publish_soon()
+
+    def node_lives_on(self, node: str) -> None:
+        """It was confirmed to be off, and is not."""
+        self.tell(control.Changed(f"{node} lives on"))
         self.publish_soon()
 
     def _confirm_to_replica(self, node: str) -> None:

@@ -42,6 +42,7 @@ class _Call:
     target: str
     attempt: int
     node: str
+    device: str
 
 
 class FencingShell:
@@ -60,19 +61,31 @@ class FencingShell:
         spawn: Spawn,
         rng: core.Rng,
         two_node: bool,
+        silent_after_ms: int,
     ) -> None:
+        """`silent_after_ms`: within this time after its end a node has left the view, whatever happens."""
         self._local, self._nodes, self._replica = local, nodes, replica
         self._lrms, self._clock, self._spawn, self._two_node = lrms, clock, spawn, two_node
         self._fencer = core.Fencer(rng)
         self._calls: dict[OperationId, _Call] = {}
         self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._silent_after_ms = silent_after_ms
+        self._looks: dict[str, asyncio.TimerHandle] = {}
 
     def notices(self) -> list[str]:
         """What people should know: nodes that are being fenced, why that has failed so far, and who waits."""
         return [
             f"{target} is being fenced" + (f"; so far: {why}" if why else "")
             for target, why in self._fencer.targets.items()
-        ] + self._unfenced()
+        ] + [*self._lied(), *self._unfenced()]
+
+    def _lied(self) -> list[str]:
+        return [
+            f"{record.name} was confirmed to be off by {' and '.join(record.fenced_by)}, but lives on in the "
+            f"same boot: it is not used, and whoever said so is not believed again, until it has rebooted"
+            for record in self._nodes.records()
+            if record.lied
+        ]
 
     def _unfenced(self) -> list[str]:
         """Lost nodes that nobody is fencing: without a device the scheduler asks for nothing."""
@@ -110,6 +123,21 @@ class FencingShell:
         """It is a member again (or the operator said that it is off): no shot any more."""
         self.tell(core.Returned(target))
 
+    def look_for_liars(self) -> None:
+        """Nodes that are confirmed off and members all the same: dead for sure they fall silent soon."""
+        for record in self._nodes.records():
+            if record.fenced and record.member and record.name not in self._looks:
+                self._looks[record.name] = asyncio.get_running_loop().call_later(
+                    self._silent_after_ms / 1_000, self._look, record.name, record.boot_token
+                )
+
+    def _look(self, target: str, boot_token: str) -> None:
+        del self._looks[target]
+        if self._nodes.still_there(target, boot_token):
+            names = ",".join(self._nodes[target].fenced_by)
+            log.critical(log_events.FENCING_LIED, peer=target, device=names)
+            self.dc.node_lives_on(target)
+
     def stand_down(self) -> None:
         """Another node is DC."""
         for target in list(self._fencer.targets):
@@ -123,6 +151,9 @@ class FencingShell:
         del self._calls[result.id]
         good = result.status is ExecutionStatus.DONE and result.rc == 0
         why = "" if good else f"{result.status.name.lower()}, rc {result.rc} on {call.node}"
+        record = self._nodes[call.target]
+        if good and record.lied and call.device in record.fenced_by:
+            good, why = False, f"it says so, as before, when {call.target} lived on"
         self.tell(core.Ran(call.target, call.attempt, good, f"{why} {result.exit_reason}".strip()))
         return True
 
@@ -137,7 +168,7 @@ class FencingShell:
                     if how == "on":
                         self.dc.node_unfenced(target)
                     else:
-                        self.dc.node_fenced(target)
+                        self.dc.node_fenced(target, names)
                 case core.Failed():
                     level = log.error if effect.rounds >= ALERT_ROUNDS else log.warning
                     level(
@@ -186,7 +217,7 @@ class FencingShell:
             action=action,
             executor=order.executor,
         )
-        self._calls[identity] = _Call(order.target, order.attempt, order.executor)
+        self._calls[identity] = _Call(order.target, order.attempt, order.executor, order.device.id)
         try:
             reply = await self._lrms[order.executor].execute(
                 identity,
@@ -219,7 +250,7 @@ class FencingShell:
 
     def _lrm_answers(self, name: str) -> bool:
         record = self._nodes[name]
-        return record.synced and not record.held and not record.given_up
+        return record.synced and not (record.held or record.given_up or record.fenced or record.lied)
 
     def _set_timer(self, target: str, at_ns: int) -> None:
         self._clear_timer(target)

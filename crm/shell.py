@@ -133,6 +133,7 @@ class CrmShell:
             spawn=self.spawn,
             rng=random.SystemRandom(),
             two_node=self._settings.quorum.two_node,
+            silent_after_ms=3 * self._settings.timers.deadtime_ms,
         )
         self.dc = DcShell(
             local=self.local,

@@ -144,7 +144,7 @@ class Cluster:
         if self.nodes[node].member or state in (NodeState.JOINING, NodeState.MEMBER, NodeState.LATE):
             raise Conflict(what=f"{node} is alive ({state.value}): it is not off")
         log.warning(log_events.FENCED, peer=node, action="confirmed", user=user)
-        self.dc.node_fenced(node)
+        self.dc.node_fenced(node, ("operator",))
         self.dc.tell(Changed(f"{user} confirms that {node} is off"))
 
     async def clean_up(self, resource: str, node: str, operation: str, interval_ms: int) -> list[str]:

@@ -22,6 +22,10 @@ FAIL_COUNT: Final = "fail-count-"
 LAST_FAILURE: Final = "last-failure-"
 BOOT: Final = "boot-token"
 """Our own attribute of <node_state>: that a node is down is said of one boot of it."""
+FENCED_BY: Final = "fenced-by"
+"""As BOOT: which devices (or who) confirmed that this boot is over."""
+LIED: Final = "fenced-yet-alive"
+"""As FENCED_BY, when the node has been heard in that boot since."""
 SHUTDOWN: Final = "shutdown"
 """Transient attribute of a node that wants to leave: seconds since 1970, "0" or absent otherwise."""
 
@@ -43,7 +47,8 @@ class NodeFacts:
 
     `member_since_s`: in the membership view (in_ccm). `online_since_s`: it can run operations (crmd).
     `expected_up`: it did not leave cleanly. `held`: nothing may be started there and nothing of its be
-    recovered, because its LRM has not answered yet. `boot_token`: of the boot this is about.
+    recovered, because its LRM has not answered yet. `boot_token`: of the boot this is about. `fenced_by`:
+    what confirmed that it is over; `lied`: and was wrong.
     """
 
     id: str
@@ -54,6 +59,8 @@ class NodeFacts:
     expected_up: bool = False
     held: bool = False
     boot_token: str = ""
+    fenced_by: tuple[str, ...] = ()
+    lied: bool = False
     attributes: Mapping[str, str] = field(default_factory=dict)
     resources: tuple[Element, ...] = ()
 
@@ -89,6 +96,8 @@ def _node_state(node: NodeFacts, for_scheduler: bool) -> Element:
     }
     if node.boot_token:
         described[BOOT] = node.boot_token[:16]
+    if node.fenced_by:
+        described[LIED if node.lied else FENCED_BY] = " ".join(node.fenced_by)
     return Element("node_state", described, tuple(children))
 
 

@@ -11,14 +11,17 @@ from dataclasses import dataclass, field
 
 from crm.cib.history import Digest, NodeHistory
 from crm.cib.model import Element
-from crm.cib.status import BOOT, Join, NodeFacts
-from hacluster.vocabulary.membership import MembershipView, NodeState
+from crm.cib.status import BOOT, FENCED_BY, LIED, Join, NodeFacts
+from hacluster.vocabulary.membership import Member, MembershipView, NodeState
 from hacluster.vocabulary.operation import ExecutionStatus, OperationResult
 
 
 @dataclass(slots=True)
 class NodeRecord:
-    """One node. Instants are wall clock, whole seconds; 0: not now."""
+    """One node. Instants are wall clock, whole seconds; 0: not now.
+
+    `fenced`: this boot is confirmed to be over, by `fenced_by`. `lied`: that is not true, it was heard since.
+    """
 
     name: str
     default_id: str
@@ -32,6 +35,8 @@ class NodeRecord:
     held: bool = False
     given_up: bool = False
     fenced: bool = False
+    lied: bool = False
+    fenced_by: tuple[str, ...] = ()
     synced: bool = False
     arriving: NodeHistory | None = None
     attributes: dict[str, str] = field(default_factory=dict)
@@ -88,22 +93,23 @@ class NodeTable:
         self, view: MembershipView, states: Mapping[str, tuple[NodeState, bool]], wall_s: int
     ) -> MembershipChange:
         """Take a view. `states`: of each node, and whether it left cleanly."""
-        present = {member.name: member for member in view.members}
+        present: dict[str, Member] = {member.name: member for member in view.members}
         joined, gone, rebooted = [], [], []
         for record in self._records.values():
-            member = present.get(record.name)  # type: ignore[call-overload]
+            member = present.get(record.name)
             if member is None:
                 if record.member:
                     gone.append(record.name)
                     state, clean = states.get(record.name, (NodeState.LOST, False))
                     record.left_cleanly = clean and state is NodeState.LEFT
+                    record.lied = record.lied and not record.left_cleanly
                 record.member_since_s = 0
                 record.lrm_instance = record.crm_instance = 0
                 continue
             if not record.member:
                 joined.append(record.name)
                 record.member_since_s = max(wall_s, 1)
-                record.fenced = False
+                record.fenced = record.fenced and bool(record.fenced_by)
             if _another_boot(record.boot_token, member.boot_token):
                 if record.boot_token:
                     rebooted.append(record.name)
@@ -118,17 +124,32 @@ class NodeTable:
     def _forget_boot(self, record: NodeRecord) -> None:
         """A boot voids the journal and the transient attributes; the node has said so itself."""
         record.history = NodeHistory(record.name, self._digest)
-        record.synced = record.fenced = False
+        record.synced = record.fenced = record.lied = False
+        record.fenced_by = ()
         record.arriving = None
         record.attributes = {}
         record.unconfirmed = {}
         record.attributes_version = (0, 0)
 
-    def set_fenced(self, name: str) -> None:
-        """It is certain that the node runs nothing, whatever it ran."""
+    def set_fenced(self, name: str, by: tuple[str, ...] = ()) -> None:
+        """It is certain that the node runs nothing, whatever it ran, because these say so.
+
+        That holds for its boot: as long as it is a member in that boot it is no node to use (spec 6.5).
+        Without anybody who said so it has left cleanly, and may return as it likes.
+        """
         record = self._records[name]
         self._forget_boot(record)
         record.seen = record.left_cleanly = record.fenced = True
+        record.fenced_by = by
+
+    def still_there(self, name: str, boot_token: str) -> bool:
+        """The node has had the time to fall silent. Says whether it has not: then it is anything but off."""
+        record = self._records[name]
+        if not (record.fenced and record.member) or _another_boot(record.boot_token, boot_token):
+            return False
+        record.fenced = record.left_cleanly = False
+        record.lied = True
+        return True
 
     def begin_sync(self, name: str) -> None:
         """The LRM's history is about to be told from the beginning; until it is whole the old one counts."""
@@ -198,8 +219,14 @@ class NodeTable:
         """
         for state in status.all("node_state"):
             record = self._records.get(state.get("uname"))
-            if record is None or record.fenced:
+            if record is None or record.fenced or record.lied:
                 continue  # what is certain is not taken back by what was said before
+            if record.name != own and _is_of(state, record):
+                if by := state.get(FENCED_BY):
+                    self.set_fenced(record.name, tuple(by.split()))
+                    continue
+                if liars := state.get(LIED):
+                    record.lied, record.fenced_by = True, tuple(liars.split())
             if record.name != own and record.member:
                 record.attributes = _attributes_of(state)
             if record.synced:
@@ -225,7 +252,7 @@ class NodeTable:
 
     @staticmethod
     def _facts(record: NodeRecord, node_id: str) -> NodeFacts:
-        usable = record.member and not record.given_up and not record.fenced
+        usable = record.member and not (record.given_up or record.fenced or record.lied)
         return NodeFacts(
             id=node_id,
             name=record.name,
@@ -235,6 +262,8 @@ class NodeTable:
             join=Join.MEMBER if usable else Join.DOWN,
             expected_up=not (record.left_cleanly or record.fenced),
             held=record.held and usable,
+            fenced_by=record.fenced_by,
+            lied=record.lied,
             attributes=dict(record.effective_attributes) if record.member else {},
             resources=record.history.elements(),
         )
@@ -272,8 +301,13 @@ def _inserted(children: tuple[Element, ...], section: Element) -> tuple[Element,
 
 def _is_down(state: Element, record: NodeRecord) -> bool:
     """Whether the last DC was certain that the boot of the node that we know runs nothing."""
+    return state.get("expected") == "down" and _is_of(state, record)
+
+
+def _is_of(state: Element, record: NodeRecord) -> bool:
+    """Whether what is said is about the boot of the node that we know, if we know any."""
     known, said = record.boot_token, state.get(BOOT)
-    return state.get("expected") == "down" and len(said) == 16 and (not known or known[:16] == said)
+    return len(said) == 16 and (not known or known[:16] == said)
 
 
 def _attributes_of(state: Element) -> dict[str, str]:

@@ -221,6 +221,7 @@ class World:
             spawn=self.spawn,
             rng=random.Random(1),
             two_node=False,
+            silent_after_ms=40,
         )
         self.dc = DcShell(
             local=self.local,

@@ -341,6 +341,32 @@ async def test_what_waits_for_a_fence_waits_for_its_success() -> None:
         await world.until(lambda: world.scheduler.outcomes == [(1, "complete")])
 
 
+async def test_a_device_that_lies_is_found_out_and_not_believed_again() -> None:
+    """It says that node2 is off, and node2 lives on: fail closed until node2 has booted."""
+    async with a_world() as world:
+        world.replica.configuration = DEVICE
+        world.scheduler.graphs.append(a_graph("1 stonith node2 node2 stonith_action=off"))
+        world.reign()
+        await world.executed("node1", "f-fencing_off_0")
+        world.scheduler.graphs.append(a_graph("1 stonith node2 node2 stonith_action=off"))
+        world.result("node1")
+        assert world.nodes["node2"].fenced
+        await world.until(lambda: world.nodes["node2"].lied)
+        (notice,) = [notice for notice in world.fencing.notices() if "lives on" in notice]
+        assert notice.startswith("node2 was confirmed to be off by f, but lives on")
+        await world.executed("node1", "f-fencing_off_0", "f-fencing_off_0")
+        world.result("node1")
+        await world.until(lambda: any("as before" in notice for notice in world.fencing.notices()))
+        facts = {fact.name: fact for fact in world.nodes.facts(DEVICE)}
+        assert (facts["node2"].lied, facts["node2"].online_since_s) == (True, 0)
+        world.view("node1", counter=3)
+        world.dc.node_fenced("node2", ("operator",))
+        assert world.replica.confirmed == [(2, "b" * 64)], "a person may be believed, once it is silent"
+        world.view("node1", "node2", counter=4)
+        world.dc.membership_changed(MembershipChange(joined=("node2",)))
+        await world.until(lambda: world.nodes["node2"].lied)
+
+
 async def test_a_lost_node_that_no_device_can_fence_is_said() -> None:
     async with a_world() as world:
         world.reign()
@@ -371,7 +397,7 @@ async def test_a_fenced_node_that_has_left_is_confirmed_to_the_replicated_cib() 
     async with a_world() as world:
         world.reign()
         world.view("node1", counter=3)
-        world.dc.node_fenced("node2")
+        world.dc.node_fenced("node2", ("f",))
         assert world.replica.confirmed == [(2, "b" * 64)]
         world.dc.stopped_being_dc("a new view")
         world.reign()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from crm.cib.codec import render
+from crm.cib.codec import parse, render
+from crm.cib.document import whole
 from crm.cib.model import Element, element
-from crm.cib.status import Join, status_section
+from crm.cib.status import Join, NodeFacts, status_section
+from crm.cib.versions import CibVersion
 from crm.controller.nodes import MembershipChange, NodeTable, node_ids, with_nodes
+from crm.scheduler.pipeline import schedule
 from hacluster.vocabulary.ids import BootToken, NodeId, NodeName, ViewId
 from hacluster.vocabulary.membership import Member, MembershipView, NodeState
 from hacluster.vocabulary.operation import ExecutionStatus
@@ -161,7 +164,7 @@ def test_a_configuration_without_nodes_gets_the_section_in_its_place() -> None:
 def test_that_a_node_was_fenced_is_told_to_the_next_dc_for_one_boot_only() -> None:
     old = a_table("node1", "node2")
     old.set_view(a_view("node1", counter=2), {}, 200)
-    old.set_fenced("node2")
+    old.set_fenced("node2", ("f1", "f2"))
     status = status_section(old.facts(EMPTY))
     assert 'boot-token="aaaaaaaaaaaaaaaa"' in render(status)
 
@@ -184,12 +187,87 @@ def test_that_a_node_was_fenced_is_told_to_the_next_dc_for_one_boot_only() -> No
     assert later["node2"].history.resources() == ("web",)
 
 
-def test_a_fenced_member_is_down_until_it_has_left_and_returned() -> None:
+def facts_of(table: NodeTable, name: str) -> NodeFacts:
+    return {fact.name: fact for fact in table.facts(EMPTY)}[name]
+
+
+def test_a_fenced_member_is_down_until_it_has_booted_anew() -> None:
+    """Also when it has left and is back in that boot: the device says that it is off."""
     table = a_table("node1", "node2")
-    table.set_fenced("node2")
-    facts = {fact.name: fact for fact in table.facts(EMPTY)}
-    assert (facts["node2"].member_since_s, facts["node2"].online_since_s) == (0, 0)
+    table.set_fenced("node2", ("f",))
+    assert (facts_of(table, "node2").member_since_s, facts_of(table, "node2").online_since_s) == (0, 0)
     table.set_view(a_view("node1", counter=2), {}, 200)
-    assert not {fact.name: fact for fact in table.facts(EMPTY)}["node2"].expected_up
+    assert not facts_of(table, "node2").expected_up
     table.set_view(a_view("node1", "node2", counter=3), {}, 300)
-    assert {fact.name: fact for fact in table.facts(EMPTY)}["node2"].online_since_s == 300
+    assert (facts_of(table, "node2").online_since_s, facts_of(table, "node2").join) == (0, Join.DOWN)
+    table.set_view(a_view("node1", "node2", counter=4, boot="b"), {}, 400)
+    assert (facts_of(table, "node2").online_since_s, facts_of(table, "node2").join) == (300, Join.MEMBER)
+
+
+def test_a_fenced_node_that_lives_on_is_unclean() -> None:
+    table = a_table("node1", "node2")
+    table.set_fenced("node2", ("f",))
+    assert not table.still_there("node2", "c" * 64), "that would be another boot"
+    assert table.still_there("node2", "a" * 64)
+    table.take("node2", a_result(), initial=False)
+    facts = facts_of(table, "node2")
+    assert (facts.join, facts.expected_up, facts.lied, facts.online_since_s) == (Join.DOWN, True, True, 0)
+    assert [each.id for each in facts.resources] == ["web"], "what it runs is known, and true"
+    table.set_view(a_view("node1", counter=2), {}, 200)
+    table.set_view(a_view("node1", "node2", counter=3), {}, 300)
+    assert table["node2"].lied, "to leave and to return proves nothing"
+    states = {"node2": (NodeState.LEFT, True)}
+    table.set_view(a_view("node1", counter=4), states, 400)
+    assert not table["node2"].lied, "with nothing active it says so itself"
+
+
+def test_one_that_fell_silent_was_fenced_indeed() -> None:
+    table = a_table("node1", "node2")
+    table.set_fenced("node2", ("f",))
+    table.set_view(a_view("node1", counter=2), {}, 200)
+    assert not table.still_there("node2", "a" * 64)
+    assert table["node2"].fenced
+
+
+def test_a_node_that_left_cleanly_returns_in_the_same_boot() -> None:
+    """Its services were stopped and started; a DC that knew of the leave from its predecessor only."""
+    old = a_table("node1", "node2")
+    old.set_view(a_view("node1", counter=2), {"node2": (NodeState.LEFT, True)}, 200)
+    table = a_table("node1", "node2")
+    table.set_view(a_view("node1", counter=2), {}, 200)
+    table.adopt_status(status_section(old.facts(EMPTY)), own="node1")
+    assert table["node2"].fenced
+    table.set_view(a_view("node1", "node2", counter=3), {}, 300)
+    assert facts_of(table, "node2").join is Join.MEMBER
+
+
+def test_the_next_dc_knows_who_lied_and_who_has_yet_to_fall_silent() -> None:
+    old = a_table("node1", "node2", "node3")
+    old.set_fenced("node2", ("f",))
+    old.set_fenced("node3", ("g", "h"))
+    assert old.still_there("node2", "a" * 64)
+    status = status_section(old.facts(EMPTY))
+    table = a_table("node1", "node2", "node3")
+    table.adopt_status(status, own="node1")
+    assert (table["node2"].lied, table["node2"].fenced, table["node2"].fenced_by) == (True, False, ("f",))
+    assert (table["node3"].lied, table["node3"].fenced, table["node3"].fenced_by) == (False, True, ("g", "h"))
+    rebooted = NodeTable(NODES, digest)
+    rebooted.set_view(a_view("node1", "node2", "node3", boot="b"), {}, 100)
+    rebooted.adopt_status(status, own="node1")
+    assert [facts_of(rebooted, name).join for name in ("node2", "node3")] == [Join.MEMBER, Join.MEMBER]
+
+
+def test_a_node_that_lives_on_is_to_be_fenced_for_the_scheduler() -> None:
+    table = a_table("node1", "node2")
+    table.set_fenced("node2", ("f",))
+    assert table.still_there("node2", "a" * 64)
+    configuration = parse(
+        """<configuration><crm_config><cluster_property_set id="p"><nvpair id="p-s" name="stonith-enabled"
+        value="true"/></cluster_property_set></crm_config><nodes/><resources><primitive id="f" class="stonith"
+        type="fence_x"/></resources><constraints/></configuration>"""
+    )
+    configuration = with_nodes(configuration, [("1", "node1"), ("2", "node2")])
+    status = status_section(table.facts(configuration), for_scheduler=True)
+    cib = whole(configuration, status, CibVersion(0, 1, 0), quorate=True, dc_uuid="1", execution_date_s=200)
+    fencing = [action.node for action in schedule(cib, 200).graph.actions() if action.operation == "stonith"]
+    assert fencing == ["node2"]
