@@ -109,11 +109,12 @@ class CrmShell:
         )
         self._told_attributes = dict(self.keeper.published)
         self.worker = SchedulerWorker(paths.var / "transitions")
-        self._build(instance)
-
-    def _build(self, instance: int) -> None:
-        """The DC's side, and the cluster as the services see it."""
         peers: dict[str, Any] = {}
+        self._build_dc(instance, peers)
+        self._build_services(peers)
+
+    def _build_dc(self, instance: int, peers: dict[str, Any]) -> None:
+        """The DC's side. `peers` is filled later."""
         self.orders = Orders(
             local=self.local,
             nodes=self.nodes,
@@ -150,6 +151,9 @@ class CrmShell:
         )
         self.dc.changed = self.changes.touch
         self.histories.listener = self.dc
+
+    def _build_services(self, peers: dict[str, Any]) -> None:
+        """The cluster as clients, agents and other nodes see it."""
         self.cluster = Cluster(
             local=self.local,
             nodes=self.nodes,
