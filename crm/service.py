@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 import grpc
 from lxml import etree
 
-from crm import wire
+from crm import revisions, wire
 from crm.api.cluster import Cluster
 from crm.cib.codec import is_text, parse, render
 from crm.cib.history import FEATURE_SET
@@ -43,8 +43,11 @@ Reply = TypeVar("Reply")
 class CrmService(crm_pb2_grpc.CrmServicer):
     """Knows protobuf, and which requests are the DC's."""
 
-    def __init__(self, cluster: Cluster, *, cluster_name: str, lrm: LrmPeer, transitions: Path) -> None:
+    def __init__(
+        self, cluster: Cluster, *, cluster_name: str, lrm: LrmPeer, transitions: Path, revisions: Path
+    ) -> None:
         self._cluster, self._name, self._lrm, self._folder = cluster, cluster_name, lrm, transitions
+        self._revisions = revisions
         self._at_dc: dict[str, Callable[[bytes, str], Awaitable[bytes]]] = {
             "Status": self._status_at_dc,
             "QueryCib": self._query_at_dc,
@@ -53,6 +56,8 @@ class CrmService(crm_pb2_grpc.CrmServicer):
             "ConfirmFenced": self._confirm_fenced_at_dc,
             "ListTransitions": self._list_at_dc,
             "GetTransition": self._get_at_dc,
+            "ListRevisions": self._list_revisions_at_dc,
+            "GetRevision": self._get_revision_at_dc,
         }
 
     async def forwarded(self, method: str, request: bytes, user: str, client: str) -> bytes:
@@ -282,6 +287,35 @@ class CrmService(crm_pb2_grpc.CrmServicer):
         reply = crm_pb2.GetTransitionReply(summary=_summary(wanted[-1]), input_xml=cib, graph_xml=graph)
         return reply.SerializeToString()
 
+    async def ListRevisions(
+        self, request: crm_pb2.ListRevisionsRequest, context: Context
+    ) -> crm_pb2.ListRevisionsReply:
+        """See crm.proto."""
+        raw = await self._at_the_dc("ListRevisions", request, context)
+        return crm_pb2.ListRevisionsReply.FromString(raw)
+
+    async def _list_revisions_at_dc(self, _raw: bytes, _user: str) -> bytes:
+        found = await asyncio.to_thread(revisions.heads, self._revisions)
+        return crm_pb2.ListRevisionsReply(revisions=map(_revision, found)).SerializeToString()
+
+    async def GetRevision(
+        self, request: crm_pb2.GetRevisionRequest, context: Context
+    ) -> crm_pb2.GetRevisionReply:
+        """See crm.proto."""
+        raw = await self._at_the_dc("GetRevision", request, context)
+        return crm_pb2.GetRevisionReply.FromString(raw)
+
+    async def _get_revision_at_dc(self, raw: bytes, _user: str) -> bytes:
+        wanted = crm_pb2.GetRevisionRequest.FromString(raw)
+        name = f"{wanted.admin_epoch}.{wanted.epoch}"
+        try:
+            head, xml = await asyncio.to_thread(
+                revisions.read, self._revisions, wanted.admin_epoch, wanted.epoch
+            )
+        except (OSError, ValueError) as error:
+            raise NotFound(kind="revision", name=f"{name} at the DC ({error})") from None
+        return crm_pb2.GetRevisionReply(summary=_revision(head), configuration_xml=xml).SerializeToString()
+
     async def Links(self, request: crm_pb2.LinksRequest, context: Context) -> crm_pb2.LinksReply:
         """See crm.proto."""
         status = await self._cluster.messaging.status()
@@ -355,4 +389,10 @@ def _summary(item: dict[str, Any]) -> crm_pb2.TransitionSummary:
         actions=int(item["actions"]),
         outcome=str(item["outcome"]),
         term=common_pb2.Term(counter=int(counter), node_id=int(node_id)),
+    )
+
+
+def _revision(head: revisions.Head) -> crm_pb2.RevisionSummary:
+    return crm_pb2.RevisionSummary(
+        admin_epoch=head.admin_epoch, epoch=head.epoch, changed_s=head.changed_s, author=head.author
     )

@@ -19,6 +19,7 @@ from crm.api.cluster import Cluster
 from crm.attributes import AttributeKeeper
 from crm.cib.document import cluster_options
 from crm.cib.schema import refusal
+from crm.confirming import watch_confirmations
 from crm.controller.core import Phase
 from crm.controller.nodes import NodeTable
 from crm.dc import DcShell, Local
@@ -33,6 +34,7 @@ from crm.peers.node import CrmPeer
 from crm.replica import service as replica_service
 from crm.replica.assemble import replica_shell
 from crm.replica.events import BecameDc, Committed, Corrupt, FollowsDc, Orphans, ReplicaEvent, StoppedBeingDc
+from crm.revisions import Revisions
 from crm.scheduler.digests import digest_of
 from crm.scheduling import SchedulerWorker
 from crm.scheduling_files import newest
@@ -109,6 +111,7 @@ class CrmShell:
         )
         self._told_attributes = dict(self.keeper.published)
         self.worker = SchedulerWorker(paths.var / "transitions")
+        self.revisions = Revisions(paths.var / "revisions")
         peers: dict[str, Any] = {}
         self._build_dc(instance, peers)
         self._build_services(peers)
@@ -184,6 +187,7 @@ class CrmShell:
             cluster_name=self._settings.cluster_name,
             lrm=self._lrms[self._node.name],
             transitions=self._paths.var / "transitions",
+            revisions=self._paths.var / "revisions",
         )
         self.replica.on_forward(self._api.forwarded)
 
@@ -237,6 +241,8 @@ class CrmShell:
             self.spawn(AgentSocket(self._paths.agent_socket, Backend(self.cluster)).serve(), "agents")
             self.spawn(self.alerts.run(), "alerts")
             self.spawn(self._watch_lag(), "lag")
+            self.spawn(self.revisions.run(), "revisions")
+            self.spawn(watch_confirmations(self.cluster), "confirmations")
             for name in self._lrms:
                 self.spawn(self._follow(name), f"history {name}")
             await server.start()
@@ -355,15 +361,18 @@ class CrmShell:
         notes = self.cluster.notes
         match event:
             case BecameDc():
+                self._note_revision("")
                 self.dc.became_dc(event)
             case StoppedBeingDc(why):
                 self.dc.stopped_being_dc(why)
             case FollowsDc(node_id, term):
                 self.fencing.stand_down()
+                self._note_revision("")
                 log.info(log_events.FOLLOWS, dc=self._name_of(node_id), term=str(term))
                 self.spawn(self._push_attributes(), "push attributes")
             case Committed(_, _, author):
                 notes.last_change_by, notes.last_change_s = author, self._clock.wall_s()
+                self._note_revision(author)
                 self.dc.configuration_changed(author)
             case Orphans(count, answered, node, file):
                 notes.orphans[file] = (
@@ -374,6 +383,11 @@ class CrmShell:
             case Corrupt(why):
                 notes.corrupt = f"the CIB on {self._node.name} is damaged: {why}"
                 log.error(log_events.NOTICE, reason=notes.corrupt)
+
+    def _note_revision(self, author: str) -> None:
+        """Keep the configuration of now; without an author it is one that was found."""
+        replica = self.replica
+        self.revisions.note(replica.configuration, replica.version, author, self._clock.wall_s())
 
     def _name_of(self, node_id: int) -> str:
         node = self._settings.node_by_id(NodeId(node_id))

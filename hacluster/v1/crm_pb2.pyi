@@ -582,6 +582,108 @@ class GetTransitionReply(message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 @typing.final
+class RevisionSummary(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    ADMIN_EPOCH_FIELD_NUMBER: builtins.int
+    EPOCH_FIELD_NUMBER: builtins.int
+    CHANGED_S_FIELD_NUMBER: builtins.int
+    AUTHOR_FIELD_NUMBER: builtins.int
+    admin_epoch: builtins.int
+    epoch: builtins.int
+    changed_s: builtins.int
+    """wall time, as the node that keeps it saw it"""
+    author: builtins.str
+    """USER@NODE/CLIENT; empty: found at a start"""
+    def __init__(
+        self,
+        *,
+        admin_epoch: builtins.int = ...,
+        epoch: builtins.int = ...,
+        changed_s: builtins.int = ...,
+        author: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["admin_epoch", b"admin_epoch", "author", b"author", "changed_s", b"changed_s", "epoch", b"epoch"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ListRevisionsRequest(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ListRevisionsReply(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    REVISIONS_FIELD_NUMBER: builtins.int
+    @builtins.property
+    def revisions(self) -> containers.RepeatedCompositeFieldContainer[RevisionSummary]:
+        """the oldest first"""
+
+    def __init__(
+        self,
+        *,
+        revisions: abc.Iterable[RevisionSummary] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["revisions", b"revisions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class GetRevisionRequest(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    ADMIN_EPOCH_FIELD_NUMBER: builtins.int
+    EPOCH_FIELD_NUMBER: builtins.int
+    admin_epoch: builtins.int
+    epoch: builtins.int
+    def __init__(
+        self,
+        *,
+        admin_epoch: builtins.int = ...,
+        epoch: builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["admin_epoch", b"admin_epoch", "epoch", b"epoch"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class GetRevisionReply(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    SUMMARY_FIELD_NUMBER: builtins.int
+    CONFIGURATION_XML_FIELD_NUMBER: builtins.int
+    configuration_xml: builtins.bytes
+    @builtins.property
+    def summary(self) -> RevisionSummary: ...
+    def __init__(
+        self,
+        *,
+        summary: RevisionSummary | None = ...,
+        configuration_xml: builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["summary", b"summary"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["configuration_xml", b"configuration_xml", "summary", b"summary"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
 class LinksRequest(message.Message):
     DESCRIPTOR: descriptor.Descriptor
 

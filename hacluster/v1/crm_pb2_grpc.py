@@ -79,6 +79,16 @@ class CrmStub(object):
                 request_serializer=hacluster_dot_v1_dot_crm__pb2.GetTransitionRequest.SerializeToString,
                 response_deserializer=hacluster_dot_v1_dot_crm__pb2.GetTransitionReply.FromString,
                 _registered_method=True)
+        self.ListRevisions = channel.unary_unary(
+                '/hacluster.v1.Crm/ListRevisions',
+                request_serializer=hacluster_dot_v1_dot_crm__pb2.ListRevisionsRequest.SerializeToString,
+                response_deserializer=hacluster_dot_v1_dot_crm__pb2.ListRevisionsReply.FromString,
+                _registered_method=True)
+        self.GetRevision = channel.unary_unary(
+                '/hacluster.v1.Crm/GetRevision',
+                request_serializer=hacluster_dot_v1_dot_crm__pb2.GetRevisionRequest.SerializeToString,
+                response_deserializer=hacluster_dot_v1_dot_crm__pb2.GetRevisionReply.FromString,
+                _registered_method=True)
         self.Links = channel.unary_unary(
                 '/hacluster.v1.Crm/Links',
                 request_serializer=hacluster_dot_v1_dot_crm__pb2.LinksRequest.SerializeToString,
@@ -176,6 +186,19 @@ class CrmServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListRevisions(self, request, context):
+        """Configurations of the past as the DC has kept them: the list, and one of them.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetRevision(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Links(self, request, context):
         """ha-messaging's view of links and packets on the node that is asked.
         """
@@ -265,6 +288,16 @@ def add_CrmServicer_to_server(servicer, server):
                     servicer.GetTransition,
                     request_deserializer=hacluster_dot_v1_dot_crm__pb2.GetTransitionRequest.FromString,
                     response_serializer=hacluster_dot_v1_dot_crm__pb2.GetTransitionReply.SerializeToString,
+            ),
+            'ListRevisions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListRevisions,
+                    request_deserializer=hacluster_dot_v1_dot_crm__pb2.ListRevisionsRequest.FromString,
+                    response_serializer=hacluster_dot_v1_dot_crm__pb2.ListRevisionsReply.SerializeToString,
+            ),
+            'GetRevision': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetRevision,
+                    request_deserializer=hacluster_dot_v1_dot_crm__pb2.GetRevisionRequest.FromString,
+                    response_serializer=hacluster_dot_v1_dot_crm__pb2.GetRevisionReply.SerializeToString,
             ),
             'Links': grpc.unary_unary_rpc_method_handler(
                     servicer.Links,
@@ -540,6 +573,60 @@ class Crm(object):
             '/hacluster.v1.Crm/GetTransition',
             hacluster_dot_v1_dot_crm__pb2.GetTransitionRequest.SerializeToString,
             hacluster_dot_v1_dot_crm__pb2.GetTransitionReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListRevisions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hacluster.v1.Crm/ListRevisions',
+            hacluster_dot_v1_dot_crm__pb2.ListRevisionsRequest.SerializeToString,
+            hacluster_dot_v1_dot_crm__pb2.ListRevisionsReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetRevision(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hacluster.v1.Crm/GetRevision',
+            hacluster_dot_v1_dot_crm__pb2.GetRevisionRequest.SerializeToString,
+            hacluster_dot_v1_dot_crm__pb2.GetRevisionReply.FromString,
             options,
             channel_credentials,
             insecure,

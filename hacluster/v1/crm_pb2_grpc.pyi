@@ -34,6 +34,9 @@ class CrmStub:
     ListTransitions: aio.UnaryUnaryMultiCallable[crm_pb2.ListTransitionsRequest, crm_pb2.ListTransitionsReply]
     """Stored transitions: the list, and one with its input and graph."""
     GetTransition: aio.UnaryUnaryMultiCallable[crm_pb2.GetTransitionRequest, crm_pb2.GetTransitionReply]
+    ListRevisions: aio.UnaryUnaryMultiCallable[crm_pb2.ListRevisionsRequest, crm_pb2.ListRevisionsReply]
+    """Configurations of the past as the DC has kept them: the list, and one of them."""
+    GetRevision: aio.UnaryUnaryMultiCallable[crm_pb2.GetRevisionRequest, crm_pb2.GetRevisionReply]
     Links: aio.UnaryUnaryMultiCallable[crm_pb2.LinksRequest, crm_pb2.LinksReply]
     """ha-messaging's view of links and packets on the node that is asked."""
     AgentMetadata: aio.UnaryUnaryMultiCallable[crm_pb2.AgentMetadataRequest, crm_pb2.AgentMetadataReply]
@@ -119,6 +122,21 @@ class CrmServicer(metaclass=abc_1.ABCMeta):
         request: crm_pb2.GetTransitionRequest,
         context: aio.ServicerContext[crm_pb2.GetTransitionRequest, abc.Awaitable[crm_pb2.GetTransitionReply]],
     ) -> abc.Awaitable[crm_pb2.GetTransitionReply]: ...
+
+    @abc_1.abstractmethod
+    def ListRevisions(
+        self,
+        request: crm_pb2.ListRevisionsRequest,
+        context: aio.ServicerContext[crm_pb2.ListRevisionsRequest, abc.Awaitable[crm_pb2.ListRevisionsReply]],
+    ) -> abc.Awaitable[crm_pb2.ListRevisionsReply]:
+        """Configurations of the past as the DC has kept them: the list, and one of them."""
+
+    @abc_1.abstractmethod
+    def GetRevision(
+        self,
+        request: crm_pb2.GetRevisionRequest,
+        context: aio.ServicerContext[crm_pb2.GetRevisionRequest, abc.Awaitable[crm_pb2.GetRevisionReply]],
+    ) -> abc.Awaitable[crm_pb2.GetRevisionReply]: ...
 
     @abc_1.abstractmethod
     def Links(

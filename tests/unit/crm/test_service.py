@@ -42,6 +42,7 @@ async def a_service(tmp_path: Path) -> AsyncIterator[tuple[World, Any]]:
             cluster_name="test",
             lrm=FakeLrmClient(),  # type: ignore[arg-type]
             transitions=tmp_path / "transitions",
+            revisions=tmp_path / "revisions",
         )
         here = LocalPeer(cluster, "b" * 64, world.spawn)
         server = rpc.Server(names=[NAME])
