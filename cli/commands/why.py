@@ -17,12 +17,13 @@ from crm.scheduler.pipeline import effective_now_s
 from hacluster.errors import InvalidRequest
 
 USAGE: Final = (
-    "why RESOURCE [[not] on NODE] | ACTION [on NODE] | fenced NODE [-x FILE] [--transition N] [--output json]"
+    "why RESOURCE [[not] [promoted] on NODE] | ACTION [on NODE] | fenced NODE\n"
+    "           [-x FILE] [--transition N] [--output json]"
 )
 
 
 def main(context: Context, words: Sequence[str]) -> int:
-    """`why RESOURCE [[not] on NODE] | ACTION [on NODE] | fenced NODE`. Raises what the daemon raises."""
+    """`why` and a question (USAGE). Raises what the daemon raises."""
     question, source = _words(context, words)
     if not question or question[0] in ("help", "--help", "-h"):
         if question:

@@ -9,7 +9,9 @@ from typing import Final
 
 from crm.cib.model import Element, element
 from crm.scheduler.failures import fail_count
-from crm.scheduler.model import Node, Resource, WorkingSet
+from crm.scheduler.model import Node, NodeKind, Resource, WorkingSet
+from crm.scheduler.pipeline import unpack
+from crm.scheduler.scores import Why
 from crm.simulation.inject import with_option
 from crm.simulation.status_edit import StatusEdit
 
@@ -181,9 +183,13 @@ def node_changes(work: WorkingSet, node: Node) -> Iterator[Change]:
 
 
 def _up(cib: Element, node: Node, now_s: int) -> Element:
+    """The node is back; with more than half of the nodes there is quorum, too."""
     edit = StatusEdit(cib, now_s)
     edit.node_is_off(node.name)
     edit.node_is_up(node.name)
+    members = [one for one in unpack(edit.cib(), now_s).nodes if one.kind is NodeKind.CLUSTER]
+    if 2 * sum(one.online for one in members) > len(members):
+        edit.set_quorum(quorate=True)
     return edit.cib()
 
 
@@ -198,6 +204,13 @@ def option_changes(work: WorkingSet) -> Iterator[Change]:
         yield Change(
             command="hacli configure property stop-all-resources=false",
             apply=lambda cib: with_option(cib, "stop-all-resources", "false"),
+        )
+    if options.shutdown_lock and any(
+        one.lock_node is not None for top in work.resources for one in top.walk()
+    ):
+        yield Change(
+            command="hacli configure property shutdown-lock=false",
+            apply=lambda cib: with_option(cib, "shutdown-lock", "false"),
         )
     if options.fencing_enabled and not work.have_fencing:
         yield Change(
@@ -223,7 +236,15 @@ def resource_changes(work: WorkingSet, resource: Resource, node: Node | None) ->
             )
         here = here.parent
     yield from _cleanups(work, resource, node)
+    if any(_barred_by(entry.why, "health") and entry.score < 0 for entry in resource.allowed.values()):
+        name = movable(resource)
+        yield Change(
+            command=f"hacli resource meta {name} set allow-unhealthy-nodes true",
+            apply=_meta(name, "allow-unhealthy-nodes", "true"),
+        )
     yield from _constraint_changes(resource, node)
+    yield from _ticket_changes(work, resource)
+    yield from _capacity_changes(resource, node)
 
 
 def _cleanups(work: WorkingSet, resource: Resource, node: Node | None) -> Iterator[Change]:
@@ -259,6 +280,81 @@ def _constraint_changes(resource: Resource, node: Node | None) -> Iterator[Chang
             yield Change(command=f"hacli configure delete {origin}", apply=without_element(origin))
 
 
+def _ticket_changes(work: WorkingSet, resource: Resource) -> Iterator[Change]:
+    """Constraints that ask for a ticket which this site does not hold."""
+    names: list[str] = []
+    lacking: set[str] = set()
+    here: Resource | None = resource
+    while here is not None:
+        names += [here.id, here.id.partition(":")[0]]
+        lacking |= {use.ticket.id for use in here.tickets if not use.ticket.granted or use.ticket.standby}
+        here = here.parent
+    constraints = work.cib.path("configuration", "constraints")
+    for one in constraints.all("rsc_ticket") if constraints is not None else ():
+        named = {one.get("rsc"), *(item.id for item in one.walk() if item.tag == "resource_ref")}
+        if one.get("ticket") in lacking and named & set(names):
+            yield Change(command=f"hacli configure delete {one.id}", apply=without_element(one.id))
+
+
+def _capacity_changes(resource: Resource, node: Node | None) -> Iterator[Change]:
+    """More capacity on a node that was barred for want of it."""
+    for entry in resource.allowed.values():
+        place = entry.node
+        if (node is not None and place is not node) or not _barred_by(entry.why, "utilization"):
+            continue
+        for name, amount in resource.utilization.items():
+            missing = amount - place.utilization.get(name, 0)
+            if missing > 0:
+                given = sum(one.utilization.get(name, 0) for one in place.assigned)
+                value = str(place.utilization.get(name, 0) + given + missing)
+                yield Change(
+                    command=f"hacli node utilization {place.name} set {name} {value}",
+                    apply=_capacity(place, name, value),
+                )
+
+
+def _barred_by(why: Why | None, kind: str) -> bool:
+    while why is not None:
+        if why[1] == kind:
+            return True
+        why = why[3]
+    return False
+
+
+def _capacity(node: Node, name: str, value: str) -> Callable[[Element], Element]:
+    def change(item: Element) -> Element:
+        if item.tag != "node" or node.id != item.id:
+            return item
+        holder = item.child("utilization") or element("utilization", {"id": f"{item.id}-utilization"})
+        kept = holder.mapped(lambda pair: None if pair.get("name") == name else pair)
+        pair = element("nvpair", {"id": f"{item.id}-utilization-{name}", "name": name, "value": value})
+        return item.with_child(kept.with_child(pair))
+
+    return lambda cib: edited(cib, change)
+
+
+def promote_change(resource: Resource, node: Node) -> Change:
+    """Prefer a node for the role Promoted."""
+    name = movable(resource)
+    made = f"promoted-{name}-on-{node.name}"
+
+    def apply(cib: Element) -> Element:
+        configuration = cib.child("configuration") or element("configuration")
+        constraints = configuration.child("constraints") or element("constraints")
+        where = element(
+            "expression",
+            {"id": f"{made}-e", "attribute": "#uname", "operation": "eq", "value": node.name},
+        )
+        rule = element("rule", {"id": f"{made}-r", "role": "Promoted", "score": "INFINITY"}, where)
+        location = element("rsc_location", {"id": made, "rsc": name}, rule)
+        return cib.with_child(configuration.with_child(constraints.with_child(location)))
+
+    return Change(
+        command=f"hacli configure location {made} {name} rule role=Promoted inf: '#uname' eq {node.name}",
+        apply=apply,
+    )
+
+
 def _cleared(name: str) -> Callable[[Element], Element]:
     def change(one: Element) -> Element | None:
         left = one.id == f"cli-prefer-{name}" or one.id.startswith(f"cli-ban-{name}-on-")
@@ -291,3 +387,14 @@ def failure_changes(work: WorkingSet, node: Node) -> Iterator[Change]:
     ):
         yield Change(command=f"hacli resource cleanup {name} {node.name}", apply=_cleaned(name, node))
     yield from node_changes(work, node)
+    if node.unclean and not node.online and node.connection is None:
+        yield Change(
+            command=f"hacli node clearstate {node.name}   (only when you know that it is off)",
+            apply=lambda cib: _off(cib, node, work.now_s),
+        )
+
+
+def _off(cib: Element, node: Node, now_s: int) -> Element:
+    edit = StatusEdit(cib, now_s)
+    edit.node_is_off(node.name)
+    return edit.cib()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 from crm.explain.facts import Fact
+from crm.scheduler.activity import is_available
 from crm.scheduler.failures import fail_count
-from crm.scheduler.model import Entry, FailedOperation, Node, Resource, WorkingSet
-from crm.scheduler.scores import Why, render
+from crm.scheduler.model import Entry, FailedOperation, Node, NodeKind, Resource, WorkingSet
+from crm.scheduler.scores import INFINITY, Why, render
 
 _Say = Callable[[WorkingSet, Resource, Node, str, int], str]
 
@@ -20,7 +21,14 @@ def contributions(work: WorkingSet, resource: Resource, entry: Entry) -> tuple[F
     while why is not None:
         found.append((why[0], why[1], why[2]))
         why = why[3]
-    unique = dict.fromkeys(reversed(found)) if entry.score <= -1 else list(reversed(found))
+    found.reverse()
+    seen: set[tuple[int, str, str]] = set()
+    unique: list[tuple[int, str, str]] = []
+    for one in found:
+        if one[0] <= -INFINITY and one in seen:
+            continue  # a ban twice is the same ban; of all else each part counts
+        seen.add(one)
+        unique.append(one)
     return tuple(
         Fact(
             kind=kind,
@@ -74,15 +82,40 @@ def _wish(work: WorkingSet, resource: Resource, _node: Node, origin: str, score:
     return f"colocation {origin}: {one.dependent.id}, which goes with it, {like}"
 
 
+def _unwelcome(work: WorkingSet, _resource: Resource, _node: Node, origin: str, _score: int) -> str:
+    one = next((item for item in work.colocations if item.id == origin), None)
+    who = one.dependent.id if one is not None else origin
+    return f"colocation {origin}: {who}, which goes with it, cannot be there, so no more than this counts"
+
+
 def _threshold(work: WorkingSet, resource: Resource, node: Node, origin: str, _score: int) -> str:
     failed = work.resources_by_id.get(origin, resource)
-    count, _ = fail_count(work, failed, node, effective=True, launched=True)
+    count, last_s = fail_count(work, failed, node, effective=True, launched=True)
     shown = render(count)
     times = "once" if count == 1 else f"{shown} times"
     last = _last_failure(work, failed, node)
     return (
         f"{failed.id} failed {times} there, migration-threshold is {render(failed.migration_threshold)}{last}"
+        + _forgotten(work, failed, last_s)
     )
+
+
+def _forgotten(work: WorkingSet, failed: Resource, last_s: int) -> str:
+    """When the failures will be forgotten; only somebody's cleanup does it without failure-timeout."""
+    timeout_s = failed.failure_timeout_ms // 1000
+    if timeout_s <= 0 or last_s <= 0:
+        return "; it stays so until somebody cleans up (no failure-timeout)"
+    left_s = last_s + timeout_s - work.now_s
+    return f"; forgotten in {span(max(0, left_s))} (failure-timeout={span(timeout_s)})"
+
+
+def span(seconds: int) -> str:
+    """A length of time for people: "45s", "3min 20s", "2h 5min"."""
+    minutes, rest = divmod(seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    parts = [f"{hours}h" if hours else "", f"{minutes}min" if minutes else ""]
+    parts.append(f"{rest}s" if rest and not hours else "")
+    return " ".join(part for part in parts if part) or "0s"
 
 
 def _last_failure(work: WorkingSet, resource: Resource, node: Node) -> str:
@@ -107,11 +140,101 @@ def _failed(what: str) -> _Say:
     return say
 
 
-def _instance_limit(_work: WorkingSet, resource: Resource, node: Node, _origin: str, _score: int) -> str:
-    clone = resource.top()
-    if any(one.assigned_node is node for one in clone.primitives()):
-        return f"{clone.id} has all the instances there that it may have (clone-node-max)"
-    return f"no further instance of {clone.id} may run there (clone-max, or the node is unusable)"
+def _instance_limit(_work: WorkingSet, resource: Resource, node: Node, origin: str, _score: int) -> str:
+    bundle = _bundle_of_container(resource)
+    clone = resource.top() if bundle is None else bundle
+    what = "containers" if bundle is not None else "instances"
+    limit = "replicas" if bundle is not None else "clone-max"
+    if origin not in (resource.id, *_holders(resource)):  # of the collective, not of one of its parts
+        return f"{clone.id} has as many {what} elsewhere as it may have ({limit})"
+    if not is_available(node):
+        return f"none of the {what} of {clone.id} can be on a node in that state"
+    placed = [one for one in _parts(clone) if any(part.assigned_node is node for part in one.primitives())]
+    if placed:
+        per_node = "replicas-per-host" if bundle is not None else "clone-node-max"
+        return f"{clone.id} has as many {what} there as it may have ({per_node})"
+    entry = clone.allowed.get(node.id)
+    if entry is not None and entry.score < 0:
+        return f"{clone.id} as a whole may not be there (score {render(entry.score)})"
+    return f"no further one of the {what} of {clone.id} may be there"
+
+
+def _bundle_of_container(resource: Resource) -> Resource | None:
+    replica = resource.replica
+    is_container = replica is not None and replica.container is resource
+    return resource.top(including_bundle=True) if is_container else None
+
+
+def _holders(resource: Resource) -> Iterator[str]:
+    """The ids of the instance it is, or is in."""
+    here = resource.parent
+    while here is not None and not here.is_clone and here.bundle is None:
+        yield here.id
+        here = here.parent
+
+
+def _parts(collective: Resource) -> list[Resource]:
+    if collective.bundle is not None:
+        return [replica.container for replica in collective.bundle.replicas]
+    return collective.children
+
+
+def _utilization(_work: WorkingSet, resource: Resource, node: Node, origin: str, _score: int) -> str:
+    needs = resource.utilization
+    if not needs:
+        return f"the node has not capacity enough for {origin} and what has to be with it"
+    capacity = _capacity(node)
+    parts: list[str] = []
+    for name, amount in sorted(needs.items()):
+        users = [one for one in node.assigned if one.utilization.get(name, 0) > 0]
+        taken = f", {capacity.get(name, 0) - node.utilization.get(name, 0)} of them taken by " + ", ".join(
+            f"{one.id} ({one.utilization[name]})" for one in users
+        )
+        parts.append(f"{name}={amount}, the node has {capacity.get(name, 0)}" + (taken if users else ""))
+    return f"not capacity enough for {origin}: it needs " + "; ".join(parts)
+
+
+def _capacity(node: Node) -> dict[str, int]:
+    """What a node offers: what is left and what was given away."""
+    found = dict(node.utilization)
+    for one in node.assigned:
+        for name, amount in one.utilization.items():
+            found[name] = found.get(name, 0) + amount
+    return found
+
+
+def _ticket(work: WorkingSet, _resource: Resource, _node: Node, origin: str, _score: int) -> str:
+    ticket = work.tickets.get(origin)
+    if ticket is None or not ticket.granted:
+        return f"ticket {origin} is not granted to this site"
+    return f"ticket {origin} is in standby"
+
+
+def _shutdown_lock(work: WorkingSet, resource: Resource, _node: Node, origin: str, _score: int) -> str:
+    locked = work.resources_by_id.get(origin, resource)
+    holder = locked.lock_node.name if locked.lock_node is not None else "the node that was shut down"
+    limit_s = work.options.shutdown_lock_limit_s
+    left = ""
+    if limit_s > 0:
+        left = f", for {span(max(0, locked.lock_time + limit_s - work.now_s))} more (shutdown-lock-limit)"
+    return f"{origin} is kept for {holder}, which was shut down (shutdown-lock){left}"
+
+
+def _health(work: WorkingSet, _resource: Resource, node: Node, origin: str, _score: int) -> str:
+    bad = sorted(f"{name}={value}" for name, value in node.attributes.items() if name.startswith("#health"))
+    strategy = origin or work.options.health_strategy
+    return f"the node's health: {', '.join(bad) or 'no attribute'} (node-health-strategy={strategy})"
+
+
+def _node_score(work: WorkingSet, _resource: Resource, node: Node, _origin: str, _score: int) -> str:
+    if node.kind is NodeKind.GUEST and node.attributes.get("#kind") == "container":
+        return "only what the bundle holds can be inside of it"
+    trouble = node_trouble(work, node)
+    return trouble[0].text if trouble else "the node's own score"
+
+
+def _promotion(_work: WorkingSet, _resource: Resource, _node: Node, origin: str, _score: int) -> str:
+    return f"promotion score of {origin}"
 
 
 def _plain(text: str) -> _Say:
@@ -124,24 +247,24 @@ _SENTENCES: Final[Mapping[str, _Say]] = {
     "location": _location,
     "colocation": _colocation,
     "wish": _wish,
+    "unwelcome": _unwelcome,
     "migration_threshold": _threshold,
     "instance_limit": _instance_limit,
     "stickiness": _plain("it runs there already (resource-stickiness of {origin})"),
     "unmanaged": _plain("it runs there and is not managed ({origin})"),
     "target_role": _plain("target-role of {origin} is Stopped"),
     "multiply_active": _plain("{origin} runs in several places (multiple-active=stop_only)"),
-    "ticket": _plain("ticket {origin} is not granted"),
-    "shutdown_lock": _plain("{origin} is kept for the node that was shut down (shutdown-lock)"),
+    "ticket": _ticket,
+    "shutdown_lock": _shutdown_lock,
     "resource_discovery": _plain("{origin} is looked for on other nodes only (resource-discovery)"),
-    "utilization": _plain("the node has not capacity enough for {origin}"),
+    "utilization": _utilization,
     "removed": _plain("{origin} is no longer in the configuration"),
-    "promotion": _plain("promotion score of {origin}"),
+    "promotion": _promotion,
     "bundle": _plain("its place in bundle {origin} is there"),
-    "node": _plain("the node's own score"),
+    "node": _node_score,
     "remote_node": _plain("a connection cannot run on a remote node ({origin})"),
     "container": _plain("it has to run in its container ({origin})"),
-    "health": _plain("the node's health ({origin})"),
-    "node_health": _plain("the node's health ({origin})"),
+    "health": _health,
     "masked_probe": _failed("the probe said that it cannot run there"),
     "not_installed": _failed("its agent or what that needs is not installed there"),
     "hard_error": _failed("an error that only this node's administrator can mend"),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from crm.explain.contributions import contributions, node_trouble
+from crm.explain.contributions import contributions, failure_text, node_trouble
 from crm.explain.facts import Fact, listed
+from crm.explain.promotion import instance_of, promotable_of, promotion_facts
 from crm.explain.waiting import blocked_facts
 from crm.scheduler.actions import first_with_task
 from crm.scheduler.activity import is_available
 from crm.scheduler.colocation import this_with
-from crm.scheduler.model import Action, Entry, Node, Resource, Role, Variant, WorkingSet
+from crm.scheduler.model import Action, Entry, Node, NodeKind, Resource, Role, Variant, WorkingSet
 from crm.scheduler.node_order import sorted_entries
 from crm.scheduler.options import NoQuorum
 from crm.scheduler.scores import INFINITY, render
@@ -18,15 +19,45 @@ def answer(resource: Resource) -> str:
     """Where it is and where it is to be, in one sentence."""
     if resource.variant is Variant.PRIMITIVE:
         return _answer_primitive(resource)
-    now = sorted({node.name for one in resource.primitives() for node in one.active_nodes})
-    then = sorted({one.assigned_node.name for one in resource.primitives() if one.assigned_node is not None})
+    parts = [one for one in resource.primitives() if resource.bundle is None or _is_container(one)]
+    now = sorted({node.name for one in parts for node in one.active_nodes})
+    then = sorted({one.assigned_node.name for one in parts if one.assigned_node is not None})
     kind = resource.variant.name.lower()
     there = f"runs on {listed(now)}" if now else "runs nowhere"
+    promoted = _promoted_text(resource)
     if now == then:
-        return f"{kind.capitalize()} {resource.id} {there}" + (", and stays there." if now else ".")
-    return f"{kind.capitalize()} {resource.id} {there}; it is to run " + (
-        f"on {listed(then)}." if then else "nowhere."
+        return (
+            f"{kind.capitalize()} {resource.id} {there}" + (", and stays there." if now else ".") + promoted
+        )
+    return (
+        f"{kind.capitalize()} {resource.id} {there}; it is to run "
+        + (f"on {listed(then)}." if then else "nowhere.")
+        + promoted
     )
+
+
+def _is_container(one: Resource) -> bool:
+    return one.replica is not None and one.replica.container is one
+
+
+def _promoted_text(resource: Resource) -> str:
+    """Of what can be promoted: where it is and is to be."""
+    clone = promotable_of(resource)
+    if clone is None or resource.top() is not resource:
+        return ""
+    parts = list(clone.primitives())
+    now = sorted({node.name for one in parts if one.orig_role is Role.PROMOTED for node in one.active_nodes})
+    then = sorted(
+        {
+            one.assigned_node.name
+            for one in parts
+            if one.next_role is Role.PROMOTED and one.assigned_node is not None
+        }
+    )
+    there = f"on {listed(now)}" if now else "nowhere"
+    if now == then:
+        return f" Promoted: {there}" + (", as it is to be." if now else ".")
+    return f" Promoted: {there}, then {'on ' + listed(then) if then else 'nowhere'}."
 
 
 def _answer_primitive(resource: Resource) -> str:
@@ -36,16 +67,18 @@ def _answer_primitive(resource: Resource) -> str:
     there = f"{resource.id} runs on {listed(now)}{role}" if now else f"{resource.id} does not run"
     if target is None or resource.next_role <= Role.STOPPED:
         return f"{there}; it is to be stopped." if now else f"{there}, and is not to be started."
-    goal = f" as {resource.next_role.label.lower()}" if resource.next_role > Role.STARTED else ""
+    role = resource.next_role.label.lower() if resource.next_role > Role.STARTED else ""
+    goal = f" as {role}" if role else ""
     if now == [target.name]:
-        restart = any(
-            one.task == "stop" and not one.optional and one.node is target for one in resource.actions
-        )
-        if restart:
-            return f"{there}; it is to be restarted there."
+        stops = [
+            one for one in resource.actions if one.task == "stop" and not one.optional and one.node is target
+        ]
+        if stops:
+            reason = f" ({stops[-1].reason})" if stops[-1].reason else ""
+            return f"{there}; it is to be restarted there{reason}."
         same = resource.next_role is resource.orig_role
         return (
-            f"{there}, and stays there." if same else f"{there}; it is to become{goal or ' started'} there."
+            f"{there}, and stays there." if same else f"{there}; it is to become {role or 'started'} there."
         )
     start = first_with_task(resource, "start", target)
     if start is not None and not start.runnable and not start.optional:
@@ -66,17 +99,17 @@ def placement_facts(work: WorkingSet, resource: Resource, only: Node | None = No
         for entry in entries
         if only is None or entry.node is only or entry.node is chosen
     ]
-    facts += [
-        _not_in_table(work, resource, node)
-        for node in work.nodes
-        if node.id not in named and (only is None or node is only)
-    ]
+    facts += _not_in_table(
+        work,
+        resource,
+        [node for node in work.nodes if node.id not in named and (only is None or node is only)],
+    )
     facts += _decision(work, resource, entries)
     cause = unplaced_cause(resource)
     if cause is not None and cause is not resource:
         text = f"In the end it has to be with {cause.id}, which runs nowhere (`hacli why {cause.id}`)."
         facts.append(Fact(kind="unplaced_cause", text=text, origin=cause.id))
-    facts += _role_facts(resource)
+    facts += _role_facts(work, resource)
     facts += start_facts(work, resource)
     return tuple(facts)
 
@@ -133,9 +166,7 @@ def _state_facts(work: WorkingSet, resource: Resource) -> list[Fact]:
             add("target_role", f"target-role of {one.id} is Stopped.", one.id)
             break
     if resource.blocked:
-        add(
-            "blocked", f"{resource.id} is blocked: a failure there needs somebody to look at it.", resource.id
-        )
+        add("blocked", _blocked_text(work, resource), resource.id)
     elif resource.maintenance:
         add("maintenance", f"{resource.id} is in maintenance: it is left as it is.", resource.id)
     elif not resource.managed and not (options.fencing_enabled and not work.have_fencing):
@@ -145,6 +176,19 @@ def _state_facts(work: WorkingSet, resource: Resource) -> list[Fact]:
     if resource.removed:
         add("removed", f"{resource.id} is not in the configuration any more.", resource.id)
     return found
+
+
+def _blocked_text(work: WorkingSet, resource: Resource) -> str:
+    text = f"{resource.id} is blocked: it is left as it is until somebody has looked at it and cleaned up"
+    failed = [one for one in work.failed_operations if one.resource is resource]
+    if failed:
+        last = failed[-1]
+        text += f" ({failure_text(last)} on {last.node.name})"
+    elif len(resource.active_nodes) > 1:
+        text += (
+            f" (it runs on {listed([node.name for node in resource.active_nodes])}, multiple-active=block)"
+        )
+    return f"{text}."
 
 
 def _with_ancestors(resource: Resource) -> list[Resource]:
@@ -176,18 +220,34 @@ def _node_fact(work: WorkingSet, resource: Resource, entry: Entry, chosen: Node 
     )
 
 
-def _not_in_table(work: WorkingSet, resource: Resource, node: Node) -> Fact:
-    why = (
-        "the cluster is not symmetric and no constraint allows it (option symmetric-cluster=false)"
-        if not work.options.symmetric
-        else "it is not looked for there (resource-discovery)"
-    )
-    return Fact(
-        kind="node_not_allowed",
-        text=f"{node.name}: not allowed, {why}.",
-        node=node.name,
-        origin="symmetric-cluster" if not work.options.symmetric else resource.id,
-    )
+def _not_in_table(work: WorkingSet, resource: Resource, nodes: list[Node]) -> list[Fact]:
+    """Nodes that the resource has no score for, those for the same reason together."""
+    reasons: dict[tuple[str, str], list[Node]] = {}
+    for node in nodes:
+        reasons.setdefault(_why_unknown(work, resource, node), []).append(node)
+    return [
+        Fact(
+            kind="node_not_allowed",
+            text=f"{listed([one.name for one in some])}: not allowed, {why}.",
+            node=some[0].name if len(some) == 1 else "",
+            origin=origin,
+        )
+        for (why, origin), some in reasons.items()
+    ]
+
+
+def _why_unknown(work: WorkingSet, resource: Resource, node: Node) -> tuple[str, str]:
+    """(reason, origin)."""
+    if node.kind is NodeKind.GUEST and node.attributes.get("#kind") == "container":
+        return "only what the bundle holds can be inside of it", "bundle"
+    if not work.options.symmetric:
+        return (
+            "the cluster is not symmetric and no constraint allows it (option symmetric-cluster=false)",
+            "symmetric-cluster",
+        )
+    if resource.replica is not None and not _is_container(resource):
+        return f"{resource.id} belongs into its bundle", resource.top(including_bundle=True).id
+    return "it is looked for on other nodes only (resource-discovery)", resource.id
 
 
 def _decision(work: WorkingSet, resource: Resource, entries: list[Entry]) -> list[Fact]:
@@ -255,27 +315,12 @@ def _no_place(resource: Resource, usable: list[Entry]) -> Fact:
     return Fact(kind="not_placed", text=f"{text}.", origin=top.id)
 
 
-def _role_facts(resource: Resource) -> list[Fact]:
-    top = resource.top()
-    if not top.promotable or resource.assigned_node is None:
+def _role_facts(work: WorkingSet, resource: Resource) -> list[Fact]:
+    inside = resource.replica.child if resource.replica is not None and _is_container(resource) else resource
+    instance = instance_of(inside) if inside is not None else None
+    if instance is None or next(instance.primitives()) is not inside:
         return []
-    score = render(resource.promotion_priority)
-    node = resource.assigned_node.name
-    if resource.next_role is Role.PROMOTED:
-        text = f"{resource.id} is to be promoted on {node}: promotion score {score}."
-    elif resource.promotion_priority < 0:
-        text = f"{resource.id} may not be promoted on {node}: promotion score {score}."
-    else:
-        others = [one for one in top.primitives() if one.next_role is Role.PROMOTED]
-        text = f"{resource.id} is not to be promoted on {node}: promotion score {score}"
-        if others:
-            best = max(others, key=lambda one: one.promotion_priority)
-            text += f", {best.id} has {render(best.promotion_priority)}"
-            text += f" and promoted-max is {top.promoted_max}"
-        text += "."
-    return [
-        Fact(kind="promotion", text=text, node=node, origin=resource.id, score=resource.promotion_priority)
-    ]
+    return promotion_facts(work, instance)
 
 
 def start_facts(work: WorkingSet, resource: Resource) -> list[Fact]:

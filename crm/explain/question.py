@@ -15,11 +15,13 @@ from crm.explain.changes import (
     move_change,
     node_changes,
     option_changes,
+    promote_change,
     resource_changes,
 )
 from crm.explain.doing import explain_action, explain_fencing, find_actions
 from crm.explain.facts import Explanation, Fact, Remedy, listed
 from crm.explain.placement import answer, placement_facts, start_facts, unplaced_cause
+from crm.explain.promotion import is_promoted, node_of, promotable_of, promotion_facts
 from crm.scheduler.actions import first_with_task, split_key
 from crm.scheduler.model import Node, Resource, Role, Variant, WorkingSet
 from crm.scheduler.pipeline import schedule
@@ -56,6 +58,66 @@ class Asked:
         elif node is not None and not absent and not there:
             head += f" It is not meant for {node.name}."
         remedies, tried = self._remedies(resource, node, there=there)
+        return Explanation(subject=name, answer=head, facts=tuple(facts), remedies=remedies, tried=tried)
+
+    def promoted(self, name: str, node_name: str, *, absent: bool) -> Explanation:
+        """Why an instance is, or with `absent` is not, promoted on a node.
+
+        Raises NotFound for unknown names, InvalidRequest for what cannot be promoted.
+        """
+        resource = _resource(self.work, name)
+        node = _node(self.work, node_name)
+        clone = promotable_of(resource)
+        if clone is None:
+            raise InvalidRequest(
+                what=f"{name} cannot be promoted",
+                remedy="ask about a clone with meta attribute promotable=true",
+            )
+        places = [one for one in clone.children if is_promoted(one)]
+        there = any(_is_at(one, node) for one in places)
+        names = listed([one.name for child in places if (one := host_of(child)) is not None])
+        head = (
+            f"{clone.id} is to be promoted on {names}."
+            if places
+            else f"{clone.id} is to be promoted nowhere."
+        )
+        if there is absent:
+            head += " That is not what the question says."
+        order = sorted(clone.children, key=lambda one: (not is_promoted(one), not _is_at(one, node)))
+        chosen = [one for one in order if is_promoted(one) or _is_at(one, node)]
+        facts = [fact for one in chosen for fact in promotion_facts(self.work, one)]
+        if not any(_is_at(one, node) for one in chosen):
+            facts.append(
+                Fact(
+                    kind="not_here",
+                    text=f"No instance of {clone.id} is to be on {node.name}.",
+                    node=node.name,
+                )
+            )
+            facts += [
+                fact
+                for one in clone.children[:1]
+                for part in one.primitives()
+                for fact in placement_facts(self.work, part, node)
+                if fact.kind == "node" and fact.node == node.name
+            ]
+
+        def goal(work: WorkingSet) -> bool:
+            found = _find(work, clone.id)
+            if found is None:
+                return False
+            promoted = [one for one in found.children if is_promoted(one)]
+            return (
+                bool(promoted)
+                and any(_is_at(one, work.nodes_by_name[node.name]) for one in promoted) != there
+            )
+
+        changes = itertools.chain(
+            self._changes(self._concerned(clone), node),
+            self._leaving(clone) if there else [promote_change(clone, node)],
+        )
+        where = "elsewhere" if there else f"on {node.name}"
+        remedies, tried = self._try(changes, goal, f"{name} would be promoted {where}")
         return Explanation(subject=name, answer=head, facts=tuple(facts), remedies=remedies, tried=tried)
 
     def action(self, key: str, node_name: str = "") -> Explanation:
@@ -159,7 +221,7 @@ class Asked:
         yield from option_changes(work)
         for one in resources:
             yield from resource_changes(work, one, node)
-        for place in (node,) if node is not None else work.nodes:
+        for place in (node,) if node is not None and work.have_quorum else work.nodes:
             yield from node_changes(work, place)
 
     def _try(self, changes: Iterator[Change], goal: Goal, outcome: str) -> tuple[tuple[Remedy, ...], int]:
@@ -187,7 +249,7 @@ class Asked:
 
 
 def ask(asked: Asked, words: tuple[str, ...]) -> Explanation:
-    """A question in words: RESOURCE [[not] on NODE], ACTION [on NODE], fenced NODE.
+    """A question in words: RESOURCE [[not] [promoted] on NODE], ACTION [on NODE], fenced NODE.
 
     Raises InvalidRequest for other words, NotFound for unknown names.
     """
@@ -196,6 +258,10 @@ def ask(asked: Asked, words: tuple[str, ...]) -> Explanation:
             return asked.fenced(node)
         case (name,):
             return _about_name(asked, name, "", absent=False)
+        case (name, "promoted", "on", node) | (name, "promoted", node):
+            return asked.promoted(name, node, absent=False)
+        case (name, "not", "promoted", "on", node):
+            return asked.promoted(name, node, absent=True)
         case (name, "on", node) | (name, node):
             return _about_name(asked, name, node, absent=False)
         case (name, "not", "on", node):
@@ -203,7 +269,7 @@ def ask(asked: Asked, words: tuple[str, ...]) -> Explanation:
         case _:
             raise InvalidRequest(
                 what=f"the question {' '.join(words)!r} is not understood",
-                remedy="RESOURCE [[[not] on] NODE], ACTION [on NODE] or fenced NODE",
+                remedy="RESOURCE [[[not] [promoted] on] NODE], ACTION [on NODE] or fenced NODE",
             )
 
 
@@ -211,15 +277,17 @@ def _about_name(asked: Asked, name: str, node: str, *, absent: bool) -> Explanat
     work = asked.work
     if _find(work, name) is not None:
         return asked.resource(name, node, absent=absent)
-    if work.actions_by_key.get(name):
+    place = _node(work, node) if node else None
+    if find_actions(work, name, place):
         return asked.action(name, node)
     parts = split_key(name)
     if parts is not None and _find(work, parts[0]) is not None:
         about = asked.resource(parts[0], node, absent=absent)
+        where = f" on {node}" if node else ""
         return replace(
             about,
             subject=name,
-            answer=f"{name} is not part of this transition: nothing asks for it. {about.answer}",
+            answer=f"{name}{where} is not part of this transition: nothing asks for it. {about.answer}",
         )
     raise NotFound(kind="resource or action", name=name)
 
@@ -253,6 +321,17 @@ def _runs(resource: Resource) -> bool:
         return False
     start = first_with_task(resource, "start", node)
     return start is not None and start.runnable
+
+
+def _is_at(instance: Resource, node: Node) -> bool:
+    return node in (node_of(instance), host_of(instance))
+
+
+def host_of(instance: Resource) -> Node | None:
+    """The cluster node an instance is to be on: of a bundle's inner instance where its container is."""
+    node = node_of(instance)
+    launcher = node.launcher if node is not None else None
+    return launcher.assigned_node if launcher is not None else node
 
 
 def _is_free(work: WorkingSet, name: str) -> bool:

@@ -19,6 +19,7 @@ _BLOCKING: Final = (
     | Rel.UNMIGRATABLE_THEN_BLOCKS
     | Rel.INTERMEDIATE_STOP
     | Rel.NESTED_REMOTE_PROBE
+    | Rel.ASYMMETRIC
 )
 CHAIN_MAX: Final = 50
 
@@ -37,7 +38,15 @@ def blocked_facts(work: WorkingSet, action: Action) -> Iterator[Fact]:
         if own is not None and not _blocking(here, seen):
             yield own
             return
-        links = _blocking(here, seen) or [one for one in _blocked_parts(here) if one.action.id not in seen]
+        links = (
+            _blocking(here, seen)
+            or [one for one in _blocked_parts(here) if one.action.id not in seen]
+            or _same_reason(here, seen)
+        )
+        together = _partner(work, here) if not links else None
+        if together is not None:
+            yield together
+            return
         if not links:
             yield Fact(
                 kind="not_runnable",
@@ -66,6 +75,39 @@ def _blocking(action: Action, seen: set[int]) -> list[Link]:
     return sorted(found, key=lambda link: (link.action.pseudo, link.action.optional))
 
 
+def _same_reason(action: Action, seen: set[int]) -> list[Link]:
+    """Inputs that cannot run for the same reason: of what the action's resource is part of."""
+    found = [link for link in action.before if not link.action.runnable and link.action.id not in seen]
+    return [link for link in found if link.action.reason == action.reason and action.reason] or found
+
+
+def _partner(work: WorkingSet, action: Action) -> Fact | None:
+    """The mandatory colocation because of which an action is not done: the other one cannot be there."""
+    prefix, _, name = action.reason.partition("colocation with ")
+    if prefix or not name:
+        return None
+    other = work.resources_by_id.get(name)
+    base = name.partition(":")[0]
+    rule = next(
+        (
+            one.id
+            for one in work.colocations
+            if one.primary.id in (name, base) or (other is not None and one.primary is other.top())
+        ),
+        "",
+    )
+    subject = action.resource.id if action.resource is not None else action.key
+    return Fact(
+        kind="colocation_blocked",
+        text=f"{subject} has to be with {name}, which cannot be {action.task}ed there".replace(
+            "promoteed", "promoted"
+        )
+        + (f" (colocation {rule})" if rule else "")
+        + f" (`hacli why {name}`).",
+        origin=rule or name,
+    )
+
+
 def _because(action: Action) -> str:
     return f" ({action.reason})" if action.reason else ""
 
@@ -85,6 +127,12 @@ def own_cause(action: Action) -> Fact | None:
     if resource is not None and resource.variant is Variant.PRIMITIVE and node is None:
         return fact("no_node", f"{subject} has no node to run on (`hacli why {subject}`).")
     if node is not None and not action.pseudo:
+        hosts = node.launcher.active_nodes if node.launcher is not None else []
+        unclean = next((one for one in (node, *hosts) if one.unclean), None)
+        if unclean is not None:
+            where = f", which {node.name} lives on," if unclean is not node else ""
+            text = f"{unclean.name}{where} is unclean: nothing is done there before it is fenced."
+            return fact("node_unclean", text, unclean.name)
         if not node.online:
             return fact("node_offline", f"{node.name} is offline: nothing can be done there.", node.name)
         if node.pending:
@@ -98,6 +146,8 @@ def own_cause(action: Action) -> Fact | None:
         return fact("not_there", f"{subject} is to run {'on ' * (where != 'nowhere')}{where}, not there.")
     if resource is not None and not resource.is_primitive:
         return _collective_cause(action, resource)
+    if action.task in {"migrate_to", "migrate_from"} and resource is not None:
+        return fact("no_migration", f"{subject} is not moved live: {_why_not_live(action)}.")
     if (
         resource is not None
         and resource.is_primitive
@@ -108,22 +158,56 @@ def own_cause(action: Action) -> Fact | None:
     return None
 
 
+def _why_not_live(action: Action) -> str:
+    """Why stop and start take the place of a migration."""
+    resource = action.resource
+    assert resource is not None
+    if not resource.migratable:
+        return "it does not allow it (meta attribute allow-migrate)"
+    held = [
+        link.action.resource.id
+        for link in action.before
+        if link.action.resource not in (None, resource) and link.action.resource is not None
+        if not link.action.optional
+    ]
+    if held:
+        return f"what it depends on is stopped and started meanwhile ({listed(list(dict.fromkeys(held)))})"
+    return "something it depends on, or that depends on it, is stopped meanwhile"
+
+
 def _collective_cause(action: Action, collective: Resource) -> Fact | None:
     """What keeps every instance or member from it: mostly that there is none to do it."""
-    task = UNDERLYING.get(action.task, action.task)
+    task = action.meta.get("notify_key_operation", "") or UNDERLYING.get(action.task, action.task)
+    task = UNDERLYING.get(task, task)
     parts = list(collective.primitives())
+    told = " and nobody to be told of it" if action.task in {"notify", "notified"} else ""
+
+    def fact(kind: str, text: str) -> Fact:
+        return Fact(kind=kind, text=text, origin=collective.id)
+
     if task in {"stop", "demote"} and not any(part.active_nodes for part in parts):
-        text = f"nothing of {collective.id} is active: there is nothing to {task}."
-        return Fact(kind="nothing_active", text=text[0].upper() + text[1:], origin=collective.id)
+        return fact(
+            "nothing_active", f"Nothing of {collective.id} is active: there is nothing to {task}{told}."
+        )
+    if task == "demote" and not any(part.orig_role is Role.PROMOTED for part in parts):
+        return fact(
+            "none_promoted", f"No instance of {collective.id} is promoted: there is nothing to demote{told}."
+        )
     if task == "promote" and not any(part.next_role is Role.PROMOTED for part in parts):
-        text = f"No instance of {collective.id} is to be promoted (`hacli why {collective.id}`)."
-        return Fact(kind="no_promotion", text=text, origin=collective.id)
+        return fact(
+            "no_promotion", f"No instance of {collective.id} is to be promoted (`hacli why {collective.id}`)."
+        )
     if task in {"start", "promote"}:
         able = [part for part in parts if part.assigned_node is not None]
         if not able:
-            text = f"{collective.id} is to run nowhere (`hacli why {collective.id}`)."
-            return Fact(kind="no_node", text=text, origin=collective.id)
+            return fact("no_node", f"{collective.id} is to run nowhere (`hacli why {collective.id}`).")
+    if told and not any(_does(part, task) for part in parts):
+        return fact("nothing_to_tell", f"There is nothing of {collective.id} to {task}{told}.")
     return None
+
+
+def _does(part: Resource, task: str) -> bool:
+    return any(one.runnable and not one.optional for one in part.actions_by_task.get(task, ()))
 
 
 def _blocked_parts(action: Action) -> list[Link]:

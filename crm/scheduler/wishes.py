@@ -99,7 +99,7 @@ def _add(
     if mode & NONNEGATIVE:
         for entry in work.values():
             if entry.score == _UNUSABLE:
-                entry.score = 1
+                entry.replace(1, "unwelcome", entry.why[2] if entry.why is not None else "")
     return work
 
 
@@ -145,7 +145,7 @@ def _update(
             delta = 1 if factor > 0 else -1
         new = scores.add(entry.score, max(-INFINITY, min(INFINITY, delta)))
         if nonnegative and new < 0 and entry.score > 0:
-            entry.score = _UNUSABLE
+            entry.replace(_UNUSABLE, "unwelcome", colocation.id)
             continue
         if nonnegative and new < 0 and entry.score == 0:
             continue

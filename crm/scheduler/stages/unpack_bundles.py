@@ -249,7 +249,9 @@ def _make_connection(
     child.exclusive_probes = True
     child.replica = replica
     child.allowed = {node.id: Entry(node, _INNER_NODE_SCORE, 0, ProbeMode.EXCLUSIVE)}
-    child.parent.allowed[node.id] = Entry(node, -INFINITY, 0, ProbeMode.EXCLUSIVE)
+    child.parent.allowed[node.id] = Entry(
+        node, -INFINITY, 0, ProbeMode.EXCLUSIVE, (-INFINITY, "node", node.id, None)
+    )
     xml = remote_connection(
         name,
         replica.container.id,
@@ -280,7 +282,7 @@ def _bar_from_everything(work: WorkingSet, node: Node) -> None:
         for one in top.walk():
             entry = one.allowed.get(node.id)
             if entry is not None:
-                entry.score = -INFINITY
+                entry.replace(-INFINITY, "node", node.id)
                 entry.probe_mode = ProbeMode.NEVER
 
 
