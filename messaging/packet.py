@@ -343,7 +343,7 @@ class Gate:
             return Dropped(Drop.WRONG_VERSION)
         if cluster != self._cluster:
             return Dropped(Drop.WRONG_CLUSTER)
-        if sender not in self._others:
+        if sender == self._node_id:
             return Dropped(Drop.UNKNOWN_SENDER)
         if destination not in (TO_ALL, self._node_id):
             return Dropped(Drop.NOT_FOR_US)
@@ -361,6 +361,8 @@ class Gate:
             if key.encrypts or not hmac.compare_digest(tag, datagram[body_end:]):
                 return Dropped(Drop.BAD_TAG)
             body = datagram[HEADER.size : body_end]
+        if sender not in self._others:  # with a good tag: it is of our cluster, by another cluster.toml
+            return Dropped(Drop.UNKNOWN_SENDER, header)
         reason = self.admit(header)
         if reason is not None:
             return Dropped(reason, header, self._senders[sender].incarnation)

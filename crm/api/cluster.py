@@ -33,6 +33,8 @@ LEAVE_POLL_MS: Final = 100
 PRIORITY_LEAVING: Final = -1_000_000
 """dc-priority of a node that is about to leave: others are better DCs."""
 
+_ALIVE: Final = frozenset({NodeState.JOINING, NodeState.MEMBER, NodeState.LATE, NodeState.ESTRANGED})
+
 log = structlog.get_logger()
 
 
@@ -106,6 +108,12 @@ class Cluster:
             found.append("waiting for all nodes after a boot: no resource is started until then")
         elif not self.local.quorate:
             found.append("no quorum: no-quorum-policy decides what happens to resources")
+        found += [
+            f"{name} is alive, but its cluster.toml is not the one here: nothing is taken over from it (put "
+            f"the same file on all nodes, and restart ha-messaging where it was wrong)"
+            for name, (state, _) in self.notes.states.items()
+            if state is NodeState.ESTRANGED
+        ]
         found += self.notes.orphans.values()
         if self.notes.corrupt:
             found.append(self.notes.corrupt)
@@ -141,7 +149,7 @@ class Cluster:
         if not self.is_dc:
             raise NoDc
         state = self.notes.states.get(node, (NodeState.UNKNOWN, False))[0]
-        if self.nodes[node].member or state in (NodeState.JOINING, NodeState.MEMBER, NodeState.LATE):
+        if self.nodes[node].member or state in _ALIVE:
             raise Conflict(what=f"{node} is alive ({state.value}): it is not off")
         log.warning(log_events.FENCED, peer=node, action="confirmed", user=user)
         self.dc.node_fenced(node, ("operator",))

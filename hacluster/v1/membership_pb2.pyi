@@ -198,7 +198,7 @@ class NodeStatus(message.Message):
     id: builtins.int
     name: builtins.str
     state: builtins.str
-    """unknown joining member late left lost"""
+    """unknown joining member late left lost estranged"""
     incarnation: builtins.int
     boot_token: builtins.str
     clean_leave: builtins.bool

@@ -17,6 +17,7 @@ class NodeState(StrEnum):
     LATE = "late"  # silent for longer than warntime
     LEFT = "left"  # said LEAVE
     LOST = "lost"  # left the view without LEAVE
+    ESTRANGED = "estranged"  # alive, with another cluster.toml
 
 
 class LinkState(StrEnum):

@@ -123,6 +123,7 @@ class AuthorityKeeper:
             self.waiting,
             self._own_daemons,
             tuple((p.heard, p.late, p.state, p.incarnation, p.leave) for p in self._detector.peers.values()),
+            [now_ns < self._detector.estranged_until_ns(peer) for peer in self._detector.peers.values()],
             tuple(
                 (p.heartbeat.crm_instance, p.heartbeat.lrm_instance) if p.heartbeat is not None else None
                 for p in self._detector.peers.values()
@@ -173,16 +174,18 @@ class AuthorityKeeper:
         return PeerStatus(
             id=node.id,
             name=node.name,
-            state=self._state(peer, in_view=member is not None),
+            state=self._state(peer, now_ns, in_view=member is not None),
             incarnation=peer.incarnation,
             boot_token=known,
             clean_leave=peer.leave is not None and peer.leave.clean,
             silent_ms=(now_ns - peer.last_rx_ns) // 1_000_000 if peer.last_rx_ns else 0,
         )
 
-    def _state(self, peer: Peer, *, in_view: bool) -> NodeState:
+    def _state(self, peer: Peer, now_ns: int, *, in_view: bool) -> NodeState:
         if peer.leave is not None:
             return NodeState.LEFT
+        if now_ns < self._detector.estranged_until_ns(peer):
+            return NodeState.ESTRANGED
         if in_view:
             return NodeState.LATE if peer.late or not peer.heard else NodeState.MEMBER
         if peer.heard:

@@ -75,6 +75,26 @@ class Candidates:
         }
         return chosen
 
+    def would_part(self, now_ns: int) -> bool:
+        """Whether a view is out of the question, for it might make two nodes act alone, each on its own.
+
+        One that `two_node` (or a file with one node only) lets act alone must not take a peer for lost that
+        lives, and only has another cluster.toml. By a majority there is no such danger.
+        """
+        if not self.quorum.config.two_node and len(self.config.nodes) > 1:
+            return False
+        until_ns = 0 if self.view is not None else max(self._detector.strangers.values(), default=0)
+        until_ns += self._detector.suspicion_ns if until_ns else 0
+        for peer in self._detector.peers.values():
+            member = self.view.member(peer.id) if self.view is not None else None
+            same_boot = member is not None and bytes.fromhex(member.boot_token[:16]) == peer.boot_token
+            if self.view is None or same_boot:
+                until_ns = max(until_ns, self._detector.estranged_until_ns(peer))
+        if until_ns <= now_ns:
+            return False
+        self.wake_at(until_ns)
+        return True
+
     def _admissible(self, peer: Peer, now_ns: int) -> bool:
         if peer.leave is not None or peer.state in (State.LEAVING, State.REFUSING):
             return False

@@ -45,6 +45,7 @@ from messaging.membership.events import (
     SetTimer,
     Start,
     Status,
+    StrangerHeard,
     Suspended,
     Timer,
 )
@@ -108,6 +109,8 @@ class MembershipCore:
                     trackers[link].duplicates += 1
             case OutdatedSender():
                 self._outdated(event, now_ns)
+            case StrangerHeard(sender):
+                self.detector.stranger(sender, now_ns)
             case Persisted(token):
                 self.agreement.persisted(token, now_ns)
                 if (log_index := self._quorum_tokens.pop(token, None)) is not None:

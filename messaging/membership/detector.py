@@ -64,6 +64,7 @@ class Peer:
         self.tag_since_ns = 0
         self.next_probe_ns = 0
         self.config_differs = False
+        self.differs_rx_ns = 0  # the last word with another cluster.toml's hash
         self.rtt_ns = 0  # smoothed, without the mean holding time
         self.gaps = GapHistory()
         self.links = [
@@ -109,6 +110,7 @@ class Detector:
         }
         keep_ns = 2 * config.deadtime_ns + config.keepalive_ns
         self.sent = [SentLog(first_sequence, keep_ns) for _ in range(config.links)]
+        self.strangers: dict[int, int] = {}  # node id: when it was heard last
         self.heard_bits = 0
         self.highest_counter = 0
         self.notes: list[Note] = []
@@ -205,8 +207,13 @@ class Detector:
         self._boot(peer, heartbeat.boot_token)
         if heartbeat.config_hash != self._config_hash or len(heartbeat.echo) != len(self.config.nodes):
             if not peer.config_differs:
-                peer.config_differs = True
-                self._note("error", log_events.CONFIG_DIFFERS, peer)
+                peer.config_differs = self.changed = True
+                theirs = len(heartbeat.echo)
+                differs = f"it has {theirs} nodes, ours {len(self.config.nodes)}"
+                if theirs == len(self.config.nodes):
+                    differs = "a node has another name or id there"
+                self._note("error", log_events.CONFIG_DIFFERS, peer, reason=f"its cluster.toml: {differs}")
+            peer.differs_rx_ns = max(peer.differs_rx_ns, arrived_ns)
             return None
         peer.config_differs = False
         if header.link >= len(self.sent):
@@ -220,6 +227,19 @@ class Detector:
         self._alive(peer, arrived_ns, now_ns)
         self._round_trip(peer, header.link, now_ns - sent_ns)
         return sent_ns
+
+    def stranger(self, node_id: int, now_ns: int) -> None:
+        """Somebody of our cluster, with our key, whom our cluster.toml does not name."""
+        if now_ns - self.strangers.get(node_id, 0) > self.suspicion_ns:
+            self.changed = True
+            fields = (("node_id", node_id), ("reason", "our cluster.toml does not name it; it has our key"))
+            self.notes.append(Note("error", log_events.STRANGER, fields))
+        self.strangers[node_id] = now_ns
+
+    def estranged_until_ns(self, peer: Peer) -> int:
+        """Until when a peer with another cluster.toml counts as alive, by what we know; 0: it does not."""
+        differs = peer.config_differs and peer.leave is None
+        return peer.differs_rx_ns + self.suspicion_ns if differs else 0
 
     def _deaf(self, peer: Peer, heartbeat: Heartbeat) -> None:
         """No sign of life; but that it does not hear us may be believed at once."""

@@ -213,6 +213,13 @@ class OutdatedSender:
 
 
 @dataclass(frozen=True, slots=True)
+class StrangerHeard:
+    """A genuine packet of our cluster and key from a node that our cluster.toml does not name."""
+
+    sender: int
+
+
+@dataclass(frozen=True, slots=True)
 class Timer:
     """A timer of ours has fired; `planned_ns` is when it should have."""
 
@@ -273,6 +280,7 @@ Event: TypeAlias = (
     Received
     | Duplicated
     | OutdatedSender
+    | StrangerHeard
     | Timer
     | Persisted
     | PersistFailed

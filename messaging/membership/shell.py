@@ -38,6 +38,7 @@ from messaging.membership.events import (
     Send,
     SetTimer,
     Status,
+    StrangerHeard,
     Suspended,
     Timer,
 )
@@ -130,6 +131,8 @@ class MembershipShell:
         if header is not None and self._gate.outdated(header):
             if header.kind == Kind.HEARTBEAT:
                 self.dispatch(OutdatedSender(header.sender, dropped.highest_incarnation))
+        elif header is not None and reason is Drop.UNKNOWN_SENDER and header.kind == Kind.HEARTBEAT:
+            self.dispatch(StrangerHeard(header.sender))
         elif header is not None and reason is Drop.REPLAYED:
             self.dispatch(Duplicated(header.sender, header.link))
             return  # a second copy is nothing to write about

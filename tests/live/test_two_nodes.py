@@ -295,6 +295,29 @@ def test_one_boots_alone(two: Running) -> None:
     two.wait_served(two.one)
 
 
+def test_cluster_toml_edited_on_one_node(slow_two: Running) -> None:
+    """Node 2's file names node 1 by another id: neither takes the other for lost, so nothing runs twice."""
+    slow_two.forgiven = ("messaging.config_differs", "messaging.stranger_with_our_key")
+    file = "/etc/hacluster/cluster.toml"
+    right = (slow_two.other.disk / file[1:]).read_text()
+    wrong = right.replace("id = 1\n", "id = 7\n")
+    assert wrong != right
+    slow_two.other.write(file, wrong)
+    pid = slow_two.other.service_pid("messaging")
+    at_ns = slow_two.other.kill_service("messaging")
+    wait_process_replaced(slow_two.other, "messaging", pid, WHOLE_WITHIN_S)
+    until(lambda: "is alive, but its cluster.toml" in slow_two.one.hacli("status"), 10)
+    time.sleep(4 * SLOW.deadtime / 1_000)  # nothing is to happen in it
+    assert "messaging.stranger_with_our_key" in slow_two.other.log("messaging")
+    assert slow_two.touched_since(at_ns) == []
+    assert slow_two.cluster.members(slow_two.other) == []
+    slow_two.other.write(file, right)
+    slow_two.other.kill_service("messaging")
+    until(lambda: slow_two.cluster.whole(slow_two.other), 10)
+    slow_two.wait_quiet(10)
+    assert slow_two.touched_since(at_ns) == []
+
+
 def test_wrong_key() -> None:
     with running(boot=False) as live:
         wrong = "auth 1\n1 sha256 dGhlIHdyb25nIGtleSBvZiBhbm90aGVyIGNsdXN0ZXI=\n"

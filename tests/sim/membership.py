@@ -32,6 +32,7 @@ from messaging.membership.events import (
     SetTimer,
     Start,
     Status,
+    StrangerHeard,
     Timer,
 )
 from messaging.packet import TO_ALL, Drop, Gate, Header, Heartbeat, Keyring
@@ -166,6 +167,8 @@ class MessagingProcess(Process[Event, Effect]):
             self.deliver(event)
 
     def _event(self, header: Header, message: Message) -> Event | None:
+        if all(header.sender != node.id for node in self.config.nodes):
+            return StrangerHeard(header.sender) if isinstance(message, Heartbeat) else None
         dropped = self.gate.admit(header)
         if dropped is None:
             return Received(header, message, self.node.clock.now_ns())

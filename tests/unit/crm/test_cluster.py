@@ -21,6 +21,7 @@ from crm.replica.events import DcState
 from hacluster.clock import SystemClock
 from hacluster.errors import Conflict, HaError, InvalidRequest, NoDc, NotFound
 from hacluster.vocabulary.ids import BootToken
+from hacluster.vocabulary.membership import NodeState
 from tests.builders import a_result, an_operation
 from tests.unit.crm.fakes import World
 
@@ -65,6 +66,17 @@ async def a_cluster(tmp_path: Path) -> AsyncIterator[tuple[World, Cluster, FakeM
         )
         yield world, cluster, messaging
         world.close()
+
+
+async def test_a_node_with_another_cluster_toml_is_alive(tmp_path: Path) -> None:
+    async with a_cluster(tmp_path) as (world, cluster, _):
+        world.reign()
+        world.view("node1", counter=3)
+        cluster.notes.states = {"node2": (NodeState.ESTRANGED, False)}
+        (notice,) = [notice for notice in cluster.notices() if "cluster.toml" in notice]
+        assert notice.startswith("node2 is alive")
+        with pytest.raises(Conflict, match="alive"):
+            cluster.confirm_fenced("node2", "root")
 
 
 async def test_a_clean_up_forgets_failures_and_history(tmp_path: Path) -> None:

@@ -143,7 +143,13 @@ def test_each_check_has_its_reason() -> None:
     assert (
         reason(a_sealer(cluster=b"other cluster...").seal(1, b"", link=0, sequence=1)) is Drop.WRONG_CLUSTER
     )
-    assert reason(a_sealer(9).seal(1, b"", link=0, sequence=1)) is Drop.UNKNOWN_SENDER
+    stranger = a_gate().open(a_sealer(9).seal(1, b"", link=0, sequence=1))
+    assert isinstance(stranger, Dropped)
+    assert stranger.reason is Drop.UNKNOWN_SENDER
+    assert stranger.header is not None, "it has our key, which says something"
+    assert stranger.header.sender == 9
+    forged = a_sealer(9, keyring=a_keyring(secret=b"w" * 32)).seal(1, b"", link=0, sequence=1)
+    assert reason(forged) is Drop.BAD_TAG
     assert reason(a_sealer(2).seal(1, b"", link=0, sequence=1)) is Drop.UNKNOWN_SENDER  # ourselves
     assert reason(a_sealer().seal(2, b"", link=0, sequence=1, destination=3)) is Drop.NOT_FOR_US
     assert (

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from hacluster.durations import parse_ms
-from hacluster.vocabulary.ids import NO_VIEW
-from messaging.membership.events import Leave, LeaveRequested
+from hacluster.vocabulary.ids import NO_VIEW, NodeId, NodeName
+from messaging.membership.events import ConfiguredNode, Leave, LeaveRequested
 from tests.datadriven import Command, run_file
 from tests.sim.checkers import OneQuorum, Views
 from tests.sim.engine import MS, START_NS, World
@@ -93,6 +94,24 @@ class Story:
     def do_power(self, command: Command) -> None:
         for name in command.words:
             self.cluster.nodes[name].power_cut(self.world.stream("power"))
+
+    def do_edit(self, command: Command) -> str:
+        """NODE OTHER [id=N] [name=NAME]: what NODE's cluster.toml says of OTHER from its next start on."""
+        process = self.cluster.processes[command.words[0]]
+        nodes = tuple(
+            ConfiguredNode(
+                id=NodeId(int(command.options.get("id", node.id))),
+                name=NodeName(command.options.get("name", node.name)),
+            )
+            if node.name == command.words[1]
+            else node
+            for node in process.config.nodes
+        )
+        nodes = tuple(sorted(nodes, key=lambda node: node.id))
+        voters = tuple((node.id, 1) for node in nodes)
+        quorum = replace(process.config.quorum, voters=voters)
+        process.config = replace(process.config, nodes=nodes, quorum=quorum)
+        return ""
 
     def do_wipe(self, command: Command) -> str:
         self.cluster.nodes[command.words[0]].disk.wipe()
