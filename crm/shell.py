@@ -27,6 +27,7 @@ from crm.dc_orders import Orders
 from crm.fencing_shell import FencingShell
 from crm.histories import Histories
 from crm.peers import service as node_service
+from crm.peers.claims import ClaimsByData
 from crm.peers.crm import GrpcCrmPeers
 from crm.peers.lrm import LrmPeer
 from crm.peers.messaging import MembershipPeer
@@ -102,6 +103,8 @@ class CrmShell:
             other.name: LrmPeer(other.name, self._lrm_channel(other)) for other in settings.nodes
         }
         self.messaging = MembershipPeer(rpc.unix_channel(paths.messaging_socket), instance)
+        self._claims = ClaimsByData(self.messaging, self.replica.serve)
+        self._crm_peers.claimed = self._claims.say
         self.keeper = AttributeKeeper(
             paths.run / "attributes.json",
             boot_token,
@@ -236,6 +239,7 @@ class CrmShell:
             self.spawn(self.replica.run(), "replica")
             self.spawn(self._replica_events(events), "replica events")
             self.spawn(self.messaging.follow(self._authority), "membership")
+            self.spawn(self._claims.run(), "claims")
             self.spawn(self._start_worker(), "scheduler start")
             self.spawn(self.orders.loads(self.dc.loads_changed), "loads")
             self.spawn(AgentSocket(self._paths.agent_socket, Backend(self.cluster)).serve(), "agents")

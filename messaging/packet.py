@@ -66,6 +66,7 @@ class Drop(StrEnum):
     OLD_INCARNATION = "old_incarnation"
     REPLAYED = "replayed"
     BAD_BODY = "bad_body"
+    INCOMPLETE = "incomplete"  # fragments of which the rest did not come in time
 
 
 class State(IntEnum):
@@ -144,15 +145,22 @@ def decode_heartbeat(body: bytes) -> Heartbeat | None:
     return heartbeat if rest == 0 else None
 
 
-def encode_probe_ack(heartbeat: Heartbeat, highest_incarnation: int) -> bytes:
-    """A heartbeat's body and the highest incarnation seen of the addressee (0: nothing to say)."""
-    return encode_heartbeat(heartbeat) + highest_incarnation.to_bytes(8, "big")
+_PROBE_ACK_TAIL: Final = struct.Struct(">QQQ")
 
 
-def decode_probe_ack(body: bytes) -> tuple[Heartbeat, int] | None:
+def encode_probe_ack(heartbeat: Heartbeat, highest_incarnation: int, ack_incarnation: int, ack: int) -> bytes:
+    """A heartbeat's body, the highest incarnation seen of the addressee (0: nothing to say), and what has
+    arrived of its DATA: up to `ack` of its run `ack_incarnation`."""
+    return encode_heartbeat(heartbeat) + _PROBE_ACK_TAIL.pack(highest_incarnation, ack_incarnation, ack)
+
+
+def decode_probe_ack(body: bytes) -> tuple[Heartbeat, int, int, int] | None:
     """What `encode_probe_ack` was given, or None."""
     heartbeat, rest = _split_heartbeat(body)
-    return (heartbeat, int.from_bytes(body[-8:], "big")) if heartbeat is not None and rest == 8 else None
+    if heartbeat is None or rest != _PROBE_ACK_TAIL.size:
+        return None
+    highest, ack_incarnation, ack = _PROBE_ACK_TAIL.unpack_from(body, len(body) - rest)
+    return heartbeat, highest, ack_incarnation, ack
 
 
 def _split_heartbeat(body: bytes) -> tuple[Heartbeat | None, int]:

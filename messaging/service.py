@@ -7,7 +7,7 @@ from typing import Any
 
 from grpc import aio
 
-from hacluster.errors import InvalidRequest
+from hacluster.errors import InvalidRequest, ResourceExhausted, Unavailable
 from hacluster.settings import Settings
 from hacluster.v1 import membership_pb2, membership_pb2_grpc
 from messaging import wire
@@ -131,3 +131,32 @@ class MembershipService(membership_pb2_grpc.MembershipServicer):
         """Out of all views until restarted."""
         await self._shell.leave(Leave(clean=request.clean, active_unmanaged=tuple(request.active_unmanaged)))
         return membership_pb2.LeaveReply()
+
+    async def Send(self, request: membership_pb2.SendRequest, context: Context) -> membership_pb2.SendReply:
+        """On its way to the others, or refused for a reason."""
+        answer = await self._shell.say(
+            topic=request.topic,
+            payload=request.payload,
+            destination=request.destination,
+            any_view=request.any_view,
+        )
+        if answer.exhausted:
+            raise ResourceExhausted(what=answer.refusal)
+        if answer.refusal and self._shell.core.agreement.installed is None:
+            raise Unavailable(why=answer.refusal)
+        if answer.refusal:
+            raise InvalidRequest(what=answer.refusal)
+        return membership_pb2.SendReply(number=answer.number, view=wire.view_to(answer.view))
+
+    async def Receive(
+        self, request: membership_pb2.ReceiveRequest, context: Context
+    ) -> AsyncIterator[membership_pb2.Delivery]:
+        """What is sent on the topic from now on."""
+        if not request.topic:
+            raise InvalidRequest(what="a topic has 1 to 64 characters")
+        listener = self._shell.listen(request.topic)
+        try:
+            while True:
+                yield wire.delivery_to(await self._shell.next_delivery(listener))
+        finally:
+            self._shell.unlisten(listener)

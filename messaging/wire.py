@@ -13,13 +13,18 @@ from google.protobuf.message import DecodeError
 from hacluster.v1 import common_pb2, membership_pb2, wire_pb2
 from hacluster.vocabulary.ids import NO_VIEW, BootToken, NodeId, ViewId
 from hacluster.vocabulary.membership import QuorumConfig
+from messaging.fragments import TOPIC_CHARACTERS_MAX
 from messaging.membership.events import (
     Accept,
     CommittedQuorum,
+    Data,
+    Deliver,
     Install,
     Installed,
     Leave,
+    Lost,
     Message,
+    Nack,
     PeerStatus,
     Probe,
     ProbeAck,
@@ -28,6 +33,7 @@ from messaging.membership.events import (
     Status,
     ViewMember,
 )
+from messaging.membership.talk import DATA_BYTES_MAX
 from messaging.packet import (
     NODES_MAX,
     Heartbeat,
@@ -51,7 +57,7 @@ def encode(message: Message) -> bytes:
         case Heartbeat():
             return encode_heartbeat(message)
         case ProbeAck():
-            return encode_probe_ack(message.heartbeat, message.highest_incarnation)
+            return encode_probe_ack(*message)
         case Probe():
             return wire_pb2.Probe(want_install=_view_id(message.want_install)).SerializeToString()
         case Leave():
@@ -90,6 +96,11 @@ def encode(message: Message) -> bytes:
             ).SerializeToString()
         case Installed():
             return wire_pb2.Installed(id=_view_id(message.id)).SerializeToString()
+        case Data():
+            view = _view_id(message.view) if message.view != NO_VIEW else None
+            return wire_pb2.Data(**{**message._asdict(), "view": view}).SerializeToString()
+        case Nack():
+            return wire_pb2.Nack(**message._asdict()).SerializeToString()
         case _:
             assert_never(message)
 
@@ -159,8 +170,40 @@ def _decode(kind: int, body: bytes) -> Message | None:
             )
         case Kind.INSTALLED:
             return Installed(id=_real_view_id_from(wire_pb2.Installed.FromString(body).id))
+        case Kind.DATA:
+            return _data_from(wire_pb2.Data.FromString(body))
+        case Kind.NACK:
+            nack = wire_pb2.Nack.FromString(body)
+            _bounded(nack.last, COUNTER_MAX)
+            return Nack(_bounded(nack.first, nack.last), nack.last, nack.incarnation)
         case _:
             return None
+
+
+def _data_from(data: wire_pb2.Data) -> Data:
+    """Raises ValueError when its numbers do not agree."""
+    _bounded(data.newest, COUNTER_MAX)
+    _bounded(data.number, data.newest)
+    _bounded(data.oldest, data.newest + 1)
+    _bounded(data.base, data.newest + 1)
+    _bounded(data.ack, COUNTER_MAX)
+    _bounded(data.void_of, 0xFFFF)
+    _bounded(len(data.topic), TOPIC_CHARACTERS_MAX)
+    _bounded(len(data.payload), DATA_BYTES_MAX)
+    return Data(
+        number=data.number,
+        view=_view_id_from(data.view),
+        any_view=data.any_view,
+        topic=data.topic,
+        payload=data.payload,
+        void_of=data.void_of,
+        newest=data.newest,
+        oldest=data.oldest,
+        base=data.base,
+        want_ack=data.want_ack,
+        ack_incarnation=data.ack_incarnation,
+        ack=data.ack,
+    )
 
 
 def _bounded(value: int, highest: int) -> int:
@@ -234,6 +277,28 @@ def quorum_from(message: membership_pb2.QuorumConfig) -> CommittedQuorum:
 
 
 # What the service says.
+
+
+def delivery_to(news: Deliver | Lost) -> membership_pb2.Delivery:
+    """One message of Membership.Receive."""
+    if isinstance(news, Lost):
+        return membership_pb2.Delivery(
+            sender=news.sender, incarnation=news.incarnation, number=news.last, lost=True
+        )
+    data = news.data
+    return membership_pb2.Delivery(
+        sender=news.sender,
+        incarnation=news.incarnation,
+        number=data.number,
+        view=_view_id(data.view),
+        any_view=data.any_view,
+        payload=data.payload,
+    )
+
+
+def view_to(view: ViewId) -> common_pb2.ViewId:
+    """A view's id."""
+    return _view_id(view)
 
 
 def authority_to(status: Status, attributes: Mapping[str, str]) -> membership_pb2.AuthorityUpdate:

@@ -54,6 +54,7 @@ class GrpcCrmPeers:
         self._ports = dict(ports or {})
         self._keepalive_ms = max(settings.timers.deadtime_ms // 2, 100)
         self._tls = tls
+        self.claimed: Callable[[int, Claim], None] = lambda _peer, _claim: None  # also says it another way
         self._nodes = {
             int(node.id): _Node(node.name, node.addresses) for node in settings.nodes if node.id != me
         }
@@ -107,6 +108,7 @@ class GrpcCrmPeers:
         """One request and its answer."""
         match message:
             case Claim():
+                self.claimed(peer, message)
                 request = wire.claim_to(message)
                 claim = await self._call(peer, lambda stub: stub.Claim, request, ELECTION_MS)
                 assert isinstance(claim, cib_pb2.ClaimReply)

@@ -16,6 +16,7 @@ from hacluster.v1 import membership_pb2, membership_pb2_grpc
 RECONNECT_MS: Final = 50
 RECONNECT_MS_MAX: Final = 500
 LEAVE_TIMEOUT_MS: Final = 5_000
+SAY_TIMEOUT_MS: Final = 500
 
 log = structlog.get_logger()
 
@@ -45,6 +46,26 @@ class MembershipPeer:
             if connected:
                 log.warning(log_events.MESSAGING_LOST, reason=why)
                 heard(None)
+            await asyncio.sleep(pause_ms / 1_000)
+            pause_ms = min(pause_ms * 2, RECONNECT_MS_MAX)
+
+    async def say(self, topic: str, payload: bytes, destination: int) -> None:
+        """A small message to one node of the view, 0 for all. Raises HaError."""
+        request = membership_pb2.SendRequest(topic=topic, payload=payload, destination=destination)
+        await rpc.call(self._stub.Send, request, timeout_ms=SAY_TIMEOUT_MS, who="ha-messaging")
+
+    async def hear(self, topic: str, heard: Callable[[membership_pb2.Delivery], None]) -> None:
+        """Hand on what other nodes send on the topic. Runs until cancelled; reconnects for ever."""
+        pause_ms = RECONNECT_MS
+        while True:
+            try:
+                async for delivery in self._stub.Receive(
+                    membership_pb2.ReceiveRequest(topic=topic), wait_for_ready=True
+                ):
+                    pause_ms = RECONNECT_MS
+                    heard(delivery)
+            except grpc.aio.AioRpcError as error:
+                log.info(log_events.MESSAGING_LOST, topic=topic, reason=error.details() or str(error.code()))
             await asyncio.sleep(pause_ms / 1_000)
             pause_ms = min(pause_ms * 2, RECONNECT_MS_MAX)
 

@@ -21,6 +21,113 @@ else:
 DESCRIPTOR: descriptor.FileDescriptor
 
 @typing.final
+class SendRequest(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    DESTINATION_FIELD_NUMBER: builtins.int
+    TOPIC_FIELD_NUMBER: builtins.int
+    PAYLOAD_FIELD_NUMBER: builtins.int
+    ANY_VIEW_FIELD_NUMBER: builtins.int
+    destination: builtins.int
+    """node id, 0 for all members of the view"""
+    topic: builtins.str
+    """1 to 64 characters"""
+    payload: builtins.bytes
+    any_view: builtins.bool
+    """not bound to the view: it carries its own version"""
+    def __init__(
+        self,
+        *,
+        destination: builtins.int = ...,
+        topic: builtins.str = ...,
+        payload: builtins.bytes = ...,
+        any_view: builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["any_view", b"any_view", "destination", b"destination", "payload", b"payload", "topic", b"topic"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class SendReply(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: builtins.int
+    VIEW_FIELD_NUMBER: builtins.int
+    number: builtins.int
+    """in the sender's sequence of this run"""
+    @builtins.property
+    def view(self) -> common_pb2.ViewId:
+        """the view that it belongs to"""
+
+    def __init__(
+        self,
+        *,
+        number: builtins.int = ...,
+        view: common_pb2.ViewId | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["view", b"view"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["number", b"number", "view", b"view"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ReceiveRequest(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    TOPIC_FIELD_NUMBER: builtins.int
+    topic: builtins.str
+    def __init__(
+        self,
+        *,
+        topic: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["topic", b"topic"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class Delivery(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    SENDER_FIELD_NUMBER: builtins.int
+    INCARNATION_FIELD_NUMBER: builtins.int
+    NUMBER_FIELD_NUMBER: builtins.int
+    VIEW_FIELD_NUMBER: builtins.int
+    ANY_VIEW_FIELD_NUMBER: builtins.int
+    PAYLOAD_FIELD_NUMBER: builtins.int
+    LOST_FIELD_NUMBER: builtins.int
+    sender: builtins.int
+    incarnation: builtins.int
+    number: builtins.int
+    any_view: builtins.bool
+    payload: builtins.bytes
+    lost: builtins.bool
+    """instead: messages up to `number` of this sender are lost"""
+    @builtins.property
+    def view(self) -> common_pb2.ViewId: ...
+    def __init__(
+        self,
+        *,
+        sender: builtins.int = ...,
+        incarnation: builtins.int = ...,
+        number: builtins.int = ...,
+        view: common_pb2.ViewId | None = ...,
+        any_view: builtins.bool = ...,
+        payload: builtins.bytes = ...,
+        lost: builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["view", b"view"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["any_view", b"any_view", "incarnation", b"incarnation", "lost", b"lost", "number", b"number", "payload", b"payload", "sender", b"sender", "view", b"view"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
 class WatchRequest(message.Message):
     DESCRIPTOR: descriptor.Descriptor
 

@@ -54,6 +54,16 @@ class MembershipStub(object):
                 request_serializer=hacluster_dot_v1_dot_membership__pb2.LeaveRequest.SerializeToString,
                 response_deserializer=hacluster_dot_v1_dot_membership__pb2.LeaveReply.FromString,
                 _registered_method=True)
+        self.Send = channel.unary_unary(
+                '/hacluster.v1.Membership/Send',
+                request_serializer=hacluster_dot_v1_dot_membership__pb2.SendRequest.SerializeToString,
+                response_deserializer=hacluster_dot_v1_dot_membership__pb2.SendReply.FromString,
+                _registered_method=True)
+        self.Receive = channel.unary_stream(
+                '/hacluster.v1.Membership/Receive',
+                request_serializer=hacluster_dot_v1_dot_membership__pb2.ReceiveRequest.SerializeToString,
+                response_deserializer=hacluster_dot_v1_dot_membership__pb2.Delivery.FromString,
+                _registered_method=True)
 
 
 class MembershipServicer(object):
@@ -90,6 +100,23 @@ class MembershipServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Send(self, request, context):
+        """ha-crm, ha-lrm: a small message to one node or to all, reliable and in order while both ends stay in one view.
+        Errors: RESOURCE_EXHAUSTED while too much is unacknowledged (try again after a keepalive), UNAVAILABLE without a
+        view, INVALID_ARGUMENT when it is too long (60 KiB) or the node is none of the view.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Receive(self, request, context):
+        """What other nodes sent on this topic, from now on, in each sender's order. A `lost` delivery says that messages
+        are gone for good: resynchronise. Errors: RESOURCE_EXHAUSTED when the caller reads too slowly.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_MembershipServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -112,6 +139,16 @@ def add_MembershipServicer_to_server(servicer, server):
                     servicer.Leave,
                     request_deserializer=hacluster_dot_v1_dot_membership__pb2.LeaveRequest.FromString,
                     response_serializer=hacluster_dot_v1_dot_membership__pb2.LeaveReply.SerializeToString,
+            ),
+            'Send': grpc.unary_unary_rpc_method_handler(
+                    servicer.Send,
+                    request_deserializer=hacluster_dot_v1_dot_membership__pb2.SendRequest.FromString,
+                    response_serializer=hacluster_dot_v1_dot_membership__pb2.SendReply.SerializeToString,
+            ),
+            'Receive': grpc.unary_stream_rpc_method_handler(
+                    servicer.Receive,
+                    request_deserializer=hacluster_dot_v1_dot_membership__pb2.ReceiveRequest.FromString,
+                    response_serializer=hacluster_dot_v1_dot_membership__pb2.Delivery.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -222,6 +259,60 @@ class Membership(object):
             '/hacluster.v1.Membership/Leave',
             hacluster_dot_v1_dot_membership__pb2.LeaveRequest.SerializeToString,
             hacluster_dot_v1_dot_membership__pb2.LeaveReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Send(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hacluster.v1.Membership/Send',
+            hacluster_dot_v1_dot_membership__pb2.SendRequest.SerializeToString,
+            hacluster_dot_v1_dot_membership__pb2.SendReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Receive(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/hacluster.v1.Membership/Receive',
+            hacluster_dot_v1_dot_membership__pb2.ReceiveRequest.SerializeToString,
+            hacluster_dot_v1_dot_membership__pb2.Delivery.FromString,
             options,
             channel_credentials,
             insecure,

@@ -26,6 +26,15 @@ class MembershipStub:
     """ha-crm: the committed quorum configuration. Persisted before the answer."""
     Leave: aio.UnaryUnaryMultiCallable[membership_pb2.LeaveRequest, membership_pb2.LeaveReply]
     """ha-crm at a clean stop of the node: say LEAVE, then stay out of views until restarted."""
+    Send: aio.UnaryUnaryMultiCallable[membership_pb2.SendRequest, membership_pb2.SendReply]
+    """ha-crm, ha-lrm: a small message to one node or to all, reliable and in order while both ends stay in one view.
+    Errors: RESOURCE_EXHAUSTED while too much is unacknowledged (try again after a keepalive), UNAVAILABLE without a
+    view, INVALID_ARGUMENT when it is too long (60 KiB) or the node is none of the view.
+    """
+    Receive: aio.UnaryStreamMultiCallable[membership_pb2.ReceiveRequest, membership_pb2.Delivery]
+    """What other nodes sent on this topic, from now on, in each sender's order. A `lost` delivery says that messages
+    are gone for good: resynchronise. Errors: RESOURCE_EXHAUSTED when the caller reads too slowly.
+    """
 
 class MembershipServicer(metaclass=abc_1.ABCMeta):
     @abc_1.abstractmethod
@@ -63,5 +72,26 @@ class MembershipServicer(metaclass=abc_1.ABCMeta):
         context: aio.ServicerContext[membership_pb2.LeaveRequest, abc.Awaitable[membership_pb2.LeaveReply]],
     ) -> abc.Awaitable[membership_pb2.LeaveReply]:
         """ha-crm at a clean stop of the node: say LEAVE, then stay out of views until restarted."""
+
+    @abc_1.abstractmethod
+    def Send(
+        self,
+        request: membership_pb2.SendRequest,
+        context: aio.ServicerContext[membership_pb2.SendRequest, abc.Awaitable[membership_pb2.SendReply]],
+    ) -> abc.Awaitable[membership_pb2.SendReply]:
+        """ha-crm, ha-lrm: a small message to one node or to all, reliable and in order while both ends stay in one view.
+        Errors: RESOURCE_EXHAUSTED while too much is unacknowledged (try again after a keepalive), UNAVAILABLE without a
+        view, INVALID_ARGUMENT when it is too long (60 KiB) or the node is none of the view.
+        """
+
+    @abc_1.abstractmethod
+    def Receive(
+        self,
+        request: membership_pb2.ReceiveRequest,
+        context: aio.ServicerContext[membership_pb2.ReceiveRequest, abc.AsyncIterator[membership_pb2.Delivery]],
+    ) -> abc.AsyncIterator[membership_pb2.Delivery]:
+        """What other nodes sent on this topic, from now on, in each sender's order. A `lost` delivery says that messages
+        are gone for good: resynchronise. Errors: RESOURCE_EXHAUSTED when the caller reads too slowly.
+        """
 
 def add_MembershipServicer_to_server(servicer: MembershipServicer, server: aio.Server) -> None: ...

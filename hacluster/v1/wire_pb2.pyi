@@ -219,3 +219,92 @@ class Probe(message.Message):
     _ClearFieldArgType: _TypeAlias = typing.Literal["want_install", b"want_install"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class Data(message.Message):
+    """Small reliable messages. `number` counts all of a sender's messages of one run from 1; 0 is none: the packet only
+    announces and acknowledges. A message for one node reaches the others as `void`, so that each sees the whole count.
+    """
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: builtins.int
+    VIEW_FIELD_NUMBER: builtins.int
+    ANY_VIEW_FIELD_NUMBER: builtins.int
+    TOPIC_FIELD_NUMBER: builtins.int
+    PAYLOAD_FIELD_NUMBER: builtins.int
+    VOID_OF_FIELD_NUMBER: builtins.int
+    NEWEST_FIELD_NUMBER: builtins.int
+    OLDEST_FIELD_NUMBER: builtins.int
+    BASE_FIELD_NUMBER: builtins.int
+    WANT_ACK_FIELD_NUMBER: builtins.int
+    ACK_INCARNATION_FIELD_NUMBER: builtins.int
+    ACK_FIELD_NUMBER: builtins.int
+    number: builtins.int
+    any_view: builtins.bool
+    """is delivered whatever view the receiver has"""
+    topic: builtins.str
+    payload: builtins.bytes
+    void_of: builtins.int
+    """a node id: the message is for that node alone, and not in here"""
+    newest: builtins.int
+    """the highest number sent so far"""
+    oldest: builtins.int
+    """the lowest that can still be repeated"""
+    base: builtins.int
+    """the first number of the sender's present view"""
+    want_ack: builtins.bool
+    ack_incarnation: builtins.int
+    """of the addressee: all of its messages up to `ack` have arrived"""
+    ack: builtins.int
+    @builtins.property
+    def view(self) -> common_pb2.ViewId:
+        """the sender's at the time; (0, 0) only with any_view"""
+
+    def __init__(
+        self,
+        *,
+        number: builtins.int = ...,
+        view: common_pb2.ViewId | None = ...,
+        any_view: builtins.bool = ...,
+        topic: builtins.str = ...,
+        payload: builtins.bytes = ...,
+        void_of: builtins.int = ...,
+        newest: builtins.int = ...,
+        oldest: builtins.int = ...,
+        base: builtins.int = ...,
+        want_ack: builtins.bool = ...,
+        ack_incarnation: builtins.int = ...,
+        ack: builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["view", b"view"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["ack", b"ack", "ack_incarnation", b"ack_incarnation", "any_view", b"any_view", "base", b"base", "newest", b"newest", "number", b"number", "oldest", b"oldest", "payload", b"payload", "topic", b"topic", "view", b"view", "void_of", b"void_of", "want_ack", b"want_ack"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class Nack(message.Message):
+    """Repeat these. The bounds are included."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    FIRST_FIELD_NUMBER: builtins.int
+    LAST_FIELD_NUMBER: builtins.int
+    INCARNATION_FIELD_NUMBER: builtins.int
+    first: builtins.int
+    last: builtins.int
+    incarnation: builtins.int
+    """of the addressee"""
+    def __init__(
+        self,
+        *,
+        first: builtins.int = ...,
+        last: builtins.int = ...,
+        incarnation: builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["first", b"first", "incarnation", b"incarnation", "last", b"last"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...

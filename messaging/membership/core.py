@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Final, assert_never
 
 from messaging import log_events
+from messaging.fragments import pieces_needed
 from messaging.membership.agreement import Agreement
 from messaging.membership.authority import AuthorityKeeper
 from messaging.membership.detector import Detector, Peer
@@ -17,6 +18,8 @@ from messaging.membership.events import (
     Accept,
     Config,
     DaemonsChanged,
+    Data,
+    DataRequested,
     Duplicated,
     Effect,
     Event,
@@ -27,6 +30,7 @@ from messaging.membership.events import (
     LeaveRequested,
     MarkAllSeen,
     Message,
+    Nack,
     Note,
     OutdatedSender,
     Persisted,
@@ -49,11 +53,13 @@ from messaging.membership.events import (
     Suspended,
     Timer,
 )
+from messaging.membership.talk import Talk
 from messaging.packet import TO_ALL, Heartbeat, State, config_hash
 
 BEAT: Final = "beat"
 CHECK: Final = "check"
 LEAVE: Final = "leave"
+TALK: Final = "talk"
 LEAVE_COPIES: Final = 3
 LEAVE_APART_NS: Final = 10_000_000
 NEVER_NS: Final = 1 << 62
@@ -70,6 +76,7 @@ class MembershipCore:
         self.detector = Detector(config, start.first_sequence, now_ns, self._hash)
         self.agreement = Agreement(config, start, rng, self.detector, self._send_to, now_ns)
         self.authority = AuthorityKeeper(config, start, self.detector, self.agreement)
+        self.talk = Talk(config, start.incarnation, rng, self.detector, self._send_to)
         self._out: list[Effect] = []
         self._crm_instance = self._lrm_instance = 0
         self._key_ids = config.key_ids
@@ -79,6 +86,8 @@ class MembershipCore:
         self._beat_at_ns = NEVER_NS
         self._last_beat_ns = now_ns - config.keepalive_ns
         self._check_at_ns = NEVER_NS
+        self._talk_at_ns = NEVER_NS
+        self._message_id = 0
         # Looking costs as the square of the nodes: while a large cluster gathers, everything changes all
         # the time, and one look answers many changes.
         self._looked_ns = now_ns - NEVER_NS
@@ -127,12 +136,19 @@ class MembershipCore:
                 self._configure(quorum.log_index, self.agreement.set_quorum(quorum))
             case LeaveRequested(leave):
                 self._begin_leave(leave)
+            case DataRequested():
+                self.talk.request(event, now_ns)
             case KeysChanged(key_ids):
                 self._key_ids = key_ids
                 self.detector.urgent = True
             case _:
                 assert_never(event)
         return self._finish(now_ns)
+
+    @property
+    def payload_bytes(self) -> int:
+        """What a datagram may hold."""
+        return self._config.payload_bytes
 
     def status(self, now_ns: int) -> Status:
         """All that is published, as of now."""
@@ -155,11 +171,13 @@ class MembershipCore:
             self._heartbeat(peer, event, message, now_ns)
             return
         match message:
-            case ProbeAck(heartbeat, highest):
+            case ProbeAck(heartbeat, highest, ack_incarnation, ack):
+                self.talk.acknowledged(peer.id, ack_incarnation, ack)
                 if not self._heartbeat(peer, event, heartbeat, now_ns) and highest >= self._start.incarnation:
                     self._out.append(RaiseIncarnation(highest))
             case Probe():
-                self._send_to(peer.id, ProbeAck(self._own_heartbeat(header.link)), link=header.link)
+                answer = ProbeAck(self._own_heartbeat(header.link), 0, *self.talk.ack_for(peer.id))
+                self._send_to(peer.id, answer, link=header.link)
                 agreement.probed(peer.id, message)
             case Leave():
                 self._left(peer, message)
@@ -173,6 +191,10 @@ class MembershipCore:
                 agreement.install(peer.id, message, now_ns)
             case Installed():
                 agreement.has_installed(peer.id, message)
+            case Data():
+                self.talk.data(peer, message, now_ns)
+            case Nack():
+                self.talk.nack(peer.id, message, now_ns)
             case _:
                 assert_never(message)
 
@@ -237,6 +259,9 @@ class MembershipCore:
                 self._check_at_ns = NEVER_NS
             case "leave":
                 self._leave_copy(now_ns)
+            case "talk":
+                self._talk_at_ns = NEVER_NS
+                self.talk.tick(now_ns)
             case _:
                 raise AssertionError(f"no timer of ours: {event.key}")
 
@@ -271,6 +296,8 @@ class MembershipCore:
             if self.authority.note_view():
                 self._out.append(MarkAllSeen())
             self._arm_check(now_ns)
+        self.talk.view_is(agreement.installed, now_ns)
+        self._arm_talk(now_ns)
         if detector.urgent:
             self._urgent_beat(now_ns)
         status = self.authority.news(now_ns)
@@ -281,7 +308,9 @@ class MembershipCore:
         if self._beat_at_ns == NEVER_NS:
             self._plan_beat(now_ns)
         held, agreement.effects = agreement.effects, []
-        (held if held else self._out).extend([Publish(status)] if status is not None else [])
+        news: list[Effect] = [*([Publish(status)] if status is not None else []), *self.talk.out]
+        self.talk.out.clear()
+        (held if held else self._out).extend(news)
         out, self._out = [*notes, *self._out, *held], []
         return out
 
@@ -297,6 +326,12 @@ class MembershipCore:
         if at_ns < self._check_at_ns:
             self._check_at_ns = at_ns
             self._out.append(SetTimer(CHECK, at_ns))
+
+    def _arm_talk(self, now_ns: int) -> None:
+        at_ns = self.talk.wake_ns()
+        if at_ns is not None and at_ns < self._talk_at_ns:
+            self._talk_at_ns = max(now_ns + 1, at_ns)
+            self._out.append(SetTimer(TALK, self._talk_at_ns))
 
     def _urgent_beat(self, now_ns: int) -> None:
         """Tell what has changed at once, at most every K/10."""
@@ -341,12 +376,16 @@ class MembershipCore:
 
     def _send_to(self, node: int, message: Message, *, link: int | None = None) -> None:
         """On every link at once, unless one is named."""
+        pieces = pieces_needed(message, self._config.payload_bytes)
+        self._message_id += pieces > 1
         for number in range(self._config.links) if link is None else (link,):
             if number < self._config.links:
-                self._put(number, node, message, self._last_ns)
+                self._put(number, node, message, self._last_ns, pieces=pieces)
 
-    def _put(self, link: int, node: int, message: Message, now_ns: int, *, urgent: bool = False) -> None:
+    def _put(
+        self, link: int, node: int, message: Message, now_ns: int, *, urgent: bool = False, pieces: int = 1
+    ) -> None:
         """After a persist of this step when there is one: persist before you speak."""
-        sequence = self.detector.sent[link].take(now_ns)
+        sequence = self.detector.sent[link].take(now_ns, pieces)
         out = self.agreement.effects if self.agreement.effects else self._out
-        out.append(Send(link, node, sequence, message, urgent))
+        out.append(Send(link, node, sequence, message, urgent, self._message_id if pieces > 1 else 0))

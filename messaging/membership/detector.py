@@ -29,17 +29,18 @@ class SentLog:
         self._sent: deque[tuple[int, int]] = deque()
         self._sent_ns: dict[int, int] = {}
 
-    def take(self, now_ns: int) -> int:
-        """The sequence for a packet that leaves now."""
-        sequence = self.next_sequence
-        self.next_sequence += 1
-        low = sequence & 0xFFFFFFFF
-        self._sent.append((now_ns, low))
-        self._sent_ns[low] = now_ns
+    def take(self, now_ns: int, count: int = 1) -> int:
+        """The first of `count` sequences for packets that leave now."""
+        first = self.next_sequence
+        self.next_sequence += count
+        for sequence in range(first, first + count):
+            low = sequence & 0xFFFFFFFF
+            self._sent.append((now_ns, low))
+            self._sent_ns[low] = now_ns
         while self._sent[0][0] < now_ns - self._keep_ns:
             _, old = self._sent.popleft()
             self._sent_ns.pop(old, None)
-        return sequence
+        return first
 
     def sent_ns(self, echo: int) -> int | None:
         """When the echoed sequence was sent; None if it is not one of ours, or too old."""

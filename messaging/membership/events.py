@@ -47,6 +47,7 @@ class Config:
     initdead_ns: int
     quorum: QuorumConfig
     key_ids: int = 0
+    payload_bytes: int = 1_400  # of a datagram, on the link that carries least
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,10 +112,15 @@ class Probe:
 
 
 class ProbeAck(NamedTuple):
-    """A heartbeat in answer to PROBE. `highest_incarnation` is 0, or what the addressee must exceed."""
+    """A heartbeat in answer to PROBE. `highest_incarnation` is 0, or what the addressee must exceed.
+
+    `ack`: all DATA of the addressee's run `ack_incarnation` up to this number has arrived.
+    """
 
     heartbeat: Heartbeat
     highest_incarnation: int = 0
+    ack_incarnation: int = 0
+    ack: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,7 +177,34 @@ class Installed:
     id: ViewId
 
 
-Message: TypeAlias = Heartbeat | Probe | ProbeAck | Leave | Propose | Accept | Refuse | Install | Installed
+class Data(NamedTuple):
+    """A small reliable message, an announcement (number 0), an acknowledgement; see `talk` and wire.proto."""
+
+    number: int = 0
+    view: ViewId = NO_VIEW
+    any_view: bool = False
+    topic: str = ""
+    payload: bytes = b""
+    void_of: int = 0
+    newest: int = 0
+    oldest: int = 0
+    base: int = 0
+    want_ack: bool = False
+    ack_incarnation: int = 0
+    ack: int = 0
+
+
+class Nack(NamedTuple):
+    """Repeat what you sent as `first` to `last` in your run `incarnation`."""
+
+    first: int
+    last: int
+    incarnation: int
+
+
+Message: TypeAlias = (
+    Heartbeat | Probe | ProbeAck | Leave | Propose | Accept | Refuse | Install | Installed | Data | Nack
+)
 
 KIND_OF: dict[type, Kind] = {
     Heartbeat: Kind.HEARTBEAT,
@@ -183,6 +216,8 @@ KIND_OF: dict[type, Kind] = {
     Refuse: Kind.REFUSE,
     Install: Kind.INSTALL,
     Installed: Kind.INSTALLED,
+    Data: Kind.DATA,
+    Nack: Kind.NACK,
 }
 
 # Events.
@@ -276,6 +311,17 @@ class KeysChanged:
     key_ids: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataRequested:
+    """A local client has a message for node `destination`, or for all members (0)."""
+
+    token: int
+    topic: str
+    payload: bytes
+    destination: int = 0
+    any_view: bool = False
+
+
 Event: TypeAlias = (
     Received
     | Duplicated
@@ -289,6 +335,7 @@ Event: TypeAlias = (
     | QuorumConfigured
     | LeaveRequested
     | KeysChanged
+    | DataRequested
 )
 
 # Effects.
@@ -302,6 +349,7 @@ class Send(NamedTuple):
     sequence: int
     message: Message
     urgent: bool = False
+    message_id: int = 0  # of its fragments; they use the sequences that follow. 0: it is never cut
 
 
 @dataclass(frozen=True, slots=True)
@@ -367,6 +415,34 @@ class RaiseIncarnation:
     highest: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataAnswered:
+    """What became of a DataRequested: on its way as `number`, or refused; `exhausted`: for the moment."""
+
+    token: int
+    number: int = 0
+    view: ViewId = NO_VIEW
+    refusal: str = ""
+    exhausted: bool = False
+
+
+class Deliver(NamedTuple):
+    """A message of another node, in its order."""
+
+    sender: NodeId
+    incarnation: int
+    data: Data
+
+
+class Lost(NamedTuple):
+    """Messages `first` to `last` of another node's run will never come: resynchronise."""
+
+    sender: NodeId
+    incarnation: int
+    first: int
+    last: int
+
+
 @dataclass(frozen=True, slots=True)
 class Note:
     """A line for the log: level, event name, fields."""
@@ -376,4 +452,16 @@ class Note:
     fields: tuple[tuple[str, object], ...] = ()
 
 
-Effect: TypeAlias = Send | Persist | SetTimer | Publish | MarkAllSeen | QuorumStored | RaiseIncarnation | Note
+Effect: TypeAlias = (
+    Send
+    | Persist
+    | SetTimer
+    | Publish
+    | MarkAllSeen
+    | QuorumStored
+    | RaiseIncarnation
+    | DataAnswered
+    | Deliver
+    | Lost
+    | Note
+)

@@ -13,17 +13,22 @@ import structlog
 from hacluster.clock import Clock
 from hacluster.errors import ResourceExhausted, Unavailable
 from messaging import log_events, wire
+from messaging.fragments import Assembler, body_room, cut
 from messaging.membership.core import LEAVE_APART_NS, LEAVE_COPIES, MembershipCore
 from messaging.membership.events import (
     KIND_OF,
     CommittedQuorum,
     DaemonsChanged,
+    DataAnswered,
+    DataRequested,
+    Deliver,
     Duplicated,
     Effect,
     Event,
     KeysChanged,
     Leave,
     LeaveRequested,
+    Lost,
     MarkAllSeen,
     Note,
     OutdatedSender,
@@ -49,6 +54,7 @@ from messaging.transport.udp import UdpLink
 log = structlog.get_logger()
 
 WATCH_QUEUE: Final = 64
+DELIVERY_QUEUE: Final = 1_024
 PERSIST_QUEUE: Final = 256
 SEEN_EVERY_S: Final = 60.0
 DROP_LOG_EVERY_NS: Final = 60_000_000_000
@@ -65,6 +71,15 @@ class Watcher:
     daemon: str
     instance: int
     updates: asyncio.Queue[Status]
+    overrun: bool = False
+
+
+@dataclass(eq=False, slots=True)
+class Listener:
+    """One open Receive call."""
+
+    topic: str
+    news: asyncio.Queue[Deliver | Lost]
     overrun: bool = False
 
 
@@ -94,6 +109,7 @@ class MembershipShell:
         self.links: Sequence[UdpLink] = ()
         self._gate, self._sealer, self._store, self._clock = gate, sealer, store, clock
         self._restart, self._store_timeout_s = restart, store_timeout_s
+        self.payload_bytes = core.payload_bytes
         self._loop = asyncio.get_running_loop()
         self._timers: dict[str, tuple[int, asyncio.TimerHandle]] = {}
         self._writes: asyncio.Queue[tuple[Persist, list[Effect]]] = asyncio.Queue(PERSIST_QUEUE)
@@ -101,6 +117,10 @@ class MembershipShell:
         self._quorum_waiters: list[tuple[int, asyncio.Future[None]]] = []
         self._drop_logged: dict[tuple[str, Drop], int] = {}
         self._sleep_offset_ns = _sleep_offset_ns()
+        self._assembler = Assembler()
+        self._listeners: list[Listener] = []
+        self._answers: dict[int, asyncio.Future[DataAnswered]] = {}
+        self._data_token = 0
 
     def begin(self) -> None:
         """The first heartbeats."""
@@ -118,7 +138,14 @@ class MembershipShell:
         if isinstance(opened, Dropped):
             self._dropped(opened, source)
             return
-        message = wire.decode(opened.header.kind, opened.body)
+        kind, body = opened.header.kind, opened.body
+        if kind == Kind.FRAGMENT:
+            whole = self._assembler.take(opened.header.sender, opened.header.session, body, arrived_ns)
+            self.figures.dropped[Drop.INCOMPLETE.value] = self._assembler.given_up
+            if whole is True:
+                return
+            kind, body = whole or (kind, body)
+        message = wire.decode(kind, body)
         if message is None:
             self._dropped(Dropped(Drop.BAD_BODY), source)
             return
@@ -173,6 +200,12 @@ class MembershipShell:
                         log.warning(log_events.DISK_FAILED, reason=str(error))
                 case QuorumStored(log_index):
                     self._quorum_stored(log_index)
+                case DataAnswered(token=token):
+                    answer = self._answers.pop(token, None)
+                    if answer is not None and not answer.done():
+                        answer.set_result(effect)
+                case Deliver() | Lost():
+                    self._deliver(effect)
                 case RaiseIncarnation(highest):
                     self._store.raise_incarnation(highest)
                     self._restart(f"others have seen our incarnation {highest}: the disk was lost")
@@ -180,16 +213,17 @@ class MembershipShell:
                     assert_never(effect)
 
     def _send(self, send: Send) -> None:
-        link, destination, sequence, message, urgent = send
-        datagram = self._sealer.seal(
-            KIND_OF[type(message)],
-            wire.encode(message),
-            link=link,
-            sequence=sequence,
-            destination=destination,
-            urgent=urgent,
-        )
-        self.links[link].send(datagram, destination)
+        link, destination, sequence, message, urgent, message_id = send
+        kind, body = KIND_OF[type(message)], wire.encode(message)
+        bodies = [body]
+        if message_id and len(body) > body_room(self.payload_bytes):
+            bodies = cut(kind, body, message_id, self.payload_bytes)
+            kind = Kind.FRAGMENT
+        for offset, part in enumerate(bodies):
+            datagram = self._sealer.seal(
+                kind, part, link=link, sequence=sequence + offset, destination=destination, urgent=urgent
+            )
+            self.links[link].send(datagram, destination)
 
     def _set_timer(self, key: str, at_ns: int) -> None:
         if key in self._timers:
@@ -297,6 +331,51 @@ class MembershipShell:
         for wanted, stored in self._quorum_waiters:
             if wanted <= log_index and not stored.done():
                 stored.set_result(None)
+
+    # Small messages.
+
+    async def say(self, *, topic: str, payload: bytes, destination: int, any_view: bool) -> DataAnswered:
+        """Raises Unavailable when no answer comes: a write of ours hangs before it."""
+        self._data_token += 1
+        token = self._data_token
+        answer: asyncio.Future[DataAnswered] = self._loop.create_future()
+        self._answers[token] = answer
+        try:
+            self.dispatch(
+                DataRequested(
+                    token=token, topic=topic, payload=payload, destination=destination, any_view=any_view
+                )
+            )
+            return await asyncio.wait_for(answer, self._store_timeout_s)
+        except TimeoutError:
+            raise Unavailable(why="the disk does not store what has to come before the message") from None
+        finally:
+            self._answers.pop(token, None)
+
+    def listen(self, topic: str) -> Listener:
+        """A new Receive call."""
+        listener = Listener(topic=topic, news=asyncio.Queue(DELIVERY_QUEUE))
+        self._listeners.append(listener)
+        return listener
+
+    def unlisten(self, listener: Listener) -> None:
+        """The call has ended."""
+        self._listeners.remove(listener)
+
+    async def next_delivery(self, listener: Listener) -> Deliver | Lost:
+        """Raises ResourceExhausted when the caller reads too slowly."""
+        if listener.overrun:
+            raise ResourceExhausted(what="messages were not read in time: resynchronise, then call again")
+        return await listener.news.get()
+
+    def _deliver(self, news: Deliver | Lost) -> None:
+        for listener in self._listeners:
+            if isinstance(news, Deliver) and news.data.topic != listener.topic:
+                continue
+            try:
+                listener.news.put_nowait(news)
+            except asyncio.QueueFull:
+                listener.overrun = True
 
     async def leave(self, leave: Leave) -> None:
         """Say LEAVE; returns when the last copy has gone out."""

@@ -75,6 +75,13 @@ class ScriptedMessaging(membership_pb2_grpc.MembershipServicer):
     async def Leave(self, request: Any, context: Any) -> membership_pb2.LeaveReply:
         return membership_pb2.LeaveReply()
 
+    async def Send(self, request: Any, context: Any) -> membership_pb2.SendReply:
+        return membership_pb2.SendReply()
+
+    async def Receive(self, request: Any, context: Any) -> AsyncIterator[membership_pb2.Delivery]:
+        await asyncio.Event().wait()
+        yield membership_pb2.Delivery()
+
 
 def authority(
     *, view: tuple[int, int] = (5, 1), quorate: bool = True, lease_ms: int = 3_600_000

@@ -1,4 +1,7 @@
-"""`python -m tests.sim run --class chaos3 --seed 8812 [--seeds K] [--trace]`: run, and replay what failed."""
+"""`python -m tests.sim run --class chaos3 --seed 8812 [--seeds K] [--trace]`: run, and replay what failed.
+
+`python -m tests.sim mutants [--seeds K]`: is it any good? Broken rules, and the seed that shows each.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,12 @@ import sys
 import time
 import traceback
 
-from tests.sim import cib_classes, full  # noqa: F401 - registers its classes
+from tests.sim import cib_classes, full, talk  # noqa: F401 - registers its classes
 from tests.sim.classes import REGISTRY
 from tests.sim.engine import SECOND, START_NS, render_trace
+from tests.sim.mutants import membership
+from tests.sim.mutants import talk as talk_mutants
+from tests.sim.mutants.membership import Mutant
 
 
 def run_one(name: str, seed: int, *, trace: bool) -> tuple[bool, float, str]:
@@ -33,6 +39,31 @@ def run_one(name: str, seed: int, *, trace: bool) -> tuple[bool, float, str]:
     return held, (run.world.now_ns - START_NS) / SECOND, run.world.trace_hash
 
 
+def kill(mutant: Mutant, seeds: int) -> tuple[int, str]:
+    """The first seed that shows the mutant (0: none of them), and what it broke."""
+    with mutant.entered():
+        for seed in range(1, seeds + 1):
+            try:
+                REGISTRY[mutant.scenario](seed).play()
+            except AssertionError as error:
+                return seed, str(error)
+    return 0, ""
+
+
+def mutants(seeds: int) -> int:
+    """The table of seeds to kill; exit code 1 when one survives."""
+    survivors = 0
+    for mutant in (*membership.MUTANTS, *talk_mutants.MUTANTS):
+        began = time.process_time()
+        seed, why = kill(mutant, seeds)
+        survivors += not seed
+        took = time.process_time() - began
+        print(
+            f"{mutant.scenario:12} seed {seed or '-':>4} {took:6.1f} s  {mutant.what}: {why[:60]}", flush=True
+        )
+    return 1 if survivors else 0
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Exit code 0 when every seed held."""
     parser = argparse.ArgumentParser(prog="python -m tests.sim")
@@ -43,7 +74,10 @@ def main(arguments: list[str] | None = None) -> int:
     command.add_argument("--seeds", type=int, default=1, help="how many, from --seed on")
     command.add_argument("--failures", type=int, default=3, help="stop after so many")
     command.add_argument("--trace", action="store_true")
+    sub.add_parser("mutants").add_argument("--seeds", type=int, default=200, help="tried for each")
     options = parser.parse_args(arguments)
+    if options.command == "mutants":
+        return mutants(options.seeds)
     began = time.perf_counter()
     simulated = failures = played = 0.0
     digest = ""

@@ -8,15 +8,20 @@ from typing import cast
 
 from hacluster.vocabulary.ids import NodeId, NodeName
 from hacluster.vocabulary.membership import QuorumConfig
+from messaging import wire
+from messaging.fragments import Assembler, body_room, cut
 from messaging.membership import durable as slots
 from messaging.membership.core import MembershipCore
 from messaging.membership.events import (
     KIND_OF,
     Config,
     ConfiguredNode,
+    DataAnswered,
+    Deliver,
     Duplicated,
     Effect,
     Event,
+    Lost,
     MarkAllSeen,
     Message,
     Note,
@@ -35,11 +40,22 @@ from messaging.membership.events import (
     StrangerHeard,
     Timer,
 )
-from messaging.packet import TO_ALL, Drop, Gate, Header, Heartbeat, Keyring
+from messaging.packet import (
+    TO_ALL,
+    Drop,
+    Dropped,
+    Gate,
+    Header,
+    Heartbeat,
+    Keyring,
+    Kind,
+    Sealer,
+    WorkingKey,
+)
 from tests.sim.engine import MS, SECOND, Node, PersistRequest, Process, World
 from tests.sim.network import Network
 
-WATCHED_NOTES = ("messaging.",)
+KEYRING = Keyring(keys={1: WorkingKey(id=1, method="sha256", key=b"k" * 32)}, signing=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +69,12 @@ class Timing:
 
 
 class MessagingProcess(Process[Event, Effect]):
-    """One node's ha-messaging. `on_publish` hears what ha-crm would."""
+    """One node's ha-messaging. `on_publish` hears what ha-crm would, `on_talk` what clients of DATA would.
+
+    With `wire` set, packets are sealed bytes, fragments included; else they are objects, which is faster.
+    """
+
+    wire = False
 
     def __init__(self, node: Node, network: Network, config: Config) -> None:
         super().__init__(node, "messaging")
@@ -62,6 +83,8 @@ class MessagingProcess(Process[Event, Effect]):
         self.core: MembershipCore | None = None
         self.status: Status | None = None
         self.on_publish: list[Callable[[MessagingProcess, Status], None]] = []
+        self.on_talk: list[Callable[[MessagingProcess, DataAnswered | Deliver | Lost], None]] = []
+        self.assembler = Assembler()
         self.gate = self._new_gate()
         self._names: dict[int, str] = {n.id: n.name for n in config.nodes}
         self._identity = (b"", 0)
@@ -74,7 +97,7 @@ class MessagingProcess(Process[Event, Effect]):
             cluster_id=bytes(16),
             node_id=self.config.node_id,
             nodes=[n.id for n in self.config.nodes],
-            keyring=Keyring(keys={}, signing=1),
+            keyring=KEYRING,
         )
 
     def _read_slots(self, name: str) -> list[bytes | None]:
@@ -96,7 +119,14 @@ class MessagingProcess(Process[Event, Effect]):
         durable = slots.durable_from(self._read_slots("view"))
         session = self._rng.getrandbits(128).to_bytes(16, "big")
         self._identity = (session, incarnation)
-        self.gate = self._new_gate()
+        self.gate, self.assembler = self._new_gate(), Assembler()
+        self.sealer = Sealer(
+            cluster_id=bytes(16),
+            node_id=self.config.node_id,
+            session=session,
+            incarnation=incarnation,
+            keyring=KEYRING,
+        )
         start = Start(
             incarnation=incarnation,
             boot_token=self.node.boot_token,  # type: ignore[arg-type]
@@ -144,27 +174,74 @@ class MessagingProcess(Process[Event, Effect]):
                 self.world.count("incarnation_raised")
                 self.crash()
                 self.world.after(100 * MS, f"restart {self.name}", self.start)
+            case DataAnswered() | Deliver() | Lost():
+                for heard in self.on_talk:
+                    heard(self, effect)
             case QuorumStored() | Persist():
                 pass
 
     def _transmit(self, send: Send) -> None:
+        targets = self._names.values() if send.destination == TO_ALL else [self._names[send.destination]]
+        for payload in self._sealed(send) if self.wire else [self._as_object(send)]:
+            for target in targets:
+                if target != self.node.name:
+                    self.network.send(self.node.name, target, send.link, payload)
+
+    def _as_object(self, send: Send) -> tuple[Header, Message]:
         session, incarnation = self._identity
         header = Header(
             KIND_OF[type(send.message)], 1, 0, send.link, self.config.node_id, send.destination,
             session, incarnation, send.sequence,
         )  # fmt: skip
-        payload = (header, send.message)
-        targets = self._names.values() if send.destination == TO_ALL else [self._names[send.destination]]
-        for target in targets:
-            if target != self.node.name:
-                self.network.send(self.node.name, target, send.link, payload)
+        return header, send.message
+
+    def _sealed(self, send: Send) -> list[bytes]:
+        kind, body = KIND_OF[type(send.message)], wire.encode(send.message)
+        bodies = [body]
+        if len(body) > body_room(self.config.payload_bytes):
+            assert send.message_id, f"{type(send.message)} of {len(body)} bytes was not expected to be cut"
+            bodies, kind = cut(kind, body, send.message_id, self.config.payload_bytes), Kind.FRAGMENT
+        return [
+            self.sealer.seal(
+                kind, part, link=send.link, sequence=send.sequence + offset, destination=send.destination
+            )
+            for offset, part in enumerate(bodies)
+        ]
 
     def _arrive(self, _source: str, _link: int, payload: object) -> None:
         if not self.alive:
             return
+        if isinstance(payload, bytes):
+            self._opened(payload)
+            return
         event = self._event(*cast(tuple[Header, Message], payload))
         if event is not None:
             self.deliver(event)
+
+    def _opened(self, datagram: bytes) -> None:
+        """What the shell does with a datagram."""
+        opened = self.gate.open(datagram)
+        if isinstance(opened, Dropped):
+            header = opened.header
+            if header is None:
+                return
+            if self.gate.outdated(header):
+                if header.kind == Kind.HEARTBEAT:
+                    self.deliver(OutdatedSender(header.sender, opened.highest_incarnation))
+            elif opened.reason is Drop.REPLAYED:
+                self.deliver(Duplicated(header.sender, header.link))
+            return
+        header, body = opened
+        kind = header.kind
+        if kind == Kind.FRAGMENT:
+            whole = self.assembler.take(header.sender, header.session, body, self.node.clock.now_ns())
+            if isinstance(whole, bool):
+                assert whole, "a fragment of ours is no good"
+                return
+            kind, body = whole
+        message = wire.decode(kind, body)
+        assert message is not None, f"a packet of ours does not decode: {header}"
+        self.deliver(Received(header, message, self.node.clock.now_ns()))
 
     def _event(self, header: Header, message: Message) -> Event | None:
         if all(header.sender != node.id for node in self.config.nodes):
@@ -191,6 +268,8 @@ class MembershipCluster:
         two_node: bool = False,
         wait_for_all: bool = False,
         rates_ppm: Sequence[int] = (),
+        payload_bytes: int = 1_400,
+        sealed: bool = False,
     ) -> None:
         self.world = world
         self.timing = timing or Timing()
@@ -219,10 +298,13 @@ class MembershipCluster:
                     deadtime_ns=self.timing.deadtime_ns,
                     initdead_ns=self.timing.initdead_ns,
                     quorum=self.quorum,
+                    payload_bytes=payload_bytes,
                 ),
             )
             for node in configured
         }
+        for process in self.processes.values():
+            process.wire = sealed
 
     def boot_all(self) -> None:
         """Power on."""

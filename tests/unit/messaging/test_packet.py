@@ -63,7 +63,7 @@ def reason(datagram: bytes, **gate: object) -> Drop | None:
 def test_heartbeats_are_encoded_and_decoded(heartbeat: Heartbeat) -> None:
     body = encode_heartbeat(heartbeat)
     assert decode_heartbeat(body) == heartbeat
-    assert decode_probe_ack(encode_probe_ack(heartbeat, 77)) == (heartbeat, 77)
+    assert decode_probe_ack(encode_probe_ack(heartbeat, 77, 5, 9)) == (heartbeat, 77, 5, 9)
     assert decode_probe_ack(body) is None
     assert decode_heartbeat(body + b"x") is None
 

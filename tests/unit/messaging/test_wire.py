@@ -10,14 +10,17 @@ from hacluster.v1 import membership_pb2, wire_pb2
 from hacluster.vocabulary.ids import NO_VIEW, BootToken, NodeId, NodeName, ViewId
 from hacluster.vocabulary.membership import Authority, Member, MembershipView, NodeState, QuorumConfig
 from messaging import wire
+from messaging.fragments import body_bound
 from messaging.membership.events import (
     KIND_OF,
     Accept,
     CommittedQuorum,
+    Data,
     Install,
     Installed,
     Leave,
     Message,
+    Nack,
     PeerStatus,
     Probe,
     ProbeAck,
@@ -45,7 +48,7 @@ MESSAGES: list[Message] = [
     a_heartbeat(),
     Probe(),
     Probe(want_install=VIEW),
-    ProbeAck(a_heartbeat(), 12),
+    ProbeAck(a_heartbeat(), 12, 3, 4),
     Leave(clean=True),
     Leave(clean=False, active_unmanaged=("web", "db")),
     Propose(id=VIEW, members=BARE),
@@ -55,12 +58,82 @@ MESSAGES: list[Message] = [
     Refuse(id=VIEW, promised=9, hears=(1, 2, 65_534)),
     Install(id=VIEW, members=MEMBERS, hold_ns=2_000, quorum=QUORUM),
     Installed(id=VIEW),
+    Data(newest=7, oldest=3, base=2, want_ack=True, ack_incarnation=4, ack=9),
+    Data(number=7, view=VIEW, topic="election", payload=bytes(70), newest=8, oldest=1, base=7),
+    Data(number=1, any_view=True, topic="x", payload=b"y", void_of=3, newest=1, oldest=1, base=1),
+    Nack(first=3, last=9, incarnation=5),
 ]
 
 
 @pytest.mark.parametrize("message", MESSAGES, ids=lambda m: type(m).__name__)
 def test_there_and_back(message: Message) -> None:
     assert wire.decode(KIND_OF[type(message)], wire.encode(message)) == message
+
+
+@pytest.mark.parametrize("message", MESSAGES, ids=lambda m: type(m).__name__)
+def test_no_body_is_longer_than_its_bound(message: Message) -> None:
+    assert len(wire.encode(message)) <= body_bound(message)
+
+
+@given(st.integers(1, 1_024), st.integers(0, 2**64 - 1), st.binary(max_size=3_000))
+def test_bounds_hold_for_the_largest_numbers(count: int, number: int, payload: bytes) -> None:
+    last = ViewId(2**63, 65_534)
+    members = tuple(
+        ViewMember(id=NodeId(n), incarnation=number, boot_token=TOKEN) for n in range(65_534 - count, 65_534)
+    )
+    voters = tuple((NodeId(n), 1_000) for n in range(65_534 - count, 65_534))
+    quorum = CommittedQuorum(
+        config=QuorumConfig(voters=voters, wait_for_all=True, tiebreak=NodeId(65_534)), log_index=2**63
+    )
+    lease_ns = 600_000_000_000
+    messages: list[Message] = [
+        Propose(id=last, members=members),
+        Install(id=last, members=members, hold_ns=lease_ns, quorum=quorum),
+        Accept(
+            id=last,
+            incarnation=number,
+            boot_token=TOKEN,
+            installed=last,
+            lease_rest_ns=lease_ns,
+            quorum=quorum,
+        ),
+        Refuse(id=last, promised=2**63, hears=tuple(member.id for member in members)),
+        Leave(clean=True, active_unmanaged=("ü" * (count % 200),) * (count % 20)),
+        Data(
+            number=2**63,
+            view=last,
+            any_view=True,
+            topic="ü" * 64,
+            payload=payload,
+            void_of=65_534,
+            newest=2**63,
+            oldest=2**63,
+            base=2**63,
+            want_ack=True,
+            ack_incarnation=number,
+            ack=2**63,
+        ),
+    ]
+    for message in messages:
+        assert len(wire.encode(message)) <= body_bound(message)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        wire_pb2.Data(number=4, newest=3),
+        wire_pb2.Data(newest=3, oldest=5),
+        wire_pb2.Data(newest=3, base=9),
+        wire_pb2.Data(newest=2**63 + 1),
+        wire_pb2.Data(void_of=70_000),
+    ],
+)
+def test_data_whose_numbers_do_not_agree_is_refused(bad: wire_pb2.Data) -> None:
+    assert wire.decode(Kind.DATA, bad.SerializeToString()) is None
+
+
+def test_a_nack_the_wrong_way_round_is_refused() -> None:
+    assert wire.decode(Kind.NACK, wire_pb2.Nack(first=9, last=3).SerializeToString()) is None
 
 
 def test_a_lease_is_rounded_up() -> None:
@@ -88,7 +161,7 @@ def test_what_is_out_of_bounds_is_refused() -> None:
     install.hold_us = 0
     install.members[0].boot_token = b"short"
     assert wire.decode(Kind.INSTALL, install.SerializeToString()) is None
-    assert wire.decode(Kind.DATA, b"") is None
+    assert wire.decode(Kind.FRAGMENT, b"") is None  # it is put together before
 
 
 @pytest.mark.parametrize("voters", [[], [(1, 1), (1, 1)], [(1, 0)]], ids=["none", "twice", "without votes"])

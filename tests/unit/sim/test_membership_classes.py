@@ -11,12 +11,24 @@ from typing import Any
 
 import pytest
 
+from tests.sim import talk  # noqa: F401 - registers its classes
 from tests.sim.classes import REGISTRY
+from tests.sim.mutants import talk as talk_mutants
 from tests.sim.mutants.membership import MUTANTS, Mutant
 
 ROOT = Path(__file__).resolve().parents[3]
-QUICK = ("split2", "split2-two-node", "startup", "power", "pause", "restart", "chaos3")
-LONG = ("noise", "bridge", "clock", "stand-still", "wipe", "chaos5", "chaos9")
+QUICK = (
+    "split2",
+    "split2-two-node",
+    "startup",
+    "power",
+    "pause",
+    "restart",
+    "chaos3",
+    "talk-noise",
+    "talk-flood",
+)
+LONG = ("talk", "talk-flood", "noise", "bridge", "clock", "stand-still", "wipe", "chaos5", "chaos9")
 SEEDS_TO_KILL = 60
 REGRESSIONS = tomllib.loads((ROOT / "tests/sim/regressions.toml").read_text())["seed"]
 
@@ -69,7 +81,7 @@ def killed(mutant: Mutant) -> bool:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.what)
+@pytest.mark.parametrize("mutant", [*MUTANTS, *talk_mutants.MUTANTS], ids=lambda mutant: mutant.what)
 def test_every_mutant_is_caught(mutant: Mutant) -> None:
     assert killed(mutant), f"{SEEDS_TO_KILL} seeds of {mutant.scenario} do not show it: {mutant.what}"
 

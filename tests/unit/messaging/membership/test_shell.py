@@ -20,12 +20,14 @@ from messaging.membership.events import (
     CommittedQuorum,
     Config,
     ConfiguredNode,
+    Deliver,
     Durable,
     Leave,
+    Lost,
     Start,
     Status,
 )
-from messaging.membership.shell import WATCH_QUEUE, MembershipShell, Watcher
+from messaging.membership.shell import DELIVERY_QUEUE, WATCH_QUEUE, MembershipShell, Watcher
 from messaging.packet import Gate, Sealer
 from messaging.store import Store
 from messaging.transport.udp import UdpLink
@@ -151,6 +153,39 @@ async def test_two_shells_form_a_view_through_real_packets() -> None:
         await one.leave(Leave(clean=True))
         status = await until(one, watcher, lambda s: members(s) == [])
         assert not status.authority.quorate
+
+
+async def test_long_messages_travel_in_fragments_and_in_order() -> None:
+    (one, _, wire), (two, _, other) = a_shell(1, 2), a_shell(2, 2)
+    wire.others, other.others = [two], [one]
+    watcher, listener, deaf = one.watch("", 0), two.listen("news"), two.listen("else")
+    async with running(one, two):
+        await until(one, watcher, lambda s: s.authority.quorate)
+        before = len(wire.sent)
+        long = bytes(range(256)) * 100
+        first = await one.say(topic="news", payload=long, destination=0, any_view=False)
+        second = await one.say(topic="news", payload=b"short", destination=2, any_view=False)
+        assert (first.number, second.number) == (1, 2)
+        assert not first.refusal
+        async with asyncio.timeout(10):
+            got = [await two.next_delivery(listener) for _ in range(2)]
+        assert [news.data.payload for news in got if isinstance(news, Deliver)] == [long, b"short"]
+        assert deaf.news.empty()
+        assert all(len(datagram) <= 1_400 for datagram in wire.sent[before:])
+        refused = await one.say(topic="news", payload=bytes(70_000), destination=0, any_view=False)
+        assert "more than" in refused.refusal
+        unknown = await one.say(topic="news", payload=b"", destination=9, any_view=False)
+        assert "no other node" in unknown.refusal
+
+
+async def test_a_listener_that_does_not_read_is_told() -> None:
+    shell, _, _ = a_shell(1, 2)
+    listener = shell.listen("news")
+    for number in range(DELIVERY_QUEUE + 1):
+        shell._deliver(Lost(NodeId(2), 1, number, number))
+    with pytest.raises(ResourceExhausted):
+        await shell.next_delivery(listener)
+    shell.unlisten(listener)
 
 
 async def test_a_flag_that_cannot_be_written_is_no_reason_to_end() -> None:
