@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import grpc
-from lxml import etree
 
 from crm import revisions, wire
 from crm.api.cluster import Cluster
 from crm.cib.codec import is_text, parse, render
 from crm.cib.history import FEATURE_SET
 from crm.cib.model import Element
+from crm.cib.selection import select
 from crm.cib.versions import CibVersion
 from crm.controller.core import Phase, Standing
 from crm.peers.lrm import LrmPeer
@@ -115,6 +115,12 @@ class CrmService(crm_pb2_grpc.CrmServicer):
             if error.code not in (ErrorCode.NO_DC, ErrorCode.UNREACHABLE, ErrorCode.TIMEOUT):
                 raise
             return self.status()
+
+    async def status_at_dc(self, raw: bytes) -> bytes:
+        """The DC's answer to Status, for this node's own use. Raises HaError."""
+        if self._cluster.is_dc:
+            return await self._status_at_dc(raw, "agent")
+        return await self._cluster.replica.forward("Status", raw, "agent", client=NAME)
 
     async def _status_at_dc(self, _raw: bytes, _user: str) -> bytes:
         return self.status().SerializeToString()
@@ -330,25 +336,6 @@ class CrmService(crm_pb2_grpc.CrmServicer):
     async def AgentList(self, request: crm_pb2.AgentListRequest, context: Context) -> crm_pb2.AgentListReply:
         """See crm.proto."""
         return crm_pb2.AgentListReply(agents=await self._lrm.list_agents(request.standard, request.provider))
-
-
-def select(cib: Element, xpath: str) -> bytes:
-    """The document, or the parts an XPath names: one by itself, several in <xpath-query>. Raises NotFound."""
-    if not xpath:
-        return render(cib).encode()
-    tree = etree.fromstring(render(cib).encode())
-    try:
-        found = tree.getroottree().xpath(xpath)
-    except etree.XPathError as error:
-        raise InvalidRequest(what=f"{xpath!r} is no XPath: {error}") from None
-    elements = [item for item in found if etree.iselement(item)] if isinstance(found, list) else []
-    if not elements:
-        raise NotFound(kind="part of the CIB", name=xpath)
-    if len(elements) == 1:
-        return etree.tostring(elements[0])
-    holder = etree.Element("xpath-query")
-    holder.extend(elements)
-    return etree.tostring(holder)
 
 
 def configuration_in(document: Element) -> Element:

@@ -242,7 +242,10 @@ class CrmShell:
             self.spawn(self._claims.run(), "claims")
             self.spawn(self._start_worker(), "scheduler start")
             self.spawn(self.orders.loads(self.dc.loads_changed), "loads")
-            self.spawn(AgentSocket(self._paths.agent_socket, Backend(self.cluster)).serve(), "agents")
+            self.spawn(
+                AgentSocket(self._paths.agent_socket, Backend(self.cluster, self._api.status_at_dc)).serve(),
+                "agents",
+            )
             self.spawn(self.alerts.run(), "alerts")
             self.spawn(self._watch_lag(), "lag")
             self.spawn(self.revisions.run(), "revisions")

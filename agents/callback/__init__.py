@@ -17,6 +17,12 @@ the server answers with one line of JSON and closes. A request is an object with
 | "update" | "name", "value" ("5", "value++", "value+=3"), "dampen_ms" or null | - |
 | "delete" | "name" | - |
 | "nodes" | - | "local", "quorate", "nodes": [{"id", "name", "member"}] sorted by id |
+| "cib" | "xpath": of the part that is wanted, "" for all | "xml": string, one element a line |
+| "parameter" | "id": a resource, "kind": "params", "meta" or "utilization", "name" | "value" or null |
+| "set-parameter" | the same, "value": string, or null to delete | - |
+| "ban" | "id": a resource, "node" | - |
+| "clear" | "id": a resource, "node" or "" for all | - |
+| "transition" | - | "actions": what the DC is still about to do, as text |
 | "locate" | "id": a resource | "locations": [{"node", "role"}] |
 | "resource-xml" | "id": a resource | "xml": string |
 

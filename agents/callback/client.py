@@ -18,8 +18,10 @@ SOCKET_DEFAULT = "/run/hacluster/agent.sock"
 # Pacemaker's crm_exit codes, which agents compare with numbers.
 EXIT_OK = 0
 EXIT_ERROR = 1
+EXIT_UNIMPLEMENTED = 3
 EXIT_PERMISSION = 4
 EXIT_USAGE = 64
+EXIT_NO_INPUT = 66
 EXIT_DISCONNECT = 102
 EXIT_NO_SUCH = 105
 

@@ -1,4 +1,4 @@
-"""crm_node, crm_resource (as far as agents need it) and pacemakerd: questions about the cluster."""
+"""crm_node and pacemakerd: questions about the cluster."""
 
 from __future__ import annotations
 
@@ -26,18 +26,6 @@ _CRM_NODE = {
     "--quorum": ("quorum", FLAG),
     "-N": ("name_for", VALUE),
     "--name-for-id": ("name_for", VALUE),
-    "-Q": ("quiet", FLAG),
-    "--quiet": ("quiet", FLAG),
-    "-V": ("ignored", FLAG),
-}
-
-_CRM_RESOURCE = {
-    "-W": ("locate", FLAG),
-    "--locate": ("locate", FLAG),
-    "-q": ("xml", FLAG),
-    "--query-xml": ("xml", FLAG),
-    "-r": ("resource", VALUE),
-    "--resource": ("resource", VALUE),
     "-Q": ("quiet", FLAG),
     "--quiet": ("quiet", FLAG),
     "-V": ("ignored", FLAG),
@@ -72,31 +60,6 @@ def crm_node(argv: Sequence[str], environ: Mapping[str, str]) -> int:
             raise Refused(EXIT_USAGE, "one of -n, -i, -l, -p, -q and -N is needed")
     except Refused as refused:
         return client.fail("crm_node", refused)
-    return EXIT_OK
-
-
-def crm_resource(argv: Sequence[str], environ: Mapping[str, str]) -> int:
-    """`crm_resource -W -r R` (where does it run) and `-q -r R` (its XML); the exit code."""
-    try:
-        given = parse(argv, _CRM_RESOURCE)
-        resource = given.get("resource", "")
-        if not resource or ("locate" in given) == ("xml" in given):
-            raise Refused(EXIT_USAGE, "agents can ask for -W -r RESOURCE and -q -r RESOURCE only")
-        request = {"command": "locate", "id": resource, "resource": _instance(environ)}
-        if "xml" in given:
-            print(client.ask({**request, "command": "resource-xml"}, environ)["xml"])
-            return EXIT_OK
-        locations = client.ask(request, environ)["locations"]
-    except Refused as refused:
-        return client.fail("crm_resource", refused)
-    for location in locations:
-        promoted = " Promoted" if location["role"] == "Promoted" else ""
-        quiet = "quiet" in given
-        print(
-            location["node"] if quiet else f"resource {resource} is running on: {location['node']}{promoted}"
-        )
-    if not locations and "quiet" not in given:
-        print(f"resource {resource} is NOT running")
     return EXIT_OK
 
 

@@ -117,6 +117,30 @@ class AgentBackend(Protocol):
         """The configuration of a resource. Raises NotFound."""
         ...
 
+    def cib(self, xpath: str) -> str:
+        """The CIB, or what an XPath names in it, an element a line. Raises NotFound, InvalidRequest."""
+        ...
+
+    def parameter(self, resource: str, kind: str, name: str) -> str | None:
+        """A parameter ("params"), meta attribute ("meta") or utilization. Raises NotFound."""
+        ...
+
+    async def set_parameter(self, resource: str, kind: str, name: str, value: str | None) -> None:
+        """Set it, or with None delete it. Raises NotFound, Unavailable."""
+        ...
+
+    async def ban(self, resource: str, node: str) -> None:
+        """Keep a resource away from a node until `clear`. Raises NotFound, Unavailable."""
+        ...
+
+    async def clear(self, resource: str, node: str) -> None:
+        """Take back bans and moves of a resource; from all nodes when `node` is empty. Raises NotFound."""
+        ...
+
+    async def transition(self) -> tuple[str, ...]:
+        """What the DC is still about to do. Raises HaError when there is no DC in reach."""
+        ...
+
 
 @dataclass(slots=True)
 class AgentSocket:
@@ -204,6 +228,12 @@ class AgentSocket:
             "nodes": self._nodes,
             "locate": self._locate,
             "resource-xml": self._resource_xml,
+            "cib": self._cib,
+            "parameter": self._parameter,
+            "set-parameter": self._set_parameter,
+            "ban": self._ban,
+            "clear": self._clear,
+            "transition": self._transition,
         }
         command = commands.get(_text(request, "command"))
         if command is None:
@@ -260,6 +290,38 @@ class AgentSocket:
 
     async def _resource_xml(self, request: Mapping[str, Any]) -> dict[str, Any]:
         return {"xml": self.backend.resource_xml(_text(request, "id"))}
+
+    async def _cib(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        return {"xml": self.backend.cib(_text(request, "xpath"))}
+
+    async def _parameter(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        value = self.backend.parameter(_text(request, "id"), _kind(request), _name(request))
+        return {"value": value}
+
+    async def _set_parameter(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        value = request.get("value")
+        if value is not None and (not isinstance(value, str) or not is_text(value)):
+            raise InvalidRequest(what=f"{value!r:.80} cannot be a parameter's value")
+        await self.backend.set_parameter(_text(request, "id"), _kind(request), _name(request), value)
+        return {}
+
+    async def _ban(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        await self.backend.ban(_text(request, "id"), self._known_node(request))
+        return {}
+
+    async def _clear(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        node = self._known_node(request) if request.get("node") else ""
+        await self.backend.clear(_text(request, "id"), node)
+        return {}
+
+    async def _transition(self, _request: Mapping[str, Any]) -> dict[str, Any]:
+        return {"actions": list(await self.backend.transition())}
+
+    def _known_node(self, request: Mapping[str, Any]) -> str:
+        node = _text(request, "node")
+        if all(one.name != node for one in self.backend.nodes()):
+            raise NotFound(kind="node", name=node)
+        return node
 
     def _key(self, request: Mapping[str, Any]) -> AttributeKey:
         section, node = _section(request), _text(request, "node")
@@ -323,6 +385,13 @@ def _name(request: Mapping[str, Any]) -> str:
     if not name or not name.isprintable() or len(name) > 255:
         raise InvalidRequest(what=f"{name[:80]!r} cannot name an attribute")
     return name
+
+
+def _kind(request: Mapping[str, Any]) -> str:
+    kind = _text(request, "kind")
+    if kind not in ("params", "meta", "utilization"):
+        raise InvalidRequest(what=f"a resource has no values of kind {kind!r}")
+    return kind
 
 
 def _section(request: Mapping[str, Any]) -> AttributeSection:

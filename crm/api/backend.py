@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Final
 
+from crm.api import resource_values
 from crm.api.agent_socket import AttributeKey, AttributeSection, ClusterNode, Location
 from crm.api.cluster import Cluster
 from crm.cib.codec import render
 from crm.cib.model import Element
+from crm.cib.selection import select
 from crm.cib.status import failure_of
 from crm.replica.events import Outcome
 from hacluster.errors import NotFound, Unavailable
@@ -19,8 +22,9 @@ WRITE_DEADLINE_MS: Final = 8_000
 class Backend:
     """An AgentBackend over the cluster as this node sees it."""
 
-    def __init__(self, cluster: Cluster) -> None:
-        self._cluster = cluster
+    def __init__(self, cluster: Cluster, status_at_dc: Callable[[bytes], Awaitable[bytes]]) -> None:
+        """`status_at_dc`: the DC's answer to Status (serialised). Raises HaError."""
+        self._cluster, self._status_at_dc = cluster, status_at_dc
 
     @property
     def local_node(self) -> str:
@@ -53,18 +57,7 @@ class Backend:
         if key.section is AttributeSection.STATUS:
             await self._set_transient(key, value or "", dampen_ms)
             return
-        changed = with_attribute(self._cluster.replica.configuration, key, value)
-        if changed == self._cluster.replica.configuration:
-            return
-        outcome = await self._cluster.replica.write(
-            changed,
-            author="agent",
-            client="crm_attribute",
-            expected_digest=self._cluster.replica.digest,
-            deadline_ms=WRITE_DEADLINE_MS,
-        )
-        if outcome.outcome is not Outcome.OK:
-            raise Unavailable(why=outcome.reason or "the outcome of the write is unknown")
+        await self._write(lambda old: with_attribute(old, key, value))
 
     async def _set_transient(self, key: AttributeKey, value: str, dampen_ms: int | None) -> None:
         if key.node == self.local_node and failure_of(key.name) is None:
@@ -97,6 +90,56 @@ class Backend:
         if found is None:
             raise NotFound(kind="resource", name=resource)
         return render(found)
+
+    def cib(self, xpath: str) -> str:
+        """The CIB, or a part of it. Raises NotFound, InvalidRequest."""
+        return select(self._cluster.cib(), xpath).decode()
+
+    def parameter(self, resource: str, kind: str, name: str) -> str | None:
+        """A value of a resource. Raises NotFound."""
+        return resource_values.parameter(self._cluster.replica.configuration, resource, kind, name)
+
+    async def set_parameter(self, resource: str, kind: str, name: str, value: str | None) -> None:
+        """Set it, or with None delete it. Raises NotFound, Unavailable."""
+        await self._write(lambda old: resource_values.with_parameter(old, resource, kind, name, value))
+
+    async def ban(self, resource: str, node: str) -> None:
+        """Keep a resource away from a node. Raises NotFound, Unavailable."""
+        await self._write(lambda old: resource_values.banned(old, resource, node))
+
+    async def clear(self, resource: str, node: str) -> None:
+        """Take back bans and moves. Raises NotFound, Unavailable."""
+        await self._write(lambda old: resource_values.cleared(old, resource, node))
+
+    async def transition(self) -> tuple[str, ...]:
+        """What the DC is still about to do. Raises HaError."""
+        request = crm_pb2.ClusterStatusRequest().SerializeToString()
+        raw = await self._status_at_dc(request)
+        return _actions(crm_pb2.ClusterStatus.FromString(raw))
+
+    async def _write(self, change: Callable[[Element], Element]) -> None:
+        changed = change(self._cluster.replica.configuration)
+        if changed == self._cluster.replica.configuration:
+            return
+        outcome = await self._cluster.replica.write(
+            changed,
+            author="agent",
+            client="agent's command",
+            expected_digest=self._cluster.replica.digest,
+            deadline_ms=WRITE_DEADLINE_MS,
+        )
+        if outcome.outcome is not Outcome.OK:
+            raise Unavailable(why=outcome.reason or "the outcome of the write is unknown")
+
+
+def _actions(status: crm_pb2.ClusterStatus) -> tuple[str, ...]:
+    """What a transition runs and waits for; nothing when it has ended."""
+    transition = status.transition
+    if transition.state not in ("running", "waiting"):
+        return ()
+    left = transition.actions - transition.done - len(transition.running)
+    more = [f"{left} more actions"] if left > 0 else []
+    return (*transition.running, *transition.waits, *more)
 
 
 def _role(resource: Element) -> str:

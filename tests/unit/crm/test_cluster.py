@@ -20,6 +20,7 @@ from crm.controller.core import Phase
 from crm.replica.events import DcState
 from hacluster.clock import SystemClock
 from hacluster.errors import Conflict, HaError, InvalidRequest, NoDc, NotFound
+from hacluster.v1 import crm_pb2
 from hacluster.vocabulary.ids import BootToken
 from hacluster.vocabulary.membership import NodeState
 from tests.builders import a_result, an_operation
@@ -192,9 +193,41 @@ def a_key(section: AttributeSection, node: str, name: str) -> AttributeKey:
     return AttributeKey(section=section, node=node, name=name)
 
 
+async def no_dc(_request: bytes) -> bytes:
+    raise NoDc
+
+
+async def test_agents_change_a_resource(tmp_path: Path) -> None:
+    async with a_cluster(tmp_path) as (world, cluster, _):
+        backend = Backend(cluster, cluster_status)
+        world.reign()
+        await backend.set_parameter("web", "utilization", "cpu", "2")
+        await backend.set_parameter("web", "utilization", "cpu", "3")
+        assert backend.parameter("web", "utilization", "cpu") == "3"
+        assert 'name="cpu" value="3"' in backend.cib("//utilization/nvpair")
+        await backend.set_parameter("web", "utilization", "cpu", None)
+        assert backend.parameter("web", "utilization", "cpu") is None
+        await backend.ban("web", "node1")
+        ban = world.replica.configuration.by_id("cli-ban-web-on-node1")
+        assert ban is not None
+        assert (ban.get("rsc"), ban.get("node"), ban.get("score")) == ("web", "node1", "-INFINITY")
+        await backend.clear("web", "node2")
+        assert world.replica.configuration.by_id("cli-ban-web-on-node1") is not None
+        await backend.clear("web", "")
+        assert world.replica.configuration.by_id("cli-ban-web-on-node1") is None
+        with pytest.raises(NotFound):
+            await backend.ban("nonsense", "node1")
+        assert await backend.transition() == ("web_start_0@node1", "1 more actions")
+
+
+async def cluster_status(_request: bytes) -> bytes:
+    transition = crm_pb2.TransitionStatus(state="running", actions=3, done=1, running=["web_start_0@node1"])
+    return crm_pb2.ClusterStatus(transition=transition).SerializeToString()
+
+
 async def test_agents_read_their_writes(tmp_path: Path) -> None:
     async with a_cluster(tmp_path) as (world, cluster, _):
-        backend = Backend(cluster)
+        backend = Backend(cluster, no_dc)
         world.reign()
         own, other = a_key(STATUS, "node1", "master-db"), a_key(STATUS, "node2", "master-db")
         await backend.set_attribute(own, "10", None)
@@ -208,7 +241,7 @@ async def test_agents_read_their_writes(tmp_path: Path) -> None:
 
 async def test_agents_see_where_a_resource_runs(tmp_path: Path) -> None:
     async with a_cluster(tmp_path) as (world, cluster, _):
-        backend = Backend(cluster)
+        backend = Backend(cluster, no_dc)
         world.reign()
         world.hear("node1", a_result(an_operation(), call_id=1))
         world.hear("node1", a_result(an_operation(action="promote"), call_id=2))
@@ -235,7 +268,7 @@ async def test_permanent_attributes_go_into_the_configuration(
     key: AttributeKey, value: str | None, path: str, expected: str | None, tmp_path: Path
 ) -> None:
     async with a_cluster(tmp_path) as (world, cluster, _):
-        backend = Backend(cluster)
+        backend = Backend(cluster, no_dc)
         await backend.set_attribute(key, value, None)
         found = world.replica.configuration.by_id(path)
         assert (found.get("value") if found is not None else None) == expected

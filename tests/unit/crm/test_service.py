@@ -12,11 +12,12 @@ import grpc
 import pytest
 
 from crm.cib.codec import parse
+from crm.cib.selection import select
 from crm.peers.node import CrmPeer
 from crm.peers.service import CrmNodeService, LocalPeer
 from crm.replica.events import DcState
 from crm.scheduling_files import keep
-from crm.service import NAME, CrmService, configuration_in, select
+from crm.service import NAME, CrmService, configuration_in
 from hacluster import rpc
 from hacluster.errors import ErrorCode, HaError, InvalidRequest, NoDc, NotFound
 from hacluster.v1 import crm_pb2, crm_pb2_grpc, node_pb2, node_pb2_grpc

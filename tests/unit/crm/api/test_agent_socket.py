@@ -39,6 +39,8 @@ class FakeBackend:
         self.values: dict[AttributeKey, str] = {}
         self.dampenings: list[int | None] = []
         self.refusals = 0
+        self.parameters: dict[tuple[str, str, str], str | None] = {}
+        self.bans: list[tuple[str, str]] = []
 
     def nodes(self) -> tuple[ClusterNode, ...]:
         return (ClusterNode(id=2, name="node2", member=False), ClusterNode(id=1, name="node1", member=True))
@@ -63,6 +65,26 @@ class FakeBackend:
 
     def resource_xml(self, resource: str) -> str:
         return f'<primitive id="{resource}"/>'
+
+    def cib(self, xpath: str) -> str:
+        if xpath == "//none":
+            raise NotFound(kind="part of the CIB", name=xpath)
+        return f'<cib xpath="{xpath}"/>'
+
+    def parameter(self, resource: str, kind: str, name: str) -> str | None:
+        return self.parameters.get((resource, kind, name))
+
+    async def set_parameter(self, resource: str, kind: str, name: str, value: str | None) -> None:
+        self.parameters[resource, kind, name] = value
+
+    async def ban(self, resource: str, node: str) -> None:
+        self.bans.append((resource, node))
+
+    async def clear(self, resource: str, node: str) -> None:
+        self.bans = [one for one in self.bans if one[0] != resource or node not in ("", one[1])]
+
+    async def transition(self) -> tuple[str, ...]:
+        return ("db_start_0@node1",)
 
 
 class Cluster:
@@ -112,6 +134,40 @@ async def test_promotion_score(cluster: Cluster) -> None:
     assert (await cluster("crm_master", "-v", "5"))[0] == 0
     assert cluster.backend.values == {key("master-db", section=AttributeSection.NODES): "5"}
     assert (await cluster("crm_master", "-v", "5", OCF_RESOURCE_INSTANCE=""))[0] == 64
+
+
+async def test_utilization_and_bans(cluster: Cluster) -> None:
+    """As VirtualDomain, Xen and pgsql ask for them."""
+    assert (await cluster("crm_resource", "-Q", "-r", "db", "-z", "-g", "cpu"))[0] == 105
+    assert await cluster("crm_resource", "-r", "db", "-z", "-p", "cpu", "-v", "4") == (0, "", "")
+    assert (await cluster("crm_resource", "-Q", "-r", "db", "-z", "-g", "cpu"))[:2] == (0, "4\n")
+    assert (await cluster("crm_resource", "--resource=db", "--utilization", "--delete-parameter=cpu"))[0] == 0
+    assert cluster.backend.parameters == {("db", "utilization", "cpu"): None}
+    assert (await cluster("crm_resource", "-B", "-r", "db", "-N", "node2", "-Q"))[0] == 0
+    assert cluster.backend.bans == [("db", "node2")]
+    assert (await cluster("crm_resource", "-B", "-r", "db"))[0] == 64, "it runs on two nodes"
+    assert (await cluster("crm_resource", "-B", "-r", "db", "-N", "node9"))[0] == 105
+    assert (await cluster("crm_resource", "--clear", "-r", "db"))[0] == 0
+    assert cluster.backend.bans == []
+
+
+async def test_the_cib_and_the_transition(cluster: Cluster) -> None:
+    assert (await cluster("cibadmin", "-Q", "--xpath", "//nvpair"))[1] == '<cib xpath="//nvpair"/>\n'
+    assert (await cluster("cibadmin", "-Q", "-o", "nodes"))[1] == '<cib xpath="//nodes"/>\n'
+    assert (await cluster("cibadmin", "-Q", "--xpath", "//none"))[0] == 105
+    code, out, _ = await cluster("crm_simulate", "-Ls")
+    assert code == 0
+    assert out.split("Transition Summary:\n")[1] == "  * db_start_0@node1\n"
+    assert (await cluster("crm_mon", "-1X"))[0] == 0
+
+
+async def test_standby(cluster: Cluster) -> None:
+    assert (await cluster("crm_standby", "-G", "-N", "node1"))[1] == "scope=nodes  name=standby value=off\n"
+    assert (await cluster("crm_standby", "-v", "on", "-N", "node2", "-l", "reboot"))[0] == 0
+    assert cluster.backend.values == {key("standby", "node2"): "on"}
+    assert (await cluster("crm_standby", "-G", "-q", "-N", "node2", "-l", "reboot"))[1] == "on\n"
+    assert (await cluster("crm_standby", "-D", "-N", "node2", "-l", "reboot"))[0] == 0
+    assert (await cluster("crm_standby", "-D"))[0] == 0
 
 
 @pytest.mark.slow
