@@ -150,6 +150,15 @@ class Client:
         )
         return reply
 
+    def revisions(self) -> list[crm_pb2.RevisionSummary]:
+        """The configurations of the past that the DC keeps, the oldest first."""
+        return list(self._call("ListRevisions", crm_pb2.ListRevisionsRequest()).revisions)
+
+    def revision(self, admin_epoch: int, epoch: int) -> bytes:
+        """The <configuration> of one of them. Raises NotFound."""
+        request = crm_pb2.GetRevisionRequest(admin_epoch=admin_epoch, epoch=epoch)
+        return bytes(self._call("GetRevision", request, timeout_ms=WRITE_MS).configuration_xml)
+
     def stop_node(self, timeout_ms: int) -> None:
         """Let this node leave cleanly; returns when its services may be stopped."""
         self._call("StopNode", crm_pb2.StopNodeRequest(), timeout_ms=timeout_ms)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import secrets
+import time
+
 from cli.client import Client
-from cli.workspace import Snapshot, digest_of
-from crm.cib import codec
+from cli.grammar.document import configuration_of
+from cli.workspace import Confirm, Snapshot, digest_of
+from crm.cib import codec, objects
 from crm.cib.model import Element
+from crm.confirmation import Pending, pending_in, rolled_back, with_pending, without
 from hacluster.errors import Conflict, ErrorCode, HaError, InvalidRequest, NoQuorum
 from hacluster.v1 import crm_pb2
 
@@ -18,17 +23,29 @@ class ClusterSource:
     def __init__(self, client: Client, *, force: bool = False) -> None:
         self._client = client
         self._force = force
+        self._read: Element | None = None
 
     def read(self) -> Snapshot:
         """The CIB as the DC has it. Raises what the daemon raises."""
         xml, digest = self._client.query_cib()
         cib = codec.parse(xml, source="the cluster's CIB")
-        return Snapshot(cib=cib, digest=digest or digest_of(cib))
+        self._read = configuration_of(cib)
+        shown = cib.mapped(lambda part: without(part) if part.tag == "configuration" else part)
+        return Snapshot(cib=shown, digest=digest or digest_of(cib))
 
-    def write(self, cib: Element, expected_digest: str, client: str) -> Snapshot:
+    def pending(self) -> Pending | None:
+        """The commit that waits for its confirmation."""
+        return pending_in(configuration_of(codec.parse(self._client.query_cib()[0])))
+
+    def write(
+        self, cib: Element, expected_digest: str, client: str, *, confirm: Confirm | None = None
+    ) -> Snapshot:
         """Write the configuration. Raises Conflict, NoQuorum, InvalidRequest with the daemon's reason."""
-        configuration = cib.child("configuration")
-        assert configuration is not None
+        configuration = self._with_confirmation(configuration_of(cib), client, confirm)
+        self._send(configuration, expected_digest, client)
+        return self.read()
+
+    def _send(self, configuration: Element, expected_digest: str, client: str) -> None:
         try:
             reply = self._client.write_cib(
                 codec.render(configuration).encode(), expected_digest, client, force=self._force
@@ -41,7 +58,47 @@ class ClusterSource:
             raise
         if reply.outcome != crm_pb2.WriteReply.OUTCOME_OK:
             raise _refusal(reply.reason)
-        return self.read()
+
+    def _with_confirmation(self, configuration: Element, client: str, confirm: Confirm | None) -> Element:
+        """What has to be written: with a new condition, or with the one that stands there."""
+        present = self._read
+        if present is None:
+            self.read()
+            present = self._read
+        assert present is not None
+        waiting = pending_in(present)
+        if waiting is not None and confirm is not None:
+            raise InvalidRequest(
+                what=f"a commit of {waiting.by} waits for its confirmation",
+                remedy="`hacli confirm` keeps it, `hacli rollback` undoes it; then commit again",
+            )
+        if waiting is not None:
+            return with_pending(configuration, waiting)
+        if confirm is None:
+            return configuration
+        undo = objects.encode(objects.undo_of(present, configuration))
+        return with_pending(
+            configuration,
+            Pending(
+                id=secrets.token_hex(8),
+                until_s=int(time.time()) + -(-confirm.within_ms // 1_000),
+                within_ms=confirm.within_ms,
+                by=client,
+                undo=undo,
+                guards=confirm.guards,
+            ),
+        )
+
+    def settle(self, *, keep: bool, client: str) -> Pending:
+        """Confirm the commit that waits, or undo it now. Raises InvalidRequest without one."""
+        xml, digest = self._client.query_cib()
+        present = configuration_of(codec.parse(xml, source="the cluster's CIB"))
+        waiting = pending_in(present)
+        if waiting is None:
+            raise InvalidRequest(what="no commit waits for a confirmation")
+        wanted = without(present) if keep else rolled_back(present)
+        self._send(wanted, digest, client)
+        return waiting
 
 
 def _refusal(reason: str) -> HaError:

@@ -7,16 +7,22 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TextIO
 
-from cli.workspace import CibSource, FileSource, Workspace
+from cli.workspace import CibSource, Confirm, FileSource, Workspace
 from hacluster.errors import HaError
 from hacluster.paths import Paths
 
 if TYPE_CHECKING:
     from cli.client import Client
 
+OUTPUTS = ("text", "json", "xml")
 EXIT_OK = 0
 EXIT_FAILED = 1
 EXIT_USAGE = 2
+EXIT_REFUSED = 3  # by the checks of the configuration
+EXIT_CONFLICT = 4  # somebody else changed the same objects
+EXIT_DRIFT = 5  # `apply --check`: the cluster is not as the file says
+EXIT_NOT_REACHED = 6  # -w: the wanted state was not reached
+EXIT_UNSAFE = 7  # --safe, or nobody to ask: something else would stop
 
 
 @dataclass(eq=False, kw_only=True)
@@ -42,8 +48,21 @@ class Options:
     refuse: bool = False
     wait: bool = False
     wait_ms: int = 120_000
-    json: bool = False
+    output: str = "text"
     debug: bool = False
+    safe: bool = False
+    reason: str = ""
+    confirm_ms: int = 0
+    guards: tuple[str, ...] = ()
+
+    @property
+    def json(self) -> bool:
+        """The answer is for a program."""
+        return self.output == "json"
+
+    @json.setter
+    def json(self, wanted: bool) -> None:
+        self.output = "json" if wanted else "text"
 
 
 @dataclass(slots=True)
@@ -91,6 +110,17 @@ class Context:
         """Close the connection, when one was made."""
         if self._client is not None:
             self._client.close()
+
+    def confirm_wanted(self) -> Confirm | None:
+        """What --confirm and --guard say."""
+        if not self.options.confirm_ms:
+            return None
+        return Confirm(within_ms=self.options.confirm_ms, guards=self.options.guards)
+
+    @property
+    def shows_plans(self) -> bool:
+        """Somebody reads along: what a commit leads to is shown before it is written."""
+        return self.interactive or self.err.isatty()
 
     def open_workspace(self) -> Workspace:
         """The pending changes; begins a set of them when there is none."""

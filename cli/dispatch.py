@@ -8,10 +8,10 @@ import importlib.util
 from collections.abc import Sequence
 from typing import TypeVar, cast
 
-from cli.context import EXIT_FAILED, EXIT_OK, EXIT_USAGE, Context, UsageError
+from cli.context import EXIT_CONFLICT, EXIT_FAILED, EXIT_OK, EXIT_USAGE, Context, UsageError
 from cli.levels import CONFIGURE, PROGRAMS, ROOT, Command, Level
 from cli.session import finish_session
-from hacluster.errors import HaError
+from hacluster.errors import ErrorCode, HaError
 
 _Named = TypeVar("_Named", Level, Command)
 
@@ -48,7 +48,7 @@ def run_words(context: Context, level: Level, words: Sequence[str]) -> int:
         return EXIT_USAGE
     except HaError as error:
         context.error(str(error))
-        return EXIT_FAILED
+        return EXIT_CONFLICT if error.code is ErrorCode.CONFLICT else EXIT_FAILED
     except BrokenPipeError:
         raise
     except OSError as error:

@@ -47,7 +47,10 @@ usage: hacli [OPTION…] [LEVEL [COMMAND …]]
   --root DIR         everything lives below DIR (also: HACLUSTER_ROOT)
   -w, --wait         after a change wait until the cluster is idle (--wait-time 120s)
   -F                 yes to every question, write in spite of errors
-  -n                 no to every question
-  --json             JSON where it makes sense
+  -n, --safe         no to every question: refuse what would stop something else
+  --reason TEXT      why, for the history
+  --confirm TIME     undone by the cluster unless `hacli confirm` comes within TIME
+  --guard RSC,…      and undone when one of these does not run
+  --output FORMAT    text, json or xml (--json: json)
   -d                 debug messages
   --version"""

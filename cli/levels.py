@@ -141,11 +141,16 @@ CONFIGURE: Final = Level(
         Command(
             "simulate",
             "cli.commands.programs:plan",
-            "what the cluster would do with the pending changes",
-            aliases=("plan", "ptest"),
+            "what the cluster would do with the pending changes, at length",
+            aliases=("ptest",),
             usage="simulate [scores] [utilization]",
         ),
-        _configure("commit", "write the changes", usage="commit [force]"),
+        _configure("plan", "the pending changes, and what the cluster would do because of them"),
+        _configure(
+            "commit",
+            "write the changes",
+            usage="commit [force] [--reason TEXT] [--confirm TIME [--guard RSC,…]]",
+        ),
         _configure("refresh", "drop the changes"),
         _configure("erase", "delete everything but nodes", usage="erase [nodes]"),
         _configure("schema", "show or set the schema", usage="schema [NAME]"),
@@ -376,11 +381,54 @@ CIB: Final = Level(
     ),
 )
 
+HISTORY: Final = Level(
+    "history",
+    "what was changed, by whom, and why",
+    commands=(
+        Command(
+            "config",
+            "cli.commands.history:config",
+            "the commits that are kept, the newest last",
+            usage="config [COUNT]",
+        ),
+        Command("show", "cli.commands.history:show", "what a commit changed", usage="show REV"),
+        Command("diff", "cli.commands.history:diff", "between revisions", usage="diff A [B]"),
+    ),
+)
+
 ROOT: Final = Level(
     "",
     "hacli",
-    levels=(CONFIGURE, RESOURCE, NODE, MAINTENANCE, CLUSTER, TRANSITION, RA, IMPORT, CIB),
+    levels=(CONFIGURE, RESOURCE, NODE, MAINTENANCE, CLUSTER, TRANSITION, RA, IMPORT, CIB, HISTORY),
     commands=(
+        Command(
+            "apply",
+            "cli.commands.apply:apply",
+            "make the configuration as a file says",
+            ("file",),
+            usage="apply FILE|- [--check] [--prune] [--reason TEXT] [--confirm TIME [--guard RSC,…]]",
+        ),
+        Command(
+            "plan",
+            "cli.commands.apply:plan",
+            "what apply would change, and what the cluster would do then",
+            ("file",),
+            usage="plan FILE|- [--prune]",
+        ),
+        Command("confirm", "cli.commands.history:confirm", "keep the commit that waits for it"),
+        Command(
+            "rollback",
+            "cli.commands.history:rollback",
+            "back to a revision; without one, undo the commit that waits",
+            usage="rollback [REV]",
+        ),
+        Command(
+            "undo",
+            "cli.commands.history:undo",
+            "take back what the last commit changed",
+            usage="undo [REV]",
+        ),
+        Command("diff", "cli.commands.history:diff", "between revisions", usage="diff A [B]"),
         Command(
             "status",
             "cli.commands.status:show",

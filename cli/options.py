@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from cli.context import Options, UsageError
+from cli.context import OUTPUTS, Options, UsageError
 
 _FLAGS = {
     "-F": "force",
@@ -12,9 +12,9 @@ _FLAGS = {
     "-n": "refuse",
     "-w": "wait",
     "--wait": "wait",
-    "--json": "json",
     "-d": "debug",
     "--debug": "debug",
+    "--safe": "safe",
 }
 _VALUES = {
     "-f": "script",
@@ -22,7 +22,9 @@ _VALUES = {
     "--cib-file": "cib_file",
     "--root": "root",
     "--node": "node",
+    "--reason": "reason",
 }
+_OTHER_VALUES = ("--wait-time", "--confirm", "--guard", "--output")
 _NOT_HERE = {
     "-c": "shadow CIBs are not supported: copy the CIB to a file and use --cib-file",
     "-H": "history is read from the cluster only",
@@ -38,16 +40,18 @@ def take_options(words: list[str]) -> Options:
     while words and words[0].startswith("-") and words[0] not in ("--version", "--compgen", "--help", "-h"):
         word = words.pop(0)
         name, equals, value = word.partition("=")
-        if word in _FLAGS:
+        if word == "--json":
+            options.output = "json"
+        elif word in _FLAGS:
             setattr(options, _FLAGS[word], True)
         elif word == "-R":
             options.debug = True
-        elif name in _VALUES or name == "--wait-time" or name in _IGNORED_WITH_VALUE:
+        elif name in _VALUES or name in _OTHER_VALUES or name in _IGNORED_WITH_VALUE:
             if not equals:
                 if not words:
                     raise UsageError(what=f"{name} needs a value")
                 value = words.pop(0)
-            _set_value(options, name, value)
+            set_value(options, name, value)
         else:
             raise UsageError(what=_NOT_HERE.get(word, f"unknown option {word} (see `hacli --help`)"))
     if words and words[0] in ("--help", "-h"):
@@ -55,14 +59,31 @@ def take_options(words: list[str]) -> Options:
     return options
 
 
-def _set_value(options: Options, name: str, value: str) -> None:
+def set_value(options: Options, name: str, value: str) -> None:
+    """Take the value of an option. Raises UsageError."""
     if name == "--wait-time":
-        from hacluster.durations import parse_ms
-
-        try:
-            options.wait_ms = parse_ms(value)
-        except ValueError as error:
-            raise UsageError(what=f"--wait-time: {error}") from None
+        options.wait_ms = duration_ms(name, value)
         options.wait = True
+    elif name == "--confirm":
+        options.confirm_ms = duration_ms(name, value)
+    elif name == "--guard":
+        options.guards += tuple(one for one in value.split(",") if one)
+    elif name == "--output":
+        if value not in OUTPUTS:
+            raise UsageError(what=f"--output {value}: one of {', '.join(OUTPUTS)}")
+        options.output = value
     elif name in _VALUES:
         setattr(options, _VALUES[name], value)
+
+
+def duration_ms(name: str, value: str) -> int:
+    """A duration that an option was given, more than nothing. Raises UsageError."""
+    from hacluster.durations import parse_ms
+
+    try:
+        found = parse_ms(value)
+    except ValueError as error:
+        raise UsageError(what=f"{name}: {error}") from None
+    if found <= 0:
+        raise UsageError(what=f"{name}: {value} is no time to wait")
+    return found

@@ -1,11 +1,17 @@
-"""Ending a set of pending changes: check, write, say what became of it."""
+"""Ending a set of pending changes: check, show what it leads to, write, say what became of it."""
 
 from __future__ import annotations
 
-from cli.context import EXIT_FAILED, EXIT_OK, Context
+import time
+
+from cli.context import EXIT_CONFLICT, EXIT_FAILED, EXIT_OK, EXIT_REFUSED, EXIT_UNSAFE, Context
+from cli.workspace import Workspace
+from crm.cib.objects import ConflictingChanges
+from hacluster.durations import render_ms
+from hacluster.errors import Conflict
 
 
-def finish_session(context: Context) -> int:
+def finish_session(context: Context, client: str = "hacli configure") -> int:
     """Write what is pending; 0 when there is nothing. The workspace stays open, on what was written.
 
     Warnings that held before the changes are left to `verify`.
@@ -16,6 +22,15 @@ def finish_session(context: Context) -> int:
     if workspace.failed and not context.options.force:
         context.error("nothing was written, because of the errors above")
         return EXIT_FAILED
+    if not _is_valid(context, workspace):
+        return EXIT_REFUSED
+    if context.shows_plans and not show_plan(context, workspace):
+        context.info("nothing was written")
+        return EXIT_UNSAFE
+    return write(context, workspace, client)
+
+
+def _is_valid(context: Context, workspace: Workspace) -> bool:
     from cli.grammar.verify import Severity, verify
 
     known = set(verify(workspace.base.cib))
@@ -28,7 +43,55 @@ def finish_session(context: Context) -> int:
         (context.error if problem.severity is Severity.ERROR else context.warning)(str(problem))
     if any(problem.severity is Severity.ERROR for problem in problems) and not context.options.force:
         context.error("nothing was written; -F or `commit force` writes all the same")
-        return EXIT_FAILED
-    if workspace.commit("hacli configure"):
+        return False
+    return True
+
+
+def show_plan(context: Context, workspace: Workspace) -> bool:
+    """What the change leads to, to standard error. Asks when others than it is about would be interrupted."""
+    from cli.planning import make_plan
+    from cli.render.plan import plan_text, steps_text
+
+    before, after = workspace.base.cib, workspace.cib
+    plan = make_plan(before, after, int(time.time()), frozenset(workspace.named) or None)
+    context.out.flush()
+    context.err.write(plan_text(plan, before, after, colour=context.err.isatty()))
+    context.err.flush()
+    if not plan.unasked or not context.interactive:
+        return True
+    return context.confirm(f"This would {steps_text(plan.unasked)}. Write it?")
+
+
+def write(context: Context, workspace: Workspace, client: str) -> int:
+    """Write what was checked. A conflict is shown; the changes stay pending."""
+    from cli.commands.changes import client_text
+
+    confirm = context.confirm_wanted()
+    try:
+        written = workspace.commit(client_text(context, client), confirm=confirm)
+    except Conflict as error:
+        context.error(str(error))
+        if isinstance(error, ConflictingChanges):
+            _show_conflict(context, workspace, error.names)
+        return EXIT_CONFLICT
+    if written:
         context.changed_cluster = True
+        if confirm is not None:
+            context.info(
+                f"undone in {render_ms(confirm.within_ms)} unless you say `hacli confirm`"
+                + (f", or when one of {', '.join(confirm.guards)} does not run" if confirm.guards else "")
+            )
     return EXIT_OK
+
+
+def _show_conflict(context: Context, workspace: Workspace, names: tuple[str, ...]) -> None:
+    """What the others made of the objects in question."""
+    from cli.grammar.document import configuration_of
+    from cli.render.changes import change_lines
+    from crm.cib.objects import changes
+
+    fresh = workspace.source.read().cib
+    theirs = changes(configuration_of(workspace.base.cib), configuration_of(fresh))
+    for line in change_lines([one for one in theirs if one.name in names], workspace.base.cib, fresh):
+        context.err.write(f"  {line}\n")
+    context.info("`refresh` drops your changes and reads again")

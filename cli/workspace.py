@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import tempfile
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
-from crm.cib import codec
+from cli.grammar.document import configuration_of
+from crm.cib import codec, objects
 from crm.cib.model import Element
-from hacluster.errors import Conflict, InvalidDocument
+from crm.cib.objects import ConflictingChanges
+from hacluster.errors import Conflict, InvalidDocument, InvalidRequest
+
+# Writers that meet take turns: each waits a random time, up to this much more with each attempt.
+ATTEMPTS_MAX: Final = 10
+PAUSE_S: Final = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +30,14 @@ class Snapshot:
     digest: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Confirm:
+    """A commit that is undone unless it is confirmed within that time, or when a guard stops running."""
+
+    within_ms: int
+    guards: tuple[str, ...] = ()
+
+
 class CibSource(Protocol):
     """A place that a CIB can be read from and written to."""
 
@@ -30,7 +46,9 @@ class CibSource(Protocol):
     def read(self) -> Snapshot:
         """Read it whole."""
 
-    def write(self, cib: Element, expected_digest: str, client: str) -> Snapshot:
+    def write(
+        self, cib: Element, expected_digest: str, client: str, *, confirm: Confirm | None = None
+    ) -> Snapshot:
         """Write the configuration; raises Conflict when it is no longer the one that was read."""
 
 
@@ -65,8 +83,15 @@ class FileSource:
             )
         return Snapshot(cib=cib, digest=digest_of(cib))
 
-    def write(self, cib: Element, expected_digest: str, client: str) -> Snapshot:
+    def write(
+        self, cib: Element, expected_digest: str, client: str, *, confirm: Confirm | None = None
+    ) -> Snapshot:
         """Replace the file in one step. The epoch grows by one."""
+        if confirm is not None:
+            raise InvalidRequest(
+                what="nobody would undo a change of a file",
+                remedy="--confirm is for a running cluster; keep a copy of the file",
+            )
         if self._path.exists() and expected_digest and self.read().digest != expected_digest:
             raise Conflict(what=f"{self.name} was changed by somebody else meanwhile; nothing was written")
         epoch = cib.get("epoch", "0")
@@ -110,6 +135,7 @@ class Workspace:
     base: Snapshot
     cib: Element
     failed: bool = False
+    named: set[str] = field(default_factory=set)
 
     @classmethod
     def begin(cls, source: CibSource) -> Workspace:
@@ -129,11 +155,35 @@ class Workspace:
         self.base = self.source.read()
         self.cib = self.base.cib
         self.failed = False
+        self.named.clear()
 
-    def commit(self, client: str) -> bool:
-        """Write; False when there was nothing to write. Raises Conflict and what the source raises."""
+    def commit(self, client: str, *, confirm: Confirm | None = None) -> bool:
+        """Write; False when there was nothing to write. Raises Conflict and what the source raises.
+
+        What somebody else wrote meanwhile stays, unless it is about the same objects.
+        """
         if not self.changed:
             return False
-        self.base = self.source.write(self.cib, self.base.digest, client)
+        for attempt in range(1, ATTEMPTS_MAX + 1):
+            try:
+                self.base = self.source.write(self.cib, self.base.digest, client, confirm=confirm)
+                break
+            except ConflictingChanges:
+                raise
+            except Conflict:
+                if attempt == ATTEMPTS_MAX:
+                    raise
+                time.sleep(random.uniform(0, PAUSE_S * attempt))  # noqa: S311 (no secret)
+                self.rebase()
         self.cib = self.base.cib
+        self.named.clear()
         return True
+
+    def rebase(self) -> None:
+        """Read again and make the changes on top of that. Raises ConflictingChanges."""
+        fresh = self.source.read()
+        wanted = objects.changes(configuration_of(self.base.cib), configuration_of(self.cib))
+        merged = objects.on_top(wanted, configuration_of(fresh.cib))
+        rest = (part for part in fresh.cib.children if part.tag != "configuration")
+        self.cib = fresh.cib.with_children((merged, *rest))
+        self.base = fresh

@@ -34,7 +34,7 @@ async def watch_confirmations(cluster: Cluster) -> None:
         if pending is None or not why:
             continue
         log.warning(log_events.ROLLED_BACK, by=pending.by, reason=why)
-        outcome = await cluster.replica.write(rolled_back, author=AUTHOR, client=f"rollback: {why}")
+        outcome = await cluster.replica.write(rolled_back, author=AUTHOR, client=f"{AUTHOR}: rollback: {why}")
         if outcome.reason:
             log.warning(log_events.ROLLED_BACK, by=pending.by, reason=f"not yet: {outcome.reason}")
 

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import os
+import pwd
 import random
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from cli.context import EXIT_OK, Context, UsageError
 from cli.grammar.document import find_resource, section
 from cli.grammar.edits import set_attribute
 from cli.grammar.references import referenced_ids
-from cli.workspace import Workspace
+from cli.workspace import ATTEMPTS_MAX, PAUSE_S, Workspace
 from crm.cib.model import Element
-from hacluster.errors import Conflict, InvalidRequest, NotFound
+from crm.cib.objects import ConflictingChanges
+from hacluster.errors import InvalidRequest, NotFound
 
 if TYPE_CHECKING:
     from cli.render.cluster_view import ClusterView
-
-# Writers that meet take turns: each waits a random time, up to this much more with each attempt.
-ATTEMPTS_MAX: Final = 10
-PAUSE_S: Final = 0.05
 
 
 def change(context: Context, client: str, function: Callable[[Element], Element]) -> Element:
@@ -30,14 +28,30 @@ def change(context: Context, client: str, function: Callable[[Element], Element]
         workspace = Workspace.begin(context.source())
         workspace.cib = function(workspace.cib)
         try:
-            if workspace.commit(client):
+            if workspace.commit(client_text(context, client), confirm=context.confirm_wanted()):
                 context.changed_cluster = True
             return workspace.cib
-        except Conflict:
+        except ConflictingChanges:  # about the same object: what is wanted has to be worked out again
             if attempt == ATTEMPTS_MAX:
                 raise
             time.sleep(random.uniform(0, PAUSE_S * attempt))  # noqa: S311 (no secret)
     raise AssertionError("unreachable")
+
+
+def client_text(context: Context, client: str) -> str:
+    """Who changes what with which program, and why: for the record of the cluster."""
+    if context.offline:
+        return client
+    reason = f": {context.options.reason}" if context.options.reason else ""
+    return f"{user_name()}: {client}{reason}"
+
+
+def user_name() -> str:
+    """The name of whoever runs this; its number when it has none."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())
 
 
 def read(context: Context) -> Element:

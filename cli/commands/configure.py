@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -10,22 +11,28 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cli.commands.changes import view_of
-from cli.context import EXIT_FAILED, EXIT_OK, Context, UsageError
+from cli.context import EXIT_FAILED, EXIT_OK, Context, Options, UsageError
 from cli.grammar import edits
 from cli.grammar.definitions import Definition, parse_text, parse_words
 from cli.grammar.document import find, object_id, objects, section
 from cli.grammar.exact import exact
-from cli.grammar.load import Mode, erased, load, xml_definitions
-from cli.grammar.resources import usual_provider
+from cli.grammar.load import Mode, definition_names, erased, load, xml_definitions
+from cli.grammar.resources import ProviderLookup, usual_provider
 from cli.grammar.select import obscured, select
 from cli.grammar.show import show as show_objects
 from cli.grammar.show import xml_cib
 from cli.grammar.words import boolean_of
+from cli.options import set_value
 from cli.session import finish_session
 from cli.workspace import Workspace, write_atomically
 from crm.cib import codec
 from crm.cib.model import Element
 from hacluster.errors import InvalidRequest, NotFound
+
+
+def provider_lookup(context: Context) -> ProviderLookup:
+    """Which provider an OCF agent has that is named without one."""
+    return lambda name: _provider(context, name)
 
 
 def _provider(context: Context, name: str) -> str:
@@ -45,6 +52,7 @@ def _apply(context: Context, definitions: Sequence[Definition], source: str, mod
     for warning in loaded.warnings:
         context.warning(warning)
     workspace.cib = loaded.cib
+    workspace.named |= {*definition_names(definitions)}
 
 
 def define(context: Context, words: Sequence[str]) -> int:
@@ -150,6 +158,7 @@ def delete(context: Context, words: Sequence[str]) -> int:
     if len(names) == len(words) and not force:
         _refuse_running(context, workspace, names)
     workspace.cib = edits.delete(workspace.cib, names)
+    workspace.named |= {*names}
     return EXIT_OK
 
 
@@ -178,12 +187,14 @@ def rename(context: Context, words: Sequence[str]) -> int:
     workspace = context.open_workspace()
     _refuse_running(context, workspace, words[:1])
     workspace.cib = edits.rename(workspace.cib, words[0], words[1])
+    workspace.named |= {*words}
     return EXIT_OK
 
 
 def modgroup(context: Context, words: Sequence[str]) -> int:
     """`modgroup G add ID [after|before ID]`, `modgroup G remove ID`."""
     workspace = context.open_workspace()
+    workspace.named |= {*words}
     match tuple(words):
         case (group, "add", member):
             workspace.cib = edits.modgroup_add(workspace.cib, group, member)
@@ -206,6 +217,7 @@ def set(context: Context, words: Sequence[str]) -> int:  # noqa: A001 (the comma
         raise UsageError(what="set needs a path and a value", usage="set ID.NAME VALUE")
     workspace = context.open_workspace()
     workspace.cib = edits.set_path(workspace.cib, words[0], words[1])
+    workspace.named.add(words[0].partition(".")[0])
     return EXIT_OK
 
 
@@ -262,17 +274,49 @@ def verify(context: Context, words: Sequence[str]) -> int:
 
 
 def commit(context: Context, words: Sequence[str]) -> int:
-    """`commit [force]`."""
+    """`commit [force] [--reason TEXT] [--confirm TIME [--guard RSC,…]]`."""
     workspace = context.open_workspace()
     if not workspace.changed and not workspace.failed:
         context.info("there is nothing to commit")
         return EXIT_OK
-    forced = context.options.force
-    context.options.force = forced or "force" in words
+    before = context.options
+    context.options = commit_options(before, words)
     try:
         return finish_session(context)
     finally:
-        context.options.force = forced
+        context.options = before
+
+
+def commit_options(options: Options, words: Sequence[str]) -> Options:
+    """The options with those of a commit. Raises UsageError."""
+    usage = "commit [force] [--reason TEXT] [--confirm TIME [--guard RSC,…]]"
+    rest = list(words)
+    changed = dataclasses.replace(options)
+    while rest:
+        word = rest.pop(0)
+        name, equals, value = word.partition("=")
+        if word in ("force", "replace"):
+            changed.force = changed.force or word == "force"
+            continue
+        if name not in ("--reason", "--confirm", "--guard"):
+            raise UsageError(what=f"{word!r} is not understood", usage=usage)
+        if not equals:
+            if not rest:
+                raise UsageError(what=f"{name} needs a value", usage=usage)
+            value = rest.pop(0)
+        set_value(changed, name, value)
+    return changed
+
+
+def plan(context: Context, words: Sequence[str]) -> int:
+    """`plan`: what the pending changes are and what the cluster would do."""
+    if words:
+        raise UsageError(what="plan takes no arguments", usage="plan")
+    from cli.commands.apply import print_plan
+
+    workspace = context.open_workspace()
+    print_plan(context, workspace.base.cib, workspace.cib, frozenset(workspace.named) or None)
+    return EXIT_OK
 
 
 def refresh(context: Context, _words: Sequence[str]) -> int:
@@ -331,6 +375,7 @@ def _replace_with(context: Context, chosen: tuple[Element, ...] | None, text: st
         context.warning(warning)
     left = [name for name in gone if find(loaded.cib, name) is not None]
     workspace.cib = edits.delete(loaded.cib, left)
+    workspace.named |= {*left, *definition_names(definitions)}
 
 
 def edit(context: Context, words: Sequence[str]) -> int:

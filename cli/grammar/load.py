@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
@@ -32,6 +32,7 @@ class Mode(StrEnum):
     UPDATE = "update"
     REPLACE = "replace"
     PUSH = "push"
+    PRUNE = "prune"  # as push, but nodes stay, and options are only what the text says
     CREATE = "create"  # a single command: as update, but what it makes must be new
 
 
@@ -138,8 +139,10 @@ class _Loader:
             self.cib = erased(self.cib)
         elif self.mode is Mode.PUSH:
             self.cib = erased(self.cib, nodes=True, keep=_option_sets(self.definitions))
+        elif self.mode is Mode.PRUNE:
+            self.cib = erased(self.cib)
         self.table = Table(self.cib)
-        self.old = Table(self.before) if self.mode is Mode.PUSH else self.table
+        self.old = Table(self.before) if self.mode in (Mode.PUSH, Mode.PRUNE) else self.table
         self.ids = Ids(used_ids(configuration_of(self.cib)))
         redefined = {definition.element.id for definition in self.definitions}
         self.settled = {one.id: None for one in self.table.rows("constraints") if one.id not in redefined}
@@ -148,7 +151,7 @@ class _Loader:
         """The CIB with everything in it."""
         # New resources stand in the order of the text, however they had to be taken in.
         self.table.new_resources_in_order([one.element.id for one in self.definitions])
-        if self.mode is Mode.PUSH:
+        if self.mode in (Mode.PUSH, Mode.PRUNE):
             self.table.in_the_order_of(self.before)
         return self.table.built()
 
@@ -227,7 +230,7 @@ class _Loader:
     def _option_set(self, name: str, item: Element, definition: Definition) -> None:
         old = self.table.option_set(name, item.tag, item.id)
         if old is None or definition.from_xml:
-            new = with_ids(item, self.ids, old)
+            new = with_ids(item, self.ids, old or self.old.option_set(name, item.tag, item.id))
         else:
             if item.all("rule") and not old.all("rule"):
                 self.warnings.append(
@@ -407,6 +410,14 @@ def _with_old_roles(item: Element) -> Element:
         if item.children
         else item
     )
+
+
+def definition_names(definitions: Iterable[Definition]) -> Iterator[str]:
+    """The ids that definitions speak of: their own, and those of members of containers."""
+    for definition in definitions:
+        for one in definition.element.walk():
+            if one is definition.element or one.tag in (MEMBER, *RESOURCE_TAGS, "meta_attributes"):
+                yield one.id
 
 
 def xml_definitions(root: Element) -> tuple[Definition, ...]:

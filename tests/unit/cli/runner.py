@@ -32,7 +32,9 @@ class Bench:
         self.cib.write_text(codec.render(empty_cib()))
 
     def handle(self, command: Command) -> str:
-        """One block: `run` (each line is a command line), `script`, `load METHOD`, `cib`, `show`."""
+        """One block: `run` (each line is a command line), `script`, `load METHOD`, `cib`, `show`, and
+        `file NAME`, `settle NODE…`.
+        """
         match command.name:
             case "cib":
                 self.cib.write_text(f"<cib><configuration>{command.input}</configuration></cib>")
@@ -46,6 +48,15 @@ class Bench:
             case "load":
                 (self.folder / "text").write_text(command.input)
                 return self._run(["configure", "load", *command.words, "text"])
+            case "file":
+                (self.folder / command.words[0]).write_text(command.input + "\n")
+                return ""
+            case "settle":  # the nodes named are there, and everything runs where it should
+                nodes = [word for name in command.words for word in ("-u", name)]
+                for _ in range(3):
+                    answer = self._run(["simulate", "-x", "cib.xml", "-q", "true", *nodes, "-X", "-Q"])
+                    assert not answer, answer
+                return ""
             case "show":
                 return self._run(["configure", "show", *command.words])
             case _:

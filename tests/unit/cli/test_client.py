@@ -12,11 +12,13 @@ import pytest
 
 from cli.client import Client
 from cli.cluster_source import ClusterSource
-from cli.commands import changes
-from cli.context import Context, Options
+from cli.context import EXIT_CONFLICT, Context, Options
+from cli.grammar.document import configuration_of
 from cli.waiting import wait_until_idle
+from cli.workspace import ATTEMPTS_MAX
 from crm.cib import codec
 from crm.cib.model import Element
+from crm.confirmation import pending_in, rolled_back
 from hacluster.errors import Conflict, InvalidRequest, NoQuorum, PermissionDenied, Unreachable
 from hacluster.paths import Paths
 from hacluster.rpc import Server
@@ -58,6 +60,9 @@ class FakeCrm(crm_pb2_grpc.CrmServicer):
         reply = crm_pb2.WriteReply(request_id=request.request_id)
         match what:
             case "conflict":
+                raise Conflict(what="the digest differs")
+            case "theirs":
+                self.cib = retyped(self.cib)
                 raise Conflict(what="the digest differs")
             case "unknown":
                 self._store(request)
@@ -129,6 +134,10 @@ def crm() -> Iterator[tuple[FakeCrm, Paths]]:
         loop.close()
 
 
+def retyped(cib: Element) -> Element:
+    return codec.parse(codec.render(cib).replace('type="Dummy"', 'type="Other"'))
+
+
 def renamed(cib: Element) -> Element:
     return codec.parse(codec.render(cib).replace('id="d"', 'id="e"'))
 
@@ -174,25 +183,60 @@ def test_refusals_have_their_names(crm: tuple[FakeCrm, Paths], what: str, error:
 
 def test_a_session_says_conflict_and_writes_nothing(crm: tuple[FakeCrm, Paths]) -> None:
     fake, paths = crm
-    fake.script = ["conflict"]
-    before = fake.digest
-    status, text = hacli(["--root", str(paths.root), "configure", "primitive", "x", "Dummy"])
+    fake.script = ["theirs"]
+    status, text = hacli(["--root", str(paths.root), "configure", "rename", "d", "e"])
+    assert status == EXIT_CONFLICT
+    assert "changed by somebody else meanwhile: d" in text
+    assert "- primitive d ocf:hacluster:Dummy" in text
+    assert "+ primitive d ocf:hacluster:Other" in text
+    assert fake.cib == retyped(codec.parse(CIB))
+
+
+def test_what_others_wrote_about_other_objects_stays(crm: tuple[FakeCrm, Paths]) -> None:
+    fake, paths = crm
+    fake.script = ["theirs"]
+    assert hacli(["--root", str(paths.root), "configure", "primitive", "x", "Dummy"]) == (0, "")
+    types = [one.get("type") for one in fake.cib.walk() if one.tag == "primitive"]
+    assert types == ["Other", "Dummy"]
+
+
+def test_a_commit_with_confirmation_carries_its_undo(crm: tuple[FakeCrm, Paths]) -> None:
+    fake, paths = crm
+    root = ["--root", str(paths.root)]
+    before = fake.cib
+    words = ["--confirm", "5m", "--guard", "d", "--reason", "a try", "configure", "primitive", "x", "Dummy"]
+    status, text = hacli([*root, *words])
+    assert status == 0
+    assert "undone in 300s unless you say `hacli confirm`, or when one of d does not run" in text
+    pending = pending_in(configuration_of(fake.cib))
+    assert pending is not None
+    assert (pending.within_ms, pending.guards) == (300_000, ("d",))
+    assert pending.by.endswith(": hacli configure: a try")
+    assert rolled_back(configuration_of(fake.cib)) == configuration_of(before)
+    # People do not see it, another commit keeps it, and only one can wait.
+    assert "confirm" not in hacli([*root, "configure", "show"])[1]
+    assert hacli([*root, "resource", "stop", "d"])[0] == 0
+    assert pending_in(configuration_of(fake.cib)) == pending
+    status, text = hacli([*root, "--confirm", "5m", "resource", "start", "d"])
     assert status == 1
-    assert "changed by somebody else" in text
-    assert fake.digest == before
+    assert "waits for its confirmation" in text
+    # Undone now: what was committed on top stays, but for what it is about.
+    assert hacli([*root, "rollback"])[0] == 0
+    assert [one.id for one in fake.cib.walk() if one.tag == "primitive"] == ["d"]
+    assert hacli([*root, "confirm"])[0] == 1  # nothing waits any more
 
 
 def test_a_small_change_is_tried_again_after_a_conflict(
     crm: tuple[FakeCrm, Paths], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fake, paths = crm
-    monkeypatch.setattr("cli.commands.changes.PAUSE_S", 0)
+    monkeypatch.setattr("cli.workspace.PAUSE_S", 0)
     fake.script = ["conflict", "conflict"]
     status, text = hacli(["--root", str(paths.root), "resource", "stop", "d"])
     assert (status, text) == (0, "")
     assert len(fake.writes) == 3
-    fake.script = ["conflict"] * changes.ATTEMPTS_MAX
-    assert hacli(["--root", str(paths.root), "resource", "start", "d"])[0] == 1
+    fake.script = ["conflict"] * ATTEMPTS_MAX
+    assert hacli(["--root", str(paths.root), "resource", "start", "d"])[0] == EXIT_CONFLICT
 
 
 def test_without_a_daemon_it_says_what_to_look_at(tmp_path: Path) -> None:

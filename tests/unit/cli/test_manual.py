@@ -17,6 +17,7 @@ PAGES = [
     ROOT / "docs" / name
     for name in (
         "quickstart.md",
+        "manual/changes.md",
         "manual/commands.md",
         "manual/configure.md",
         "manual/heartbeat.md",

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cli.completion import candidates
-from cli.context import Context
+from cli.context import EXIT_CONFLICT, Context
 from cli.grammar.definitions import parse_text
 from cli.grammar.document import empty_cib
 from cli.grammar.load import load
@@ -21,7 +21,7 @@ from tests.unit.cli.runner import hacli
 TEXT = """
 node n1
 node n2
-primitive vip Dummy
+primitive vip Dummy params ip=1.1.1.1
 primitive web Dummy
 group g vip web
 property stonith-enabled=false
@@ -56,7 +56,7 @@ def test_every_program_is_there_or_says_so() -> None:
 @pytest.mark.parametrize(
     ("words", "wanted"),
     [
-        (["conf"], ["configure"]),
+        (["config"], ["configure"]),
         (["resource", "st"], ["start", "status", "stop"]),
         (["resource", "stop", ""], ["g", "vip", "web"]),
         (["node", "standby", "n"], ["n1", "n2"]),
@@ -130,11 +130,18 @@ def test_another_level_from_inside_a_session(cib_file: str) -> None:
 
 def test_a_session_does_not_overwrite_what_came_meanwhile(cib_file: str) -> None:
     status, _out, err = run(
-        cib_file, "configure\nprimitive x Dummy\nresource meta vip set priority 1\ncommit\n"
+        cib_file, "configure\nset vip.ip 1.2.3.4\nresource meta vip set priority 1\ncommit\n"
     )
-    assert status == 1
-    assert "changed by somebody else" in err
-    assert "x" not in hacli(["--cib-file", cib_file, "configure", "show", "type:primitive"])[1].split()
+    assert status == EXIT_CONFLICT
+    assert "changed by somebody else meanwhile: g;" in err
+    assert "1.2.3.4" not in hacli(["--cib-file", cib_file, "configure", "show", "vip"])[1]
+
+
+def test_a_session_keeps_what_came_meanwhile(cib_file: str) -> None:
+    assert run(cib_file, "configure\nprimitive x Dummy\nresource meta vip set priority 1\ncommit\n")[0] == 0
+    text = hacli(["--cib-file", cib_file, "configure", "show"])[1]
+    assert "primitive x Dummy" in text
+    assert "priority=1" in text
 
 
 @pytest.mark.parametrize(

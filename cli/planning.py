@@ -1,0 +1,151 @@
+"""What a change of the configuration would lead to: for `plan`, commits on a terminal, safe verbs.
+
+The scheduler runs on the CIB as it is and as it would be; what it would do in both cases is not the change's
+doing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from cli.grammar.document import configuration_of
+from cli.grammar.side_effects import side_effects
+from cli.render import transition_summary
+from crm.cib.model import Element
+from crm.cib.objects import ObjectChange, changes
+from crm.scheduler import pipeline
+from crm.transition.graph import ActionKind, GraphAction, TransitionGraph
+
+INTERRUPTS: Final = ("Stop", "Restart", "Recover", "Move", "Demote", "Re-promote")
+_SHOWN: Final = (
+    "start",
+    "stop",
+    "promote",
+    "demote",
+    "migrate_to",
+    "migrate_from",
+    "reload-agent",
+    "stonith",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """What happens to one resource (or node, when it is fenced). `asked`: the change is about it."""
+
+    word: str
+    subject: str
+    details: str
+    reason: str = ""
+    blocked: bool = False
+    asked: bool = False
+
+    @property
+    def interrupts(self) -> bool:
+        """Something that serves now will not, for a while or for good."""
+        return not self.blocked and (self.word in INTERRUPTS or self.word == "Fence")
+
+    def __str__(self) -> str:
+        tail = f"  because {self.reason}" if self.reason else ""
+        return f"{self.word:<8} {self.subject}  ({self.details}){tail}" + (
+            "  [blocked]" if self.blocked else ""
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """The changes, what else the shell changed for them, and what the cluster will do, in order."""
+
+    changes: tuple[ObjectChange, ...]
+    side_effects: tuple[str, ...]
+    steps: tuple[Step, ...]
+    anyway: tuple[Step, ...]
+    order: tuple[str, ...]
+    maintenance: bool = False
+
+    @property
+    def unasked(self) -> tuple[Step, ...]:
+        """What is interrupted although the change is about something else."""
+        return tuple(one for one in self.steps if one.interrupts and not one.asked)
+
+
+def make_plan(before: Element, after: Element, now_s: int, named: frozenset[str] | None = None) -> Plan:
+    """`named`: objects the user spoke of; None: all that differs. Costs two schedules."""
+    changed = changes(configuration_of(before), configuration_of(after))
+    known = frozenset(_spoken_of(changed)) if named is None else named
+    now = pipeline.schedule(before, now_s, sanitized=True)
+    then = pipeline.schedule(after, now_s, sanitized=True)
+    due = set(_steps(now, frozenset()))
+    every = tuple(_steps(then, known | frozenset(_inside(changed, known))))
+    anyway = tuple(one for one in every if _plain(one) in due)
+    return Plan(
+        changes=changed,
+        side_effects=() if named is None else side_effects(changed, named),
+        steps=tuple(one for one in every if _plain(one) not in due),
+        anyway=anyway,
+        order=tuple(_in_order(then.graph)),
+        maintenance=then.work.options.maintenance_mode,
+    )
+
+
+def _plain(step: Step) -> Step:
+    return Step(
+        word=step.word, subject=step.subject, details=step.details, reason=step.reason, blocked=step.blocked
+    )
+
+
+def _spoken_of(changed: tuple[ObjectChange, ...]) -> Iterator[str]:
+    for one in changed:
+        if one.key[0] == "resources":
+            yield one.key[2]
+
+
+def _inside(changed: tuple[ObjectChange, ...], named: frozenset[str]) -> Iterator[str]:
+    """Members of the resources that were named."""
+    for one in changed:
+        for item in (one.before, one.after):
+            for part in item.walk() if item is not None and one.key[0] == "resources" else ():
+                if part.id in named:
+                    yield from (inner.id for inner in part.walk() if inner.tag == "primitive")
+
+
+def _steps(transition: pipeline.Transition, asked: frozenset[str]) -> Iterator[Step]:
+    for text in transition_summary.fencing_texts(transition.work):
+        _fence, _, rest = text.partition(" ")
+        what, _, reason = rest.partition(" '")
+        yield Step(word="Fence", subject=what.split()[-1], details=what, reason=reason.rstrip("'"))
+    for one in transition_summary.changes(transition.work):
+        yield Step(
+            word=one.word,
+            subject=one.resource,
+            details=one.details,
+            reason=one.reason,
+            blocked=one.blocked,
+            asked=one.resource.partition(":")[0] in asked,
+        )
+
+
+def _in_order(graph: TransitionGraph) -> Iterator[str]:
+    """The actions that people care for, each after all that has to be done before it."""
+    waiting = list(graph.synapses)
+    done: set[int] = set()
+    while waiting:
+        ready = [one for one in waiting if all(number in done for number in one.inputs)]
+        if not ready:
+            return  # the rest waits for what cannot be done
+        for synapse in ready:
+            done.update(action.id for action in synapse.actions)
+            for action in synapse.actions:
+                if action.kind is not ActionKind.PSEUDO and action.operation in _SHOWN:
+                    yield _action_text(action)
+        finished = {one.id for one in ready}
+        waiting = [one for one in waiting if one.id not in finished]
+
+
+def _action_text(action: GraphAction) -> str:
+    if action.operation == "stonith":
+        return f"fence {action.node} ({action.attributes.get('CRM_meta_stonith_action', 'reboot')})"
+    resource = next((one.get("long-id") or one.id for one in action.children if one.tag == "primitive"), "")
+    return f"{action.operation} {resource or action.key.rpartition('_')[0]} on {action.node}"

@@ -1,0 +1,94 @@
+"""Commits that are confirmed, rolled back, undone, on three nodes of real daemons on loopback addresses."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from tests.live.local_cluster import LocalCluster, LocalNode, until
+from tests.live.test_hacli import hacli
+
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
+CONFIGURATION = """\
+property stonith-enabled=false
+primitive a ocf:hacluster:Dummy op monitor interval=1s
+primitive b ocf:hacluster:Dummy
+"""
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
+    cluster = LocalCluster(tmp_path_factory.mktemp("history"), 3)
+    for node in cluster.nodes:
+        node.start()
+    try:
+        until(lambda: all((status := node.status()) and status.dc for node in cluster.nodes), 30, "a DC")
+        text = cluster.nodes[0].root / "site.crm"
+        text.write_text(CONFIGURATION)
+        hacli(cluster.nodes[0], "-w", "--reason", "the beginning", "apply", str(text))
+        yield cluster
+    finally:
+        for node in cluster.nodes:
+            node.power_cut()
+
+
+def priority(node: LocalNode) -> str:
+    return hacli(node, "configure", "show", "b").partition("priority=")[2].split("\n")[0]
+
+
+def test_every_commit_is_kept_and_can_be_undone(cluster: LocalCluster) -> None:
+    one, other = cluster.nodes[:2]
+    hacli(one, "--reason", "more weight", "resource", "meta", "b", "set", "priority", "1")
+    hacli(other, "resource", "meta", "a", "set", "priority", "7")
+    revisions = json.loads(hacli(other, "--json", "history", "config"))["revisions"]
+    assert [one["reason"] for one in revisions][-3:] == ["the beginning", "more weight", ""]
+    assert revisions[-2]["by"].endswith("@node1")
+    number = revisions[-2]["revision"]
+    assert "+     meta priority=1" in hacli(one, "history", "show", number)
+    assert "+     meta priority=7" in hacli(one, "diff", number)
+    # The last but one is undone, the last stays; then back to where it was.
+    hacli(one, "undo", number)
+    assert priority(one) == ""
+    assert "priority=7" in hacli(one, "configure", "show", "a")
+    hacli(one, "rollback", number)
+    assert priority(one) == "1"
+    assert "priority=7" not in hacli(one, "configure", "show", "a")
+    hacli(one, "undo")
+    assert "priority=7" in hacli(one, "configure", "show", "a")
+    hacli(one, "rollback", "0.9999", status=1)
+
+
+def test_what_nobody_confirms_is_undone_and_what_is_confirmed_stays(cluster: LocalCluster) -> None:
+    one, other = cluster.nodes[:2]
+    hacli(one, "--confirm", "2s", "resource", "meta", "b", "set", "priority", "2")
+    assert priority(other) == "2"
+    until(lambda: priority(other) != "2", 15, "the rollback")
+    assert "rollback: it was not confirmed in time" in hacli(one, "history", "config")
+    hacli(one, "--confirm", "5s", "resource", "meta", "b", "set", "priority", "3")
+    hacli(other, "confirm")
+    assert priority(one) == "3"
+    hacli(other, "confirm", status=1)
+
+
+def test_a_guard_that_stops_undoes_it_at_once(cluster: LocalCluster) -> None:
+    one = cluster.nodes[0]
+    hacli(one, "--confirm", "10m", "--guard", "a", "resource", "stop", "a")
+    until(lambda: "rollback: a does not run" in hacli(one, "history", "config"), 30, "the rollback")
+    until(lambda: "running on" in hacli(one, "resource", "locate", "a"), 30, "a")
+
+
+def test_the_next_dc_keeps_the_promise(cluster: LocalCluster) -> None:
+    status = cluster.nodes[0].status()
+    assert status is not None
+    dc, other, third = sorted(cluster.nodes, key=lambda node: node.name != status.dc)
+    hacli(other, "--confirm", "10s", "resource", "meta", "b", "set", "priority", "9")
+    dc.kill("crm")
+    until(
+        lambda: (now := other.status()) is not None and now.dc in (other.name, third.name), 30, "the next DC"
+    )
+    assert priority(other) == "9"
+    until(lambda: priority(other) == "3", 30, "the rollback by the next DC")
+    dc.start("crm")
+    until(lambda: (now := dc.status()) is not None and bool(now.dc), 30, "the first node")
