@@ -269,8 +269,7 @@ class Controller:
                 self._planned(actions, recheck_ms, effects, now_ns)
             case PlanFailed(why):
                 if self.phase is Phase.PLANNING:
-                    self._rest(f"no plan: {why}", effects)
-                    self._retry_later(effects, now_ns)
+                    self._failed(f"no plan: {why}", effects, now_ns)
             case TransitionEnded():
                 self._ended(event, effects, now_ns)
             case TimerFired(key):
@@ -362,8 +361,7 @@ class Controller:
         if self.phase is not Phase.RUNNING:
             return
         if event.retry:
-            self._rest(event.why, effects)
-            self._retry_later(effects, now_ns)
+            self._failed(event.why, effects, now_ns)
             return
         self._failures = 0
         if event.outcome is Outcome.ABORTED or self._wanted:
@@ -376,9 +374,14 @@ class Controller:
         self._wanted = ""
         effects.append(Idle(why))
 
-    def _retry_later(self, effects: list[Effect], now_ns: int) -> None:
+    def _failed(self, why: str, effects: list[Effect], now_ns: int) -> None:
+        """Try again after a pause, longer each time; at once where something else has changed meanwhile."""
         pause_ms = min(self._timings.retry_ms << min(self._failures, 10), self._timings.retry_ms_max)
         self._failures += 1
+        if self._wanted:
+            self._plan(self._wanted, effects)
+            return
+        self._rest(why, effects)
         self._set_timer(RETRY, pause_ms, effects, now_ns)
 
     def _fired(self, key: str, effects: list[Effect], now_ns: int) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final, assert_never
 
@@ -484,9 +484,9 @@ class TransitionRun:
                 orders.number(action, "interval"),
             )
             if same and result.id not in self._adopted:
-                wanted = orders.operation_of(action, "")
-                if wanted.parameters != operation.parameters:
-                    return False
+                wanted = orders.operation_of(action, operation.transition_key)
+                if replace(wanted, start_within_ms=operation.start_within_ms) != operation:
+                    return False  # another agent, timeout, clone number, ... make it another operation
                 self._adopted[result.id] = action.id
                 self._run(action, effects, now_ns)
                 return True

@@ -37,6 +37,7 @@ def an_action(line: str) -> tuple[GraphAction, tuple[int, ...], int]:
         kind = ActionKind.CLUSTER
     if task.startswith("~"):
         kind, task = ActionKind.PSEUDO, task[1:]
+    agent = {"class": "ocf", "provider": "x", "type": options.pop("AGENT", "Dummy")}
     attributes = {f"CRM_meta_{name}": value for name, value in options.items() if name.islower()}
     attributes |= {name: value for name, value in options.items() if not name.islower()}
     if interval:
@@ -45,7 +46,7 @@ def an_action(line: str) -> tuple[GraphAction, tuple[int, ...], int]:
     xml = {"operation": task, "operation_key": f"{resource}_{name}_{interval or 0}"}
     if node:
         xml["on_node"] = node
-    primitive = Element("primitive", {"id": resource, "class": "ocf", "provider": "x", "type": "Dummy"})
+    primitive = Element("primitive", {"id": resource, **agent})
     children = (primitive,) if task not in ("stonith", "do_shutdown") else ()
     action = GraphAction(id=number, kind=kind, xml=xml, attributes=attributes, children=children)
     return action, inputs, priority
