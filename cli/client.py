@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 
 import grpc
 
-from hacluster.errors import ErrorCode, HaError, PermissionDenied, Timeout, Unreachable
+from hacluster.errors import ErrorCode, HaError, InvalidRequest, PermissionDenied, Timeout, Unreachable
 from hacluster.paths import Paths
 from hacluster.rpc import call, error_of, unix_channel
 from hacluster.v1 import crm_pb2, crm_pb2_grpc, membership_pb2
@@ -115,6 +115,14 @@ class Client:
     def confirm_fenced(self, node: str) -> None:
         """Say that a lost node is off. Refused while it is heard."""
         self._call("ConfirmFenced", crm_pb2.ConfirmFencedRequest(node=node))
+
+    def force_quorum(self) -> None:
+        """The operator's decree. Raises InvalidRequest when it cannot be, with the reason."""
+        reply: crm_pb2.WriteReply = self._call(
+            "ForceQuorum", crm_pb2.ForceQuorumRequest(), timeout_ms=WRITE_MS
+        )
+        if reply.outcome != crm_pb2.WriteReply.OUTCOME_OK:
+            raise InvalidRequest(what=reply.reason)
 
     def cleanup(self, resource: str, node: str) -> tuple[str, ...]:
         """Forget failures and history; what was cleaned, as resource@node."""

@@ -302,6 +302,12 @@ CLUSTER: Final = Level(
             usage="init --name NAME --node NODE=ADDR[,ADDR]… --output DIR",
         ),
         Command("key", "cli.commands.cluster:key", "make a key", ("generate",), usage="key generate"),
+        Command(
+            "force-quorum",
+            "cli.commands.cluster:force_quorum",
+            "go on with the nodes that are here: they are the cluster",
+            usage="force-quorum",
+        ),
         Command("status", "cli.commands.status:show", "as `hacli status`"),
         Command("health", "cli.commands.services:health", "what is not well"),
         Command("start", "cli.commands.services:start", "start the services of this node"),

@@ -30,7 +30,7 @@ from crm.peers import service as node_service
 from crm.peers.claims import ClaimsByData
 from crm.peers.crm import GrpcCrmPeers
 from crm.peers.lrm import LrmPeer
-from crm.peers.messaging import MembershipPeer
+from crm.peers.messaging import MembershipPeer, in_heartbeats
 from crm.peers.node import CrmPeer
 from crm.replica import service as replica_service
 from crm.replica.assemble import replica_shell
@@ -95,6 +95,7 @@ class CrmShell:
             paths,
             node.name,
             boot_token=boot_token,
+            instance=in_heartbeats(instance),
             peers=self._crm_peers,
             clock=clock,
             validate=refusal,

@@ -111,6 +111,7 @@ class Lab:
             Paths(node.root),
             name,
             boot_token=node.boot_token,
+            instance=node.instance,
             peers=node.peers,
             clock=SystemClock(),
             validate=accept_all,

@@ -11,6 +11,7 @@ from typing import Final
 from cli.cluster_files import copy_hint, new_authkeys, new_secret, write_cluster
 from cli.context import EXIT_OK, Context, UsageError
 from hacluster.durations import parse_ms
+from hacluster.errors import InvalidRequest
 from hacluster.settings import NODE_NAME, Link, Node, Quorum, Settings, Timers
 from hacluster.vocabulary.ids import NodeId, NodeName
 
@@ -125,4 +126,19 @@ def key(context: Context, words: Sequence[str]) -> int:
     if tuple(words) != ("generate",):
         raise UsageError(what="only `key generate` is known", usage="cluster key generate")
     context.print(new_secret())
+    return EXIT_OK
+
+
+def force_quorum(context: Context, words: Sequence[str]) -> int:
+    """`force-quorum`: whoever is not here must be off; what they know and these do not is given up."""
+    if words:
+        raise UsageError(what="force-quorum takes no words", usage="cluster force-quorum")
+    if not context.options.force:
+        raise InvalidRequest(
+            what="the nodes that are here would count as the whole cluster: the others must be off, and what "
+            "was configured there and is not known here would be lost (it is reported when they return)",
+            remedy="hacli -F cluster force-quorum",
+        )
+    context.client.force_quorum()
+    context.print("the nodes that are here are the cluster now")
     return EXIT_OK

@@ -108,6 +108,11 @@ class Cluster:
             found.append("waiting for all nodes after a boot: no resource is started until then")
         elif not self.local.quorate:
             found.append("no quorum: no-quorum-policy decides what happens to resources")
+        elif self.replica.dc.caretaker:
+            found.append(
+                "too many of the nodes that are here have lost their copy of the configuration, or never had "
+                "one: nothing is decided before enough others come (or `hacli -F cluster force-quorum`)"
+            )
         found += [
             f"{name} is alive, but its cluster.toml is not the one here: nothing is taken over from it (put "
             f"the same file on all nodes, and restart ha-messaging where it was wrong)"

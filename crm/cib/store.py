@@ -106,8 +106,8 @@ class CibStore:
                 if name == "promise" or name.startswith("log."):
                     self._storage.rename(name, f"{folder}/{name}")
             self._begin_segment(1, Snapshot(), (), 0)
-            self.promise(Promise())
-            return Stored(corrupt=f"{damage}; kept in {folder}")
+            self.promise(Promise(lost=True))
+            return Stored(promise=Promise(lost=True), corrupt=f"{damage}; kept in {folder}")
 
     def _load(self) -> Stored:
         promise = self._read_promise()
@@ -135,7 +135,11 @@ class CibStore:
         if len(payloads) != 1 or good != len(data):
             raise Unusable("promise: damaged")
         value = json.loads(payloads[0])
-        return Promise(term=Term(int(value["term"][0]), int(value["term"][1])), voter=bool(value["voter"]))
+        return Promise(
+            term=Term(int(value["term"][0]), int(value["term"][1])),
+            voter=bool(value["voter"]),
+            lost=bool(value.get("lost", False)),
+        )
 
     def _read_segment(self, name: str, promise: Promise) -> Stored:
         data = self._storage.read(name) or b""
@@ -171,7 +175,11 @@ class CibStore:
 
     def promise(self, promise: Promise) -> None:
         """Durable when it returns."""
-        value = {"term": [promise.term.counter, promise.term.node_id], "voter": promise.voter}
+        value = {
+            "term": [promise.term.counter, promise.term.node_id],
+            "voter": promise.voter,
+            "lost": promise.lost,
+        }
         self._storage.replace("promise", frame(json.dumps(value).encode()))
 
     def entries(self, after: int, entries: tuple[LogEntry, ...], commit_index: int) -> None:

@@ -293,7 +293,7 @@ class Election:
             rank=self._facts.rank,
             eligible=self.eligible,
             voter=self.promise.voter,
-            blank=self._facts.blank,
+            blank=self._is_new,
             incumbent=self._incumbent,
             dc_priority=self.priority,
             member_since=self._member_since,
@@ -339,14 +339,38 @@ class Election:
             wait_ms = self.settings.election_timeout_ms + steps * self.settings.rank_step_ms
             self._set("election", now, wait_ms)
 
+    @property
+    def _is_new(self) -> bool:
+        """Nothing was ever stored here, as far as the disk knows."""
+        return self._facts.blank and not self.promise.voter and not self.promise.lost
+
+    def _all_voters_here(self) -> bool:
+        return all(self.view.member(node) is not None for node, votes in self.settings.quorum.voters if votes)
+
     def _bootstrap(self, claims: dict[int, Claim]) -> bool:
-        return all(c.blank and not c.voter for c in claims.values()) and all(n in claims for n in self.live)
+        """Whether this is a new cluster: all voters are here, and none has ever had a log.
+
+        A majority is not enough: it may have lost its disks, and the rest have the configuration.
+        """
+        all_claim = all(node in claims for node in self.live)
+        return all_claim and self._all_voters_here() and all(c.blank and not c.voter for c in claims.values())
+
+    def _memory_lost(self, claims: dict[int, Claim]) -> bool:
+        """Enough are here, but too few have a memory, nor is this a new cluster: only the operator can go on.
+
+        A caretaker is found for that, which does nothing but wait for the decree.
+        """
+        if self._bootstrap(claims) or any(node not in claims for node in self.live):
+            return False
+        if self._is_lone_survivor():
+            return not self.promise.voter
+        return is_quorum(self.settings.quorum, claims.keys()) and not self._reaches_quorum(claims)
 
     def _position(self, claims: dict[int, Claim]) -> int | None:
         """Our place among the candidates, best first; None when we are not one."""
-        bootstrap = self._bootstrap(claims)
+        blank = self._bootstrap(claims) or not any(c.voter for c in claims.values())
         candidates = [
-            c for n, c in claims.items() if c.eligible and (c.voter or bootstrap) and n != self._excluded
+            c for n, c in claims.items() if c.eligible and (c.voter or blank) and n != self._excluded
         ]
 
         def order(c: Claim) -> tuple[tuple[int, ...], int, int, int, int]:
@@ -362,11 +386,12 @@ class Election:
         """Whether the claimers suffice, for a DC or (without quorum of the partition) for a caretaker."""
         if self._reaches_quorum(claims) or self._is_lone_survivor():
             return True
-        return not self.quorate
+        return not self.quorate or self._memory_lost(claims)
 
     def _reaches_quorum(self, claims: dict[int, Claim]) -> bool:
         two = other_voter(self.settings.quorum, self.settings.me) is not None
         bootstrap = self._bootstrap(claims)
+        two = two and any(claim.voter for claim in claims.values())
         able = {node for node, claim in claims.items() if claim.voter or two or bootstrap}
         return is_quorum(self.settings.quorum, able)
 
@@ -382,6 +407,7 @@ class Election:
         term = Term(max([self.promise.term.counter, self._highest.counter, *counters]) + 1, self.settings.me)
         bootstrap = self._bootstrap(claims)
         caretaker = not self._reaches_quorum(claims) and not self._is_lone_survivor()
+        caretaker = caretaker or self._memory_lost(claims)
         self._promise(term, voter=self.promise.voter or (bootstrap and not caretaker))
         self._ballot, self._ballot_kind = term, (caretaker, bootstrap)
         own = VoteReply(
@@ -410,7 +436,10 @@ class Election:
         granted = frozenset(node for node, vote in self._votes.items() if vote.granted)
         counted = {node for node in granted if self._votes[node].counts}
         caretaker, _ = self._ballot_kind
-        if is_quorum(self.settings.quorum, counted):
+        if caretaker and self._memory_lost(self._current_claims()):
+            if granted >= set(self._current_claims()):
+                self._win(Basis.CARETAKER, granted, now)
+        elif is_quorum(self.settings.quorum, counted):
             self._win(Basis.MAJORITY, granted, now)
         elif self._is_lone_survivor() and self.promise.voter:
             waits = self._facts.fencing_enabled
@@ -445,8 +474,10 @@ class Election:
             return "the candidate's log is older"
         if self.phase is Phase.LEADING or (self.phase is Phase.FOLLOWING and not self._misses_dc(now)):
             return f"there is a DC, term {self.dc}"
-        if request.bootstrap and not (self._facts.blank and not self.promise.voter):
+        if request.bootstrap and not self._is_new:
             return "this node has a log"
+        if request.bootstrap and not self._all_voters_here():
+            return "voters are missing, who may have a log"
         return ""
 
     def _election_timeout(self, now: int) -> None:
@@ -487,7 +518,7 @@ class Election:
             self._start_round(now, deposed=self.dc)
 
     def _promise(self, term: Term, *, voter: bool) -> None:
-        new = Promise(term=term, voter=voter)
+        new = Promise(term=term, voter=voter, lost=self.promise.lost and not voter)
         if new != self.promise:
             assert term >= self.promise.term, "a promise never goes back"
             self.promise = new

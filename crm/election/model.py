@@ -39,10 +39,11 @@ class LogFacts(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ElectionSettings:
-    """`quorum` is C; times in ms, defaults of cluster-protocol.md 14."""
+    """`quorum` is C; times in ms, defaults of cluster-protocol.md 14. `instance`: this run of ha-crm."""
 
     me: int
     boot_token: str
+    instance: int
     quorum: QuorumConfig
     claim_timeout_ms: int = 300
     election_timeout_ms: int = 1_000

@@ -21,12 +21,17 @@ SAY_TIMEOUT_MS: Final = 500
 log = structlog.get_logger()
 
 
+def in_heartbeats(instance: int) -> int:
+    """A daemon's instance as heartbeats carry it: 32 bits, not 0."""
+    return instance & 0xFFFFFFFF or 1
+
+
 class MembershipPeer:
     """ha-messaging of this node, as ha-crm sees it."""
 
     def __init__(self, channel: grpc.aio.Channel, instance: int) -> None:
         self._stub = membership_pb2_grpc.MembershipStub(channel)
-        self._instance = instance & 0xFFFFFFFF or 1
+        self._instance = in_heartbeats(instance)
 
     async def follow(self, heard: Callable[[membership_pb2.AuthorityUpdate | None], None]) -> None:
         """Hand on every update, None when the stream ended. Runs until cancelled."""

@@ -26,6 +26,7 @@ def replica_shell(
     node_name: str,
     *,
     boot_token: BootToken,
+    instance: int,
     peers: CrmPeers,
     clock: Clock,
     validate: Callable[[Element], str] = schema.refusal,
@@ -44,6 +45,7 @@ def replica_shell(
     election = ElectionSettings(
         me=node.id,
         boot_token=boot_token,
+        instance=instance,
         quorum=settings.quorum_config(),
         dc_timeout_ms=max(2_500, settings.timers.deadtime_ms),
     )

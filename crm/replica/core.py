@@ -6,6 +6,7 @@ One event in, a list of effects out, to be carried out in order (see `effects.py
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import assert_never
 
 from crm.cib.model import Element
@@ -242,6 +243,7 @@ class Replica:
                 voter=self.promise.voter,
                 rank=self.replication.log.rank,
                 why=why,
+                instance=self.election.settings.instance,
             )
             return [Reply(token, refusal)]
         effects = self._apply(election.dc_heard(message.term, now), now)
@@ -252,7 +254,7 @@ class Replica:
             more, reply = self.replication.follow(message, voter=promise.voter, promised=promise.term)
         else:
             more, reply = self.replication.install(message, voter=promise.voter, promised=promise.term)
-        return [*effects, *more, Reply(token, reply)]
+        return [*effects, *more, Reply(token, replace(reply, instance=election.settings.instance))]
 
     def _append_reply(self, peer: int, reply: AppendReply, now: int) -> list[Effect]:
         leading = self.replication.leading
@@ -319,8 +321,9 @@ class Replica:
             peers=self._peers(),
         )
 
-    def _peers(self) -> tuple[tuple[int, str], ...]:
-        return tuple((peer, self.election.boot_token_of(peer)) for peer in self.election.peers)
+    def _peers(self) -> tuple[tuple[int, str, int], ...]:
+        election = self.election
+        return tuple((peer, election.boot_token_of(peer), election.live[peer]) for peer in election.peers)
 
     def _look_for_other(self, authority: Authority) -> list[Effect]:
         """With two voters: a view with another boot of the other takes the solo right away."""
@@ -350,8 +353,13 @@ class Replica:
         committed = self.replication.log.committed
         if leading.waits and committed.index and not fencing_enabled(committed.content):
             effects += [*leading.assume(now), *self.replication.settle(now)]
+        if leading.basis is Basis.FORCED and leading.established and not self.promise.voter:
+            effects += self._apply(
+                self.election.restored(), now
+            )  # by decree this is all there is to remember
         state = (leading.reign.term, leading.established, leading.basis)
-        speaks = leading.established or leading.waits or leading.basis is Basis.CARETAKER
+        caretaker = leading.basis is Basis.CARETAKER and not self.election.quorate
+        speaks = leading.established or leading.waits or caretaker
         if speaks and state != self._announced:
             self._announced = state
             effects.append(

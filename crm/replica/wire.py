@@ -255,6 +255,7 @@ def append_reply_to(reply: AppendReply) -> cib_pb2.AppendReply:
         rank=rank_to(reply.rank),
         why=reply.why,
         version=version_to(reply.version),
+        instance=reply.instance,
     )
 
 
@@ -270,6 +271,7 @@ def append_reply_from(message: cib_pb2.AppendReply) -> AppendReply:
         rank=rank_from(message.rank),
         why=message.why,
         version=version_from(message.version),
+        instance=message.instance,
     )
 
 

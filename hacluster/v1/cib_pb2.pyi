@@ -358,6 +358,7 @@ class AppendReply(message.Message):
     RANK_FIELD_NUMBER: builtins.int
     WHY_FIELD_NUMBER: builtins.int
     VERSION_FIELD_NUMBER: builtins.int
+    INSTANCE_FIELD_NUMBER: builtins.int
     stored: builtins.bool
     last_index: builtins.int
     """with stored=true: everything up to here is on disk and the DC's"""
@@ -366,6 +367,8 @@ class AppendReply(message.Message):
     voter: builtins.bool
     why: builtins.str
     """view boot term mismatch snapshot damaged"""
+    instance: builtins.int
+    """of the answering ha-crm, as its heartbeats carry it"""
     @builtins.property
     def term(self) -> common_pb2.Term:
         """the sender's, as asked"""
@@ -390,10 +393,11 @@ class AppendReply(message.Message):
         rank: LogRank | None = ...,
         why: builtins.str = ...,
         version: Version | None = ...,
+        instance: builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["promised", b"promised", "rank", b"rank", "term", b"term", "version", b"version"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["hint", b"hint", "last_index", b"last_index", "promised", b"promised", "rank", b"rank", "stored", b"stored", "term", b"term", "version", b"version", "voter", b"voter", "why", b"why"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["hint", b"hint", "instance", b"instance", "last_index", b"last_index", "promised", b"promised", "rank", b"rank", "stored", b"stored", "term", b"term", "version", b"version", "voter", b"voter", "why", b"why"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -151,7 +151,12 @@ class ReplicaProcess(Process[Event, Effect]):
         self.storage.putting_off = True
         self.corrupt = stored.corrupt
         self.core = Replica(
-            ElectionSettings(me=self.id, boot_token=self.node.boot_token, quorum=self.cluster.quorum),
+            ElectionSettings(
+                me=self.id,
+                boot_token=self.node.boot_token,
+                instance=self.instance,
+                quorum=self.cluster.quorum,
+            ),
             stored,
             initial=self.cluster.initial,
             validate=lambda _: "",

@@ -49,6 +49,7 @@ class Follower:
     """What the DC knows of one other ha-crm of the view."""
 
     boot_token: str
+    instance: int  # of its ha-crm: what another run stored, this one may have lost
     next: int
     match: int = 0
     matched: bool = False  # the logs are known to agree up to `match`
@@ -62,7 +63,7 @@ class Follower:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reign:
-    """What the election found. `peers`: boot token of each other ha-crm in the view, in the order of ids."""
+    """What the election found. `peers`: boot token and instance of each other ha-crm in the view, by id."""
 
     me: int
     term: Term
@@ -71,7 +72,7 @@ class Reign:
     waits: bool
     granters: frozenset[int]
     version: CibVersion
-    peers: tuple[tuple[int, str], ...]
+    peers: tuple[tuple[int, str, int], ...]
 
 
 class Leading:
@@ -92,7 +93,9 @@ class Leading:
         self.basis = reign.basis
         self.waits = reign.waits
         self.established = False
-        self.followers = {node: self._new_follower(token, log) for node, token in reign.peers}
+        self.followers = {
+            node: self._new_follower(token, instance, log) for node, token, instance in reign.peers
+        }
         self._log = log
         self._waiters = waiters
         self._quorum = quorum
@@ -201,7 +204,7 @@ class Leading:
         """A follower answered. A higher promise has been dealt with by the caller."""
         self._now = now
         follower = self.followers.get(peer)
-        if follower is None or reply.term != self.reign.term:
+        if follower is None or reply.term != self.reign.term or reply.instance != follower.instance:
             return []
         follower.in_flight = False
         follower.voter = reply.voter
@@ -233,12 +236,15 @@ class Leading:
         follower = self.followers.get(peer)
         return [] if follower is None else self._failed(peer, follower)
 
-    def peers_changed(self, peers: tuple[tuple[int, str], ...], now: int) -> list[Effect]:
-        """Other ha-crms of the view came or went."""
+    def peers_changed(self, peers: tuple[tuple[int, str, int], ...], now: int) -> list[Effect]:
+        """Other ha-crms of the view came or went, or began anew."""
         self._now = now
         old = self.followers
         self.followers = {
-            node: old.get(node) or self._new_follower(token, self._log) for node, token in peers
+            node: old[node]
+            if node in old and old[node].instance == instance
+            else self._new_follower(token, instance, self._log)
+            for node, token, instance in peers
         }
         self._send_all(force=True)
         return self._take()
@@ -380,8 +386,8 @@ class Leading:
     # -- replicating
 
     @staticmethod
-    def _new_follower(boot_token: str, log: Log) -> Follower:
-        return Follower(boot_token=boot_token, next=log.last_index + 1)
+    def _new_follower(boot_token: str, instance: int, log: Log) -> Follower:
+        return Follower(boot_token=boot_token, instance=instance, next=log.last_index + 1)
 
     def _writes(self) -> bool:
         """Whether followers must have our log: a caretaker that wrote nothing leaves theirs alone."""
@@ -454,17 +460,19 @@ class Leading:
         return self._take()
 
     def _restores(self, peer: int) -> bool:
-        """Whether every other voter has stored an entry of this term, and this follower too."""
+        """Whether every other voter has stored an entry of this term, and this follower too.
+
+        After the operator's decree those who are here decide who has a memory.
+        """
         follower = self.followers[peer]
         if follower.voter or not self._barrier or follower.match < self._barrier:
             return False
         if self.basis is Basis.CARETAKER or not is_voter(self._quorum, peer):
             return False
-        return all(
-            self._stored(voter) >= self._barrier
-            for voter, weight in self._quorum.voters
-            if weight and voter != peer
-        )
+        voters = [voter for voter, weight in self._quorum.voters if weight and voter != peer]
+        if self.basis is Basis.FORCED:
+            voters = [voter for voter in voters if voter in self.reign.granters]
+        return all(self._stored(voter) >= self._barrier for voter in voters)
 
     # -- committing
 

@@ -47,7 +47,7 @@ class AppendReply:
     """`stored`: everything up to `last_index` is on the receiver's disk and equals the DC's log.
 
     Otherwise `why` says what is wrong, and `hint` is the highest index at which the logs may agree.
-    `version`: the highest the receiver has ever shown.
+    `version`: the highest the receiver has ever shown. `instance`: which run of its ha-crm says so.
     """
 
     term: Term
@@ -59,6 +59,7 @@ class AppendReply:
     rank: LogRank
     why: str = ""
     version: CibVersion = NO_VERSION
+    instance: int = 0
 
 
 ReplicationMessage = Append | InstallSnapshot | AppendReply

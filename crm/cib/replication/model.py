@@ -78,11 +78,13 @@ class Promise:
     """What a node must not forget: the highest term it promised, and whether its memory is whole.
 
     `voter` is false at a node that has lost (or never had) its copy: it has no vote and its stores do not
-    count until a DC has brought it up to date with all other voters present.
+    count until a DC has brought it up to date with all other voters present. `lost`: it had one, which its
+    disk could not give back: its emptiness is no sign of a new cluster.
     """
 
     term: Term = NO_TERM
     voter: bool = False
+    lost: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

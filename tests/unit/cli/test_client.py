@@ -103,6 +103,11 @@ class FakeCrm(crm_pb2_grpc.CrmServicer):
         self.attributes.append((request.node, request.name, request.value))
         return crm_pb2.SetAttributeReply()
 
+    async def ForceQuorum(self, request, context):  # type: ignore[no-untyped-def]
+        if not self.script:
+            return crm_pb2.WriteReply(outcome=crm_pb2.WriteReply.OUTCOME_OK)
+        return crm_pb2.WriteReply(outcome=crm_pb2.WriteReply.OUTCOME_FAILED, reason=self.script.pop())
+
     async def Cleanup(self, request, context):  # type: ignore[no-untyped-def]
         return crm_pb2.CleanupReply(cleaned=[f"{request.resource}@{request.node or 'n1'}"])
 
@@ -296,6 +301,17 @@ def test_standby_until_reboot_is_a_transient_attribute(crm: tuple[FakeCrm, Paths
     assert hacli(["--root", str(paths.root), "node", "online", "n1"]) == (0, "")
     assert fake.attributes == [("n1", "standby", "on"), ("n1", "standby", "")]
     assert fake.writes == []
+
+
+def test_force_quorum_wants_to_be_meant(crm: tuple[FakeCrm, Paths]) -> None:
+    fake, paths = crm
+    root = ["--root", str(paths.root)]
+    code, said = hacli([*root, "cluster", "force-quorum"])
+    assert (code, "the others must be off" in said) == (1, True)
+    assert hacli([*root, "-F", "cluster", "force-quorum"])[0] == 0
+    fake.script.append("this partition has quorum already")
+    code, said = hacli([*root, "-F", "cluster", "force-quorum"])
+    assert (code, "has quorum already" in said) == (1, True)
 
 
 def test_cleanup_tells_what_was_cleaned(crm: tuple[FakeCrm, Paths]) -> None:

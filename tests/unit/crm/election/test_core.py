@@ -122,6 +122,7 @@ class Scenario:
         settings = ElectionSettings(
             me=int(options["me"]),
             boot_token=a_token(int(options["me"])),
+            instance=1,
             quorum=QuorumConfig(
                 voters=tuple((NodeId(node), 1) for node in voters), two_node="two_node" in options
             ),

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
 from crm.cib.model import Element, element
-from crm.cib.replication.messages import Append, InstallSnapshot
-from crm.cib.replication.model import Stored
+from crm.cib.replication.basis import Basis
+from crm.cib.replication.messages import Append, AppendReply, InstallSnapshot
+from crm.cib.replication.model import Promise, Stored
 from crm.election.model import ElectionSettings
 from crm.replica.core import Replica
 from crm.replica.effects import (
     Answer,
     AuthorityChanged,
     Call,
+    CallFailed,
     CancelTimer,
     Effect,
     Event,
@@ -51,23 +53,37 @@ class Net:
     sent: list[tuple[int, int, object]] = field(default_factory=list)
     counter: int = 0
     tokens: int = 0
+    replies: dict[int, AppendReply] = field(default_factory=dict)  # the last of each node
 
     def __post_init__(self) -> None:
         ids = range(1, self.count + 1)
-        quorum = QuorumConfig(voters=tuple((NodeId(n), 1) for n in ids), two_node=self.two_node)
-        self.nodes = {
-            node: Replica(
-                ElectionSettings(me=node, boot_token=self.token(node), quorum=quorum),
-                Stored(),
-                initial=element("configuration", {}, element("crm_config")),
-                validate=lambda content: "no <bad> wanted" if content.child("bad") else "",
-                keep_entries=self.keep_entries,
-            )
-            for node in ids
-        }
+        self.instances = dict.fromkeys(ids, 1)
+        self.nodes = {node: self.replica(node, Stored()) for node in ids}
         self.queue: deque[tuple[int, Event]] = deque()
         self.timers: dict[tuple[int, str], int] = {}
         self.requests: dict[int, int] = {}
+
+    def replica(self, node: int, stored: Stored) -> Replica:
+        """A run of a node's ha-crm, with this on its disk."""
+        voters = tuple((NodeId(n), 1) for n in range(1, self.count + 1))
+        return Replica(
+            ElectionSettings(
+                me=node,
+                boot_token=self.token(node),
+                instance=self.instances[node],
+                quorum=QuorumConfig(voters=voters, two_node=self.two_node),
+            ),
+            stored,
+            initial=element("configuration", {}, element("crm_config")),
+            validate=lambda content: "no <bad> wanted" if content.child("bad") else "",
+            keep_entries=self.keep_entries,
+        )
+
+    def restart(self, node: int, stored: Stored) -> None:
+        """Its ha-crm begins anew and finds this on its disk; nobody has been told yet."""
+        self.instances[node] += 1
+        self.nodes[node] = self.replica(node, stored)
+        self.timers = {(at, key): due for (at, key), due in self.timers.items() if at != node}
 
     def token(self, node: int) -> BootToken:
         return BootToken(f"{node:x}" * 64)
@@ -87,6 +103,8 @@ class Net:
                 self.requests[self.tokens] = node
                 self.queue.append((peer, Received(node, message, self.tokens)))
             case Reply(token, message):
+                if isinstance(message, AppendReply):
+                    self.replies[node] = message
                 if node not in self.held:
                     self.queue.append((self.requests.pop(token), Received(node, message)))
             case PersistEntries(_, entries, _):
@@ -127,7 +145,7 @@ class Net:
                     name=NodeName(f"n{node}"),
                     incarnation=1,
                     boot_token=self.token(node),
-                    crm_instance=1,
+                    crm_instance=self.instances[node],
                 )
                 for node in members
             ),
@@ -371,3 +389,79 @@ def test_disabling_fencing_by_force_lets_a_lone_survivor_go_on() -> None:
         ("fenced", False),
         ("assumed", True),
     ]
+
+
+def test_wiped_disks_of_a_majority_found_no_new_cluster(three: Net) -> None:
+    """The third node has the configuration; but what the majority had promised nobody knows."""
+    three.write(1, "kept")
+    for node in (1, 2):
+        three.restart(node, Stored())
+    three.events.clear()
+    dc = 0
+    for members in ((1, 2), (1, 2, 3)):
+        three.view(*members)
+        three.wait(10 * SECOND)
+        assert [event for _, event in three.events if isinstance(event, BecameDc)] == []
+        assert three.nodes[1].replication.log.blank
+        (dc,) = [node for node in members if three.nodes[node].dc.is_me]
+        refused = three.write(dc, "early")
+        assert three.answers[refused].outcome is Outcome.FAILED
+    assert dc == 3, "it remembers"
+    three.give(3, ForceQuorum(77, "root"))
+    three.wait(2 * SECOND)
+    assert three.answers[77].outcome is Outcome.OK
+    assert three.names(1) == three.names(2) == three.names(3) == ["crm_config", "kept"]
+    assert all(replica.promise.voter for replica in three.nodes.values())
+
+
+def test_the_operator_may_begin_without_those_who_remember(three: Net) -> None:
+    three.write(1, "gone")
+    for node in (1, 2):
+        three.restart(node, Stored())
+    three.view(1, 2)
+    three.wait(5 * SECOND)
+    (dc,) = [node for node in (1, 2) if three.nodes[node].dc.is_me]
+    three.give(dc, ForceQuorum(77, "root"))
+    three.wait(2 * SECOND)
+    assert three.answers[77].outcome is Outcome.OK
+    assert all(three.nodes[node].promise.voter for node in (1, 2)), "this is all there is to remember"
+    three.write(dc, "new")
+    three.view(1, 2)
+    three.wait(5 * SECOND)
+    assert {three.nodes[node].dc.basis for node in (1, 2)} == {Basis.MAJORITY}, "no decree is needed again"
+    three.view(1, 2, 3)
+    three.wait(5 * SECOND)
+    assert three.names(3) == ["crm_config", "new"], "and it wins: it has the higher admin_epoch"
+
+
+def test_a_corrupt_copy_is_no_new_one(three: Net) -> None:
+    three.write(1, "kept")
+    for node in (1, 2, 3):
+        three.restart(node, Stored(promise=Promise(lost=True), corrupt="a bit flipped"))
+    three.events.clear()
+    three.view(1, 2, 3)
+    three.wait(10 * SECOND)
+    assert [event for _, event in three.events if isinstance(event, BecameDc)] == []
+    assert all(replica.replication.log.blank for replica in three.nodes.values())
+
+
+def test_what_another_run_of_a_follower_stored_does_not_count(three: Net) -> None:
+    """Its ha-crm begins anew within the view, with an empty disk: nothing that it had is there any more."""
+    three.write(1, "one")
+    leading = three.nodes[1].replication.leading
+    assert leading is not None
+    assert leading.followers[2].match == three.nodes[1].replication.log.last_index
+    three.restart(2, Stored())
+    stale = replace(three.replies[2], last_index=three.nodes[1].replication.log.last_index)
+    three.held = {2}
+    three.same_view(1, 2, 3)
+    assert leading.followers[2].match == 0
+    three.give(1, Received(2, stale))
+    assert leading.followers[2].match == 0, "an answer of the former run comes late"
+    three.held = set()
+    unanswered = [message for node, peer, message in three.sent if (node, peer) == (1, 2)][-1]
+    assert isinstance(unanswered, Append)
+    three.give(1, CallFailed(2, unanswered))
+    three.wait(SECOND)
+    assert leading.followers[2].match == three.nodes[1].replication.log.last_index
+    assert three.names(2) == ["crm_config", "one"]
