@@ -66,9 +66,9 @@ def _main(context: Context, words: list[str]) -> int:
 def _finished(context: Context, status: int) -> int:
     """With -w wait until the cluster has done what was changed."""
     if status == EXIT_OK and context.options.wait and context.changed_cluster and not context.offline:
-        from cli.waiting import wait_until_idle
+        from cli.waiting import wait_for_goals
 
-        return wait_until_idle(context, context.options.wait_ms)
+        return wait_for_goals(context, context.options.wait_ms)
     return status
 
 

@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TextIO
 
 from cli.workspace import CibSource, Confirm, FileSource, Workspace
-from hacluster.errors import HaError
+from hacluster.errors import ErrorCode, HaError
 from hacluster.paths import Paths
 
 if TYPE_CHECKING:
     from cli.client import Client
+    from cli.goals import Goal
 
 OUTPUTS = ("text", "json", "xml")
 EXIT_OK = 0
@@ -34,6 +35,18 @@ class UsageError(HaError):
 
     def __str__(self) -> str:
         return self.what + (f"\nusage: {self.usage}" if self.usage else "")
+
+
+@dataclass(eq=False, kw_only=True)
+class Unsafe(HaError):
+    """Something else would be interrupted, and nobody said that it may be: exit status 7."""
+
+    code = ErrorCode.INVALID_REQUEST
+    what: str
+    remedy: str = ""
+
+    def __str__(self) -> str:
+        return self.what + (f" ({self.remedy})" if self.remedy else "")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -76,6 +89,7 @@ class Context:
     ask: Callable[[str], bool] | None = None
     workspace: Workspace | None = None
     changed_cluster: bool = False
+    goals: list[Goal] = field(default_factory=list)
     place: str = ""
     _client: Client | None = None
 
@@ -154,6 +168,17 @@ class Context:
         """Ask; -F is yes to all, -n is no to all, and so is having nobody to ask."""
         if self.options.force:
             return True
-        if self.options.refuse or not self.interactive or self.ask is None:
+        if self.options.refuse or not self.can_ask:
             return False
-        return self.ask(question)
+        if self.ask is not None:
+            return self.ask(question)
+        self.err.write(f"{question} (y/n) ")
+        self.err.flush()
+        return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+    @property
+    def can_ask(self) -> bool:
+        """Somebody sits there."""
+        if self.interactive:
+            return self.ask is not None
+        return not self.options.script and sys.stdin.isatty() and self.err.isatty()

@@ -8,7 +8,16 @@ import importlib.util
 from collections.abc import Sequence
 from typing import TypeVar, cast
 
-from cli.context import EXIT_CONFLICT, EXIT_FAILED, EXIT_OK, EXIT_USAGE, Context, UsageError
+from cli.context import (
+    EXIT_CONFLICT,
+    EXIT_FAILED,
+    EXIT_OK,
+    EXIT_UNSAFE,
+    EXIT_USAGE,
+    Context,
+    Unsafe,
+    UsageError,
+)
 from cli.levels import CONFIGURE, PROGRAMS, ROOT, Command, Level
 from cli.session import finish_session
 from hacluster.errors import ErrorCode, HaError
@@ -46,6 +55,9 @@ def run_words(context: Context, level: Level, words: Sequence[str]) -> int:
     except UsageError as error:
         context.error(str(error))
         return EXIT_USAGE
+    except Unsafe as error:
+        context.error(str(error))
+        return EXIT_UNSAFE
     except HaError as error:
         context.error(str(error))
         return EXIT_CONFLICT if error.code is ErrorCode.CONFLICT else EXIT_FAILED

@@ -161,7 +161,8 @@ CONFIGURE: Final = Level(
 def _resource(
     name: str, summary: str, *arguments: str, usage: str = "", aliases: tuple[str, ...] = ()
 ) -> Command:
-    return Command(name, f"cli.commands.resource:{name}", summary, arguments, aliases, usage)
+    module = "moving" if name in ("move", "ban", "clear") else "resource"
+    return Command(name, f"cli.commands.{module}:{name}", summary, arguments, aliases, usage)
 
 
 RESOURCE: Final = Level(
@@ -182,9 +183,9 @@ RESOURCE: Final = Level(
         _resource("maintenance", "meta maintenance", "resource", "onoff", usage="maintenance RSC [on|off]"),
         _resource(
             "move",
-            "prefer a node (leaves a constraint)",
+            "to a node; the constraint goes again once it is there",
             *("resource", "node"),
-            usage="move RSC [NODE] [LIFETIME] [force]",
+            usage="move RSC [NODE] [LIFETIME | --until TIME | --keep] [force]",
             aliases=("migrate",),
         ),
         _resource(
@@ -192,7 +193,7 @@ RESOURCE: Final = Level(
             "keep off a node (leaves a constraint)",
             "resource",
             "node",
-            usage="ban RSC [NODE] [LIFETIME]",
+            usage="ban RSC [NODE] [LIFETIME | --until TIME]",
         ),
         _resource(
             "clear",

@@ -33,7 +33,10 @@ _SHOWN: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """What happens to one resource (or node, when it is fenced). `asked`: the change is about it."""
+    """What happens to one resource (or node, when it is fenced).
+
+    `asked`: the change is about it. `served`: it, or another instance of it, runs afterwards.
+    """
 
     word: str
     subject: str
@@ -41,6 +44,7 @@ class Step:
     reason: str = ""
     blocked: bool = False
     asked: bool = False
+    served: bool = False
 
     @property
     def interrupts(self) -> bool:
@@ -92,7 +96,12 @@ def make_plan(before: Element, after: Element, now_s: int, named: frozenset[str]
 
 def _plain(step: Step) -> Step:
     return Step(
-        word=step.word, subject=step.subject, details=step.details, reason=step.reason, blocked=step.blocked
+        word=step.word,
+        subject=step.subject,
+        details=step.details,
+        reason=step.reason,
+        blocked=step.blocked,
+        served=step.served,
     )
 
 
@@ -116,6 +125,12 @@ def _steps(transition: pipeline.Transition, asked: frozenset[str]) -> Iterator[S
         _fence, _, rest = text.partition(" ")
         what, _, reason = rest.partition(" '")
         yield Step(word="Fence", subject=what.split()[-1], details=what, reason=reason.rstrip("'"))
+    served = {
+        one.id.partition(":")[0]
+        for resource in transition.work.resources
+        for one in resource.primitives()
+        if one.assigned_node is not None
+    }
     for one in transition_summary.changes(transition.work):
         yield Step(
             word=one.word,
@@ -124,6 +139,7 @@ def _steps(transition: pipeline.Transition, asked: frozenset[str]) -> Iterator[S
             reason=one.reason,
             blocked=one.blocked,
             asked=one.resource.partition(":")[0] in asked,
+            served=one.resource.partition(":")[0] in served,
         )
 
 

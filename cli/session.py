@@ -24,7 +24,7 @@ def finish_session(context: Context, client: str = "hacli configure") -> int:
         return EXIT_FAILED
     if not _is_valid(context, workspace):
         return EXIT_REFUSED
-    if context.shows_plans and not show_plan(context, workspace):
+    if (context.shows_plans or context.options.safe) and not show_plan(context, workspace):
         context.info("nothing was written")
         return EXIT_UNSAFE
     return write(context, workspace, client)
@@ -54,9 +54,13 @@ def show_plan(context: Context, workspace: Workspace) -> bool:
 
     before, after = workspace.base.cib, workspace.cib
     plan = make_plan(before, after, int(time.time()), frozenset(workspace.named) or None)
-    context.out.flush()
-    context.err.write(plan_text(plan, before, after, colour=context.err.isatty()))
-    context.err.flush()
+    if context.shows_plans:
+        context.out.flush()
+        context.err.write(plan_text(plan, before, after, colour=context.err.isatty()))
+        context.err.flush()
+    if plan.unasked and context.options.safe:
+        context.error(f"this would {steps_text(plan.unasked)}")
+        return False
     if not plan.unasked or not context.interactive:
         return True
     return context.confirm(f"This would {steps_text(plan.unasked)}. Write it?")

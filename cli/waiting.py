@@ -5,12 +5,31 @@ from __future__ import annotations
 import time
 from typing import Final
 
-from cli.context import EXIT_FAILED, EXIT_OK, Context
+from cli.context import EXIT_FAILED, EXIT_NOT_REACHED, EXIT_OK, Context
 from hacluster.errors import ErrorCode, HaError
 
 PAUSE_S: Final = 0.2
 # A change reaches the scheduler a moment after it was written: idle counts when it lasts this long.
 SETTLED_S: Final = 1.0
+
+
+def wait_for_goals(context: Context, limit_ms: int) -> int:
+    """Wait; 0 when everything is as the commands wanted it, 6 when not, with what is not and why."""
+    from cli.commands.changes import view
+
+    before = {str(one) for one in view(context).failed_actions()}
+    if wait_until_idle(context, limit_ms) != EXIT_OK:
+        return EXIT_NOT_REACHED
+    now = view(context)
+    unmet = [text for goal in context.goals if (text := goal(now))]
+    failed = [str(one) for one in now.failed_actions() if str(one) not in before]
+    for text in unmet:
+        context.error(f"not reached: {text}")
+    for text in failed:
+        context.error(text)
+    if unmet and context.goals:
+        context.info("`hacli why RESOURCE` says what stands in the way")
+    return EXIT_NOT_REACHED if unmet or failed else EXIT_OK
 
 
 def wait_until_idle(context: Context, limit_ms: int, what: str = "the cluster") -> int:

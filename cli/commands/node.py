@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from cli import goals
 from cli.commands.changes import change, edit_set, node_of, read, set_pair, this_node, view_of
 from cli.context import EXIT_OK, Context, UsageError
 from cli.grammar.definitions import Definition, parse_words
@@ -13,6 +14,7 @@ from cli.grammar.edits import delete as delete_objects
 from cli.grammar.load import Mode, load
 from cli.grammar.pairs import transient
 from cli.grammar.pairs import value as pair_value
+from cli.safely import change_safely, check_safety, not_served_any_more
 from crm.cib.model import Element
 from hacluster.errors import InvalidRequest
 
@@ -81,10 +83,25 @@ def standby(context: Context, words: Sequence[str]) -> int:
     if lifetime == "reboot":
         if context.offline:
             raise InvalidRequest(what="standby until reboot needs a running cluster")
+        check_safety(
+            context,
+            lambda cib: set_pair(cib, _node_name(cib, name), "instance_attributes", "standby", "on"),
+            about=(),
+            matters=not_served_any_more,
+        )
         context.client.set_attribute(name, "standby", "on")
         context.changed_cluster = True
+        context.goals.append(goals.empty(name))
         return EXIT_OK
-    return _set(context, name, "standby", "on")
+    change_safely(
+        context,
+        f"{_CLIENT} standby",
+        lambda cib: set_pair(cib, _node_name(cib, name), "instance_attributes", "standby", "on"),
+        about=(),
+        matters=not_served_any_more,
+    )
+    context.goals.append(goals.empty(name))
+    return EXIT_OK
 
 
 def online(context: Context, words: Sequence[str]) -> int:

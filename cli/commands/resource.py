@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from typing import Final
 
+from cli import goals
 from cli.commands.changes import (
     change,
     edit_set,
@@ -16,8 +16,8 @@ from cli.commands.changes import (
     view,
     view_of,
 )
-from cli.context import EXIT_FAILED, EXIT_OK, Context, UsageError
-from cli.grammar import moves
+from cli.context import EXIT_NOT_REACHED, EXIT_OK, Context, UsageError
+from cli.goals import Goal
 from cli.grammar.document import change_resource, find_resource, members, parent_of, section
 from cli.grammar.edits import with_attribute
 from cli.grammar.ids import Ids, used_ids
@@ -26,6 +26,7 @@ from cli.grammar.pairs import value as pair_value
 from cli.grammar.references import named_by
 from cli.grammar.show import show as show_objects
 from cli.grammar.words import boolean_of
+from cli.safely import change_safely
 from crm.cib.model import Element, element
 from hacluster.durations import parse_ms
 from hacluster.errors import InvalidRequest, NotFound
@@ -73,13 +74,21 @@ def status(context: Context, words: Sequence[str]) -> int:
     return EXIT_OK
 
 
-def _set_meta(context: Context, names: Sequence[str], attribute: str, value: str) -> int:
+def _set_meta(
+    context: Context, names: Sequence[str], attribute: str, value: str, goal: Goal | None = None
+) -> int:
+    """Set a meta attribute. What else is interrupted is asked about; `goal` is what -w waits for."""
+
     def edit(cib: Element) -> Element:
         for name in names:
             cib = set_pair(cib, _controlled(cib, name), "meta_attributes", attribute, value)
         return cib
 
-    cib = change(context, f"{_CLIENT} {attribute}={value}", edit)
+    cib = change_safely(
+        context, f"{_CLIENT} {attribute}={value}", edit, about=tuple(names), acts=goal is not None
+    )
+    if goal is not None:
+        context.goals.append(goal)
     for name in names:
         for member in (
             one for child in members(resource_of(cib, name)) for one in child.walk() if one.tag == "primitive"
@@ -92,12 +101,14 @@ def _set_meta(context: Context, names: Sequence[str], attribute: str, value: str
 
 def start(context: Context, words: Sequence[str]) -> int:
     """`start RSC…`."""
-    return _set_meta(context, _names(words, "start RSC…"), "target-role", "Started")
+    names = _names(words, "start RSC…")
+    return _set_meta(context, names, "target-role", "Started", goals.running(names))
 
 
 def stop(context: Context, words: Sequence[str]) -> int:
     """`stop RSC…`."""
-    return _set_meta(context, _names(words, "stop RSC…"), "target-role", "Stopped")
+    names = _names(words, "stop RSC…")
+    return _set_meta(context, names, "target-role", "Stopped", goals.stopped(names))
 
 
 def _role(context: Context, words: Sequence[str], new: str, old: str) -> int:
@@ -111,7 +122,8 @@ def _role(context: Context, words: Sequence[str], new: str, old: str) -> int:
         )
     schema = cib.get("validate-with").rpartition("-")[2].split(".")
     is_old = len(schema) == 2 and all(part.isdigit() for part in schema) and tuple(map(int, schema)) < (3, 7)
-    return _set_meta(context, [name], "target-role", old if is_old else new)
+    goal = goals.in_role(name, new)
+    return _set_meta(context, [name], "target-role", old if is_old else new, goal)
 
 
 def promote(context: Context, words: Sequence[str]) -> int:
@@ -170,8 +182,14 @@ def restart(context: Context, words: Sequence[str]) -> int:
     change(context, f"{_CLIENT} restart", back)
     if not stopped:
         context.error(f"{', '.join(names)} did not stop; the target role is back as it was")
-        return EXIT_FAILED
-    return wait_until_idle(context, context.options.wait_ms, f"starting {', '.join(names)}")
+        return EXIT_NOT_REACHED
+    if wait_until_idle(context, context.options.wait_ms, f"starting {', '.join(names)}") != EXIT_OK:
+        return EXIT_NOT_REACHED
+    context.goals.append(goals.running(running))
+    unmet = context.goals[-1](view(context))
+    if unmet:
+        context.error(f"not reached: {unmet}")
+    return EXIT_NOT_REACHED if unmet else EXIT_OK
 
 
 def _own_role(resource: Element) -> str | None:
@@ -180,78 +198,6 @@ def _own_role(resource: Element) -> str | None:
             if pair.get("name") == "target-role" and pair.get("value") != "Stopped":
                 return pair.get("value")
     return None
-
-
-def _move_words(words: Sequence[str], usage: str) -> tuple[str, str, str]:
-    """(resource, node, lifetime); the word `force` has no meaning here and is taken."""
-    rest = [word for word in words if word not in ("force", "-f", "--force")]
-    if not 1 <= len(rest) <= 3:
-        raise UsageError(what="name a resource", usage=usage)
-    name, node, lifetime = rest[0], "", ""
-    for word in rest[1:]:
-        if word.startswith("P") and any(character.isdigit() for character in word):
-            lifetime = word
-        else:
-            node = word
-    return name, node, lifetime
-
-
-def _end(lifetime: str) -> str:
-    return moves.end_of(lifetime, datetime.now(UTC)) if lifetime else ""
-
-
-def _present_node(cib: Element, name: str) -> str:
-    nodes = view_of(cib).active_nodes(resource_of(cib, name))
-    if len(nodes) != 1:
-        raise InvalidRequest(
-            what=f"{name} is {'not running' if not nodes else 'running on ' + ', '.join(nodes)}",
-            remedy="name the node",
-        )
-    return nodes[0]
-
-
-def move(context: Context, words: Sequence[str]) -> int:
-    """`move RSC [NODE] [LIFETIME]`. Without NODE it is banned from where it runs."""
-    name, node, lifetime = _move_words(words, "move RSC [NODE] [LIFETIME] [force]")
-    end = _end(lifetime)
-
-    def edit(cib: Element) -> Element:
-        resource_of(cib, name)
-        if not node:
-            return moves.ban(cib, name, _present_node(cib, name), end)
-        node_of(cib, node)
-        return moves.prefer(cib, name, node, end)
-
-    change(context, f"{_CLIENT} move", edit)
-    left = f"cli-prefer-{name}" if node else f"cli-ban-{name}-on-…"
-    context.info(
-        f"the constraint {left} stays until `hacli resource clear {name}`" + (f" or {end}" if end else "")
-    )
-    return EXIT_OK
-
-
-def ban(context: Context, words: Sequence[str]) -> int:
-    """`ban RSC [NODE] [LIFETIME]`."""
-    name, node, lifetime = _move_words(words, "ban RSC [NODE] [LIFETIME] [force]")
-    end = _end(lifetime)
-
-    def edit(cib: Element) -> Element:
-        resource_of(cib, name)
-        if node:
-            node_of(cib, node)
-        return moves.ban(cib, name, node or _present_node(cib, name), end)
-
-    change(context, f"{_CLIENT} ban", edit)
-    context.info(f"the constraint stays until `hacli resource clear {name}`" + (f" or {end}" if end else ""))
-    return EXIT_OK
-
-
-def clear(context: Context, words: Sequence[str]) -> int:
-    """`clear RSC`."""
-    (name,) = _names(words[:1], "clear RSC")
-    resource_of(read(context), name)
-    change(context, f"{_CLIENT} clear", lambda cib: moves.clear(cib, name))
-    return EXIT_OK
 
 
 def cleanup(context: Context, words: Sequence[str]) -> int:

@@ -99,6 +99,21 @@ def left_by_moves(cib_constraints: Element, resource: str) -> tuple[str, ...]:
     )
 
 
+def expired(constraint: Element, now: datetime) -> bool:
+    """A constraint of move or ban whose time is over."""
+    if constraint.tag != "rsc_location" or not constraint.id.startswith(("cli-prefer-", "cli-ban-")):
+        return False
+    ends = [one.get("end") for one in constraint.walk() if one.tag == "date_expression"]
+    return len(ends) == 1 and bool(ends[0]) and ends[0] < now.strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+def without_expired(cib: Element, now: datetime) -> Element:
+    """The CIB without constraints of move and ban that do not count any more."""
+    constraints = cib.path("configuration", "constraints")
+    gone = {one.id for one in constraints.children if expired(one, now)} if constraints is not None else set()
+    return _without(cib, gone) if gone else cib
+
+
 def clear(cib: Element, resource: str) -> Element:
     """Remove what move and ban left."""
     constraints = cib.path("configuration", "constraints")

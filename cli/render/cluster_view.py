@@ -128,6 +128,15 @@ class ClusterView:
                 )
         return {name: tuple(places) for name, places in found.items()}
 
+    def unmanaged(self) -> frozenset[str]:
+        """Primitives that the cluster leaves alone."""
+        return frozenset(
+            one.id.partition(":")[0]
+            for resource in self._work.resources
+            for one in resource.primitives()
+            if not one.managed
+        )
+
     def active_nodes(self, item: Element) -> tuple[str, ...]:
         """The nodes on which a resource (or any member) is active."""
         places = self.placements()

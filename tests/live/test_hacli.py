@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from cli.context import EXIT_CONFLICT, EXIT_NOT_REACHED, EXIT_UNSAFE
 from tests.live.local_cluster import LocalCluster, LocalNode, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone]
@@ -99,6 +100,34 @@ def test_move_leaves_a_constraint_that_clear_removes(cluster: LocalCluster) -> N
     assert places(one)["a"] == {"node1": "Started"}
 
 
+def test_a_move_cleans_up_after_itself(cluster: LocalCluster) -> None:
+    one, other = cluster.nodes
+    text = "primitive m ocf:hacluster:Dummy meta resource-stickiness=1\n"
+    (one.root / "m.crm").write_text(text)
+    hacli(one, "-w", "apply", str(one.root / "m.crm"))
+    (place,) = places(one)["m"]
+    away = "node2" if place == "node1" else "node1"
+    hacli(one, "resource", "move", "m", away)
+    assert places(other)["m"] == {away: "Started"}
+    assert hacli(one, "resource", "constraints", "m") == ""
+    hacli(one, "resource", "move", "m")
+    assert places(other)["m"] == {place: "Started"}
+    assert hacli(one, "resource", "constraints", "m") == ""
+    hacli(one, "-w", "resource", "move", "m", away, "--until", "1h")
+    assert "date lt" in hacli(one, "resource", "constraints", "m")
+    hacli(one, "-F", "configure", "delete", "--force", "m")
+
+
+def test_wait_says_whether_it_was_reached(cluster: LocalCluster) -> None:
+    one, _other = cluster.nodes
+    hacli(one, "configure", "primitive", "w", "ocf:hacluster:NoSuchAgent", "meta", "target-role=Stopped")
+    text = hacli(one, "-w", "resource", "start", "w", status=EXIT_NOT_REACHED)
+    assert "not reached: w does not run" in text
+    hacli(one, "-w", "resource", "stop", "w")
+    hacli(one, "-F", "-w", "configure", "delete", "--force", "w")
+    hacli(one, "-w", "resource", "cleanup")
+
+
 def test_standby_and_online(cluster: LocalCluster) -> None:
     one, other = cluster.nodes
     for lifetime in ("reboot", "forever"):
@@ -116,7 +145,9 @@ def test_why_what_if_and_what_would_be_lost(cluster: LocalCluster) -> None:
     assert "node2: not available, in standby" in text
     assert "+100 location constraint g-on-node1" in text
     assert "hacli node online node2\n  hacli resource move g node2\n      then g would run on node2" in text
-    hacli(one, "-w", "node", "standby", "node1")
+    refused = hacli(one, "-w", "node", "standby", "node1", status=EXIT_UNSAFE)
+    assert "this will stop a (node1), stop b (node1)" in refused
+    hacli(one, "-F", "-w", "node", "standby", "node1")
     assert "hacli node online node1" in hacli(one, "why", "a")
     # What an earlier transition was computed from: the stop of a, by its number.
     number = json.loads(hacli(one, "--json", "status"))["transition"]["number"]
@@ -178,9 +209,10 @@ def test_a_session_that_is_overtaken_writes_nothing(cluster: LocalCluster) -> No
     one, _other = cluster.nodes
     script = one.root / "overtaken.crm"
     script.write_text(
-        "configure\nprimitive late ocf:hacluster:Dummy\nresource meta a set priority 7\ncommit\n"
+        "configure\nprimitive late ocf:hacluster:Dummy\ntag mine a b\nmonitor s 9s\n"
+        "resource meta s set priority 7\ncommit\n"
     )
-    assert "changed by somebody else" in hacli(one, "-f", str(script), status=1)
+    assert "changed by somebody else" in hacli(one, "-f", str(script), status=EXIT_CONFLICT)
     assert "there is no object" in hacli(one, "configure", "show", "late", status=1)
 
 
