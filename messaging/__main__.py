@@ -44,6 +44,7 @@ log = structlog.get_logger()
 
 LAB_VARIABLE = "HACLUSTER_LAB"  # set in every node of a lab: it shares the machine
 CARRIERS = ("udp", "mcast", "bcast")
+DAMAGED = "nothing, a view that exists takes this node in; or remove the files, if no other node is left"
 MS = 1_000_000
 
 
@@ -185,7 +186,8 @@ class Daemon:
             )
         durable = store.durable()
         if not durable.trusted:
-            log.error(log_events.STATE_DAMAGED, remedy="nothing: a view that exists will take this node in")
+            file = str(self._options.paths.var / "messaging/view.*")
+            log.error(log_events.STATE_DAMAGED, file=file, remedy=DAMAGED)
         me = settings.node(self._options.node)
         assert me is not None
         timers = settings.timers

@@ -80,15 +80,14 @@ class Store:
             self._serials[name] = int(newest["serial"]) if newest is not None else 0
         self._serials[name] += 1
         serial = self._serials[name]
-        path = self._folder / f"{name}.{serial % slots.SLOTS}"
-        is_new = not path.exists()
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        fresh = self._folder / f".{name}.new"
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         with os.fdopen(descriptor, "wb") as file:
             file.write(slots.encode_slot(serial, content))
             file.flush()
             os.fsync(file.fileno())
-        if is_new:
-            _sync_folder(self._folder)
+        fresh.rename(self._folder / f"{name}.{serial % slots.SLOTS}")  # so that no slot is ever torn
+        _sync_folder(self._folder)
 
 
 def _sync_folder(folder: Path) -> None:

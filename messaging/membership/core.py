@@ -363,7 +363,7 @@ class MembershipCore:
             view_counter=tag.counter,
             view_coordinator=tag.coordinator,
             promised=self.agreement.promised,
-            state=State.LEAVING if self._leave is not None else self.agreement.state,
+            state=State.LEAVING if self._leave is not None else self._own_state(),
             load=self.detector.health,
             boot_token=bytes.fromhex(self._start.boot_token[:16]),
             crm_instance=self._crm_instance,
@@ -373,6 +373,13 @@ class MembershipCore:
             hear=self.detector.heard_bits,
             echo=tuple(echo),
         )
+
+    def _own_state(self) -> State:
+        """Who does not know its own promises must not be waited for: only a view that exists may take it."""
+        state = self.agreement.state
+        lost = state is State.JOINING and not self._start.durable.trusted
+        there_is_a_view = any(peer.heard and peer.established for peer in self.detector.peers.values())
+        return State.REFUSING if lost and not there_is_a_view else state
 
     def _send_to(self, node: int, message: Message, *, link: int | None = None) -> None:
         """On every link at once, unless one is named."""

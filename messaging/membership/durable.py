@@ -1,4 +1,8 @@
-"""What ha-messaging keeps on disk, as bytes: two slots each with a CRC, the newer valid one counts (15)."""
+"""What ha-messaging keeps on disk, as bytes: two slots each with a CRC, the newer one counts (15).
+
+A slot is replaced whole, so a power cut leaves it as it was or as it was to be: what does not fit its CRC is
+damage.
+"""
 
 from __future__ import annotations
 
@@ -32,13 +36,13 @@ def decode_slot(raw: bytes | None) -> dict[str, Any] | None:
 
 
 def newest(slots: Sequence[bytes | None]) -> tuple[dict[str, Any] | None, bool]:
-    """The content of the newest valid slot, and whether the file can be trusted.
+    """The content of the newest valid slot, and whether it can be trusted.
 
-    One bad slot of two is what a torn last write leaves: that write was never spoken of. When there is
-    something and nothing of it is valid, what was promised is not known.
+    A damaged slot may have been the newer one: what was promised in it is not known, only that it was no
+    less than what the other says.
     """
     valid = [content for raw in slots if (content := decode_slot(raw)) is not None]
-    trusted = bool(valid) or all(raw is None for raw in slots)
+    trusted = len(valid) == sum(raw is not None for raw in slots)
     return max(valid, key=lambda content: int(content["serial"]), default=None), trusted
 
 
@@ -69,6 +73,7 @@ def durable_from(slots: Sequence[bytes | None]) -> Durable:
         return Durable(trusted=trusted)
     quorum = content["quorum"]
     return Durable(
+        trusted=trusted,
         promised=content["promised"],
         boot_token=BootToken(content["boot_token"]),
         view=InstalledView(

@@ -157,6 +157,7 @@ class Disk:
     durable: dict[str, bytes] = field(default_factory=dict)
     broken: bool = False  # every write fails with EIO
     sync_ns: tuple[int, int] = (50_000, 1_500_000)
+    whole: set[str] = field(default_factory=set)  # files that are replaced by a rename: never torn
 
     def read(self, name: str) -> bytes | None:
         """The file as a process sees it, or None."""
@@ -167,6 +168,11 @@ class Disk:
         if self.broken:
             raise OSError(5, "Input/output error", name)
         self.visible[name] = data
+
+    def replace(self, name: str, data: bytes) -> None:
+        """By a temporary file and a rename: after a power cut the old content or the new one."""
+        self.write(name, data)
+        self.whole.add(name)
 
     def append(self, name: str, data: bytes) -> None:
         """Add to the end; not durable before `sync`."""
@@ -199,7 +205,7 @@ class Disk:
                     self.visible.pop(name, None)
                 case 0:
                     self.visible[name] = old or b""
-                case 1 if new is not None:
+                case 1 if new is not None and name not in self.whole:
                     keep = rng.randrange(len(new) + 1)
                     self.visible[name] = new[:keep] + (old or b"")[keep:]
                 case _:
@@ -447,7 +453,7 @@ class Process(ABC, Generic[Event, Effect]):
             self.deliver(request.done)  # type: ignore[arg-type]
 
         try:
-            self.node.disk.write(request.file, request.data)
+            self.node.disk.replace(request.file, request.data)
         except OSError:
             self.world.after(0, f"disk {self.name}", self._guarded(lambda: self.deliver(request.failed)))  # type: ignore[arg-type]
             return

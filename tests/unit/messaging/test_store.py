@@ -32,15 +32,32 @@ def test_promises_come_back(tmp_path: Path) -> None:
     assert a_store(tmp_path).durable() == Durable(promised=5, boot_token=BOOT)
 
 
-def test_one_damaged_slot_is_survived_and_two_are_known(tmp_path: Path) -> None:
+def test_a_damaged_slot_is_not_passed_over(tmp_path: Path) -> None:
+    """To fall back to the other would be to forget the newer promise."""
     store = a_store(tmp_path)
     store.keep(Durable(promised=3))
     store.keep(Durable(promised=4))
-    slots = sorted((tmp_path / "var/lib/hacluster/messaging").glob("view.*"))
-    slots[0].write_bytes(b"torn")  # the one written last
-    assert a_store(tmp_path).durable() == Durable(promised=3)
+    folder = tmp_path / "var/lib/hacluster/messaging"
+    slots = sorted(folder.glob("view.*"))
+    assert [path.name for path in sorted(folder.iterdir())] == ["view.0", "view.1"], "nothing is left over"
+    newer = slots[0].read_bytes()
+    slots[0].write_bytes(newer.replace(b'"promised": 4', b'"promised": 0'))
+    assert a_store(tmp_path).durable() == Durable(promised=3, trusted=False)
     slots[1].write_bytes(b"")
     assert a_store(tmp_path).durable() == Durable(trusted=False)
+
+
+def test_the_next_promise_replaces_the_damaged_one(tmp_path: Path) -> None:
+    for damaged in (0, 1):
+        root = tmp_path / str(damaged)
+        a_store(root).keep(Durable(promised=3))
+        a_store(root).keep(Durable(promised=4))
+        (root / f"var/lib/hacluster/messaging/view.{damaged}").write_bytes(b"x")
+        a_store(root).keep(Durable(promised=7))
+        if not a_store(root).durable().trusted:
+            a_store(root).keep(Durable(promised=8))
+        assert a_store(root).durable().trusted
+        assert a_store(root).durable().promised >= 7
 
 
 def test_the_wait_for_all_flag_is_this_boots(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from hacluster.durations import parse_ms
 from hacluster.vocabulary.ids import NO_VIEW, NodeId, NodeName
+from messaging.membership.durable import decode_slot
 from messaging.membership.events import ConfiguredNode, Leave, LeaveRequested
 from tests.datadriven import Command, run_file
 from tests.sim.checkers import OneQuorum, Views
@@ -111,6 +112,14 @@ class Story:
         voters = tuple((node.id, 1) for node in nodes)
         quorum = replace(process.config.quorum, voters=voters)
         process.config = replace(process.config, nodes=nodes, quorum=quorum)
+        return ""
+
+    def do_damage(self, command: Command) -> str:
+        """One bit of the newer slot of the node's promises."""
+        disk = self.cluster.nodes[command.words[0]].disk
+        serials = {name: decode_slot(disk.read(name)) for name in ("view.0", "view.1")}
+        newer = max((n for n in serials if serials[n]), key=lambda n: (serials[n] or {})["serial"])
+        disk.damage(newer, self.world.stream("damage"))
         return ""
 
     def do_wipe(self, command: Command) -> str:
