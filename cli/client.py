@@ -15,7 +15,7 @@ import grpc
 from hacluster.errors import ErrorCode, HaError, InvalidRequest, PermissionDenied, Timeout, Unreachable
 from hacluster.paths import Paths
 from hacluster.rpc import call, error_of, unix_channel
-from hacluster.v1 import crm_pb2, crm_pb2_grpc, membership_pb2
+from hacluster.v1 import common_pb2, crm_pb2, crm_pb2_grpc, membership_pb2
 
 CALL_MS: Final = 10_000
 WRITE_MS: Final = 30_000
@@ -112,9 +112,24 @@ class Client:
         """Set a transient attribute; an empty value removes it."""
         self._call("SetAttribute", crm_pb2.SetAttributeRequest(node=node, name=name, value=value))
 
-    def confirm_fenced(self, node: str) -> None:
-        """Say that a lost node is off. Refused while it is heard."""
-        self._call("ConfirmFenced", crm_pb2.ConfirmFencedRequest(node=node))
+    def confirm_fenced(self, node: str, *, force: bool = False) -> None:
+        """Say that a lost node is off. Refused while it is heard, unless forced."""
+        self._call("ConfirmFenced", crm_pb2.ConfirmFencedRequest(node=node, force=force))
+
+    def fence(self, node: str, action: str) -> str:
+        """Begin to fence (reboot, off) or unfence (on) a node; the id of the record in the history."""
+        return str(self._call("Fence", crm_pb2.FenceRequest(node=node, action=action)).id)
+
+    def fencing_history(self, node: str = "") -> tuple[common_pb2.FencingRecord, ...]:
+        """What became of fencings, oldest change first."""
+        reply = self._call("FencingHistory", crm_pb2.FencingHistoryRequest(node=node))
+        return tuple(reply.records)
+
+    def fencing_devices(self, node: str) -> tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]:
+        """The levels that would be tried: devices, and who would use the first, the best first."""
+        request = crm_pb2.FencingDevicesRequest(node=node)
+        reply = self._call("FencingDevices", request, timeout_ms=WRITE_MS)
+        return tuple((tuple(level.devices), tuple(level.executors)) for level in reply.levels)
 
     def force_quorum(self) -> None:
         """The operator's decree. Raises InvalidRequest when it cannot be, with the reason."""

@@ -278,8 +278,27 @@ NODE: Final = Level(
             "setshow",
             usage="status-attr NODE set|delete|show NAME [VALUE]",
         ),
+        Command("fence", "cli.commands.fence:fence", "fence it by its devices", ("node",), (), "fence NODE"),
         _node("clearstate", "it is off: what waits for its fence goes on", "node", usage="clearstate NODE"),
         _node("delete", "remove a node from the configuration", "node", usage="delete NODE"),
+    ),
+)
+
+
+def _fence(name: str, does: str, summary: str, usage: str) -> Command:
+    return Command(name, f"cli.commands.fence:{does}", summary, ("node",), (), usage)
+
+
+FENCE: Final = Level(
+    "fence",
+    "make certain that a node runs nothing",
+    aliases=("stonith",),
+    commands=(
+        _fence("list", "show", "the devices that would be used", "list [NODE]"),
+        _fence("history", "history", "what became of fencings", "history [NODE]"),
+        _fence("fence", "fence", "fence a node by its devices", "fence NODE [reboot|off]"),
+        _fence("unfence", "unfence", "give it back what devices cut off", "unfence NODE"),
+        _fence("confirm", "confirm", "it is off: what waits for its fence goes on", "confirm NODE [--force]"),
     ),
 )
 
@@ -406,7 +425,7 @@ HISTORY: Final = Level(
 ROOT: Final = Level(
     "",
     "hacli",
-    levels=(CONFIGURE, RESOURCE, NODE, MAINTENANCE, CLUSTER, TRANSITION, RA, IMPORT, CIB, HISTORY),
+    levels=(CONFIGURE, RESOURCE, NODE, FENCE, MAINTENANCE, CLUSTER, TRANSITION, RA, IMPORT, CIB, HISTORY),
     commands=(
         Command(
             "apply",

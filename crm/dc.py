@@ -205,6 +205,7 @@ class DcShell:
                 self._confirm_to_replica(record.name)
         self._fencing.look_for_liars()
         self.tell(control.BecameDc(event.term, members))
+        self._fencing.adopt()
         if event.established:
             self._spawn(self._write_nodes(), "write nodes")
 
@@ -309,9 +310,11 @@ class DcShell:
         if not record.member:
             self._replica.fence_confirmed(int(record.default_id), record.boot_token)
 
-    def node_unfenced(self, node: str) -> None:
-        """A member has its resources' devices back; what it runs, it runs."""
-        self.change_attributes(node, {"#node-unfenced": str(self._clock.wall_s())})
+    def node_unfenced(self, node: str, digests: tuple[str, str]) -> None:
+        """A member has its resources' devices back, by devices with these digests (all, secure)."""
+        names = ("#node-unfenced", "#digests-all", "#digests-secure")
+        values = (str(self._clock.wall_s()), *digests)
+        self.change_attributes(node, dict(zip(names, values, strict=True)))
         self._tell_run(transition.NodeFenced(node))
 
     def fencing_id(self, attempt: int) -> OperationId:
@@ -373,6 +376,7 @@ class DcShell:
         changes = uncounted_failures(record.history.failures(), record.effective_attributes, self._offsets)
         if changes:
             self.change_attributes(node, changes)
+        self._orders.tell_fencing(self._fencing.records.history.records(), term, node)
         self.tell(control.Integrated(node))
         self.publish_soon()
 
@@ -510,7 +514,8 @@ class DcShell:
                 self.tell(control.TransitionEnded(outcome, why, retry))
                 self.changed()
             case transition.FenceNode(node=node, how=how):
-                self._fencing.fence(node, how)
+                delay_ms = effect.delay_s * 1_000
+                self._fencing.fence(node, how, delay_ms=delay_ms, digests=effect.digests)
             case _:
                 self._orders.give(run, effect, self.term)
                 self.changed()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import structlog
@@ -11,6 +11,7 @@ import structlog
 from crm import log_events, wire
 from crm.cib.status import failure_attributes
 from crm.controller.nodes import NodeTable
+from crm.fencing.history import FencingRecord
 from crm.histories import Histories
 from crm.transition import core as transition
 from crm.transition.throttle import NodeLoad
@@ -81,6 +82,10 @@ class Lrm(Protocol):
         """Load and queue."""
         ...
 
+    async def metadata(self, agent: str) -> str:
+        """An agent's meta-data."""
+        ...
+
 
 class Peer(Protocol):
     """One other node's ha-crm."""
@@ -95,6 +100,10 @@ class Peer(Protocol):
 
     async def leave_cluster(self, term: Term) -> None:
         """Its resources are gone."""
+        ...
+
+    async def tell_fencing(self, term: Term, records: Sequence[FencingRecord]) -> None:
+        """What became of fencings."""
         ...
 
 
@@ -200,6 +209,20 @@ class Orders:
         self._nodes.forget(node, resource, "", 0, failures_only=False)
         if self._nodes[node].member:
             await self._lrms[node].delete_history(term, resource)
+
+    def tell_fencing(self, records: Sequence[FencingRecord], term: Term, node: str = "") -> None:
+        """Tell a member, or all, what became of fencings; who does not hear it is told at the next join."""
+        for name in (node,) if node else self._nodes.members():
+            if name == self._local.node or name not in self._peers or not records:
+                continue
+
+            async def tell(name: str = name) -> None:
+                try:
+                    await self._peers[name].tell_fencing(term, records)
+                except HaError as error:
+                    log.info(log_events.FENCING_NOT_TOLD, peer=name, reason=str(error))
+
+            self._spawn(tell(), f"fencing told to {name}")
 
     async def loads(self, changed: Callable[[Mapping[str, NodeLoad]], None]) -> None:
         """Ask the members' LRMs for their load, for ever."""

@@ -6,49 +6,44 @@ What confirms that a node is gone is decided in `fencing/core.py`; who may fence
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
-from crm import log_events, wire
+from crm import log_events
 from crm.cib.document import cluster_options
 from crm.controller.nodes import NodeTable
 from crm.fencing import core
-from crm.fencing.devices import TIMEOUT_MS, levels, node_attributes
+from crm.fencing.devices import TIMEOUT_MS, Device, devices, levels, node_attributes, unfencing_level
+from crm.fencing.history import FencingRecord, FencingState
+from crm.fencing_agents import FenceAgents
+from crm.fencing_records import FencingRecords
 from crm.replica.interface import Replica
 from crm.replica.settings_in_cib import fencing_enabled
 from hacluster.clock import Clock
 from hacluster.durations import parse_ms
-from hacluster.errors import HaError
-from hacluster.vocabulary.ids import OperationId, ResourceId
-from hacluster.vocabulary.operation import ExecutionStatus, Operation, OperationResult
+from hacluster.vocabulary.ids import OperationId, Term
+from hacluster.vocabulary.operation import OperationResult
 
 if TYPE_CHECKING:
     from crm.dc import DcShell, Local, Spawn
     from crm.dc_orders import Lrm
 
 TWO_NODE_DELAY_MS: Final = 2_000
-"""two-node-delay = auto: longer than most devices take, so that the other side's shot is first."""
+"""two-node-delay = auto, when no run has been measured: longer than most devices take."""
+TWO_NODE_DELAY_MS_MIN: Final = 1_000
+ASK_S: Final = 10.0
+"""How long devices may take to say which nodes they know, before those that have answered are used."""
+LEARN_EVERY_S: Final = 5.0
 MARGIN: Final = 1.2
 ALERT_ROUNDS: Final = 3
 
 log = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
-class _Call:
-    target: str
-    attempt: int
-    node: str
-    device: str
-
-
 class FencingShell:
     """The fencer of one node; it acts while the node is DC."""
-
-    dc: DcShell
 
     def __init__(
         self,
@@ -62,12 +57,17 @@ class FencingShell:
         rng: core.Rng,
         two_node: bool,
         silent_after_ms: int,
+        records: FencingRecords,
     ) -> None:
         """`silent_after_ms`: within this time after its end a node has left the view, whatever happens."""
         self._local, self._nodes, self._replica = local, nodes, replica
-        self._lrms, self._clock, self._spawn, self._two_node = lrms, clock, spawn, two_node
+        self._clock, self._spawn, self._two_node = clock, spawn, two_node
         self._fencer = core.Fencer(rng)
-        self._calls: dict[OperationId, _Call] = {}
+        self.agents = FenceAgents(local=local, nodes=nodes, lrms=lrms, clock=clock, spawn=spawn)
+        self.records = records
+        self._current: dict[str, FencingRecord] = {}
+        self._digests: dict[str, tuple[str, str]] = {}
+        self._asking: dict[str, asyncio.Task[None]] = {}
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._silent_after_ms = silent_after_ms
         self._looks: dict[str, asyncio.TimerHandle] = {}
@@ -76,7 +76,7 @@ class FencingShell:
         """What people should know: nodes that are being fenced, why that has failed so far, and who waits."""
         return [
             f"{target} is being fenced" + (f"; so far: {why}" if why else "")
-            for target, why in self._fencer.targets.items()
+            for target, why in ({**dict.fromkeys(self._current, ""), **self._fencer.targets}).items()
         ] + [*self._lied(), *self._unfenced()]
 
     def _lied(self) -> list[str]:
@@ -98,30 +98,152 @@ class FencingShell:
             for record in self._nodes.records()
             if not (record.member or record.left_cleanly or record.fenced)
             and record.name not in self._fencer.targets
-            and not levels(configuration, record.name, node_attributes(configuration, record.name))
+            and not levels(
+                configuration,
+                record.name,
+                node_attributes(configuration, record.name),
+                self.agents.known(devices(configuration)),
+            )
         ]
 
-    def fence(self, target: str, how: str) -> None:
-        """The transition engine wants it; asking twice is harmless."""
+    @property
+    def dc(self) -> DcShell:
+        """Whom to tell what is certain."""
+        return self.agents.dc
+
+    @dc.setter
+    def dc(self, dc: DcShell) -> None:
+        self.agents.dc = dc
+
+    def fence(
+        self,
+        target: str,
+        how: str,
+        *,
+        delay_ms: int = 0,
+        digests: tuple[str, str] = ("", ""),
+        client: str = "",
+    ) -> FencingRecord:
+        """Somebody wants it (`client`; "": the transition engine); asking twice is harmless."""
+        log.warning(log_events.FENCING_WANTED, peer=target, action=how, user=client)
+        self._digests[target] = digests
+        record = self._current.get(target)
+        if record is None or (record.action == "on") != (how == "on"):  # off and reboot: one is enough
+            record = self._current[target] = self.records.begin(target, how, client)
+        asking = self._asking.get(target)
+        if asking is None or asking.done():
+            work = self._want(target, how, delay_ms, record)
+            self._asking[target] = self._spawn(work, f"devices for {target}")
+        return record
+
+    async def usable(self, target: str) -> core.Wanted:
+        """What would be done to fence this node now; devices are asked."""
+        found = devices(self._replica.configuration)
+        try:
+            async with asyncio.timeout(ASK_S):
+                await self._find_out(found, target)
+        except TimeoutError:
+            log.warning(log_events.FENCE_DEVICE_SILENT, peer=target, reason=f"not within {ASK_S:g} s")
+        return self._order(target, "off", 0, None)
+
+    async def _want(self, target: str, how: str, delay_ms: int, record: FencingRecord) -> None:
+        """Find out which devices can do it, and have the core do it with those that are known in time."""
+        devices_now = devices(self._replica.configuration)
+        asked = self._spawn(self._find_out(devices_now, target), f"ask devices about {target}")
+        await asyncio.wait([asked], timeout=ASK_S)
+        self.tell(self._order(target, how, delay_ms, record))
+        if not asked.done():
+            await asyncio.wait([asked])
+            if target in self._fencer.targets:
+                self.tell(self._order(target, how, 0, record))
+
+    async def _find_out(self, found: Sequence[Device], target: str) -> None:
+        await self.agents.learn(found)
+        await self.agents.ask(self.agents.known(found), target, self._executors(target))
+
+    def _executors(self, target: str) -> tuple[str, ...]:
+        members = [name for name in self._nodes.members() if name != target and self._lrm_answers(name)]
+        return tuple(sorted(members, key=lambda name: name != self._local.node))
+
+    def _order(self, target: str, how: str, delay_ms: int, record: FencingRecord | None) -> core.Wanted:
         configuration = self._replica.configuration
         options = cluster_options(configuration)
-        attributes = node_attributes(configuration, target)
-        members = [name for name in self._nodes.members() if name != target and self._lrm_answers(name)]
-        members.sort(key=lambda name: name != self._local.node)
-        order = core.Wanted(
+        known = self.agents.known(devices(configuration))
+        if how == "on":
+            found = unfencing_level(known, target)
+        else:
+            found = levels(configuration, target, node_attributes(configuration, target), known)
+        members = self._executors(target)
+        by_device = {device.id: self._best_first(device, members) for level in found for device in level}
+        if how == "on":
+            by_device |= {
+                device.id: (target,)
+                for level in found
+                for device in level
+                if device.facts is not None and device.facts.on_target
+            }
+        race_ms = self._race_delay_ms(target, options.get("two-node-delay", "auto"), found, delay_ms)
+        return core.Wanted(
             target=target,
             how=how,
-            levels=levels(configuration, target, attributes),
-            executors=tuple(members),
+            levels=found,
+            executors=members,
+            by_device=by_device,
             timeout_ms=_timeout_ms(options),
-            extra_delay_ms=self._race_delay_ms(target, options.get("two-node-delay", "auto")),
+            extra_delay_ms=delay_ms + race_ms if how != "on" else 0,
+            under_way=self._under_way(record, members),
         )
-        log.warning(log_events.FENCING_WANTED, peer=target, action=how)
-        self.tell(order)
+
+    def _best_first(self, device: Device, members: tuple[str, ...]) -> tuple[str, ...]:
+        """Who monitors the device, then who used it last with success, then this node."""
+        last = self.records.history.last_executor(device.id)
+
+        def rank(name: str) -> tuple[bool, bool, bool]:
+            monitors = device.id in self._nodes[name].history.active()
+            return (not monitors, name != last, name != self._local.node)
+
+        return tuple(sorted(members, key=rank))
+
+    def _under_way(self, record: FencingRecord | None, members: tuple[str, ...]) -> core.UnderWay | None:
+        """The agent that a former DC has had started, if its executor can still tell how it ended."""
+        if record is None:
+            return None
+        of_another = record.operation[:2] != (self.dc.term.counter, self.dc.term.node_id)
+        if record.operation[0] == 0 or not of_another or record.executor not in members:
+            return None
+        return core.UnderWay(device=record.device, action=record.step, executor=record.executor)
+
+    def adopt(self) -> None:
+        """This node is DC now: go on with what the former one had begun, but not with what is settled."""
+        for record in self.records.history.under_way():
+            known = record.target in self._nodes
+            node = self._nodes[record.target if known else self._local.node]
+            if not known or node.fenced or (node.member and not record.client):
+                self.records.change(
+                    record, state=FencingState.CANCELLED, why="another DC: not wanted any more"
+                )
+            elif record.target not in self._current:
+                log.warning(log_events.FENCING_ADOPTED, peer=record.target, action=record.action)
+                self.fence(record.target, record.action, client=record.client)
+
+    async def keep_learning(self) -> None:
+        """Know the agents of the configured devices before they are needed; on every node."""
+        while True:
+            await self.agents.learn(devices(self._replica.configuration))
+            await asyncio.sleep(LEARN_EVERY_S)
 
     def returned(self, target: str) -> None:
         """It is a member again (or the operator said that it is off): no shot any more."""
+        self._stop_asking(target)
         self.tell(core.Returned(target))
+
+    def _stop_asking(self, target: str) -> None:
+        asking = self._asking.pop(target, None)
+        if asking is not None and not asking.done():
+            asking.cancel()
+            if target not in self._fencer.targets:
+                self._record(target, state=FencingState.CANCELLED, why="the node returned, or is settled")
+                self._current.pop(target, None)
 
     def look_for_liars(self) -> None:
         """Nodes that are confirmed off and members all the same: dead for sure they fall silent soon."""
@@ -139,23 +261,16 @@ class FencingShell:
             self.dc.node_lives_on(target)
 
     def stand_down(self) -> None:
-        """Another node is DC."""
+        """Another node is DC, and goes on with what is under way."""
+        self._current.clear()
+        for target in list(self._asking):
+            self._stop_asking(target)
         for target in list(self._fencer.targets):
             self.tell(core.Returned(target))
 
     def take(self, result: OperationResult) -> bool:
         """A result from an LRM; says whether it was that of a fence agent."""
-        call = self._calls.get(result.id)
-        if call is None or result.status is ExecutionStatus.PENDING:
-            return call is not None
-        del self._calls[result.id]
-        good = result.status is ExecutionStatus.DONE and result.rc == 0
-        why = "" if good else f"{result.status.name.lower()}, rc {result.rc} on {call.node}"
-        record = self._nodes[call.target]
-        if good and record.lied and call.device in record.fenced_by:
-            good, why = False, f"it says so, as before, when {call.target} lived on"
-        self.tell(core.Ran(call.target, call.attempt, good, f"{why} {result.exit_reason}".strip()))
-        return True
+        return self.agents.take(result)
 
     def tell(self, event: core.Event) -> None:
         """Tell the core, and do what it says."""
@@ -165,11 +280,17 @@ class FencingShell:
                     self._spawn(self._run(effect), f"fence {effect.target}")
                 case core.Fenced(target=target, how=how, devices=names):
                     log.warning(log_events.FENCED, peer=target, action=how, device=",".join(names))
+                    self._record(target, state=FencingState.DONE, device=",".join(names), why="")
+                    self._current.pop(target, None)
                     if how == "on":
-                        self.dc.node_unfenced(target)
+                        self.dc.node_unfenced(target, self._digests.pop(target, ("", "")))
                     else:
                         self.dc.node_fenced(target, names)
+                case core.Cancelled(target=target):
+                    self._record(target, state=FencingState.CANCELLED, why="the node returned, or is settled")
+                    self._current.pop(target, None)
                 case core.Failed():
+                    self._record(effect.target, state=FencingState.FAILED, why=effect.why)
                     level = log.error if effect.rounds >= ALERT_ROUNDS else log.warning
                     level(
                         log_events.FENCING_FAILED,
@@ -195,58 +316,77 @@ class FencingShell:
             return ""
         return "this node's partition has no quorum"
 
+    def _record(self, target: str, **changes: Any) -> None:
+        record = self._current.get(target)
+        if record is not None:
+            self._current[target] = self.records.change(record, **changes)
+
     async def _run(self, order: core.Run) -> None:
         if why := self._may_not(order.target):
-            self.tell(core.Ran(order.target, order.attempt, False, why))
+            self.tell(core.Ran(order.target, order.attempt, False, why, final=True))
             return
-        action, parameters = order.device.call(order.action, order.target)
-        identity = self.dc.fencing_id(order.attempt)
-        operation = Operation(
-            resource=ResourceId(f"{order.device.id}-fencing"),  # the device's own monitor must not hold it up
-            agent=order.device.agent,
-            action=action,
-            timeout_ms=order.timeout_ms,
-            parameters=parameters,
-            meta={"on_node": order.executor, "fence_target": order.target},
-            transition_key=f"{identity.action}:{identity.transition}:0:fencing",
-        )
+        device, action = order.device, order.action
         log.warning(
             log_events.FENCING_TRIED,
             peer=order.target,
-            device=order.device.id,
+            device=device.id,
             action=action,
             executor=order.executor,
+            adopted=order.adopted,
         )
-        self._calls[identity] = _Call(order.target, order.attempt, order.executor, order.device.id)
-        try:
-            reply = await self._lrms[order.executor].execute(
-                identity,
-                operation,
-                view=self._local.view,
-                boot_token=self._nodes[order.executor].boot_token,
-                without_quorum=True,
+        record = self._current.get(order.target)
+        if order.adopted and record is not None:
+            term = Term(record.operation[0], record.operation[1])
+            former = OperationId(term, record.operation[2], record.operation[3])
+            end = await self.agents.adopt(former, order.executor, order.timeout_ms)
+        else:
+            identity = self.agents.reserve()
+            self._record(
+                order.target,
+                state=FencingState.PENDING,
+                device=device.id,
+                step=action,
+                executor=order.executor,
+                operation=(
+                    identity.term.counter,
+                    identity.term.node_id,
+                    identity.transition,
+                    identity.action,
+                ),
             )
-        except HaError as error:
-            self._calls.pop(identity, None)
-            self.tell(core.Ran(order.target, order.attempt, False, str(error)))
-            return
-        if reply.HasField("result"):
-            self.take(wire.result_from(reply.result))
-            return
-        await asyncio.sleep(order.timeout_ms * MARGIN / 1_000 + 5)
-        if self._calls.pop(identity, None) is not None:
-            self.tell(core.Ran(order.target, order.attempt, False, f"{order.executor} does not answer"))
+            end = await self.agents.run(
+                identity, device, action, order.target, order.executor, order.timeout_ms
+            )
+        good, why = end.good, end.why
+        node = self._nodes[order.target]
+        if good and node.lied and device.id in node.fenced_by:
+            good, why = False, f"it says so, as before, when {order.target} lived on"
+        if good:
+            now = self._current.get(order.target)
+            took_ms = max(end.took_ms, now.took_ms if now is not None else 0)
+            self._record(order.target, took_ms=took_ms)
+        self.tell(core.Ran(order.target, order.attempt, good, why, final=end.final))
 
-    def _race_delay_ms(self, target: str, option: str) -> int:
-        """Two nodes that lost each other must not shoot at one moment: who was DC shoots first."""
+    def _race_delay_ms(
+        self, target: str, option: str, found: Sequence[Sequence[Device]], delay_ms: int
+    ) -> int:
+        """Two nodes that lost each other must not shoot at one moment: who was DC shoots first.
+
+        Not where the administrator has seen to it, by a device's delays or priorities. The other waits longer
+        than the devices were ever seen to take (spec 11.4).
+        """
         if not self._two_node or option in ("off", "0", "false") or self._nodes[target].member:
+            return 0
+        first = found[0] if found else ()
+        if self._local.was_dc or delay_ms or any(device.has_delay for device in first):
             return 0
         if option != "auto":
             try:
-                return 0 if self._local.was_dc else parse_ms(option)
+                return parse_ms(option)
             except ValueError:
-                return TWO_NODE_DELAY_MS
-        return 0 if self._local.was_dc else TWO_NODE_DELAY_MS
+                pass  # said by `hacli verify`; two nodes without a delay would both be dead
+        measured_ms = self.records.history.longest_ms(device.id for device in first)
+        return max(int(measured_ms * MARGIN), TWO_NODE_DELAY_MS_MIN) if measured_ms else TWO_NODE_DELAY_MS
 
     def _lrm_answers(self, name: str) -> bool:
         record = self._nodes[name]

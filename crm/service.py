@@ -54,6 +54,8 @@ class CrmService(crm_pb2_grpc.CrmServicer):
             "SetAttribute": self._set_attribute_at_dc,
             "Cleanup": self._cleanup_at_dc,
             "ConfirmFenced": self._confirm_fenced_at_dc,
+            "Fence": self._fence_at_dc,
+            "FencingDevices": self._fencing_devices_at_dc,
             "ListTransitions": self._list_at_dc,
             "GetTransition": self._get_at_dc,
             "ListRevisions": self._list_revisions_at_dc,
@@ -116,11 +118,11 @@ class CrmService(crm_pb2_grpc.CrmServicer):
                 raise
             return self.status()
 
-    async def status_at_dc(self, raw: bytes) -> bytes:
-        """The DC's answer to Status, for this node's own use. Raises HaError."""
+    async def for_agents(self, method: str, raw: bytes) -> bytes:
+        """The DC's answer to what an agent's command on this node asks. Raises HaError."""
         if self._cluster.is_dc:
-            return await self._status_at_dc(raw, "agent")
-        return await self._cluster.replica.forward("Status", raw, "agent", client=NAME)
+            return await self._at_dc[method](raw, "agent")
+        return await self._cluster.replica.forward(method, raw, "agent", client=NAME)
 
     async def _status_at_dc(self, _raw: bytes, _user: str) -> bytes:
         return self.status().SerializeToString()
@@ -251,8 +253,44 @@ class CrmService(crm_pb2_grpc.CrmServicer):
         return crm_pb2.ConfirmFencedReply.FromString(raw)
 
     async def _confirm_fenced_at_dc(self, raw: bytes, user: str) -> bytes:
-        self._cluster.confirm_fenced(crm_pb2.ConfirmFencedRequest.FromString(raw).node, user)
+        request = crm_pb2.ConfirmFencedRequest.FromString(raw)
+        self._cluster.confirm_fenced(request.node, user, force=request.force)
         return crm_pb2.ConfirmFencedReply().SerializeToString()
+
+    async def Fence(self, request: crm_pb2.FenceRequest, context: Context) -> crm_pb2.FenceReply:
+        """See crm.proto."""
+        return crm_pb2.FenceReply.FromString(await self._at_the_dc("Fence", request, context))
+
+    async def _fence_at_dc(self, raw: bytes, user: str) -> bytes:
+        request = crm_pb2.FenceRequest.FromString(raw)
+        record = self._cluster.fence(request.node, request.action, user)
+        return crm_pb2.FenceReply(id=record.id).SerializeToString()
+
+    async def FencingHistory(
+        self, request: crm_pb2.FencingHistoryRequest, context: Context
+    ) -> crm_pb2.FencingHistoryReply:
+        """See crm.proto."""
+        records = self._cluster.fencing.records.history.records(request.node)
+        return crm_pb2.FencingHistoryReply(records=[wire.fencing_record_to(record) for record in records])
+
+    async def FencingDevices(
+        self, request: crm_pb2.FencingDevicesRequest, context: Context
+    ) -> crm_pb2.FencingDevicesReply:
+        """See crm.proto."""
+        return crm_pb2.FencingDevicesReply.FromString(
+            await self._at_the_dc("FencingDevices", request, context)
+        )
+
+    async def _fencing_devices_at_dc(self, raw: bytes, _user: str) -> bytes:
+        wanted = await self._cluster.fencing.usable(crm_pb2.FencingDevicesRequest.FromString(raw).node)
+        levels = [
+            crm_pb2.FencingLevel(
+                devices=[device.id for device in level],
+                executors=wanted.by_device.get(level[0].id, wanted.executors),
+            )
+            for level in wanted.levels
+        ]
+        return crm_pb2.FencingDevicesReply(levels=levels).SerializeToString()
 
     async def StopNode(self, request: crm_pb2.StopNodeRequest, context: Context) -> crm_pb2.StopNodeReply:
         """See crm.proto."""

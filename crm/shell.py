@@ -24,6 +24,7 @@ from crm.controller.core import Phase
 from crm.controller.nodes import NodeTable
 from crm.dc import DcShell, Local
 from crm.dc_orders import Orders
+from crm.fencing_records import FencingRecords
 from crm.fencing_shell import FencingShell
 from crm.histories import Histories
 from crm.peers import service as node_service
@@ -142,6 +143,7 @@ class CrmShell:
             rng=random.SystemRandom(),
             two_node=self._settings.quorum.two_node,
             silent_after_ms=3 * self._settings.timers.deadtime_ms,
+            records=FencingRecords(self._paths.var / "fencing.json", self._node.name, self._clock),
         )
         self.dc = DcShell(
             local=self.local,
@@ -180,6 +182,8 @@ class CrmShell:
             lambda: self.replica.configuration,
         )
         self.histories.on_result = self.alerts.result
+        self.fencing.records.on_news = self.alerts.fencing
+        self.fencing.records.tell = lambda records: self.orders.tell_fencing(records, self.dc.term)
         self._here = node_service.LocalPeer(self.cluster, self._boot_token, self.spawn)
         peers[self._node.name] = self._here
         for other in self._settings.nodes:
@@ -244,10 +248,11 @@ class CrmShell:
             self.spawn(self._start_worker(), "scheduler start")
             self.spawn(self.orders.loads(self.dc.loads_changed), "loads")
             self.spawn(
-                AgentSocket(self._paths.agent_socket, Backend(self.cluster, self._api.status_at_dc)).serve(),
+                AgentSocket(self._paths.agent_socket, Backend(self.cluster, self._api.for_agents)).serve(),
                 "agents",
             )
             self.spawn(self.alerts.run(), "alerts")
+            self.spawn(self.fencing.keep_learning(), "fence agents")
             self.spawn(self._watch_lag(), "lag")
             self.spawn(self.revisions.run(), "revisions")
             self.spawn(watch_confirmations(self.cluster), "confirmations")

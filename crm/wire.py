@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from crm.fencing.history import FencingRecord, FencingState
+from hacluster.errors import InvalidRequest
 from hacluster.v1 import common_pb2, lrm_pb2, membership_pb2
 from hacluster.vocabulary.agent import AgentName
 from hacluster.vocabulary.ids import BootToken, NodeId, NodeName, OperationId, ResourceId, Term, ViewId
@@ -142,3 +144,51 @@ def node_states_from(message: membership_pb2.AuthorityUpdate) -> dict[str, tuple
             state = NodeState.UNKNOWN
         states[node.name] = (state, node.clean_leave)
     return states
+
+
+def fencing_record_to(record: FencingRecord) -> common_pb2.FencingRecord:
+    """What became of a fencing."""
+    counter, node_id, transition, action = record.operation
+    return common_pb2.FencingRecord(
+        id=record.id,
+        target=record.target,
+        action=record.action,
+        dc=record.dc,
+        client=record.client,
+        state=record.state.value,
+        version=record.version,
+        began_s=record.began_s,
+        changed_s=record.changed_s,
+        device=record.device,
+        step=record.step,
+        executor=record.executor,
+        operation=operation_id_to(OperationId(Term(counter, node_id), transition, action)),
+        took_ms=record.took_ms,
+        why=record.why,
+    )
+
+
+def fencing_record_from(message: common_pb2.FencingRecord) -> FencingRecord:
+    """What became of a fencing. Raises InvalidRequest for a state that is none."""
+    identity = operation_id_from(message.operation)
+    try:
+        state = FencingState(message.state)
+    except ValueError:
+        raise InvalidRequest(what=f"a fencing is never {message.state!r}") from None
+    return FencingRecord(
+        id=message.id,
+        target=message.target,
+        action=message.action,
+        dc=message.dc,
+        client=message.client,
+        state=state,
+        version=message.version,
+        began_s=message.began_s,
+        changed_s=message.changed_s,
+        device=message.device,
+        step=message.step,
+        executor=message.executor,
+        operation=(identity.term.counter, identity.term.node_id, identity.transition, identity.action),
+        took_ms=message.took_ms,
+        why=message.why,
+    )

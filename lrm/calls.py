@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from agents.catalog import Catalog, ResolvedAgent, our_sbin_dir
-from agents.environment import NodeFacts, invocation, metadata_environment
+from agents.environment import NodeFacts, base_environment, invocation, metadata_environment
 from hacluster.errors import InvalidRequest, NotFound, PermissionDenied
 from hacluster.paths import Paths
 from hacluster.vocabulary.agent import AgentName, OcfExit
@@ -106,10 +106,15 @@ class Calls:
         return AgentCall(agent=agent, argv=argv, env=called.environ, warm=warm, stdin=called.stdin)
 
     def metadata_call(self, name: AgentName) -> AgentCall:
-        """How to ask an OCF agent for its meta-data. Raises NotFound, PermissionDenied, InvalidRequest."""
+        """How to ask an agent for its meta-data. Raises NotFound, PermissionDenied, InvalidRequest."""
         agent = self.catalog.resolve(name)
+        if agent.standard == "stonith":
+            environ = base_environment(self._facts)
+            return AgentCall(agent=agent, argv=(agent.path,), env=environ, stdin="action=metadata\n")
         if agent.standard != "ocf":
-            raise InvalidRequest(what=f"{name} has no meta-data of its own", remedy="only ocf agents have")
+            raise InvalidRequest(
+                what=f"{name} has no meta-data of its own", remedy="only ocf and fence agents have"
+            )
         environ = metadata_environment(name, self._facts_for(agent))
         warm = name.type if agent.ours else ""
         return AgentCall(agent=agent, argv=(agent.path, "meta-data"), env=environ, warm=warm)

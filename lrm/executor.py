@@ -57,6 +57,7 @@ log = structlog.get_logger()
 GRACE_MS: Final = 2_000
 NO_GRACE: Final = frozenset({"monitor", "on", "off", "reboot", "status", "list"})
 OUTPUT_CHARACTERS_MAX: Final = 4_096
+LIST_CHARACTERS_MAX: Final = 65_536  # which nodes a fence device knows
 METADATA_WAIT_S: Final = 3.0
 UNSENT_S_MAX: Final = 15.0
 NS_PER_MS: Final = 1_000_000
@@ -218,6 +219,7 @@ class Executor:
             timeout_ms=timeout_ms,
             grace_ms=0,
             warm=call.warm,
+            stdin=call.stdin,
         )
         try:
             if not self.link.send(start):
@@ -433,7 +435,8 @@ class Executor:
         now_s = self._clock.wall_s()
         path = self._path_to_describe(order)
         facts = facts_of(self.metadata.cached(path) if path else None, tuple(operation.parameters))
-        output = (finished.stdout + finished.stderr)[-OUTPUT_CHARACTERS_MAX:]
+        most = LIST_CHARACTERS_MAX if operation.action == "list" else OUTPUT_CHARACTERS_MAX
+        output = (finished.stdout + finished.stderr)[-most:]
         self._report(order, finished, status, rc, reason, executed_ms)
         self._tell(
             Ended(

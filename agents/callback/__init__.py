@@ -23,6 +23,8 @@ the server answers with one line of JSON and closes. A request is an object with
 | "ban" | "id": a resource, "node" | - |
 | "clear" | "id": a resource, "node" or "" for all | - |
 | "transition" | - | "actions": what the DC is still about to do, as text |
+| "fence" | "node", "action": "reboot", "off" or "on" | "id": of the record |
+| "fencing-history" | "node" or "" for all | "records": objects with "id", "target", "action", "state" … |
 | "locate" | "id": a resource | "locations": [{"node", "role"}] |
 | "resource-xml" | "id": a resource | "xml": string |
 

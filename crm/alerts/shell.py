@@ -12,6 +12,7 @@ from crm import log_events
 from crm.alerts import core
 from crm.cib.model import Element
 from crm.controller.nodes import MembershipChange, NodeTable
+from crm.fencing.history import FencingRecord, FencingState
 from hacluster.clock import wall_ns
 from hacluster.errors import HaError
 from hacluster.vocabulary.operation import OperationResult
@@ -69,6 +70,16 @@ class AlertShell:
         """An operation ended somewhere; its own node tells of it."""
         if node == self._node:
             self.tell(core.Ended(result))
+
+    def fencing(self, record: FencingRecord) -> None:
+        """A fencing is further on: its end is told, and each time that everything has failed."""
+        rc = {FencingState.DONE: 0, FencingState.FAILED: 1}.get(record.state)
+        if rc is None:
+            return
+        by, wanted = record.executor or "nobody", record.client or "the cluster"
+        text = f"Operation {record.action} of {record.target} by {by} for {wanted}@{record.dc}: "
+        text += "OK" if rc == 0 else record.why
+        self.tell(core.Fenced(target=record.target, action=record.action, rc=rc, text=text))
 
     def attributes(self, before: Mapping[str, str], now: Mapping[str, str]) -> None:
         """This node's transient attributes were those, and are these."""

@@ -141,6 +141,14 @@ class AgentBackend(Protocol):
         """What the DC is still about to do. Raises HaError when there is no DC in reach."""
         ...
 
+    async def fence(self, node: str, action: str) -> str:
+        """Begin to fence (reboot, off) or unfence (on) a node; the record's id. Raises HaError."""
+        ...
+
+    def fencing_history(self, node: str) -> tuple[dict[str, Any], ...]:
+        """Records of fencings as plain values; of all nodes when `node` is empty."""
+        ...
+
 
 @dataclass(slots=True)
 class AgentSocket:
@@ -234,6 +242,8 @@ class AgentSocket:
             "ban": self._ban,
             "clear": self._clear,
             "transition": self._transition,
+            "fence": self._fence,
+            "fencing-history": self._fencing_history,
         }
         command = commands.get(_text(request, "command"))
         if command is None:
@@ -316,6 +326,12 @@ class AgentSocket:
 
     async def _transition(self, _request: Mapping[str, Any]) -> dict[str, Any]:
         return {"actions": list(await self.backend.transition())}
+
+    async def _fence(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        return {"id": await self.backend.fence(self._known_node(request), _text(request, "action"))}
+
+    async def _fencing_history(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        return {"records": list(self.backend.fencing_history(_text(request, "node")))}
 
     def _known_node(self, request: Mapping[str, Any]) -> str:
         node = _text(request, "node")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Final
+from dataclasses import asdict
+from typing import Any, Final
 
 from crm.api import resource_values
 from crm.api.agent_socket import AttributeKey, AttributeSection, ClusterNode, Location
@@ -22,9 +23,9 @@ WRITE_DEADLINE_MS: Final = 8_000
 class Backend:
     """An AgentBackend over the cluster as this node sees it."""
 
-    def __init__(self, cluster: Cluster, status_at_dc: Callable[[bytes], Awaitable[bytes]]) -> None:
-        """`status_at_dc`: the DC's answer to Status (serialised). Raises HaError."""
-        self._cluster, self._status_at_dc = cluster, status_at_dc
+    def __init__(self, cluster: Cluster, at_dc: Callable[[str, bytes], Awaitable[bytes]]) -> None:
+        """`at_dc`: the DC's answer to a method of the API (serialised). Raises HaError."""
+        self._cluster, self._at_dc = cluster, at_dc
 
     @property
     def local_node(self) -> str:
@@ -114,8 +115,18 @@ class Backend:
     async def transition(self) -> tuple[str, ...]:
         """What the DC is still about to do. Raises HaError."""
         request = crm_pb2.ClusterStatusRequest().SerializeToString()
-        raw = await self._status_at_dc(request)
+        raw = await self._at_dc("Status", request)
         return _actions(crm_pb2.ClusterStatus.FromString(raw))
+
+    async def fence(self, node: str, action: str) -> str:
+        """Begin to fence or unfence a node. Raises HaError."""
+        request = crm_pb2.FenceRequest(node=node, action=action).SerializeToString()
+        return str(crm_pb2.FenceReply.FromString(await self._at_dc("Fence", request)).id)
+
+    def fencing_history(self, node: str) -> tuple[dict[str, Any], ...]:
+        """Records of fencings, as plain values."""
+        records = self._cluster.fencing.records.history.records(node)
+        return tuple(asdict(record) for record in records)
 
     async def _write(self, change: Callable[[Element], Element]) -> None:
         changed = change(self._cluster.replica.configuration)

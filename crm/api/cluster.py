@@ -26,9 +26,11 @@ if TYPE_CHECKING:
     from crm.attributes import AttributeKeeper
     from crm.dc import DcShell, Local
     from crm.dc_orders import Orders
+    from crm.fencing.history import FencingRecord
     from crm.fencing_shell import FencingShell
     from crm.peers.messaging import MembershipPeer
 
+FENCING_ACTIONS: Final = frozenset({"reboot", "off", "on"})
 LEAVE_POLL_MS: Final = 100
 PRIORITY_LEAVING: Final = -1_000_000
 """dc-priority of a node that is about to leave: others are better DCs."""
@@ -147,14 +149,24 @@ class Cluster:
         if self.dc.change_attributes(node, changes):
             self.dc.attributes_changed(node)
 
-    def confirm_fenced(self, node: str, user: str) -> None:
+    def fence(self, node: str, action: str, user: str) -> FencingRecord:
+        """At the DC: begin to fence or unfence. Raises NotFound, InvalidRequest, NoDc."""
+        if node not in self.nodes:
+            raise NotFound(kind="node", name=node)
+        if action not in FENCING_ACTIONS:
+            raise InvalidRequest(what=f"{action!r} is no fencing", remedy="reboot, off or on")
+        if not self.is_dc:
+            raise NoDc
+        return self.fencing.fence(node, action, client=user)
+
+    def confirm_fenced(self, node: str, user: str, *, force: bool = False) -> None:
         """At the DC: the operator says that a node is off. Raises Conflict while it is heard."""
         if node not in self.nodes:
             raise NotFound(kind="node", name=node)
         if not self.is_dc:
             raise NoDc
         state = self.notes.states.get(node, (NodeState.UNKNOWN, False))[0]
-        if self.nodes[node].member or state in _ALIVE:
+        if not force and (self.nodes[node].member or state in _ALIVE):
             raise Conflict(what=f"{node} is alive ({state.value}): it is not off")
         log.warning(log_events.FENCED, peer=node, action="confirmed", user=user)
         self.dc.node_fenced(node, ("operator",))

@@ -1,11 +1,14 @@
 """One fencing after the other device: delays, levels, executors, retries for ever. Pure.
 
 Fail closed: a node counts as fenced when every device of one level has answered success, and never because
-something took too long. When all levels have failed, they are tried again after 1, 2, 4 … 60 s.
+something took too long. An agent that fails quickly is tried again by the same executor
+(pcmk_ACTION_retries), then by the others; then comes the next level. When all levels have failed, they are
+tried again after 1, 2, 4 … 60 s. A device does no more at a time than pcmk_action_limit says, whoever asks.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Protocol, assert_never
 
@@ -13,6 +16,10 @@ from crm.fencing.devices import Device
 
 BACKOFF_MS: Final = 1_000
 BACKOFF_MS_MAX: Final = 60_000
+RETRY_MS: Final = 1_000
+QUICK_PERCENT: Final = 70
+"""Of its time: an agent that took longer before it failed is not tried again (Pacemaker's rule)."""
+
 _MS: Final = 1_000_000
 
 
@@ -25,12 +32,21 @@ class Rng(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UnderWay:
+    """A former DC had this agent run: its result is awaited instead of another shot."""
+
+    device: str
+    action: str
+    executor: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
     """Fence this node. `executors`: members that can run agents, the best first, never the target.
 
-    `extra_delay_ms` comes before the first device, with the device's own delay. Asked again for a node that
-    is being fenced: devices and executors count from the next round on, and that begins at once when the
-    devices are others.
+    `by_device`: other executors for some devices. `extra_delay_ms` comes before the first device, with the
+    device's own delay. Asked again for a node that is being fenced: devices and executors count from the next
+    round on, and that begins at once when the devices are others.
     """
 
     target: str
@@ -39,16 +55,19 @@ class Wanted:
     executors: tuple[str, ...]
     timeout_ms: int
     extra_delay_ms: int = 0
+    by_device: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    under_way: UnderWay | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """An agent has ended, or could not be run; `attempt` is that of Run."""
+    """An agent has ended, or could not be run; `attempt`: of Run. `final`: not to be repeated at once."""
 
     target: str
     attempt: int
     succeeded: bool
     why: str = ""
+    final: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +89,10 @@ Event = Wanted | Ran | TimerFired | Returned
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """Have an executor run the device's agent; answered by Ran with the same attempt."""
+    """Have an executor run the device's agent; answered by Ran with the same attempt.
+
+    `adopted`: it runs already, by a former DC's order.
+    """
 
     target: str
     attempt: int
@@ -78,6 +100,7 @@ class Run:
     action: str
     executor: str
     timeout_ms: int
+    adopted: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,9 +117,18 @@ class Failed:
     """All levels have failed once more; the next round begins after the pause."""
 
     target: str
+    how: str
     rounds: int
     why: str
     pause_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """No shot any more: the target has returned, or another DC decides."""
+
+    target: str
+    how: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +146,7 @@ class ClearTimer:
     target: str
 
 
-Effect = Run | Fenced | Failed | SetTimer | ClearTimer
+Effect = Run | Fenced | Failed | Cancelled | SetTimer | ClearTimer
 
 
 @dataclass(slots=True)
@@ -133,7 +165,10 @@ class _Fencing:
     steps: list[_Step] = field(default_factory=list)
     executors: list[str] = field(default_factory=list)
     attempt: int = 0
+    tries: int = 0
+    began_ns: int = 0
     running: bool = False
+    waits_for: str = ""  # a device that is busy
     why: str = ""
 
 
@@ -144,6 +179,7 @@ class Fencer:
         self._rng = rng
         self._under_way: dict[str, _Fencing] = {}
         self._attempts = 0
+        self._busy: dict[int, str] = {}  # attempt -> device
 
     @property
     def targets(self) -> dict[str, str]:
@@ -161,14 +197,18 @@ class Fencer:
                 else:
                     self._again(fencing, event, effects, now_ns)
             case Ran():
+                device = self._busy.pop(event.attempt, "")
                 self._ran(event, effects, now_ns)
+                self._device_is_free(device, effects, now_ns)
             case TimerFired(target):
                 fencing = self._under_way.get(target)
-                if fencing is not None and not fencing.running:
+                if fencing is not None and not fencing.running and not fencing.waits_for:
                     self._next(fencing, effects, now_ns)
             case Returned(target):
-                if self._under_way.pop(target, None) is not None:
+                fencing = self._under_way.pop(target, None)
+                if fencing is not None:
                     effects.append(ClearTimer(target))
+                    effects.append(Cancelled(target, fencing.order.how))
             case _:
                 assert_never(event)
         return effects
@@ -177,6 +217,8 @@ class Fencer:
         fencing = _Fencing(order, order)
         self._under_way[order.target] = fencing
         self._enter_level(fencing)
+        if order.under_way is not None and self._adopt(fencing, order.under_way, effects, now_ns):
+            return
         first = fencing.steps[0].device if fencing.steps else None
         fixed_ms, chance_ms = first.delay_ms(order.target) if first is not None else (0, 0)
         delay_ms = order.extra_delay_ms + fixed_ms + int(chance_ms * self._rng.random())
@@ -185,24 +227,51 @@ class Fencer:
         else:
             self._next(fencing, effects, now_ns)
 
+    def _adopt(self, fencing: _Fencing, running: UnderWay, effects: list[Effect], now_ns: int) -> bool:
+        """Go on where the former DC was. What it had done before in the same level is done."""
+        for level in range(len(fencing.order.levels)):
+            fencing.level = level
+            self._enter_level(fencing)
+            while fencing.steps:
+                step = fencing.steps[0]
+                if (step.device.id, step.action) == (running.device, running.action):
+                    others = [name for name in fencing.executors if name != running.executor]
+                    fencing.executors = [running.executor, *others]
+                    self._run(fencing, effects, now_ns, adopted=True)
+                    return True
+                fencing.steps.pop(0)
+        fencing.level = 0
+        self._enter_level(fencing)
+        return False
+
     def _again(self, fencing: _Fencing, order: Wanted, effects: list[Effect], now_ns: int) -> None:
         before, fencing.latest = fencing.latest, order
-        pausing = not fencing.running and fencing.rounds > 0
+        pausing = not fencing.running and fencing.rounds > 0 and not fencing.waits_for
         if pausing and (before.levels != order.levels or not before.executors):
             fencing.order = order
+            fencing.level = 0
             self._enter_level(fencing)
             self._next(fencing, effects, now_ns)
 
     def _enter_level(self, fencing: _Fencing) -> None:
-        """A reboot by several devices is off at all of them, then on."""
+        """A reboot by several devices is off at all of them, then on; so is one by a device that cannot."""
         levels, how = fencing.order.levels, fencing.order.how
         group = levels[fencing.level] if fencing.level < len(levels) else ()
-        if how == "reboot" and len(group) > 1:
+        if how == "reboot" and (len(group) > 1 or any(not device.can("reboot") for device in group)):
             fencing.steps = [_Step(device, "off", True) for device in group]
             fencing.steps += [_Step(device, "on", False) for device in group]
         else:
             fencing.steps = [_Step(device, how, True) for device in group]
-        fencing.executors = list(fencing.order.executors)
+        self._enter_step(fencing)
+
+    def _enter_step(self, fencing: _Fencing) -> None:
+        order = fencing.order
+        fencing.tries = 0
+        if fencing.steps:
+            device = fencing.steps[0].device.id
+            fencing.executors = list(order.by_device.get(device, order.executors))
+        else:
+            fencing.executors = list(order.executors)
 
     def _next(self, fencing: _Fencing, effects: list[Effect], now_ns: int) -> None:
         """Run the next step; without one the level is done, without a level all have failed."""
@@ -216,9 +285,18 @@ class Fencer:
         if not fencing.steps or not fencing.executors:
             self._fail_round(fencing, effects, now_ns)
             return
-        step = fencing.steps[0]
+        device = fencing.steps[0].device
+        if device.action_limit >= 0 and list(self._busy.values()).count(device.id) >= device.action_limit:
+            fencing.waits_for = device.id
+            return
+        self._run(fencing, effects, now_ns)
+
+    def _run(self, fencing: _Fencing, effects: list[Effect], now_ns: int, *, adopted: bool = False) -> None:
+        step, order = fencing.steps[0], fencing.order
         self._attempts += 1
-        fencing.attempt, fencing.running = self._attempts, True
+        fencing.attempt, fencing.running, fencing.began_ns = self._attempts, True, now_ns
+        fencing.tries += 1
+        self._busy[self._attempts] = step.device.id
         effects.append(
             Run(
                 target=order.target,
@@ -227,8 +305,15 @@ class Fencer:
                 action=step.action,
                 executor=fencing.executors[0],
                 timeout_ms=step.device.timeout_ms(step.action, order.timeout_ms),
+                adopted=adopted,
             )
         )
+
+    def _device_is_free(self, device: str, effects: list[Effect], now_ns: int) -> None:
+        for fencing in list(self._under_way.values()):
+            if device and fencing.waits_for == device:
+                fencing.waits_for = ""
+                self._next(fencing, effects, now_ns)
 
     def _ran(self, event: Ran, effects: list[Effect], now_ns: int) -> None:
         fencing = self._under_way.get(event.target)
@@ -236,16 +321,28 @@ class Fencer:
             return
         fencing.running = False
         step = fencing.steps[0]
+        if not event.succeeded:
+            fencing.why = f"{step.device.id}: {event.why or 'failed'}"
+            if self._may_repeat(fencing, step, event, now_ns):
+                effects.append(SetTimer(event.target, now_ns + RETRY_MS * _MS))
+                return
         if event.succeeded or (not step.must and len(fencing.executors) == 1):
             fencing.steps.pop(0)
-            fencing.executors = list(fencing.order.executors)
+            self._enter_step(fencing)
         else:
-            fencing.why = f"{step.device.id}: {event.why or 'failed'}"
             fencing.executors.pop(0)
+            fencing.tries = 0
             if not fencing.executors:
                 fencing.level += 1
                 self._enter_level(fencing)
         self._next(fencing, effects, now_ns)
+
+    def _may_repeat(self, fencing: _Fencing, step: _Step, event: Ran, now_ns: int) -> bool:
+        """Whether the same executor tries the same once more: it failed quickly, and has tries left."""
+        limit_ms = step.device.timeout_ms(step.action, fencing.order.timeout_ms)
+        took_ms = (now_ns - fencing.began_ns) // _MS
+        quick = took_ms * 100 < limit_ms * QUICK_PERCENT
+        return quick and not event.final and fencing.tries < step.device.tries(step.action)
 
     def _fail_round(self, fencing: _Fencing, effects: list[Effect], now_ns: int) -> None:
         order = fencing.order
@@ -258,6 +355,8 @@ class Fencer:
             fencing.why = f"no device can fence {order.target}"
         elif not order.executors:
             fencing.why = "no member can run a fence agent"
-        failed = Failed(target=order.target, rounds=fencing.rounds, why=fencing.why, pause_ms=pause_ms)
+        failed = Failed(
+            target=order.target, how=order.how, rounds=fencing.rounds, why=fencing.why, pause_ms=pause_ms
+        )
         effects.append(failed)
         effects.append(SetTimer(order.target, now_ns + pause_ms * _MS))

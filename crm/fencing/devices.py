@@ -1,15 +1,16 @@
 """Fence devices and the fencing topology, read from the configuration. Pure.
 
 Pacemaker's names: pcmk_host_list, pcmk_host_map, pcmk_host_check, pcmk_host_argument, pcmk_delay_base,
-pcmk_delay_max, pcmk_ACTION_action, pcmk_ACTION_timeout, fencing-level. A device is not asked which nodes it
-knows: without a list or map it is taken to be able to fence any node.
+pcmk_delay_max, pcmk_action_limit, pcmk_ACTION_action, pcmk_ACTION_timeout, pcmk_ACTION_retries, provides,
+fencing-level. What a device has to be asked (which nodes it knows) is in `Known`, asked by the shell.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from typing import Final
 
 from crm.cib.model import Element
@@ -17,25 +18,112 @@ from hacluster.durations import parse_ms
 from hacluster.vocabulary.agent import AgentName
 
 TIMEOUT_MS: Final = 60_000
+TRIES: Final = 2
+ACTION_LIMIT: Final = 1
 OWN: Final = "pcmk_"
+
+
+class HostCheck(StrEnum):
+    """How it is found out which nodes a device knows."""
+
+    STATIC = "static-list"
+    DYNAMIC = "dynamic-list"
+    STATUS = "status"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentFacts:
+    """What a fence agent's meta-data says: its actions, its parameters, and how it unfences.
+
+    `automatic`: its "on" is to be done before a node runs anything (unfencing); `on_target`: by that node.
+    """
+
+    actions: frozenset[str]
+    parameters: frozenset[str] = frozenset()
+    automatic: bool = False
+    on_target: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What a device has answered: nodes that it knows, and those it does not."""
+
+    hosts: frozenset[str] = frozenset()
+    others: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Device:
-    """One fence device; `parameters` are all of its instance attributes."""
+    """One fence device; `parameters` are all of its instance attributes.
+
+    `facts` is None until its agent's meta-data is known; `answer` until the device was asked.
+    """
 
     id: str
     agent: AgentName
     parameters: Mapping[str, str]
+    provides: str = ""
+    facts: AgentFacts | None = None
+    answer: Known | None = field(default=None, compare=False)
+
+    @property
+    def host_check(self) -> HostCheck:
+        """As configured; else a static list where there is one, else what the agent can be asked."""
+        try:
+            return HostCheck(self.parameters.get("pcmk_host_check", "").strip())
+        except ValueError:
+            pass  # not set, or nothing that Pacemaker knows: it takes the default then, too
+        if self.parameters.get("pcmk_host_list", "").strip() or self._map():
+            return HostCheck.STATIC
+        actions = self.facts.actions if self.facts is not None else frozenset()
+        if actions & {"list", "list-status"}:
+            return HostCheck.DYNAMIC
+        return HostCheck.STATUS if "status" in actions else HostCheck.NONE
+
+    @property
+    def action_limit(self) -> int:
+        """How much it may do at once; -1: any number."""
+        text = self.parameters.get("pcmk_action_limit", "")
+        try:
+            limit = int(text)
+        except ValueError:
+            return ACTION_LIMIT
+        return limit if limit != 0 else ACTION_LIMIT
+
+    @property
+    def unfences(self) -> bool:
+        """Whether nodes need its "on" before they may run anything."""
+        automatic = self.facts is not None and self.facts.automatic
+        return self.provides == "unfencing" or automatic
+
+    @property
+    def has_delay(self) -> bool:
+        """Whether anything was configured to let one node shoot before the other."""
+        return any(self.parameters.get(name, "") for name in ("pcmk_delay_base", "pcmk_delay_max"))
 
     def knows(self, target: str) -> bool:
-        """Whether it can fence this node."""
-        if self.parameters.get("pcmk_host_check") == "none":
+        """Whether it can fence this node. What was not answered is taken as no."""
+        match self.host_check:
+            case HostCheck.NONE:
+                return True
+            case HostCheck.STATIC:
+                listed = re.split(r"[\s,;]+", self.parameters.get("pcmk_host_list", "").strip())
+                return target in listed or target in self._map()
+            case _:
+                known = self.answer.hosts if self.answer is not None else frozenset()
+                return target in known or self._map().get(target, "") in known
+
+    def can(self, action: str) -> bool:
+        """Whether its agent has this action; what is not known of it is taken as yes."""
+        if self.facts is None or f"pcmk_{action}_action" in self.parameters:
             return True
-        hosts, mapped = self.parameters.get("pcmk_host_list", ""), self._map()
-        if not hosts.strip() and not mapped:
-            return True
-        return target in re.split(r"[\s,;]+", hosts.strip()) or target in mapped
+        return action in self.facts.actions
+
+    def tries(self, action: str) -> int:
+        """How often an executor tries this action in all."""
+        text = self.parameters.get(f"pcmk_{action}_retries", "")
+        return max(int(text), 1) if text.isdecimal() else TRIES
 
     def delay_ms(self, target: str) -> tuple[int, int]:
         """The fixed delay before fencing this node, and how much may be added by chance."""
@@ -50,15 +138,21 @@ class Device:
         """The agent's action and its parameters for doing `action` to `target`."""
         given = {name: value for name, value in self.parameters.items() if not name.startswith(OWN)}
         given.pop("action", None)
-        argument = self.parameters.get("pcmk_host_argument", "port")
-        if argument != "none":
-            given.setdefault(argument, self._map().get(target, target))
-        given["nodename"] = target
+        if target:
+            argument = self.parameters.get("pcmk_host_argument") or self._host_argument()
+            if argument != "none":
+                given.setdefault(argument, self._map().get(target, target))
+            given["nodename"] = target
         return self.parameters.get(f"pcmk_{action}_action", action), given
 
     def timeout_ms(self, action: str, default_ms: int) -> int:
         """How long the agent may take."""
         return _ms(self.parameters.get(f"pcmk_{action}_timeout", ""), default_ms)
+
+    def _host_argument(self) -> str:
+        """Agents of fence-agents 4.5 and newer call it plug, older ones port."""
+        parameters = self.facts.parameters if self.facts is not None else frozenset()
+        return "plug" if "plug" in parameters and "port" not in parameters else "port"
 
     def _map(self) -> dict[str, str]:
         text = self.parameters.get("pcmk_host_map", "")
@@ -67,28 +161,34 @@ class Device:
 
 
 def devices(configuration: Element) -> tuple[Device, ...]:
-    """All devices that are not switched off by target-role=Stopped, in document order."""
+    """All devices that are not switched off by target-role=Stopped, by falling priority, then in order."""
     resources = configuration.child("resources")
     found = []
     for item in resources.walk() if resources is not None else ():
         if item.tag == "primitive" and item.get("class") == "stonith":
-            role = _values(item, "meta_attributes").get("target-role", "Started")
-            if role.lower() != "stopped":
+            meta = _values(item, "meta_attributes")
+            if meta.get("target-role", "Started").lower() != "stopped":
                 agent = AgentName("stonith", "", item.get("type"))
-                found.append(Device(id=item.id, agent=agent, parameters=_values(item, "instance_attributes")))
-    return tuple(found)
+                parameters = _values(item, "instance_attributes")
+                provides = meta.get("provides", "") or parameters.get("provides", "")
+                found.append(Device(id=item.id, agent=agent, parameters=parameters, provides=provides))
+    return tuple(sorted(found, key=lambda device: -_priority(device)))
 
 
 def levels(
-    configuration: Element, target: str, attributes: Mapping[str, str]
+    configuration: Element,
+    target: str,
+    attributes: Mapping[str, str],
+    of: Sequence[Device] | None = None,
 ) -> tuple[tuple[Device, ...], ...]:
     """What to try, one after the other: of each level every device must succeed.
 
     Without a topology for this node each device that knows it is a level of its own. A level that names a
     device which is not there is none: the others alone do not make certain that the node is off.
-    `attributes`: the target's permanent ones, for levels that name an attribute.
+    `attributes`: the target's permanent ones, for levels that name an attribute. `of`: the devices with what
+    was found out about them.
     """
-    known = {device.id: device for device in devices(configuration)}
+    known = {device.id: device for device in (of if of is not None else devices(configuration))}
     topology = configuration.child("fencing-topology")
     found: dict[int, list[str]] = {}
     for level in topology.all("fencing-level") if topology is not None else ():
@@ -100,6 +200,26 @@ def levels(
         whole = (found[index] for index in sorted(found) if all(name in known for name in found[index]))
         return tuple(tuple(known[name] for name in names) for names in whole)
     return tuple((device,) for device in known.values() if device.knows(target))
+
+
+def unfencing_level(of: Sequence[Device], target: str) -> tuple[tuple[Device, ...], ...]:
+    """All devices whose "on" this node needs; every one of them must succeed."""
+    group = tuple(device for device in of if device.unfences and device.knows(target))
+    return (group,) if group else ()
+
+
+def described(device: Device, facts: AgentFacts | None, answer: Known | None) -> Device:
+    """The device with what was found out about it."""
+    return replace(device, facts=facts, answer=answer)
+
+
+def listed(output: str) -> frozenset[str]:
+    """Nodes in the answer to `list`: "port,alias" lines, or names between blanks and commas.
+
+    Both names of a line count (Pacemaker's parse_host_list does not tell them apart either).
+    """
+    words = re.split(r"[\s,;]+", output)
+    return frozenset(word for word in words if re.fullmatch(r"[\w.:-]+", word))
 
 
 def node_attributes(configuration: Element, node: str) -> dict[str, str]:
@@ -130,6 +250,11 @@ def _values(item: Element, tag: str) -> dict[str, str]:
         for pair in group.all("nvpair"):
             values.setdefault(pair.get("name"), pair.get("value"))
     return values
+
+
+def _priority(device: Device) -> int:
+    text = device.parameters.get("priority", "0")
+    return int(text) if text.lstrip("-").isdecimal() else 0
 
 
 def _ms(text: str, default: int) -> int:

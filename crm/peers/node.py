@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import grpc
 
 from crm import wire
+from crm.fencing.history import FencingRecord
 from hacluster import rpc
 from hacluster.v1 import node_pb2, node_pb2_grpc
 from hacluster.vocabulary.ids import Term, ViewId
@@ -39,6 +40,13 @@ class CrmPeer:
     async def push_attributes(self, attributes: node_pb2.NodeAttributes) -> None:
         """Tell the DC our own. Raises HaError."""
         await rpc.call(self._stub.PushAttributes, attributes, timeout_ms=CALL_TIMEOUT_MS, who=self._who)
+
+    async def tell_fencing(self, term: Term, records: Sequence[FencingRecord]) -> None:
+        """What became of fencings. Raises HaError."""
+        request = node_pb2.TellFencingRequest(
+            term=wire.term_to(term), records=[wire.fencing_record_to(record) for record in records]
+        )
+        await rpc.call(self._stub.TellFencing, request, timeout_ms=CALL_TIMEOUT_MS, who=self._who)
 
     async def leave_cluster(self, term: Term) -> None:
         """Its resources are gone. Raises HaError."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, Final
 
 import grpc
@@ -12,6 +12,7 @@ import structlog
 from crm import log_events, wire
 from crm.api.cluster import Cluster
 from crm.attributes import AttributeKeeper
+from crm.fencing.history import FencingRecord
 from hacluster import rpc
 from hacluster.errors import HaError, NoDc, PermissionDenied, StaleTerm
 from hacluster.v1 import node_pb2, node_pb2_grpc
@@ -58,6 +59,11 @@ class LocalPeer:
         self.check_term(term)
         self._cluster.keeper.change(changes)
         return self.attributes()
+
+    async def tell_fencing(self, term: Term, records: Sequence[FencingRecord]) -> None:
+        """The DC says what became of fencings."""
+        self.check_term(term)
+        self._cluster.fencing.records.take(records)
 
     async def leave_cluster(self, term: Term) -> None:
         """Leave, after this call was answered."""
@@ -109,6 +115,14 @@ class CrmNodeService(node_pb2_grpc.CrmNodeServicer):
         if self._cluster.orders.take_attributes(request):
             self._cluster.dc.attributes_changed(request.node)
         return node_pb2.PushAttributesReply()
+
+    async def TellFencing(
+        self, request: node_pb2.TellFencingRequest, context: Context
+    ) -> node_pb2.TellFencingReply:
+        """See node.proto."""
+        records = [wire.fencing_record_from(message) for message in request.records]
+        await self._here.tell_fencing(wire.term_from(request.term), records)
+        return node_pb2.TellFencingReply()
 
     async def LeaveCluster(
         self, request: node_pb2.LeaveClusterRequest, context: Context

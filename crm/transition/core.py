@@ -160,11 +160,16 @@ class ShutDownNode:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FenceNode:
-    """Make certain that the node runs nothing; answered by NodeFenced."""
+    """Make certain that the node runs nothing; answered by NodeFenced.
+
+    `delay_s`: the scheduler's priority-fencing-delay. `digests`: of the devices that unfence, all and secure.
+    """
 
     action: int
     node: str
     how: str
+    delay_s: int = 0
+    digests: tuple[str, str] = ("", "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -517,8 +522,9 @@ class TransitionRun:
             case "stonith":
                 self._states[number] = State.RUNNING
                 self._fencing.add(number)
-                how = orders.meta(action, "stonith_action", "reboot")
-                effects.append(FenceNode(action=number, node=node, how=how))
+                how, delay_s, digests = orders.fencing_of(action)
+                fence = FenceNode(action=number, node=node, how=how, delay_s=delay_s, digests=digests)
+                effects.append(fence)
                 return
             case "do_shutdown":
                 self._run(action, effects, now_ns)

@@ -96,3 +96,10 @@ def wait_ms(action: GraphAction, network_ms: int) -> int:
 def label(action: GraphAction) -> str:
     """How people see a running action: its key and its node."""
     return f"{action.key}@{action.node}" if action.node else action.key
+
+
+def fencing_of(action: GraphAction) -> tuple[str, int, tuple[str, str]]:
+    """Of a "stonith" action: reboot, off or on; seconds of delay; the devices' digests (all, secure)."""
+    delay = meta(action, "priority-fencing-delay", "0")
+    digests = meta(action, "digests_all", ""), meta(action, "digests_secure", "")
+    return meta(action, "stonith_action", "reboot"), int(delay) if delay.isdecimal() else 0, digests

@@ -115,3 +115,72 @@ class ErrorDetail(message.Message):
     _ClearFieldArgType: _TypeAlias = typing.Literal["code", b"code", "current_term", b"current_term", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class FencingRecord(message.Message):
+    """One fencing, as every node keeps it. A higher version of the same id replaces a lower one."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    ID_FIELD_NUMBER: builtins.int
+    TARGET_FIELD_NUMBER: builtins.int
+    ACTION_FIELD_NUMBER: builtins.int
+    DC_FIELD_NUMBER: builtins.int
+    CLIENT_FIELD_NUMBER: builtins.int
+    STATE_FIELD_NUMBER: builtins.int
+    VERSION_FIELD_NUMBER: builtins.int
+    BEGAN_S_FIELD_NUMBER: builtins.int
+    CHANGED_S_FIELD_NUMBER: builtins.int
+    DEVICE_FIELD_NUMBER: builtins.int
+    STEP_FIELD_NUMBER: builtins.int
+    EXECUTOR_FIELD_NUMBER: builtins.int
+    OPERATION_FIELD_NUMBER: builtins.int
+    TOOK_MS_FIELD_NUMBER: builtins.int
+    WHY_FIELD_NUMBER: builtins.int
+    id: builtins.str
+    target: builtins.str
+    action: builtins.str
+    """reboot, off, on"""
+    dc: builtins.str
+    client: builtins.str
+    """who wanted it; empty: the cluster"""
+    state: builtins.str
+    """pending, done, failed (tried again), cancelled"""
+    version: builtins.int
+    began_s: builtins.int
+    changed_s: builtins.int
+    device: builtins.str
+    """names with commas: all of a level"""
+    step: builtins.str
+    """the agent's action that runs, or ran last"""
+    executor: builtins.str
+    took_ms: builtins.int
+    why: builtins.str
+    @builtins.property
+    def operation(self) -> OperationId:
+        """of that agent"""
+
+    def __init__(
+        self,
+        *,
+        id: builtins.str = ...,
+        target: builtins.str = ...,
+        action: builtins.str = ...,
+        dc: builtins.str = ...,
+        client: builtins.str = ...,
+        state: builtins.str = ...,
+        version: builtins.int = ...,
+        began_s: builtins.int = ...,
+        changed_s: builtins.int = ...,
+        device: builtins.str = ...,
+        step: builtins.str = ...,
+        executor: builtins.str = ...,
+        operation: OperationId | None = ...,
+        took_ms: builtins.int = ...,
+        why: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["operation", b"operation"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["action", b"action", "began_s", b"began_s", "changed_s", b"changed_s", "client", b"client", "dc", b"dc", "device", b"device", "executor", b"executor", "id", b"id", "operation", b"operation", "state", b"state", "step", b"step", "target", b"target", "took_ms", b"took_ms", "version", b"version", "why", b"why"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...

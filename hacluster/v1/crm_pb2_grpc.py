@@ -114,6 +114,21 @@ class CrmStub(object):
                 request_serializer=hacluster_dot_v1_dot_crm__pb2.ConfirmFencedRequest.SerializeToString,
                 response_deserializer=hacluster_dot_v1_dot_crm__pb2.ConfirmFencedReply.FromString,
                 _registered_method=True)
+        self.Fence = channel.unary_unary(
+                '/hacluster.v1.Crm/Fence',
+                request_serializer=hacluster_dot_v1_dot_crm__pb2.FenceRequest.SerializeToString,
+                response_deserializer=hacluster_dot_v1_dot_crm__pb2.FenceReply.FromString,
+                _registered_method=True)
+        self.FencingHistory = channel.unary_unary(
+                '/hacluster.v1.Crm/FencingHistory',
+                request_serializer=hacluster_dot_v1_dot_crm__pb2.FencingHistoryRequest.SerializeToString,
+                response_deserializer=hacluster_dot_v1_dot_crm__pb2.FencingHistoryReply.FromString,
+                _registered_method=True)
+        self.FencingDevices = channel.unary_unary(
+                '/hacluster.v1.Crm/FencingDevices',
+                request_serializer=hacluster_dot_v1_dot_crm__pb2.FencingDevicesRequest.SerializeToString,
+                response_deserializer=hacluster_dot_v1_dot_crm__pb2.FencingDevicesReply.FromString,
+                _registered_method=True)
         self.ForceQuorum = channel.unary_unary(
                 '/hacluster.v1.Crm/ForceQuorum',
                 request_serializer=hacluster_dot_v1_dot_crm__pb2.ForceQuorumRequest.SerializeToString,
@@ -234,6 +249,27 @@ class CrmServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Fence(self, request, context):
+        """Fence a node by its devices, or unfence it. Answered when it has begun; the history tells what becomes of it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def FencingHistory(self, request, context):
+        """What became of fencings, as the node that is asked knows it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def FencingDevices(self, request, context):
+        """What would be used to fence a node now: devices that have to be asked which nodes they know, are asked.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ForceQuorum(self, request, context):
         """The operator's decree: the partition of the node that is asked is the cluster. Answered like a write.
         """
@@ -323,6 +359,21 @@ def add_CrmServicer_to_server(servicer, server):
                     servicer.ConfirmFenced,
                     request_deserializer=hacluster_dot_v1_dot_crm__pb2.ConfirmFencedRequest.FromString,
                     response_serializer=hacluster_dot_v1_dot_crm__pb2.ConfirmFencedReply.SerializeToString,
+            ),
+            'Fence': grpc.unary_unary_rpc_method_handler(
+                    servicer.Fence,
+                    request_deserializer=hacluster_dot_v1_dot_crm__pb2.FenceRequest.FromString,
+                    response_serializer=hacluster_dot_v1_dot_crm__pb2.FenceReply.SerializeToString,
+            ),
+            'FencingHistory': grpc.unary_unary_rpc_method_handler(
+                    servicer.FencingHistory,
+                    request_deserializer=hacluster_dot_v1_dot_crm__pb2.FencingHistoryRequest.FromString,
+                    response_serializer=hacluster_dot_v1_dot_crm__pb2.FencingHistoryReply.SerializeToString,
+            ),
+            'FencingDevices': grpc.unary_unary_rpc_method_handler(
+                    servicer.FencingDevices,
+                    request_deserializer=hacluster_dot_v1_dot_crm__pb2.FencingDevicesRequest.FromString,
+                    response_serializer=hacluster_dot_v1_dot_crm__pb2.FencingDevicesReply.SerializeToString,
             ),
             'ForceQuorum': grpc.unary_unary_rpc_method_handler(
                     servicer.ForceQuorum,
@@ -762,6 +813,87 @@ class Crm(object):
             '/hacluster.v1.Crm/ConfirmFenced',
             hacluster_dot_v1_dot_crm__pb2.ConfirmFencedRequest.SerializeToString,
             hacluster_dot_v1_dot_crm__pb2.ConfirmFencedReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Fence(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hacluster.v1.Crm/Fence',
+            hacluster_dot_v1_dot_crm__pb2.FenceRequest.SerializeToString,
+            hacluster_dot_v1_dot_crm__pb2.FenceReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FencingHistory(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hacluster.v1.Crm/FencingHistory',
+            hacluster_dot_v1_dot_crm__pb2.FencingHistoryRequest.SerializeToString,
+            hacluster_dot_v1_dot_crm__pb2.FencingHistoryReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FencingDevices(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hacluster.v1.Crm/FencingDevices',
+            hacluster_dot_v1_dot_crm__pb2.FencingDevicesRequest.SerializeToString,
+            hacluster_dot_v1_dot_crm__pb2.FencingDevicesReply.FromString,
             options,
             channel_credentials,
             insecure,

@@ -48,6 +48,12 @@ class CrmStub:
     """
     ConfirmFenced: aio.UnaryUnaryMultiCallable[crm_pb2.ConfirmFencedRequest, crm_pb2.ConfirmFencedReply]
     """The operator says that a lost node is off (as sure as a fence device). Refused while the node is heard."""
+    Fence: aio.UnaryUnaryMultiCallable[crm_pb2.FenceRequest, crm_pb2.FenceReply]
+    """Fence a node by its devices, or unfence it. Answered when it has begun; the history tells what becomes of it."""
+    FencingHistory: aio.UnaryUnaryMultiCallable[crm_pb2.FencingHistoryRequest, crm_pb2.FencingHistoryReply]
+    """What became of fencings, as the node that is asked knows it."""
+    FencingDevices: aio.UnaryUnaryMultiCallable[crm_pb2.FencingDevicesRequest, crm_pb2.FencingDevicesReply]
+    """What would be used to fence a node now: devices that have to be asked which nodes they know, are asked."""
     ForceQuorum: aio.UnaryUnaryMultiCallable[crm_pb2.ForceQuorumRequest, crm_pb2.WriteReply]
     """The operator's decree: the partition of the node that is asked is the cluster. Answered like a write."""
 
@@ -178,6 +184,30 @@ class CrmServicer(metaclass=abc_1.ABCMeta):
         context: aio.ServicerContext[crm_pb2.ConfirmFencedRequest, abc.Awaitable[crm_pb2.ConfirmFencedReply]],
     ) -> abc.Awaitable[crm_pb2.ConfirmFencedReply]:
         """The operator says that a lost node is off (as sure as a fence device). Refused while the node is heard."""
+
+    @abc_1.abstractmethod
+    def Fence(
+        self,
+        request: crm_pb2.FenceRequest,
+        context: aio.ServicerContext[crm_pb2.FenceRequest, abc.Awaitable[crm_pb2.FenceReply]],
+    ) -> abc.Awaitable[crm_pb2.FenceReply]:
+        """Fence a node by its devices, or unfence it. Answered when it has begun; the history tells what becomes of it."""
+
+    @abc_1.abstractmethod
+    def FencingHistory(
+        self,
+        request: crm_pb2.FencingHistoryRequest,
+        context: aio.ServicerContext[crm_pb2.FencingHistoryRequest, abc.Awaitable[crm_pb2.FencingHistoryReply]],
+    ) -> abc.Awaitable[crm_pb2.FencingHistoryReply]:
+        """What became of fencings, as the node that is asked knows it."""
+
+    @abc_1.abstractmethod
+    def FencingDevices(
+        self,
+        request: crm_pb2.FencingDevicesRequest,
+        context: aio.ServicerContext[crm_pb2.FencingDevicesRequest, abc.Awaitable[crm_pb2.FencingDevicesReply]],
+    ) -> abc.Awaitable[crm_pb2.FencingDevicesReply]:
+        """What would be used to fence a node now: devices that have to be asked which nodes they know, are asked."""
 
     @abc_1.abstractmethod
     def ForceQuorum(

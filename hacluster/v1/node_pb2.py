@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from hacluster.v1 import common_pb2 as hacluster_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17hacluster/v1/node.proto\x12\x0chacluster.v1\x1a\x19hacluster/v1/common.proto\"d\n\x10IntegrateRequest\x12 \n\x04term\x18\x01 \x01(\x0b\x32\x12.hacluster.v1.Term\x12\n\n\x02\x64\x63\x18\x02 \x01(\t\x12\"\n\x04view\x18\x03 \x01(\x0b\x32\x14.hacluster.v1.ViewId\"\xbf\x01\n\x0eNodeAttributes\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x12\n\nboot_token\x18\x02 \x01(\t\x12\x10\n\x08instance\x18\x03 \x01(\x04\x12\x10\n\x08sequence\x18\x04 \x01(\x04\x12\x38\n\x06values\x18\x05 \x03(\x0b\x32(.hacluster.v1.NodeAttributes.ValuesEntry\x1a-\n\x0bValuesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\".\n\x0f\x41ttributeChange\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\"k\n\x17\x43hangeAttributesRequest\x12 \n\x04term\x18\x01 \x01(\x0b\x32\x12.hacluster.v1.Term\x12.\n\x07\x63hanges\x18\x02 \x03(\x0b\x32\x1d.hacluster.v1.AttributeChange\"\x15\n\x13PushAttributesReply\"7\n\x13LeaveClusterRequest\x12 \n\x04term\x18\x01 \x01(\x0b\x32\x12.hacluster.v1.Term\"\x13\n\x11LeaveClusterReply2\xd4\x02\n\x07\x43rmNode\x12I\n\tIntegrate\x12\x1e.hacluster.v1.IntegrateRequest\x1a\x1c.hacluster.v1.NodeAttributes\x12W\n\x10\x43hangeAttributes\x12%.hacluster.v1.ChangeAttributesRequest\x1a\x1c.hacluster.v1.NodeAttributes\x12Q\n\x0ePushAttributes\x12\x1c.hacluster.v1.NodeAttributes\x1a!.hacluster.v1.PushAttributesReply\x12R\n\x0cLeaveCluster\x12!.hacluster.v1.LeaveClusterRequest\x1a\x1f.hacluster.v1.LeaveClusterReplyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17hacluster/v1/node.proto\x12\x0chacluster.v1\x1a\x19hacluster/v1/common.proto\"d\n\x10IntegrateRequest\x12 \n\x04term\x18\x01 \x01(\x0b\x32\x12.hacluster.v1.Term\x12\n\n\x02\x64\x63\x18\x02 \x01(\t\x12\"\n\x04view\x18\x03 \x01(\x0b\x32\x14.hacluster.v1.ViewId\"\xbf\x01\n\x0eNodeAttributes\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x12\n\nboot_token\x18\x02 \x01(\t\x12\x10\n\x08instance\x18\x03 \x01(\x04\x12\x10\n\x08sequence\x18\x04 \x01(\x04\x12\x38\n\x06values\x18\x05 \x03(\x0b\x32(.hacluster.v1.NodeAttributes.ValuesEntry\x1a-\n\x0bValuesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\".\n\x0f\x41ttributeChange\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\"k\n\x17\x43hangeAttributesRequest\x12 \n\x04term\x18\x01 \x01(\x0b\x32\x12.hacluster.v1.Term\x12.\n\x07\x63hanges\x18\x02 \x03(\x0b\x32\x1d.hacluster.v1.AttributeChange\"\x15\n\x13PushAttributesReply\"d\n\x12TellFencingRequest\x12 \n\x04term\x18\x01 \x01(\x0b\x32\x12.hacluster.v1.Term\x12,\n\x07records\x18\x02 \x03(\x0b\x32\x1b.hacluster.v1.FencingRecord\"\x12\n\x10TellFencingReply\"7\n\x13LeaveClusterRequest\x12 \n\x04term\x18\x01 \x01(\x0b\x32\x12.hacluster.v1.Term\"\x13\n\x11LeaveClusterReply2\xa5\x03\n\x07\x43rmNode\x12I\n\tIntegrate\x12\x1e.hacluster.v1.IntegrateRequest\x1a\x1c.hacluster.v1.NodeAttributes\x12W\n\x10\x43hangeAttributes\x12%.hacluster.v1.ChangeAttributesRequest\x1a\x1c.hacluster.v1.NodeAttributes\x12Q\n\x0ePushAttributes\x12\x1c.hacluster.v1.NodeAttributes\x1a!.hacluster.v1.PushAttributesReply\x12O\n\x0bTellFencing\x12 .hacluster.v1.TellFencingRequest\x1a\x1e.hacluster.v1.TellFencingReply\x12R\n\x0cLeaveCluster\x12!.hacluster.v1.LeaveClusterRequest\x1a\x1f.hacluster.v1.LeaveClusterReplyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -46,10 +46,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CHANGEATTRIBUTESREQUEST']._serialized_end=519
   _globals['_PUSHATTRIBUTESREPLY']._serialized_start=521
   _globals['_PUSHATTRIBUTESREPLY']._serialized_end=542
-  _globals['_LEAVECLUSTERREQUEST']._serialized_start=544
-  _globals['_LEAVECLUSTERREQUEST']._serialized_end=599
-  _globals['_LEAVECLUSTERREPLY']._serialized_start=601
-  _globals['_LEAVECLUSTERREPLY']._serialized_end=620
-  _globals['_CRMNODE']._serialized_start=623
-  _globals['_CRMNODE']._serialized_end=963
+  _globals['_TELLFENCINGREQUEST']._serialized_start=544
+  _globals['_TELLFENCINGREQUEST']._serialized_end=644
+  _globals['_TELLFENCINGREPLY']._serialized_start=646
+  _globals['_TELLFENCINGREPLY']._serialized_end=664
+  _globals['_LEAVECLUSTERREQUEST']._serialized_start=666
+  _globals['_LEAVECLUSTERREQUEST']._serialized_end=721
+  _globals['_LEAVECLUSTERREPLY']._serialized_start=723
+  _globals['_LEAVECLUSTERREPLY']._serialized_end=742
+  _globals['_CRMNODE']._serialized_start=745
+  _globals['_CRMNODE']._serialized_end=1166
 # @@protoc_insertion_point(module_scope)

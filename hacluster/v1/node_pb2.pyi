@@ -156,6 +156,41 @@ class PushAttributesReply(message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 @typing.final
+class TellFencingRequest(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    TERM_FIELD_NUMBER: builtins.int
+    RECORDS_FIELD_NUMBER: builtins.int
+    @builtins.property
+    def term(self) -> common_pb2.Term: ...
+    @builtins.property
+    def records(self) -> containers.RepeatedCompositeFieldContainer[common_pb2.FencingRecord]: ...
+    def __init__(
+        self,
+        *,
+        term: common_pb2.Term | None = ...,
+        records: abc.Iterable[common_pb2.FencingRecord] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["term", b"term"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["records", b"records", "term", b"term"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class TellFencingReply(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
 class LeaveClusterRequest(message.Message):
     DESCRIPTOR: descriptor.Descriptor
 

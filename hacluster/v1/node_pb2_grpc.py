@@ -49,6 +49,11 @@ class CrmNodeStub(object):
                 request_serializer=hacluster_dot_v1_dot_node__pb2.NodeAttributes.SerializeToString,
                 response_deserializer=hacluster_dot_v1_dot_node__pb2.PushAttributesReply.FromString,
                 _registered_method=True)
+        self.TellFencing = channel.unary_unary(
+                '/hacluster.v1.CrmNode/TellFencing',
+                request_serializer=hacluster_dot_v1_dot_node__pb2.TellFencingRequest.SerializeToString,
+                response_deserializer=hacluster_dot_v1_dot_node__pb2.TellFencingReply.FromString,
+                _registered_method=True)
         self.LeaveCluster = channel.unary_unary(
                 '/hacluster.v1.CrmNode/LeaveCluster',
                 request_serializer=hacluster_dot_v1_dot_node__pb2.LeaveClusterRequest.SerializeToString,
@@ -81,6 +86,13 @@ class CrmNodeServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def TellFencing(self, request, context):
+        """DC to member: what became of fencings; a newer state of a known one replaces it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def LeaveCluster(self, request, context):
         """DC to member: its resources are gone, it may leave. Answered before it leaves.
         """
@@ -105,6 +117,11 @@ def add_CrmNodeServicer_to_server(servicer, server):
                     servicer.PushAttributes,
                     request_deserializer=hacluster_dot_v1_dot_node__pb2.NodeAttributes.FromString,
                     response_serializer=hacluster_dot_v1_dot_node__pb2.PushAttributesReply.SerializeToString,
+            ),
+            'TellFencing': grpc.unary_unary_rpc_method_handler(
+                    servicer.TellFencing,
+                    request_deserializer=hacluster_dot_v1_dot_node__pb2.TellFencingRequest.FromString,
+                    response_serializer=hacluster_dot_v1_dot_node__pb2.TellFencingReply.SerializeToString,
             ),
             'LeaveCluster': grpc.unary_unary_rpc_method_handler(
                     servicer.LeaveCluster,
@@ -193,6 +210,33 @@ class CrmNode(object):
             '/hacluster.v1.CrmNode/PushAttributes',
             hacluster_dot_v1_dot_node__pb2.NodeAttributes.SerializeToString,
             hacluster_dot_v1_dot_node__pb2.PushAttributesReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TellFencing(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hacluster.v1.CrmNode/TellFencing',
+            hacluster_dot_v1_dot_node__pb2.TellFencingRequest.SerializeToString,
+            hacluster_dot_v1_dot_node__pb2.TellFencingReply.FromString,
             options,
             channel_credentials,
             insecure,

@@ -24,6 +24,8 @@ class CrmNodeStub:
     """
     PushAttributes: aio.UnaryUnaryMultiCallable[node_pb2.NodeAttributes, node_pb2.PushAttributesReply]
     """Member to DC: the attributes have changed there. Refused with no_dc by who is not DC."""
+    TellFencing: aio.UnaryUnaryMultiCallable[node_pb2.TellFencingRequest, node_pb2.TellFencingReply]
+    """DC to member: what became of fencings; a newer state of a known one replaces it."""
     LeaveCluster: aio.UnaryUnaryMultiCallable[node_pb2.LeaveClusterRequest, node_pb2.LeaveClusterReply]
     """DC to member: its resources are gone, it may leave. Answered before it leaves."""
 
@@ -53,6 +55,14 @@ class CrmNodeServicer(metaclass=abc_1.ABCMeta):
         context: aio.ServicerContext[node_pb2.NodeAttributes, abc.Awaitable[node_pb2.PushAttributesReply]],
     ) -> abc.Awaitable[node_pb2.PushAttributesReply]:
         """Member to DC: the attributes have changed there. Refused with no_dc by who is not DC."""
+
+    @abc_1.abstractmethod
+    def TellFencing(
+        self,
+        request: node_pb2.TellFencingRequest,
+        context: aio.ServicerContext[node_pb2.TellFencingRequest, abc.Awaitable[node_pb2.TellFencingReply]],
+    ) -> abc.Awaitable[node_pb2.TellFencingReply]:
+        """DC to member: what became of fencings; a newer state of a known one replaces it."""
 
     @abc_1.abstractmethod
     def LeaveCluster(

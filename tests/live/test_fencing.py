@@ -9,7 +9,7 @@ import grpc
 import pytest
 
 from crm.cib.model import Element
-from hacluster.v1 import crm_pb2
+from hacluster.v1 import common_pb2, crm_pb2
 from tests.live.local_cluster import LocalCluster, LocalNode, until
 from tests.live.test_three_services import Ground, begun, change, with_standby
 
@@ -29,6 +29,7 @@ case "$action" in
 esac
 echo "$(date +%s.%N) $action $port" >> "$base/fence.log"
 test -e "$base/broken" && exit 1
+test -e "$base/slow" && sleep 6
 root="$base/n${{port#node}}"
 for folder in /proc/[0-9]*; do
     pid="${{folder#/proc/}}"
@@ -143,3 +144,45 @@ def test_a_stop_that_fails_gets_the_node_fenced(lab: tuple[LocalCluster, Ground]
     ground.wait_on(second, 30)
     assert set(shots(cluster)) == {"reboot node1"}
     assert begun(first, "stop", "b") >= 1
+
+
+def test_an_operator_fences_and_every_node_keeps_the_history(lab: tuple[LocalCluster, Ground]) -> None:
+    cluster, ground = lab
+    second = cluster.nodes[1]
+    reply = second.call("Fence", crm_pb2.FenceRequest(node="node1", action="off"), crm_pb2.FenceReply)
+    ground.wait_on(second, 30)
+    assert shots(cluster) == ["off node1"]
+    for node in cluster.nodes[1:]:
+        (record,) = history(node)
+        assert (record.id, record.state, record.device) == (reply.id, "done", "f")
+        assert record.client
+        assert record.took_ms > 0
+    levels = second.call(
+        "FencingDevices", crm_pb2.FencingDevicesRequest(node="node1"), crm_pb2.FencingDevicesReply, 20
+    ).levels
+    assert [(list(level.devices), bool(level.executors)) for level in levels] == [(["f"], True)]
+
+
+def history(node: LocalNode) -> list[common_pb2.FencingRecord]:
+    reply = node.call("FencingHistory", crm_pb2.FencingHistoryRequest(), crm_pb2.FencingHistoryReply)
+    return list(reply.records)
+
+
+@pytest.mark.parametrize("lab", [3], indirect=True, ids=["three nodes"])
+def test_the_next_dc_goes_on_with_a_fencing_under_way(lab: tuple[LocalCluster, Ground]) -> None:
+    """The agent runs on at its LRM; it is awaited, and the device is not used a second time."""
+    cluster, ground = lab
+    first, second = cluster.nodes[:2]
+    (first.root.parent / "slow").touch()
+    hang(first)
+    until(lambda: len(shots(cluster)) == 1, 30, "the device is being used")
+    dc = cluster.dc()
+    assert dc is not None
+    dc.kill("crm")
+    dc.start("crm")
+    ground.wait_on(second, 40)
+    assert shots(cluster) == ["reboot node1"]
+    adopted = [node.log("crm").count("crm.fencing_adopted") for node in cluster.nodes]
+    assert sum(adopted) >= 1, "by the new DC, not from the beginning"
+    (record,) = history(second)
+    assert record.state == "done"

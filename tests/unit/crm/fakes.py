@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import deque
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from crm.cib.model import Element, element
@@ -16,6 +17,8 @@ from crm.controller import core as control
 from crm.controller.nodes import NodeTable
 from crm.dc import DcShell, Local
 from crm.dc_orders import Orders
+from crm.fencing.history import FencingRecord
+from crm.fencing_records import FencingRecords
 from crm.fencing_shell import FencingShell
 from crm.histories import Histories
 from crm.replica.events import BecameDc, DcState, Outcome, ReplicaEvent, WriteOutcome
@@ -24,7 +27,7 @@ from crm.scheduler.digests import digest_of
 from crm.scheduling import Plan, PlanRequest
 from crm.transition.graph import TransitionGraph
 from hacluster.clock import SystemClock
-from hacluster.errors import HaError
+from hacluster.errors import HaError, NotFound
 from hacluster.v1 import lrm_pb2, node_pb2
 from hacluster.vocabulary.ids import BootToken, NodeId, NodeName, OperationId, Term, ViewId
 from hacluster.vocabulary.membership import Authority, Member, MembershipView
@@ -122,6 +125,7 @@ class FakeLrm:
         self.executed: list[tuple[OperationId, Operation]] = []
         self.orders: list[str] = []
         self.raises: deque[HaError] = deque()
+        self.described: dict[str, str] = {}
         self.arrived = asyncio.Event()
 
     async def accept(self, term: Term, dc: str, view: ViewId) -> lrm_pb2.AcceptReply:
@@ -161,6 +165,11 @@ class FakeLrm:
     async def status(self) -> lrm_pb2.LrmStatusReply:
         return lrm_pb2.LrmStatusReply(cpus=2, load_1min=0.5)
 
+    async def metadata(self, agent: str) -> str:
+        if agent not in self.described:
+            raise NotFound(kind="agent", name=agent)
+        return self.described[agent]
+
 
 class FakePeer:
     """Another node's ha-crm: keeps attributes."""
@@ -170,6 +179,7 @@ class FakePeer:
         self.values: dict[str, str] = {}
         self.sequence = 1
         self.left = False
+        self.fencing: list[FencingRecord] = []
 
     def _message(self) -> node_pb2.NodeAttributes:
         return node_pb2.NodeAttributes(node=self.node, instance=5, sequence=self.sequence, values=self.values)
@@ -185,6 +195,9 @@ class FakePeer:
 
     async def leave_cluster(self, term: Term) -> None:
         self.left = True
+
+    async def tell_fencing(self, term: Term, records: Sequence[FencingRecord]) -> None:
+        self.fencing += records
 
 
 class World:
@@ -222,6 +235,7 @@ class World:
             rng=random.Random(1),
             two_node=False,
             silent_after_ms=40,
+            records=FencingRecords(Path("/proc/none/fencing.json"), "node1", SystemClock()),
         )
         self.dc = DcShell(
             local=self.local,
@@ -237,6 +251,7 @@ class World:
             settle_ms=60,
         )
         self.histories.listener = self.dc
+        self.fencing.records.tell = lambda records: self.orders.tell_fencing(records, self.dc.term)
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         task = self._tasks.create_task(work, name=name)

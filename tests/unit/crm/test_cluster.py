@@ -193,7 +193,7 @@ def a_key(section: AttributeSection, node: str, name: str) -> AttributeKey:
     return AttributeKey(section=section, node=node, name=name)
 
 
-async def no_dc(_request: bytes) -> bytes:
+async def no_dc(_method: str, _request: bytes) -> bytes:
     raise NoDc
 
 
@@ -220,7 +220,8 @@ async def test_agents_change_a_resource(tmp_path: Path) -> None:
         assert await backend.transition() == ("web_start_0@node1", "1 more actions")
 
 
-async def cluster_status(_request: bytes) -> bytes:
+async def cluster_status(method: str, _request: bytes) -> bytes:
+    assert method == "Status"
     transition = crm_pb2.TransitionStatus(state="running", actions=3, done=1, running=["web_start_0@node1"])
     return crm_pb2.ClusterStatus(transition=transition).SerializeToString()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 
@@ -12,10 +13,12 @@ from crm.cib.codec import parse
 from crm.cib.status import history_of
 from crm.controller.core import Phase, Timings
 from crm.controller.nodes import MembershipChange, node_ids
+from crm.fencing.history import FencingRecord, FencingState
 from hacluster.errors import NoAuthority, StaleTerm, Timeout, Unavailable, Unreachable
 from hacluster.v1 import lrm_pb2
-from hacluster.vocabulary.ids import Term
-from hacluster.vocabulary.operation import ExecutionStatus
+from hacluster.vocabulary.agent import AgentName
+from hacluster.vocabulary.ids import OperationId, ResourceId, Term
+from hacluster.vocabulary.operation import ExecutionStatus, Operation
 from tests.builders import a_result, an_operation
 from tests.unit.crm.fakes import TERM, World
 from tests.unit.crm.transition.test_core import a_graph
@@ -327,8 +330,8 @@ async def test_what_waits_for_a_fence_waits_for_its_success() -> None:
         assert operation.parameters == {"port": "node2", "nodename": "node2"}
         assert world.dc.progress().waits == ("node2 must be fenced",)  # type: ignore[union-attr]
         world.result("node1", rc=1)
+        await world.until(lambda: "f: done, rc 1 on node1" in world.fencing.notices()[0])
         assert world.nodes["node2"].history.resources() == ("web",), "not confirmed: nothing is forgotten"
-        assert "f: done, rc 1 on node1" in world.fencing.notices()[0]
         await world.executed("node1", "f-fencing_off_0", "f-fencing_off_0")
         assert world.lrms["node1"].executed[1][0] != identity, "another attempt is another operation"
         world.result("node1")
@@ -350,7 +353,7 @@ async def test_a_device_that_lies_is_found_out_and_not_believed_again() -> None:
         await world.executed("node1", "f-fencing_off_0")
         world.scheduler.graphs.append(a_graph("1 stonith node2 node2 stonith_action=off"))
         world.result("node1")
-        assert world.nodes["node2"].fenced
+        await world.until(lambda: world.nodes["node2"].fenced)
         await world.until(lambda: world.nodes["node2"].lied)
         (notice,) = [notice for notice in world.fencing.notices() if "lives on" in notice]
         assert notice.startswith("node2 was confirmed to be off by f, but lives on")
@@ -417,10 +420,108 @@ async def test_no_shot_without_quorum() -> None:
         assert world.lrms["node1"].executed == []
 
 
+FABRIC = """<resource-agent name="fence_x" version="1"><parameters><parameter name="plug"/></parameters>
+<actions><action name="on" automatic="1"/><action name="off"/><action name="list"/><action name="status"/>
+<action name="monitor"/></actions></resource-agent>"""
+
+
+async def test_a_device_is_asked_which_nodes_it_knows_and_cannot_reboot() -> None:
+    async with a_world() as world:
+        world.replica.configuration = DEVICE
+        world.lrms["node1"].described["stonith:fence_x"] = FABRIC
+        world.scheduler.graphs.append(a_graph("1 stonith node2 node2"))
+        world.reign()
+        await world.executed("node1", "f-fencing_list_0")
+        assert world.lrms["node1"].executed[0][1].parameters == {}
+        world.result("node1", output="n1,node1\nn2,node2\n")
+        await world.executed("node1", "f-fencing_list_0", "f-fencing_off_0")
+        assert world.lrms["node1"].executed[1][1].parameters == {"plug": "node2", "nodename": "node2"}
+        world.result("node1")
+        await world.executed("node1", "f-fencing_list_0", "f-fencing_off_0", "f-fencing_on_0")
+        world.result("node1")
+        await world.until(lambda: world.nodes["node2"].fenced)
+        (record,) = world.fencing.records.history.records("node2")
+        assert (record.state, record.device, record.executor) == (FencingState.DONE, "f", "node1")
+        assert world.peers["node2"].fencing[-1] == record, "the others are told"
+        assert world.peers["node2"].fencing[0].state is FencingState.PENDING
+
+
+async def test_a_device_that_does_not_know_the_node_is_not_used() -> None:
+    async with a_world() as world:
+        world.replica.configuration = DEVICE
+        world.lrms["node1"].described["stonith:fence_x"] = FABRIC
+        world.scheduler.graphs.append(a_graph("1 stonith node2 node2"))
+        world.reign()
+        await world.executed("node1", "f-fencing_list_0")
+        world.result("node1", output="n1,node1\n")
+        await world.until(lambda: any("no device can fence" in text for text in world.fencing.notices()))
+        assert len(world.lrms["node1"].executed) == 1
+
+
+async def test_a_node_that_returns_while_devices_are_asked_is_not_shot() -> None:
+    async with a_world() as world:
+        world.replica.configuration = DEVICE
+        world.lrms["node1"].described["stonith:fence_x"] = FABRIC
+        world.scheduler.graphs.append(a_graph("1 stonith node2 node2"))
+        world.reign()
+        await world.executed("node1", "f-fencing_list_0")
+        world.dc.membership_changed(MembershipChange(joined=("node2",)))
+        world.result("node1", output="node2")
+        await asyncio.sleep(0)
+        assert world.fencing.notices() == []
+        (record,) = world.fencing.records.history.records()
+        assert record.state is FencingState.CANCELLED
+        assert len(world.lrms["node1"].executed) == 1
+
+
+async def test_a_new_dc_awaits_what_the_former_had_begun() -> None:
+    """It does not shoot again: the agent runs at node2, for the third node that is no member any more."""
+    async with a_world() as world:
+        world.replica.configuration = DEVICE
+        began = FencingRecord(
+            id="node1.node2.1",
+            target="node1",
+            action="off",
+            dc="node2",
+            client="",
+            state=FencingState.PENDING,
+            version=3,
+            began_s=1,
+            changed_s=2,
+            device="f",
+            step="off",
+            executor="node2",
+            operation=(TERM.counter - 1, 2, 7, 1_000_001),
+        )
+        world.fencing.records.take((began,))
+        world.reign()
+        await world.until(lambda: world.dc.phase is Phase.IDLE)
+        assert world.fencing.records.history.records()[0].state is FencingState.CANCELLED, "a healthy member"
+        wanted = replace(began, id="node1.node2.2", client="root")
+        world.fencing.records.take((wanted,))
+        world.fencing.adopt()
+        await world.until(lambda: world.fencing.notices() == ["node1 is being fenced"])
+        former = OperationId(Term(TERM.counter - 1, 2), 7, 1_000_001)
+        operation = Operation(
+            resource=ResourceId("f-fencing"),
+            agent=AgentName.parse("stonith:fence_x"),
+            action="off",
+            meta={"fence_target": "node1"},
+        )
+        ended = a_result(operation)
+        world.hear("node2", replace(ended, id=former))
+        await world.until(lambda: world.nodes["node1"].fenced)
+        assert not any(lrm.executed for lrm in world.lrms.values())
+
+
 async def test_unfencing_is_not_fencing() -> None:
     async with a_world() as world:
         world.replica.configuration = DEVICE
-        world.scheduler.graphs.append(a_graph("1 stonith node2 node2 stonith_action=on"))
+        world.lrms["node1"].described["stonith:fence_x"] = FABRIC.replace("list", "l").replace("status", "s")
+        text = (
+            "1 stonith node2 node2 stonith_action=on digests_all=f:fence_x:d1, digests_secure=f:fence_x:d2,"
+        )
+        world.scheduler.graphs.append(a_graph(text))
         for name in world.names:
             world.sync(name)
         world.hear("node2", a_result(an_operation()))
@@ -429,5 +530,8 @@ async def test_unfencing_is_not_fencing() -> None:
         world.result("node1")
         await world.until(lambda: world.scheduler.outcomes == [(1, "complete")])
         assert world.nodes["node2"].history.resources() == ("web",)
-        assert "#node-unfenced" in world.nodes["node2"].effective_attributes
+        attributes = world.nodes["node2"].effective_attributes
+        assert int(attributes["#node-unfenced"]) > 0
+        assert attributes["#digests-all"] == "f:fence_x:d1,"
+        assert attributes["#digests-secure"] == "f:fence_x:d2,"
         assert all(fact.expected_up for fact in world.nodes.facts(DEVICE))

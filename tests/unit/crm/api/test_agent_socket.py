@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -41,6 +42,8 @@ class FakeBackend:
         self.refusals = 0
         self.parameters: dict[tuple[str, str, str], str | None] = {}
         self.bans: list[tuple[str, str]] = []
+        self.fenced: list[tuple[str, str]] = []
+        self.asked = 0
 
     def nodes(self) -> tuple[ClusterNode, ...]:
         return (ClusterNode(id=2, name="node2", member=False), ClusterNode(id=1, name="node1", member=True))
@@ -85,6 +88,22 @@ class FakeBackend:
 
     async def transition(self) -> tuple[str, ...]:
         return ("db_start_0@node1",)
+
+    async def fence(self, node: str, action: str) -> str:
+        self.fenced.append((node, action))
+        return "id1"
+
+    def fencing_history(self, node: str) -> tuple[dict[str, Any], ...]:
+        states = ("pending", "done") if len(self.fenced) == 1 else ("failed",)
+        self.asked += 1
+        return tuple(
+            {
+                "id": "id1", "target": "node2", "action": "reboot", "dc": "node1", "client": "agent",
+                "state": states[min(self.asked, len(states)) - 1], "executor": "node1", "device": "f",
+                "began_s": 10, "changed_s": 20, "why": "",
+            }
+            for _ in range(1 if node in ("", "node2") else 0)
+        )  # fmt: skip
 
 
 class Cluster:
@@ -159,6 +178,22 @@ async def test_the_cib_and_the_transition(cluster: Cluster) -> None:
     assert code == 0
     assert out.split("Transition Summary:\n")[1] == "  * db_start_0@node1\n"
     assert (await cluster("crm_mon", "-1X"))[0] == 0
+
+
+async def test_stonith_admin(cluster: Cluster) -> None:
+    """As controld has it."""
+    cluster.backend.fenced.append(("", ""))
+    code, out, _ = await cluster("stonith_admin", "-H", "*", "--output-as", "xml")
+    assert code == 0
+    assert 'extended-status="pending"' in out
+    assert 'target="node2"' in out
+    cluster.backend.fenced.clear()
+    cluster.backend.asked = 0
+    assert (await cluster("stonith_admin", "--reboot=node2", "--tag", "controld"))[0] == 0
+    assert cluster.backend.fenced == [("node2", "reboot")]
+    assert (await cluster("stonith_admin", "-F", "node2"))[0] == 1, "it has failed"
+    assert (await cluster("stonith_admin", "-B", "node9"))[0] == 105
+    assert (await cluster("stonith_admin", "-H", "node1"))[1] == ""
 
 
 async def test_standby(cluster: Cluster) -> None:

@@ -73,6 +73,13 @@ def test_what_an_agent_is_told() -> None:
     )
 
 
+def under_way(text: str) -> core.UnderWay | None:
+    if not text:
+        return None
+    device, action, executor = text.split("/")
+    return core.UnderWay(device=device, action=action, executor=executor)
+
+
 class World:
     def __init__(self) -> None:
         self.fencer = core.Fencer(random.Random(1))
@@ -93,9 +100,11 @@ class World:
                     executors=tuple(options["by"].split(",")) if options.get("by") else (),
                     timeout_ms=60_000,
                     extra_delay_ms=int(options.get("delay", "0")),
+                    under_way=under_way(options.get("runs", "")),
                 )
             case "ran":
-                return core.Ran(words[0], int(words[1]), words[2] == "ok", options.get("why", ""))
+                final = "final" in words
+                return core.Ran(words[0], int(words[1]), words[2] == "ok", options.get("why", ""), final)
             case "timer":
                 return core.TimerFired(words[0])
             case "returned":
@@ -108,7 +117,7 @@ class World:
             case core.Run():
                 return (
                     f"run {effect.attempt} {effect.device.id} {effect.action} {effect.target} "
-                    f"by={effect.executor} timeout={effect.timeout_ms}"
+                    f"by={effect.executor} timeout={effect.timeout_ms}{' adopted' if effect.adopted else ''}"
                 )
             case core.SetTimer(target, at_ns):
                 return f"timer {target} at={at_ns // 1_000_000}"
@@ -116,6 +125,8 @@ class World:
                 return f"clear {target}"
             case core.Fenced():
                 return f"FENCED {effect.target} {effect.how} by {','.join(effect.devices)}"
+            case core.Cancelled(target, how):
+                return f"cancelled {target} {how}"
             case core.Failed():
                 return f"failed {effect.target} round {effect.rounds}: {effect.why}; pause {effect.pause_ms}"
 
