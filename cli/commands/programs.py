@@ -8,15 +8,37 @@ from typing import Final
 from cli.commands.changes import read
 from cli.context import Context
 
-_SOURCES: Final = ("-x", "--xml-file", "-p", "--xml-pipe", "-L", "--live-check", "--batch", "-h", "--help")
+SOURCES: Final = (
+    "-x",
+    "--xml-file",
+    "-p",
+    "--xml-pipe",
+    "-L",
+    "--live-check",
+    "-P",
+    "--profile",
+    "--batch",
+    "-h",
+    "--help",
+    "-$",
+    "--version",
+)
+"""Options that name the CIB, or need none."""
 
 
-def simulate(context: Context, words: Sequence[str]) -> int:
-    """`hacli simulate`: of the running cluster (or --cib-file) unless a source is named."""
-    from cli.commands.simulate import main
+def simulate(context: Context, words: Sequence[str], *, raising: bool = False) -> int:
+    """`hacli simulate`: of the running cluster (or --cib-file) unless a source is named.
 
-    given = any(word.startswith(_SOURCES) for word in words)
-    return main([*(() if given else ("-L",)), *words], context.out, lambda: read(context))
+    `raising`: errors are the caller's, who has exit codes of another program to keep.
+    """
+    from cli.commands.simulate import main, run
+
+    given = any(word.startswith(SOURCES) for word in words)
+    arguments = [*(() if given else ("-L",)), *words]
+    if raising:
+        run(arguments, context.out, lambda: read(context), program="crm_simulate")
+        return 0
+    return main(arguments, context.out, lambda: read(context))
 
 
 def plan(context: Context, words: Sequence[str]) -> int:

@@ -9,8 +9,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, TextIO
 
+from cli.commands.simulate_options import build_parser
+from cli.commands.simulate_profile import profile
+from cli.grammar.verify import verify
 from cli.render.cluster_status import disabled_and_blocked, status_text
 from cli.render.dot import dot_text
+from cli.render.node_sections import attribute_lines, fail_count_lines
+from cli.render.simulate_xml import (
+    actions_element,
+    modifications_element,
+    placement_element,
+    result_element,
+    status_element,
+    transition_element,
+)
 from cli.render.svg import svg_text
 from cli.render.transition_json import as_json
 from cli.render.transition_summary import summary_lines
@@ -19,7 +31,16 @@ from crm.cib.model import Element
 from crm.scheduler import pipeline
 from crm.scheduler.values import instant_s
 from crm.simulation.execute import execute, known_names
-from crm.simulation.inject import Modifications, OperationSpec, apply, parse_spec
+from crm.simulation.inject import (
+    Modifications,
+    OperationSpec,
+    apply,
+    known_node,
+    known_primitive,
+    nearest,
+    node_names,
+    parse_spec,
+)
 from crm.transition.graph import GraphAction, to_element
 from hacluster.clock import SystemClock
 from hacluster.errors import HaError, InvalidRequest
@@ -32,66 +53,12 @@ LiveCib = Callable[[], Element]
 """Fetches the CIB of the running cluster."""
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """All options; those of crm_simulate keep their letters."""
-    parser = argparse.ArgumentParser(
-        prog="hacli simulate",
-        description="Show what the cluster would do, without doing it.",
-        epilog="An OPSPEC is RESOURCE_TASK_INTERVALms@NODE=RC, for example web_monitor_10000@node1=7.",
-    )
-    source = parser.add_argument_group("where the CIB comes from")
-    source.add_argument("-x", "--xml-file", metavar="FILE", help="a CIB in a file")
-    source.add_argument("-p", "--xml-pipe", action="store_true", help="a CIB on standard input")
-    source.add_argument("-L", "--live-check", action="store_true", help="the running cluster's CIB")
-    source.add_argument("--batch", metavar="DIR", help="every DIR/xml/NAME.xml that DIR/index.json lists")
-    source.add_argument("--out", metavar="OUT", help="with --batch: where exp, scores and summary go")
-    source.add_argument("--jobs", type=int, default=0, help="with --batch: processes (default: one a CPU)")
-    run = parser.add_argument_group("what to do")
-    run.add_argument("-R", "--run", action="store_true", help="compute the transition")
-    run.add_argument("-S", "--simulate", action="store_true", help="and carry it out on paper")
-    run.add_argument("-X", "--in-place", action="store_true", help="and store the result in the input file")
-    run.add_argument("-s", "--show-scores", action="store_true", help="show allocation scores")
-    run.add_argument("-U", "--show-utilization", action="store_true", help="show utilization")
-    run.add_argument("--json", action="store_true", help="print the transition as JSON, and nothing else")
-    run.add_argument("-Q", "--quiet", action="store_true", help="only what was asked for")
-    pretend = parser.add_argument_group("what to pretend")
-    pretend.add_argument("-t", "--set-datetime", metavar="TIME", help="the time (ISO 8601)")
-    pretend.add_argument("-q", "--quorum", default="", metavar="BOOL")
-    pretend.add_argument("-w", "--watchdog", default="", metavar="BOOL")
-    for letters, what in (
-        (("-u", "--node-up"), "NODE"),
-        (("-d", "--node-down"), "NODE"),
-        (("-f", "--node-fail"), "NODE"),
-        (("-i", "--op-inject"), "OPSPEC"),
-        (("-F", "--op-fail"), "OPSPEC"),
-        (("-g", "--ticket-grant"), "TICKET"),
-        (("-r", "--ticket-revoke"), "TICKET"),
-        (("-b", "--ticket-standby"), "TICKET"),
-        (("-e", "--ticket-activate"), "TICKET"),
-    ):
-        pretend.add_argument(*letters, metavar=what, action="append", default=[])
-    save = parser.add_argument_group("what to save")
-    save.add_argument("-I", "--save-input", metavar="FILE", help="the CIB after what was pretended")
-    save.add_argument("-O", "--save-output", metavar="FILE", help="the CIB after the simulation")
-    save.add_argument("-G", "--save-graph", metavar="FILE", help="the transition graph as XML")
-    save.add_argument("--svg", metavar="FILE", help="the transition graph as a picture for a browser")
-    save.add_argument("-D", "--save-dotfile", metavar="FILE", help="the transition graph for Graphviz")
-    return parser
-
-
 def main(argv: Sequence[str], out: TextIO | None = None, live: LiveCib | None = None) -> int:
     """Run the command; errors go to standard error. The exit code is 0, 1 (refused) or 2 (usage)."""
-    parser = build_parser()
     try:
-        options = parser.parse_args(argv)
+        run(argv, out, live)
     except SystemExit as stop:
         return EXIT_USAGE if stop.code else EXIT_OK
-    try:
-        if options.batch:
-            from cli.commands.simulate_batch import run_batch
-
-            return run_batch(options.batch, options.out, options.jobs, out or sys.stdout)
-        Simulation(options, out or sys.stdout, live).run()
     except HaError as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_FAILED
@@ -101,13 +68,62 @@ def main(argv: Sequence[str], out: TextIO | None = None, live: LiveCib | None = 
     return EXIT_OK
 
 
+def run(
+    argv: Sequence[str],
+    out: TextIO | None = None,
+    live: LiveCib | None = None,
+    program: str = "hacli simulate",
+) -> None:
+    """As `main`, but raises: SystemExit for usage and help, HaError, OSError."""
+    options = build_parser(program).parse_args(argv)
+    if options.profile:
+        profile(options.profile, options.repeat, options.set_datetime, out or sys.stdout)
+        return
+    if options.batch:
+        from cli.commands.simulate_batch import run_batch
+
+        if run_batch(options.batch, options.out, options.jobs, out or sys.stdout):
+            raise InvalidRequest(what="some cases could not be computed", remedy="see the lines above")
+        return
+    if options.output_to != "-":
+        with Path(options.output_to).open("w", encoding="utf-8") as target:
+            Simulation(options, target, live, argv).run()
+        return
+    Simulation(options, out or sys.stdout, live, argv).run()
+
+
+def effective_time(text: str, cib: Element) -> tuple[int, str]:
+    """The time given by -t, else the document's, else now; and the line that says so.
+
+    Raises InvalidRequest.
+    """
+    if text:
+        now_s = instant_s(text)
+        if now_s is None:
+            raise InvalidRequest(what=f"{text!r} is no time", remedy="write it as 2026-01-31T12:30:00Z")
+        return now_s, f"Setting effective cluster time: {text}\n"
+    stamped = cib.get("execution-date")
+    if stamped.isdigit():
+        return int(stamped), f"Using the original execution date of: {_time_text(int(stamped))}\n"
+    return SystemClock().wall_s(), ""
+
+
 class Simulation:
     """One run of the command."""
 
-    def __init__(self, options: argparse.Namespace, out: TextIO, live: LiveCib | None = None) -> None:
-        self._options, self._out, self._live = options, out, live
-        options.quiet = options.quiet or options.json
+    def __init__(
+        self,
+        options: argparse.Namespace,
+        out: TextIO,
+        live: LiveCib | None = None,
+        argv: Sequence[str] = (),
+    ) -> None:
+        self._options, self._out, self._live, self._argv = options, out, live, argv
+        options.json = options.json or options.output_as == "json"
+        self._xml: list[Element] | None = [] if options.output_as == "xml" and not options.json else None
+        self._text = not (options.quiet or options.json or self._xml is not None)
         self._fail: tuple[OperationSpec, ...] = tuple(parse_spec(text) for text in options.op_fail)
+        self._failed: set[str] = set()
         self._wanted = Modifications(
             quorum=options.quorum,
             watchdog=options.watchdog,
@@ -124,30 +140,66 @@ class Simulation:
     def run(self) -> None:
         """Read, pretend, schedule, simulate, print. Raises HaError."""
         cib = self._read()
-        now_s, banner = self._time(cib)
-        steps = self._options.run or self._options.simulate or self._options.in_place or self._wants_graph()
-        if not self._options.quiet:
+        now_s, banner = effective_time(self._options.set_datetime, cib)
+        self._check_names(cib)
+        if self._options.verbose:
+            self._complain(cib)
+        if self._text:
             self._say(banner)
-            self._status("Current cluster status", cib, now_s, pending=True)
+        self._status("Current cluster status", cib, now_s, pending=True)
         if self._wanted.any():
-            cib, lines = apply(cib, self._wanted, now_s)
-            if not self._options.quiet:
-                self._say("\nPerforming Requested Modifications:\n" + "".join(f"  * {x}\n" for x in lines))
+            cib = self._pretend(cib, now_s)
         if self._options.save_input:
             Path(self._options.save_input).write_text(codec.render(cib))
-        if not steps:
-            return
+        if self._options.run or self._carries_out() or self._wants_graph():
+            self._schedule(cib, now_s, banner)
+        elif self._options.save_output:
+            Path(self._options.save_output).write_text(codec.render(cib))
+        if self._xml is not None:
+            request = " ".join(["crm_simulate", *self._argv])
+            self._say(codec.render(result_element(request, self._xml)))
+
+    def _schedule(self, cib: Element, now_s: int, banner: str) -> None:
         transition = pipeline.schedule(cib, now_s, sanitized=True)
         if self._options.json:
             self._say(as_json(transition, scores=self._options.show_scores) + "\n")
         elif self._options.show_scores or self._options.show_utilization:
             self._scores(transition)
         self._save_graph(transition)
-        if not self._options.quiet:
+        if self._text:
             lines = summary_lines(transition.work)
             self._say("\nTransition Summary:\n" + "".join(f"{line}\n" for line in lines))
-        if self._options.simulate or self._options.in_place:
+        if self._xml is not None:
+            self._xml.append(actions_element(transition.work))
+        if self._carries_out():
             self._simulate(cib, transition, now_s, banner)
+
+    def _check_names(self, cib: Element) -> None:
+        """Names in -u and -F that the document does not know: new nodes are said, the rest is refused."""
+        known = node_names(cib)
+        for name in self._wanted.nodes_up:
+            if name not in known:
+                print(f"note: {name!r} is a new node ({nearest(name, known, 'nodes')})", file=sys.stderr)
+        for spec in self._fail:
+            known_primitive(cib, spec.resource)
+            known_node(cib, spec.node, also=self._wanted.nodes_up)
+
+    @staticmethod
+    def _complain(cib: Element) -> None:
+        for problem in verify(cib):
+            print(f"{problem.severity.value}: {problem}", file=sys.stderr)
+
+    def _pretend(self, cib: Element, now_s: int) -> Element:
+        cib, notes = apply(cib, self._wanted, now_s)
+        if self._text:
+            lines = "".join(f"  * {one}\n" for one in notes)
+            self._say(f"\nPerforming Requested Modifications:\n{lines}")
+        if self._xml is not None:
+            self._xml.append(modifications_element(notes))
+        return cib
+
+    def _carries_out(self) -> bool:
+        return bool(self._options.simulate or self._options.in_place or self._fail)
 
     def _wants_graph(self) -> bool:
         options = self._options
@@ -174,20 +226,18 @@ class Simulation:
             return self._live()
         raise InvalidRequest(what="there is no CIB to work on", remedy="give -x FILE, -p or -L")
 
-    def _time(self, cib: Element) -> tuple[int, str]:
-        text = self._options.set_datetime
-        if text:
-            now_s = instant_s(text)
-            if now_s is None:
-                raise InvalidRequest(what=f"{text!r} is no time", remedy="write it as 2026-01-31T12:30:00Z")
-            return now_s, f"Setting effective cluster time: {text}\n"
-        stamped = cib.get("execution-date")
-        if stamped.isdigit():
-            return int(stamped), f"Using the original execution date of: {_time_text(int(stamped))}\n"
-        return SystemClock().wall_s(), ""
-
     def _status(self, title: str, cib: Element, now_s: int, *, pending: bool) -> None:
+        if not self._text and self._xml is None:
+            return
         work = pipeline.unpack(cib, now_s, sanitized=True)
+        options = self._options
+        if self._xml is not None:
+            tag = "cluster_status" if pending else "revised_cluster_status"
+            shown = status_element(
+                tag, work, attributes=options.show_attrs, fail_counts=options.show_failcounts
+            )
+            self._xml.append(shown)
+            return
         blocks: list[str] = []
         if pending and work.options.maintenance_mode:
             blocks.append(
@@ -198,10 +248,17 @@ class Simulation:
         if counts:
             blocks.append(f"{counts}\n")
         blocks.append(f"{title}:\n{status_text(work, pending=pending)}")
+        if options.show_attrs:
+            blocks.append("".join(f"{line}\n" for line in attribute_lines(work)))
+        if options.show_failcounts:
+            blocks.append("".join(f"{line}\n" for line in fail_count_lines(work)))
         self._say("\n".join(blocks))
 
     def _scores(self, transition: pipeline.Transition) -> None:
         lines = transition.score_lines if self._options.show_scores else ()
+        if self._xml is not None:
+            self._xml.append(self._placement(transition))
+            return
         if self._options.quiet:
             self._say("".join(f"{line}\n" for line in lines))
             return
@@ -215,11 +272,21 @@ class Simulation:
             lines = (*lines, *transition.utilization_lines)
         self._say(f"\n{title}:\n" + "".join(f"  * {line}\n" for line in lines))
 
+    def _placement(self, transition: pipeline.Transition) -> Element:
+        scores, utilization = self._options.show_scores, self._options.show_utilization
+        tag = "allocations_utilizations" if scores and utilization else "allocations"
+        lines = transition.score_lines if scores else ()
+        if utilization:
+            tag, lines = (tag if scores else "utilizations"), (*lines, *transition.utilization_lines)
+        return placement_element(tag, lines)
+
     def _save_graph(self, transition: pipeline.Transition) -> None:
         if self._options.save_graph:
             Path(self._options.save_graph).write_text(codec.render(to_element(transition.graph)))
         if self._options.save_dotfile:
-            Path(self._options.save_dotfile).write_text(dot_text(transition.graph))
+            Path(self._options.save_dotfile).write_text(
+                dot_text(transition.work, every=self._options.all_actions)
+            )
         if self._options.svg:
             reasons = {action.id: action.reason for action in transition.work.actions}
             Path(self._options.svg).write_text(svg_text(transition.graph, reasons), encoding="utf-8")
@@ -233,14 +300,20 @@ class Simulation:
             known=known_names(transition.work),
             failure_of=self._failure,
         )
-        if not self._options.quiet:
+        if self._text:
             self._say(
                 "\nExecuting Cluster Transition:\n" + "".join(f"{_indented(line)}\n" for line in done.lines)
             )
             if not done.complete and not done.failed:
                 self._say("Transition failed: terminated\nAn invalid transition was produced\n")
             self._say(f"{banner}\n")
-            self._status("Revised Cluster Status", done.cib, now_s, pending=False)
+        if self._xml is not None:
+            self._xml.append(transition_element(done.notes))
+        self._status("Revised Cluster Status", done.cib, now_s, pending=False)
+        for spec in self._fail:
+            if spec.text not in self._failed:
+                what = f"{spec.key} on {spec.node} is not part of the transition: nothing failed"
+                print(f"note: {what}", file=sys.stderr)
         for target in (self._options.save_output, self._options.in_place and self._options.xml_file):
             if target:
                 Path(target).write_text(codec.render(done.cib))
@@ -248,6 +321,7 @@ class Simulation:
     def _failure(self, action: GraphAction) -> int | None:
         for spec in self._fail:
             if spec.key == action.key and spec.node == action.node:
+                self._failed.add(spec.text)
                 return spec.rc
         return None
 

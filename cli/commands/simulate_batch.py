@@ -11,7 +11,8 @@ import time
 from pathlib import Path
 from typing import TextIO
 
-from cli.commands.simulate import Simulation, build_parser
+from cli.commands.simulate import Simulation
+from cli.commands.simulate_options import build_parser
 from hacluster.errors import HaError, InvalidRequest
 
 CASE_SECONDS_MAX = 300

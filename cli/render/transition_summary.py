@@ -21,6 +21,10 @@ class Change:
     details: str
     reason: str = ""
     blocked: bool = False
+    origin: str = ""
+    target: str = ""
+    before: Role = Role.UNKNOWN
+    after: Role = Role.UNKNOWN
 
     def tail(self) -> str:
         """The reason as it is printed, empty when there is nothing to say."""
@@ -154,6 +158,10 @@ class _Line:
             details=self._details(origin, target),
             reason=source.reason if source is not None else "",
             blocked=action is not None and not action.runnable,
+            origin=origin.name if origin is not None else "",
+            target=target.name if target is not None else "",
+            before=self.before,
+            after=self.after,
         )
 
     def _details(self, origin: Node | None, target: Node | None) -> str:

@@ -13,6 +13,7 @@ from crm.cib.model import Element
 from crm.scheduler.digests import operation_digests
 from crm.scheduler.model import WorkingSet
 from crm.simulation.inject import count_failure
+from crm.simulation.notes import Note, note
 from crm.simulation.status_edit import StatusEdit
 from crm.transition.graph import ActionKind, GraphAction, Synapse, TransitionGraph
 
@@ -25,9 +26,14 @@ class Execution:
     """The CIB afterwards, what was done in order, and whether everything fired."""
 
     cib: Element
-    lines: tuple[str, ...]
+    notes: tuple[Note, ...]
     complete: bool
     failed: bool = False
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """What was done, for people."""
+        return tuple(one.text for one in self.notes)
 
 
 @dataclass(slots=True)
@@ -37,7 +43,7 @@ class _Run:
     known: frozenset[str]
     failure_of: FailureOf
     now_s: int
-    lines: list[str] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
     confirmed: set[int] = field(default_factory=set)
     failed: bool = False
 
@@ -80,7 +86,7 @@ def execute(
         waiting = left
     return Execution(
         cib=run.edit.cib(),
-        lines=tuple(run.lines),
+        notes=tuple(run.notes),
         complete=not waiting and not run.failed,
         failed=run.failed,
     )
@@ -89,7 +95,11 @@ def execute(
 def _fire(run: _Run, action: GraphAction) -> None:
     if action.kind is ActionKind.PSEUDO:
         where = f" on {action.node}" if action.node else ""
-        run.lines.append(f" * Pseudo action:   {action.key}{where}")
+        run.notes.append(
+            note(
+                f" * Pseudo action:   {action.key}{where}", "pseudo_action", task=action.key, node=action.node
+            )
+        )
     elif action.kind is ActionKind.CLUSTER:
         _fire_cluster(run, action)
     elif not _fire_resource(run, action):
@@ -101,13 +111,23 @@ def _fire(run: _Run, action: GraphAction) -> None:
 def _fire_cluster(run: _Run, action: GraphAction) -> None:
     if action.operation == "stonith":
         what = action.attributes.get("CRM_meta_stonith_action", "reboot")
-        run.lines.append(f" * Fencing {action.node} ({what})")
+        run.notes.append(
+            note(f" * Fencing {action.node} ({what})", "fencing_action", target=action.node, op=what)
+        )
         if what != "on":
             run.edit.node_is_off(action.node)
         return
     primitive = next((child for child in action.children if child.tag == "primitive"), None)
     subject = f" for {primitive.id}" if primitive is not None else ""
-    run.lines.append(f" * Cluster action:  {action.operation}{subject} on {action.node}")
+    run.notes.append(
+        note(
+            f" * Cluster action:  {action.operation}{subject} on {action.node}",
+            "cluster_action",
+            task=action.operation,
+            node=action.node,
+            id=primitive.id if primitive is not None else "",
+        )
+    )
 
 
 def _shown_name(run: _Run, primitive: Element) -> str:
@@ -121,16 +141,26 @@ def _fire_resource(run: _Run, action: GraphAction) -> bool:
     interval = action.attributes.get("CRM_meta_interval", "0")
     suffix = f"={interval}" if interval not in ("", "0") else ""
     word = action.operation if action.operation == "cancel" else task
-    run.lines.append(f" * Resource action: {shown:<15} {word}{suffix} on {action.node}")
+    run.notes.append(
+        note(
+            f" * Resource action: {shown:<15} {word}{suffix} on {action.node}",
+            "rsc_action",
+            resource=shown,
+            op=word,
+            node=action.node,
+            interval=suffix.removeprefix("="),
+        )
+    )
     if primitive is None or action.operation in ("delete", "lrm_delete"):
         return True
     rc = run.failure_of(action)
     expected = int(action.attributes.get("CRM_meta_op_target_rc", "0") or 0)
     failed = rc is not None and rc != expected
     if failed:
-        run.lines.append(f"Pretending action {action.id} failed with rc={rc}")
+        pretended = f"Pretending action {action.id} failed with rc={rc}"
+        run.notes.append(note(pretended, "pretended_failure", key=action.key, node=action.node, rc=str(rc)))
         counted = count_failure(run.edit, action.node, action.key, primitive.id, rc or 0, run.now_s)
-        run.lines.extend(f" * {line}" for line in counted)
+        run.notes.extend(Note(f" * {one.text}", one.element) for one in counted)
     run.edit.record(
         action,
         primitive,

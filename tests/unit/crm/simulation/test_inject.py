@@ -45,7 +45,7 @@ def test_a_fenced_node_has_no_history_and_a_failed_one_keeps_it() -> None:
     failed, lines = apply(CIB, Modifications(nodes_fail=("n1",)), 5)
     assert state(failed, "n1").get("expected") == "member"
     assert state(failed, "n1").child("lrm") is not None
-    assert lines == ["Failing node n1"]
+    assert [one.text for one in lines] == ["Failing node n1"]
 
 
 def test_a_new_node_joins_the_configuration() -> None:
@@ -63,7 +63,7 @@ def test_an_injected_failure_counts() -> None:
     pairs = {item.get("name"): item.get("value") for item in twice.walk() if item.tag == "nvpair"}
     assert pairs["fail-count-web#monitor_10000"] == "2"
     assert pairs["last-failure-web#monitor_10000"] == "9"
-    assert lines[0] == "Injecting web_monitor_10000@n1=7 into the configuration"
+    assert lines[0].text == "Injecting web_monitor_10000@n1=7 into the configuration"
     entry = next(item for item in twice.walk() if item.tag == "lrm_rsc_op")
     assert (entry.id, entry.get("rc-code"), entry.get("op-status")) == ("web_last_failure_0", "7", "4")
 
@@ -79,3 +79,21 @@ def test_nothing_asked_changes_nothing() -> None:
     changed, lines = apply(CIB, Modifications(), 5)
     assert codec.digest(changed) == codec.digest(CIB)
     assert lines == []
+
+
+def test_unknown_names_say_what_there_is() -> None:
+    with pytest.raises(InvalidRequest, match=r"no node 'n9'.*did you mean 'n1'"):
+        apply(CIB, Modifications(nodes_down=("n9",)), 5)
+    with pytest.raises(InvalidRequest, match=r"no node 'elsewhere'.*nodes: n1"):
+        apply(CIB, Modifications(nodes_fail=("elsewhere",)), 5)
+    with pytest.raises(InvalidRequest, match=r"no primitive 'wbe'.*did you mean 'web'"):
+        apply(CIB, Modifications(operations=(parse_spec("wbe_monitor_0@n1=7"),)), 5)
+    with pytest.raises(InvalidRequest, match=r"no node 'n7'"):
+        apply(CIB, Modifications(operations=(parse_spec("web_monitor_0@n7=7"),)), 5)
+
+
+def test_a_node_that_just_came_may_be_used_at_once() -> None:
+    wanted = Modifications(nodes_up=("n2",), operations=(parse_spec("web_monitor_0@n2=0"),))
+    changed, notes = apply(CIB, wanted, 5)
+    assert state(changed, "n2").child("lrm") is not None
+    assert [one.element.tag for one in notes] == ["modify_node", "inject_spec"]
