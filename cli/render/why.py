@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 from crm.explain.facts import Explanation, Fact
+
+SCHEMA: Final = "hacluster/why/1"
+"""The number rises when a key changes its meaning or goes; new keys do not change it."""
 
 
 def text(explained: Explanation) -> str:
@@ -35,6 +38,7 @@ def as_json(explained: Explanation) -> str:
     """The same as data."""
     return json.dumps(
         {
+            "schema": SCHEMA,
             "subject": explained.subject,
             "answer": explained.answer,
             "facts": [_fact(fact) for fact in explained.facts],

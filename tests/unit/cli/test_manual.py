@@ -21,6 +21,7 @@ PAGES = [
         "manual/commands.md",
         "manual/configure.md",
         "manual/heartbeat.md",
+        "manual/simulate.md",
         "manual/why.md",
     )
 ]

@@ -23,37 +23,102 @@ BASES = ROOT / "tests" / "fuzz" / "bases"
 SVG = "{http://www.w3.org/2000/svg}"
 
 
-def boxes_of(text: str) -> dict[str, tuple[float, float, float, float]]:
-    """(left, top, right, bottom) by the text in the box."""
+Box = tuple[float, float, float, float]
+
+
+def boxes_of(text: str) -> dict[int, Box]:
+    """(left, top, right, bottom) by the id of each action that a card or dot stands for."""
     root = etree.fromstring(text.encode())
     assert root.tag == f"{SVG}svg"
-    found: dict[str, tuple[float, float, float, float]] = {}
+    found: dict[int, Box] = {}
     for group in root.iter(f"{SVG}g"):
-        rect, words = group.find(f"{SVG}rect"), group.find(f"{SVG}text")
-        assert rect is not None
-        assert words is not None
-        x, y, width, height = (float(rect.attrib[name]) for name in ("x", "y", "width", "height"))
-        found[str(words.text)] = (x, y, x + width, y + height)
+        ids = [int(one) for one in str(group.attrib["data-id"]).split()]
+        rect, dot = group.find(f"{SVG}rect"), group.find(f"{SVG}circle")
+        if rect is not None:
+            x, y, width, height = (float(rect.attrib[name]) for name in ("x", "y", "width", "height"))
+            box = (x, y, x + width, y + height)
+            for words in group.iter(f"{SVG}text"):
+                widest = 7.0 if words.attrib["class"] == "n" else 6.0
+                assert float(words.attrib["x"]) + widest * len(words.text or "") <= box[2], words.text
+        else:
+            assert dot is not None
+            x, y, r = (float(dot.attrib[name]) for name in ("cx", "cy", "r"))
+            box = (x - r, y - r, x + r, y + r)
+        assert not found.keys() & set(ids)
+        found.update((one, box) for one in ids)
+    width, height = float(root.attrib["width"]), float(root.attrib["height"])
+    assert all(
+        left >= 0 and top >= 0 and right <= width and bottom <= height
+        for left, top, right, bottom in found.values()
+    )
     return found
+
+
+def tooltips_of(text: str) -> dict[int, str]:
+    root = etree.fromstring(text.encode())
+    return {
+        int(one): str(group.findtext(f"{SVG}title"))
+        for group in root.iter(f"{SVG}g")
+        for one in str(group.attrib["data-id"]).split()
+    }
+
+
+def overlap(one: Box, other: Box) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
 @pytest.mark.parametrize("name", ["groups", "clones", "bundles"])
 def test_the_picture_shows_every_action_after_its_inputs(name: str) -> None:
     cib = codec.parse((BASES / f"{name}.xml").read_bytes(), source=name)
-    graph = schedule(cib, 1_790_000_060).graph
-    boxes = boxes_of(svg_text(graph))
-    names = {action.id: f"{action.key} {action.node}".strip() for action in graph.actions()}
-    assert set(boxes) == set(names.values())
+    transition = schedule(cib, 1_790_000_060)
+    graph = transition.graph
+    reasons = {action.id: action.reason for action in transition.work.actions}
+    text = svg_text(graph, reasons)
+    boxes, tooltips = boxes_of(text), tooltips_of(text)
+    assert set(boxes) == {action.id for action in graph.actions()}
     for synapse in graph.synapses:
         for before, action in itertools.product(synapse.inputs, synapse.actions):
-            assert boxes[names[before]][2] < boxes[names[action.id]][0]
-    for one, other in itertools.combinations(boxes.values(), 2):
-        assert one[2] <= other[0] or other[2] <= one[0] or one[3] <= other[1] or other[3] <= one[1]
+            assert boxes[before][2] < boxes[action.id][0]
+    for one, other in itertools.combinations(set(boxes.values()), 2):
+        assert not overlap(one, other)
+    for action in graph.actions():
+        assert action.key in tooltips[action.id]
+        assert action.node in tooltips[action.id]
+        if reasons[action.id]:
+            assert f"because: {reasons[action.id]}" in tooltips[action.id]
+    nodes = {
+        action.node for action in graph.actions() if action.node and action.kind is not ActionKind.PSEUDO
+    }
+    legend = {str(one.text) for one in etree.fromstring(text.encode()).findall(f"{SVG}text")}
+    assert nodes <= legend
+
+
+def test_many_actions_do_not_overlap_and_take_no_time() -> None:
+    """Two hundred and more, in chains and side by side, with arrows over many layers."""
+    made: list[Synapse] = []
+    for number in range(1, 301):
+        befores = [number - 7] if number > 7 else []
+        befores += [number - 50] if number > 50 and number % 9 == 0 else []
+        key = f"resource-with-a-long-name-{number % 40}_{('start', 'stop', 'promote')[number % 3]}_0"
+        action = GraphAction(
+            id=number,
+            kind=ActionKind.PSEUDO if number % 5 == 0 else ActionKind.RESOURCE,
+            xml={"operation_key": key, "operation": key.split("_")[1], "on_node": f"node{number % 17}"},
+        )
+        made.append(Synapse(id=number, actions=(action,), inputs=tuple(befores)))
+    began = os.times().user
+    text = svg_text(TransitionGraph(synapses=tuple(made)))
+    assert os.times().user - began < 3
+    boxes = boxes_of(text)
+    assert len(boxes) == 300
+    for one, other in itertools.combinations(set(boxes.values()), 2):
+        assert not overlap(one, other)
+    assert "and 5 more nodes" in text
 
 
 def test_circles_and_strange_names_are_drawn_all_the_same() -> None:
     def action(number: int, key: str) -> GraphAction:
-        return GraphAction(id=number, kind=ActionKind.PSEUDO, xml={"operation_key": key})
+        return GraphAction(id=number, kind=ActionKind.RESOURCE, xml={"operation_key": key})
 
     graph = TransitionGraph(
         synapses=(
@@ -62,7 +127,9 @@ def test_circles_and_strange_names_are_drawn_all_the_same() -> None:
         ),
         unwritten=(action(3, "c"),),
     )
-    assert set(boxes_of(svg_text(graph))) == {'a<"&>', "b", "c"}
+    text = svg_text(graph)
+    assert set(boxes_of(text)) == {1, 2, 3}
+    assert tooltips_of(text)[1].startswith('a<"&>')
     assert boxes_of(svg_text(TransitionGraph())) == {}
 
 
@@ -71,6 +138,7 @@ def test_json_names_inputs_and_results(tmp_path: Path, capsys: pytest.CaptureFix
     words = ["-x", str(BASES / "groups.xml"), "-S", "-s", "--json", "--svg", str(picture)]
     assert simulate.main(words) == 0
     found = json.loads(capsys.readouterr().out)
+    assert found["schema"] == "hacluster/transition/1"
     start = next(one for one in found["actions"] if one["key"] == "web_start_0")
     first = next(one for one in found["actions"] if one["key"] == "fs_start_0")
     assert first["id"] in start["inputs"]
