@@ -93,8 +93,8 @@ class FencingShell:
         if not fencing_enabled(configuration):
             return []
         return [
-            f"{record.name} is lost and no device can fence it: what it may run, and with two nodes "
-            f"also changes, wait (is it off for sure? `hacli node clearstate {record.name}`)"
+            f"{record.name} is lost and no device can fence it: what it may run waits, and with two nodes "
+            f"changes are refused (is it off for sure? `hacli node clearstate {record.name}`)"
             for record in self._nodes.records()
             if not (record.member or record.left_cleanly or record.fenced)
             and record.name not in self._fencer.targets

@@ -150,7 +150,7 @@ class CrmService(crm_pb2_grpc.CrmServicer):
             view=wire.view_id_to(cluster.local.view),
             quorate=cluster.local.quorate,
             waiting_for_all=cluster.local.waiting,
-            basis=replica.dc.basis.value if replica.dc.basis is not None else "",
+            basis=replica.dc.authority,
             version=_version(replica.version),
             nodes=self._nodes(),
             transition=self._transition(),

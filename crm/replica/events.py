@@ -18,7 +18,7 @@ class DcState:
     `established`: its barrier is committed, so it may act and commit. A DC that is not established and not a
     caretaker waits for something before it can commit (a two-node survivor with fencing enabled: for the
     fence); it may schedule, but writes wait. `basis` is None where it is not known (at followers before the
-    DC's first entry).
+    DC's first entry). FENCED without `established`: it will be, when the fence is confirmed.
     """
 
     term: Term = NO_TERM
@@ -27,6 +27,13 @@ class DcState:
     established: bool = False
     basis: Basis | None = None
     caretaker: bool = False
+
+    @property
+    def authority(self) -> str:
+        """The basis in words for people; empty: unknown."""
+        if self.basis is Basis.FENCED and not self.established:
+            return "none before the other node is fenced"
+        return self.basis.value if self.basis is not None else ""
 
 
 class Outcome(StrEnum):

@@ -159,8 +159,8 @@ class Leading:
             self._set_at(f"write:{request.token}", request.deadline_ns)
         elif request.request_id in self._refused:
             self._fail(request.token, "this request was answered as failed before")
-        elif self.basis is Basis.CARETAKER and not self._may_write_unquorate(request):
-            self._fail(request.token, "no quorum: nothing was changed")
+        elif self._is_held(request):
+            self._fail_held(request)
         elif len(self._pending) >= PENDING_MAX:
             self._fail(request.token, f"more than {PENDING_MAX} writes wait already: try again later")
         else:
@@ -171,6 +171,8 @@ class Leading:
 
     def refuse(self, request_id: str) -> None:
         """The request was answered FAILED: it must not succeed if it arrives after all."""
+        if not request_id:
+            return
         self._refused[request_id] = None
         while len(self._refused) > REFUSED_MAX:
             del self._refused[next(iter(self._refused))]
@@ -186,7 +188,7 @@ class Leading:
             if request.token == token:
                 self._pending.remove(request)
                 self.refuse(request.request_id)
-                self._fail(token, self._why_held())
+                self._fail(token, "this node's disk did not take it in time: nothing was changed")
                 break
         return self._take()
 
@@ -292,25 +294,34 @@ class Leading:
     def _may_write_unquorate(self, request: WriteRequested) -> bool:
         return request.force or self._ignores_quorum(self._log.head.content)
 
-    def _why_held(self) -> str:
+    def _is_held(self, request: WriteRequested) -> bool:
+        """Whether it cannot be committed, as far as can be seen: its writer is told so at once.
+
+        A fence that is waited for may never succeed, and the writer knows best whether to try again.
+        """
+        return (self.waits or self.basis is Basis.CARETAKER) and not self._may_write_unquorate(request)
+
+    def _fail_held(self, request: WriteRequested) -> None:
+        reason = "no quorum: nothing was changed"
         if self.waits:
-            return "the other node is not confirmed fenced: nothing was changed (--force writes all the same)"
-        return "no quorum stored it in time: nothing was changed"
+            reason = (
+                "the other node is not confirmed fenced: nothing was changed (--force writes all the same)"
+            )
+        self.refuse(request.request_id)
+        self._fail(request.token, reason)
 
     def _pump(self) -> None:
         """Append what waits, unless a sync is under way: then the next one takes all (group commit)."""
         if self._unsaved or not self._pending:
             return
-        held: deque[WriteRequested] = deque()
         entries = []
-        without_quorum = self.waits or self.basis is Basis.CARETAKER
         for request in self._pending:
-            if without_quorum and not self._may_write_unquorate(request):
-                held.append(request)
+            if self._is_held(request):  # no-quorum-policy was another one when it came
+                self._fail_held(request)
             elif (entry := self._entry_for(request)) is not None:
                 entries.append(entry)
                 self._waiters.add(request.token, entry)
-        self._pending = held
+        self._pending.clear()
         if entries:
             self._store(entries)
 

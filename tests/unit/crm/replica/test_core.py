@@ -358,7 +358,10 @@ def test_disabling_fencing_by_force_lets_a_lone_survivor_go_on() -> None:
     net.view(1, 2)
     net.view(2)
     assert not net.nodes[2].dc.established
-    waits = net.write(2, "a")
+    held = net.write(2, "a", request_id="held")
+    assert net.answers[held].outcome is Outcome.FAILED, "at once: nobody knows whether the fence will succeed"
+    assert "not confirmed fenced" in net.answers[held].reason
+    assert net.nodes[2].dc.authority == "none before the other node is fenced"
     off = element(
         "crm_config",
         {},
@@ -382,8 +385,12 @@ def test_disabling_fencing_by_force_lets_a_lone_survivor_go_on() -> None:
         ),
     )
     assert net.answers[token].outcome is Outcome.OK
-    assert net.answers[waits].outcome is Outcome.OK
     assert net.nodes[2].dc.established
+    assert net.nodes[2].dc.authority == "assumed"
+    again = net.write(2, "a", request_id="held")
+    assert net.answers[again].outcome is Outcome.FAILED, "what was answered so stays so"
+    another = net.write(2, "a")
+    assert net.answers[another].outcome is Outcome.OK
     reigns = [event for node, event in net.events if node == 2 and isinstance(event, BecameDc)]
     assert [(event.basis.value, event.established) for event in reigns] == [
         ("fenced", False),
