@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from cli.context import EXIT_FAILED, EXIT_OK, EXIT_USAGE, Context, UsageError
-from cli.options import take_options
+from cli.options import duration_ms, take_options
 from hacluster import VERSION
 from hacluster.errors import HaError
 
@@ -41,6 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _main(context: Context, words: list[str]) -> int:
     context.options = take_options(words)
+    _prefer(context)
     if words and words[0] == "--version":
         context.print(f"hacli {VERSION}")
         return EXIT_OK
@@ -61,6 +62,18 @@ def _main(context: Context, words: list[str]) -> int:
     if sys.stdin.isatty() and sys.stdout.isatty():
         return interact(context, start)
     return _finished(context, run_script(context, "-", start))
+
+
+def _prefer(context: Context) -> None:
+    """What the user's own options say, where the command line does not."""
+    from cli import user_options
+
+    given = user_options.read()
+    options = context.options
+    options.safe = options.safe or user_options.is_on_in(given, "safe")
+    options.wait = options.wait or user_options.is_on_in(given, "wait")
+    if "wait-time" in given and not options.wait_given:
+        options.wait_ms = duration_ms("wait-time", given["wait-time"])
 
 
 def _finished(context: Context, status: int) -> int:

@@ -65,6 +65,8 @@ _FIXED: Final = {
     "generate": ("generate",),
     "class": ("lsb", "ocf", "service", "stonith", "systemd"),
     "property": tuple(DEFAULTS),
+    "boolean": ("true", "false"),
+    "secret": ("set", "stash", "unstash", "delete", "show", "check"),
     "status": ("inactive", "--links", "--watch", "--json"),
 }
 
@@ -99,6 +101,14 @@ def _arguments(command: Command, given: Sequence[str], last: str, cib: Element |
     kind = places[index - 1] if places[index] == "…" and index else places[index]
     if kind in ("file", "directory"):
         return _files(last)
+    if kind == "shadow":
+        from cli.shadows import Shadows
+
+        return [*Shadows.of_this_user().names()]
+    if kind == "wizard":
+        from cli.wizards import WIZARDS
+
+        return [*WIZARDS]
     return [*_FIXED.get(kind, ()), *_objects(cib, kind)]
 
 

@@ -56,11 +56,13 @@ class Options:
     root: str = ""
     node: str = ""
     cib_file: str = ""
+    shadow: str = ""
     script: str = ""
     force: bool = False
     refuse: bool = False
     wait: bool = False
     wait_ms: int = 120_000
+    wait_given: bool = False
     output: str = "text"
     debug: bool = False
     safe: bool = False
@@ -101,7 +103,7 @@ class Context:
     @property
     def offline(self) -> bool:
         """The work is on a CIB file; no daemon is asked."""
-        return bool(self.options.cib_file)
+        return bool(self.options.cib_file or self.options.shadow)
 
     @property
     def client(self) -> Client:
@@ -114,6 +116,10 @@ class Context:
 
     def source(self) -> CibSource:
         """Where the CIB is read from and written to."""
+        if self.options.shadow:
+            from cli.shadows import Shadows
+
+            return FileSource(str(Shadows.of_this_user().existing(self.options.shadow)))
         if self.options.cib_file:
             return FileSource(self.options.cib_file)
         from cli.cluster_source import ClusterSource

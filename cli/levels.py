@@ -7,51 +7,12 @@ used. A program ("module:main") gets all words that follow its name. New levels 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
+from cli.side_levels import CIB, HISTORY, OPTIONS, SCRIPT, SITE
+from cli.tree import Command, Level
 
-@dataclass(frozen=True, slots=True)
-class Command:
-    """One command. `arguments` says what completion offers at each place; "…" repeats the one before."""
-
-    name: str
-    handler: str
-    summary: str
-    arguments: tuple[str, ...] = ()
-    aliases: tuple[str, ...] = ()
-    usage: str = ""
-
-    @property
-    def synopsis(self) -> str:
-        """Name and arguments, for help and usage errors."""
-        return self.usage or " ".join(
-            [self.name, *(f"[{one.upper()}]" for one in self.arguments if one != "…")]
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Level:
-    """A level: commands and further levels below it. `session`: its changes are collected until commit."""
-
-    name: str
-    summary: str
-    commands: tuple[Command, ...] = ()
-    levels: tuple[Level, ...] = ()
-    aliases: tuple[str, ...] = ()
-    session: bool = False
-
-    def level(self, name: str) -> Level | None:
-        """The level below of that name or alias."""
-        return next((one for one in self.levels if name == one.name or name in one.aliases), None)
-
-    def command(self, name: str) -> Command | None:
-        """The command of that name or alias."""
-        return next((one for one in self.commands if name == one.name or name in one.aliases), None)
-
-    def names(self) -> tuple[str, ...]:
-        """All names, for completion and "did you mean"."""
-        return (*(one.name for one in self.levels), *(one.name for one in self.commands))
+__all__ = ["CONFIGURE", "PROGRAMS", "ROOT", "Command", "Level"]
 
 
 def _configure(
@@ -161,7 +122,7 @@ CONFIGURE: Final = Level(
 def _resource(
     name: str, summary: str, *arguments: str, usage: str = "", aliases: tuple[str, ...] = ()
 ) -> Command:
-    module = "moving" if name in ("move", "ban", "clear") else "resource"
+    module = {"move": "moving", "ban": "moving", "clear": "moving", "secret": "secret"}.get(name, "resource")
     return Command(name, f"cli.commands.{module}:{name}", summary, arguments, aliases, usage)
 
 
@@ -235,6 +196,13 @@ RESOURCE: Final = Level(
         _resource("constraints", "what constrains a resource", "resource", usage="constraints RSC"),
         _resource("locate", "the nodes it runs on", "resource", usage="locate RSC"),
         _resource("operations", "operation history", "resource", "node", usage="operations [RSC] [NODE]"),
+        _resource(
+            "secret",
+            "a parameter's value outside the CIB",
+            "resource",
+            "secret",
+            usage="secret RSC set|stash|unstash|delete|show|check PARAM [VALUE]",
+        ),
         _resource("trace", "trace the agent (trace_ra=1)", "resource", usage="trace RSC [OP] [INTERVAL]"),
         _resource("untrace", "stop tracing", "resource", usage="untrace RSC [OP] [INTERVAL]"),
     ),
@@ -329,6 +297,8 @@ CLUSTER: Final = Level(
             usage="force-quorum",
         ),
         Command("status", "cli.commands.status:show", "as `hacli status`"),
+        Command("links", "cli.commands.cluster_state:links", "links of this node, losses, refused packets"),
+        Command("quorum", "cli.commands.cluster_state:quorum", "who votes, and whether it is enough"),
         Command("health", "cli.commands.services:health", "what is not well"),
         Command("start", "cli.commands.services:start", "start the services of this node"),
         Command("stop", "cli.commands.services:stop", "move resources away, then stop them"),
@@ -390,42 +360,26 @@ TRANSITION: Final = Level(
     ),
 )
 
-CIB: Final = Level(
-    "cib",
-    "the CIB as a document",
-    commands=(
-        Command("new", "cli.commands.cib:new", "write an empty CIB", ("file",), usage="new FILE"),
-        Command(
-            "import",
-            "cli.commands.cib:import_file",
-            "replace the configuration by that of a CIB",
-            ("file",),
-            usage="import FILE",
-        ),
-        Command("export", "cli.commands.cib:export", "write the whole CIB", ("file",), usage="export FILE|-"),
-        Command("version", "cli.commands.cib:version", "admin_epoch.epoch.num_updates and digest"),
-    ),
-)
-
-HISTORY: Final = Level(
-    "history",
-    "what was changed, by whom, and why",
-    commands=(
-        Command(
-            "config",
-            "cli.commands.history:config",
-            "the commits that are kept, the newest last",
-            usage="config [COUNT]",
-        ),
-        Command("show", "cli.commands.history:show", "what a commit changed", usage="show REV"),
-        Command("diff", "cli.commands.history:diff", "between revisions", usage="diff A [B]"),
-    ),
-)
 
 ROOT: Final = Level(
     "",
     "hacli",
-    levels=(CONFIGURE, RESOURCE, NODE, FENCE, MAINTENANCE, CLUSTER, TRANSITION, RA, IMPORT, CIB, HISTORY),
+    levels=(
+        CONFIGURE,
+        RESOURCE,
+        NODE,
+        FENCE,
+        MAINTENANCE,
+        CLUSTER,
+        TRANSITION,
+        RA,
+        IMPORT,
+        CIB,
+        HISTORY,
+        SCRIPT,
+        SITE,
+        OPTIONS,
+    ),
     commands=(
         Command(
             "apply",
@@ -455,6 +409,12 @@ ROOT: Final = Level(
             usage="undo [REV]",
         ),
         Command("diff", "cli.commands.history:diff", "between revisions", usage="diff A [B]"),
+        Command(
+            "report",
+            "cli.commands.report:report",
+            "configuration, state and logs of this node in a tar file, without secrets",
+            usage="report [-f FROM] [-t TO] [DEST]",
+        ),
         Command(
             "status",
             "cli.commands.status:show",

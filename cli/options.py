@@ -23,10 +23,11 @@ _VALUES = {
     "--root": "root",
     "--node": "node",
     "--reason": "reason",
+    "-c": "shadow",
+    "--cib": "shadow",
 }
 _OTHER_VALUES = ("--wait-time", "--confirm", "--guard", "--output")
 _NOT_HERE = {
-    "-c": "shadow CIBs are not supported: copy the CIB to a file and use --cib-file",
     "-H": "history is read from the cluster only",
 }
 _IGNORED_WITH_VALUE = ("-D", "--display", "-o", "--opt", "--scriptdir")
@@ -36,6 +37,7 @@ def take_options(words: list[str]) -> Options:
     """Take the options off the front of `words`. Raises UsageError."""
     # Pacemaker's tools spell the variable this way.
     options = Options(cib_file=os.environ.get("CIB_file", ""))  # noqa: SIM112
+    options.shadow = os.environ.get("CIB_shadow", "")  # noqa: SIM112
     options.node = os.environ.get("HACLUSTER_NODE", "")
     while words and words[0].startswith("-") and words[0] not in ("--version", "--compgen", "--help", "-h"):
         word = words.pop(0)
@@ -63,7 +65,7 @@ def set_value(options: Options, name: str, value: str) -> None:
     """Take the value of an option. Raises UsageError."""
     if name == "--wait-time":
         options.wait_ms = duration_ms(name, value)
-        options.wait = True
+        options.wait = options.wait_given = True
     elif name == "--confirm":
         options.confirm_ms = duration_ms(name, value)
     elif name == "--guard":

@@ -81,8 +81,10 @@ class Prompt:
         return text
 
     def _text(self) -> str:
-        where = self._shell.context.options.cib_file
-        place = Path(where).name if where else f"live/{os.uname().nodename}"
+        options = self._shell.context.options
+        place = options.shadow or (
+            Path(options.cib_file).name if options.cib_file else f"live/{os.uname().nodename}"
+        )
         workspace = self._shell.context.workspace
         mark = "*" if workspace is not None and workspace.changed else ""
         return f"hacli({place}{mark}){'/'.join(one.name for one in self._shell.levels[1:])}# "

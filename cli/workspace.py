@@ -105,6 +105,10 @@ class FileSource:
         write_atomically(self._path, codec.render(cib).encode())
         return Snapshot(cib=cib, digest=digest_of(cib))
 
+    def replace(self, cib: Element) -> None:
+        """Write all of it as it is: for a status that is pretended. Raises OSError."""
+        write_atomically(self._path, codec.render(cib).encode())
+
 
 def write_atomically(path: Path, data: bytes, mode: int | None = None) -> None:
     """Write beside, fsync, rename. Raises OSError; the old file is whole at every moment.

@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from cli import user_options
 from cli.commands.changes import view_of
 from cli.context import EXIT_FAILED, EXIT_OK, Context, Options, UsageError
 from cli.grammar import edits
@@ -90,7 +91,7 @@ def _text(context: Context, words: Sequence[str], *, hide: bool) -> str:
         return exact(workspace.cib, chosen)
     if hide and not patterns:
         patterns = ("passw.*",)
-    return show_objects(workspace.cib, chosen, obscure=patterns)
+    return show_objects(workspace.cib, chosen, obscure=patterns, in_order=user_options.is_on("sort-elements"))
 
 
 def show(context: Context, words: Sequence[str]) -> int:
@@ -385,7 +386,7 @@ def edit(context: Context, words: Sequence[str]) -> int:
     workspace = context.open_workspace()
     chosen = _chosen(workspace, words)
     text = show_objects(workspace.cib, chosen)
-    editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
+    editor = user_options.value("editor") or os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
     with tempfile.NamedTemporaryFile("w+", suffix=".crm", encoding="utf-8") as file:
         file.write(text)
         file.flush()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tarfile
 from collections.abc import Iterator
 
 import pytest
@@ -58,6 +59,22 @@ def test_every_commit_is_kept_and_can_be_undone(cluster: LocalCluster) -> None:
     hacli(one, "undo")
     assert "priority=7" in hacli(one, "configure", "show", "a")
     hacli(one, "rollback", "0.9999", status=1)
+
+
+def test_events_quorum_and_a_report(cluster: LocalCluster) -> None:
+    one = cluster.nodes[0]
+    text = hacli(one, "history", "events")
+    assert "a@node" in text
+    assert "start: ok" in text
+    assert "commit" in text
+    assert "actions, complete" in text
+    assert "transition" not in hacli(one, "history", "events", "a").replace("a@", "")
+    assert "votes: 3 of 3" in hacli(one, "cluster", "quorum")
+    target = one.root / "report"
+    hacli(one, "report", str(target))
+    with tarfile.open(f"{target}.tar.gz") as tar:
+        names = {name.removeprefix("report/") for name in tar.getnames()}
+    assert {"cib.xml", "commits.txt", "events.txt", "links.txt", "logs/crm.log"} <= names
 
 
 def test_what_nobody_confirms_is_undone_and_what_is_confirmed_stays(cluster: LocalCluster) -> None:

@@ -161,7 +161,7 @@ def test_a_session_keeps_what_came_meanwhile(cib_file: str) -> None:
         (["help", "nonsense"], 2),
         (["configure", "help"], 0),
         (["configure", "primitive", "--help"], 0),
-        (["-c", "shadow"], 2),
+        (["-H", "shadow"], 2),
         (["status"], 0),
     ],
 )

@@ -1,0 +1,55 @@
+"""`hacli cluster links`, `cluster quorum`: what ha-messaging and the election say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cli.commands.status import show as status
+from cli.context import EXIT_FAILED, EXIT_OK, Context, UsageError
+from cli.output import document
+from hacluster.errors import HaError, InvalidRequest
+
+
+def links(context: Context, words: Sequence[str]) -> int:
+    """`links`: as `status --links`."""
+    return status(context, ("--links", *words))
+
+
+def quorum(context: Context, words: Sequence[str]) -> int:
+    """`quorum`: exit status 1 without it."""
+    if words:
+        raise UsageError(what="quorum takes no arguments", usage="cluster quorum")
+    if context.offline:
+        raise InvalidRequest(what="only a running cluster has a quorum")
+    now = context.client.status()
+    votes = {}
+    try:
+        from hacluster.settings import load
+
+        settings = load(context.paths.cluster_toml)
+        votes = {str(node.name): node.votes for node in settings.nodes}
+    except HaError as error:
+        context.warning(f"votes are not known here: {error}")
+    members = [one.name for one in now.nodes if one.state == "member"]
+    data = {
+        "quorate": now.quorate,
+        "waiting_for_all": now.waiting_for_all,
+        "basis": now.basis,
+        "dc": now.dc,
+        "view": f"{now.view.counter}.{now.view.coordinator}",
+        "votes_total": sum(votes.values()),
+        "votes_present": sum(votes.get(name, 0) for name in members),
+        "nodes": [{"name": one.name, "state": one.state, "votes": votes.get(one.name)} for one in now.nodes],
+    }
+    if context.options.json:
+        context.print(document("quorum", data))
+        return EXIT_OK if now.quorate else EXIT_FAILED
+    context.print("partition with quorum" if now.quorate else "partition WITHOUT quorum")
+    if now.waiting_for_all:
+        context.print("waiting for all nodes after a boot")
+    if votes:
+        context.print(f"votes: {data['votes_present']} of {data['votes_total']}")
+    context.print(f"DC: {now.dc or 'none'}, because of {now.basis or 'nothing'}")
+    for one in now.nodes:
+        context.print(f"  * {one.name}: {one.state}, {votes.get(one.name, '?')} votes")
+    return EXIT_OK if now.quorate else EXIT_FAILED

@@ -1,0 +1,72 @@
+"""`hacli history events`: commits, transitions and operations in the order of time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from cli.commands.changes import read
+from cli.commands.history import entry_of
+from cli.context import EXIT_OK, Context
+from cli.output import document
+from crm.cib.model import Element, element
+from hacluster.errors import HaError
+
+_Event = tuple[int, str, str, str]
+"""When (seconds since 1970), kind, what it is about, what happened."""
+
+_RC: Final = {"0": "ok", "7": "not running", "8": "promoted", "193": "under way"}
+
+
+def events(context: Context, words: Sequence[str]) -> int:
+    """`events [RSC|NODE]…`: all, or those about one of the names."""
+    found = sorted(_all(context))
+    if words:
+        wanted = set(words)
+        found = [one for one in found if wanted & set(one[2].replace("@", " ").split())]
+    if context.options.json:
+        rows = [{"at_s": at, "kind": kind, "about": about, "what": what} for at, kind, about, what in found]
+        context.print(document("events", {"events": rows}))
+        return EXIT_OK
+    for at, kind, about, what in found:
+        when = time.strftime("%F %T", time.localtime(at))
+        context.print(f"{when}  {kind:10}  {about:24}  {what}".rstrip())
+    return EXIT_OK
+
+
+def _all(context: Context) -> Iterator[_Event]:
+    yield from _operations(read(context))
+    if context.offline:
+        return
+    for one in context.client.revisions():
+        entry = entry_of(one)
+        what = f"{entry.program}: {entry.reason}" if entry.reason else entry.program
+        yield one.changed_s, "commit", entry.revision, f"{what} by {entry.by}"
+    try:
+        transitions = context.client.transitions()
+    except HaError as error:
+        context.warning(f"transitions are not known: {error}")
+        return
+    for done in transitions:
+        yield (
+            done.started_s,
+            "transition",
+            str(done.number),
+            f"{done.actions} actions, {done.outcome}: {done.cause}",
+        )
+
+
+def _operations(cib: Element) -> Iterator[_Event]:
+    for state in (cib.child("status") or element("status")).all("node_state"):
+        node = state.get("uname") or state.id
+        for op in (one for one in state.walk() if one.tag == "lrm_rsc_op"):
+            at = op.get("last-rc-change")
+            if not at.isdigit():
+                continue
+            interval = int(op.get("interval") or 0)
+            resource = op.get("operation_key").rpartition("_")[0].rpartition("_")[0]
+            name = op.get("operation") + (f" every {interval} ms" if interval else "")
+            rc = op.get("rc-code")
+            reason = f" ({op.get('exit-reason')})" if op.get("exit-reason") else ""
+            yield int(at), "operation", f"{resource}@{node}", f"{name}: {_RC.get(rc, f'rc {rc}')}{reason}"

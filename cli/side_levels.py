@@ -1,0 +1,134 @@
+"""Levels beside the configuration itself: shadows, history, ready-made services, sites, preferences."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from cli.tree import Command, Level
+
+
+def _cib(name: str, summary: str, *arguments: str, usage: str = "") -> Command:
+    return Command(name, f"cli.commands.cib:{name}", summary, arguments, usage=usage)
+
+
+def _cibstatus(name: str, summary: str, *arguments: str, usage: str = "", handler: str = "") -> Command:
+    return Command(name, f"cli.commands.cibstatus:{handler or name}", summary, arguments, usage=usage)
+
+
+CIBSTATUS: Final = Level(
+    "cibstatus",
+    "pretend that something happened, in a shadow",
+    commands=(
+        _cibstatus("show", "the state as it is pretended to be"),
+        _cibstatus("node", "a node's state", "node", usage="node NODE online|offline|unclean"),
+        _cibstatus(
+            "op",
+            "an operation's result",
+            usage="op OPERATION[:INTERVAL_MS] RSC RESULT NODE",
+            handler="operation",
+        ),
+        _cibstatus("quorum", "with or without", "boolean", usage="quorum true|false"),
+        _cibstatus("ticket", "a ticket", usage="ticket TICKET grant|revoke|standby|activate"),
+        _cibstatus("run", "carry out on paper what the cluster would do, until it rests"),
+        _cibstatus("simulate", "what the cluster would do next"),
+        _cibstatus("load", "take the status of another CIB", "file", usage="load FILE|live"),
+        _cibstatus("save", "write configuration and status to a file", "file", usage="save FILE"),
+    ),
+)
+
+CIB: Final = Level(
+    "cib",
+    "the CIB as a document, and shadows of it",
+    levels=(CIBSTATUS,),
+    commands=(
+        _cib(
+            "new",
+            "a shadow; or an empty CIB in a file",
+            usage="new NAME [withstatus] [force] [empty] | new FILE.xml",
+        ),
+        _cib("sandbox", "a fresh shadow with the status of now", usage="sandbox [NAME]"),
+        _cib(
+            "use", "work on a shadow from now on; without NAME on the cluster", "shadow", usage="use [NAME]"
+        ),
+        _cib("diff", "what was changed in a shadow", "shadow", usage="diff [NAME]"),
+        _cib("run", "in a shadow: what the cluster would do, on paper, until it rests"),
+        _cib("commit", "what was changed in a shadow becomes the cluster's", "shadow", usage="commit [NAME]"),
+        _cib("reset", "copy the cluster's CIB over a shadow", "shadow", usage="reset [NAME]"),
+        Command("list", "cli.commands.cib:list_all", "the shadows there are"),
+        _cib("delete", "delete shadows", "shadow", "…", usage="delete NAME…"),
+        Command(
+            "import",
+            "cli.commands.cib:import_file",
+            "replace the configuration by that of a CIB; with NAME a shadow of it",
+            ("file",),
+            usage="import FILE [NAME]",
+        ),
+        _cib("export", "write the whole CIB", "file", usage="export FILE|-"),
+        _cib("version", "admin_epoch.epoch.num_updates and digest"),
+    ),
+)
+
+HISTORY: Final = Level(
+    "history",
+    "what was changed, by whom, and why",
+    commands=(
+        Command(
+            "config",
+            "cli.commands.history:config",
+            "the commits that are kept, the newest last",
+            usage="config [COUNT]",
+        ),
+        Command("show", "cli.commands.history:show", "what a commit changed", usage="show REV"),
+        Command("diff", "cli.commands.history:diff", "between revisions", usage="diff A [B]"),
+        Command(
+            "events",
+            "cli.commands.events:events",
+            "commits, transitions and operations in the order of time",
+            ("object", "…"),
+            usage="events [RSC|NODE]…",
+        ),
+        Command("transition", "cli.commands.transition:list_all", "as `hacli transition list`"),
+    ),
+)
+
+SCRIPT: Final = Level(
+    "script",
+    "common services, made from a few parameters",
+    aliases=("wizard", "template"),
+    commands=(
+        Command("list", "cli.commands.script:list_all", "the services there are"),
+        Command("show", "cli.commands.script:show", "what one needs", ("wizard",), usage="show NAME"),
+        Command(
+            "verify",
+            "cli.commands.script:verify",
+            "the definitions it would make",
+            ("wizard",),
+            usage="verify NAME PARAM=VALUE…",
+        ),
+        Command("run", "cli.commands.script:run", "make them", ("wizard",), usage="run NAME PARAM=VALUE…"),
+    ),
+)
+
+SITE: Final = Level(
+    "site",
+    "tickets of a cluster of clusters",
+    commands=(
+        Command(
+            "ticket",
+            "cli.commands.site:ticket",
+            "who has a ticket",
+            usage="ticket show|time [TICKET] | grant|revoke|standby|activate TICKET",
+        ),
+    ),
+)
+
+OPTIONS: Final = Level(
+    "options",
+    "what this user prefers",
+    commands=(
+        Command("show", "cli.commands.user_options:show", "all of them, or one", usage="show [NAME]"),
+        Command("set", "cli.commands.user_options:set_one", "one, from now on", usage="set NAME VALUE"),
+        Command("reset", "cli.commands.user_options:reset", "as they were made", usage="reset [NAME]"),
+        Command("save", "cli.commands.user_options:save", "options are saved as they are set"),
+    ),
+)
