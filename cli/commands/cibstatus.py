@@ -52,7 +52,7 @@ def _pretend(context: Context, **wanted: object) -> int:
     source = changeable(context)
     cib, lines = apply(source.read().cib, Modifications(**wanted), int(time.time()))  # type: ignore[arg-type]
     for line in lines:
-        context.info(line)
+        context.info(str(line))
     source.replace(cib)
     return EXIT_OK
 
