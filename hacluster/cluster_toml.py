@@ -16,6 +16,7 @@ def render(settings: Settings, *, heading: str = "") -> str:
         "[cluster]",
         f"name = {_text(settings.cluster_name)}",
         f"id = {_text(settings.cluster_id.hex())}",
+        *(f"{name} = true" for name in ("insecure", "allow_diskless") if getattr(settings, name)),
         *_timers(settings.timers),
         "",
         "[quorum]",
@@ -24,6 +25,15 @@ def render(settings: Settings, *, heading: str = "") -> str:
     ]
     if settings.quorum.tiebreak:
         lines.append(f"tiebreak = {_text(settings.quorum.tiebreak)}")
+    if settings.quorum.tie_breakers:
+        named = settings.quorum.tie_breakers
+        value = _text(named) if isinstance(named, str) else f"[{', '.join(map(_text, named))}]"
+        lines.append(f"auto_tie_breaker = {value}")
+    if settings.quorum.last_man_standing:
+        lines += [
+            "last_man_standing = true",
+            f"lms_window = {_text(render_ms(settings.quorum.lms_window_ms))}",
+        ]
     lines += ["", "[ports]", f"crm = {settings.ports.crm}", f"lrm = {settings.ports.lrm}"]
     for link in settings.links:
         lines += ["", "[[link]]", *_link(link)]
@@ -36,6 +46,10 @@ def _timers(timers: Timers) -> Iterator[str]:
     yield ""
     yield "[timers]"
     for name in ("keepalive", "warntime", "deadtime", "initdead", "deadping"):
+        if name in ("deadtime", "warntime") and timers.deadtime_auto:
+            if name == "deadtime":
+                yield 'deadtime = "auto"'
+            continue
         yield f"{name} = {_text(render_ms(getattr(timers, name + '_ms')))}"
 
 
@@ -58,7 +72,9 @@ def _node(node: Node) -> Iterator[str]:
     yield f"id = {node.id}"
     yield f"name = {_text(node.name)}"
     yield f"addresses = [{', '.join(map(_text, node.addresses))}]"
-    if node.votes != 1:
+    if node.diskless:
+        yield "diskless = true"
+    elif node.votes != 1:
         yield f"votes = {node.votes}"
 
 

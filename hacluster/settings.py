@@ -28,13 +28,17 @@ NODE_NAME: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9])?")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timers:
-    """Milliseconds; the rules between them are cluster-protocol's: K < W < D, D > 2K, I >= 2D."""
+    """Milliseconds; the rules between them are cluster-protocol's: K < W < D, D > 2K, I >= 2D.
+
+    With `deadtime_auto`, `deadtime_ms` is only where deadtime begins.
+    """
 
     keepalive_ms: int = 250
     warntime_ms: int = 1_250
     deadtime_ms: int = 2_500
     initdead_ms: int = 30_000
     deadping_ms: int = 2_500
+    deadtime_auto: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,21 +58,31 @@ class Link:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
-    """One configured node; `addresses` are one for each link that carries IP, in the links' order."""
+    """One configured node; `addresses` are one for each link that carries IP, in the links' order.
+
+    `diskless`: it keeps nothing over a boot, and so cannot vote or be DC.
+    """
 
     id: NodeId
     name: NodeName
     addresses: tuple[str, ...]
     votes: int = 1
+    diskless: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quorum:
-    """How votes are counted. `wait_for_all` defaults to `two_node`."""
+    """How votes are counted. `wait_for_all` defaults to `two_node`.
+
+    `tie_breakers`: "lowest", "highest", or names in the order of preference.
+    """
 
     two_node: bool = False
     wait_for_all: bool = False
     tiebreak: NodeName | None = None
+    tie_breakers: str | tuple[NodeName, ...] = ()
+    last_man_standing: bool = False
+    lms_window_ms: int = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,13 +117,26 @@ class Settings:
 
     def quorum_config(self) -> QuorumConfig:
         """What counts until the CIB log holds a configuration of its own."""
-        tiebreak = self.node(self.quorum.tiebreak) if self.quorum.tiebreak else None
+        order = self._tiebreak_order()
         return QuorumConfig(
             voters=tuple((node.id, node.votes) for node in self.nodes if node.votes > 0),
             two_node=self.quorum.two_node,
             wait_for_all=self.quorum.wait_for_all,
-            tiebreak=tiebreak.id if tiebreak else None,
+            tiebreak=order[0] if order else None,
+            tiebreak_order=order,
+            lms_window_ms=self.quorum.lms_window_ms if self.quorum.last_man_standing else 0,
         )
+
+    def _tiebreak_order(self) -> tuple[NodeId, ...]:
+        """Against the configured voters, whoever happens to be up."""
+        quorum, voters = self.quorum, sorted(node.id for node in self.nodes if node.votes > 0)
+        if quorum.tiebreak:
+            named = self.node(quorum.tiebreak)
+            return (named.id,) if named else ()
+        if isinstance(quorum.tie_breakers, str):
+            return tuple(voters if quorum.tie_breakers == "lowest" else voters[::-1])
+        nodes = [self.node(name) for name in quorum.tie_breakers]
+        return tuple(node.id for node in nodes if node is not None and node.id in voters)
 
 
 def load(path: Path) -> Settings:
@@ -148,10 +175,17 @@ _KNOWN: Final[Mapping[str, tuple[str, ...]]] = {
     "": ("cluster", "timers", "quorum", "ports", "link", "node"),
     "cluster": ("name", "id", "insecure", "allow_diskless"),
     "timers": ("keepalive", "warntime", "deadtime", "initdead", "deadping"),
-    "quorum": ("two_node", "wait_for_all", "tiebreak"),
+    "quorum": (
+        "two_node",
+        "wait_for_all",
+        "tiebreak",
+        "auto_tie_breaker",
+        "last_man_standing",
+        "lms_window",
+    ),
     "ports": ("crm", "lrm"),
     "link": ("kind", "port", "interface", "group", "ttl", "targets", "device", "baud", "mtu"),
-    "node": ("id", "name", "addresses", "votes"),
+    "node": ("id", "name", "addresses", "votes", "diskless"),
 }
 
 
@@ -241,7 +275,9 @@ class _Reader:
             return b"\0" * 16
         return bytes.fromhex(value)
 
-    def _duration(self, values: Mapping[str, Any], key: str, default_ms: int) -> int:
+    def _duration(
+        self, values: Mapping[str, Any], key: str, default_ms: int, *, table: str = "timers"
+    ) -> int:
         value = values.get(key)
         if value is None:
             return default_ms
@@ -250,18 +286,21 @@ class _Reader:
         try:
             return parse_ms(str(value))
         except ValueError as error:
-            self.fail("timers", 0, key, f"{key}: {error}", 'for example "250ms" or 2')
+            self.fail(table, 0, key, f"{key}: {error}", 'for example "250ms" or 2')
             return default_ms
 
     def _timers(self, values: Mapping[str, Any]) -> Timers:
         keepalive = self._duration(values, "keepalive", 250)
-        deadtime = self._duration(values, "deadtime", 2_500)
+        auto = values.get("deadtime") == "auto"
+        begin = max(2_500, 10 * keepalive) if auto else 2_500
+        deadtime = begin if auto else self._duration(values, "deadtime", begin)
         timers = Timers(
             keepalive_ms=keepalive,
             deadtime_ms=deadtime,
             warntime_ms=self._duration(values, "warntime", deadtime // 2),
             initdead_ms=self._duration(values, "initdead", max(30_000, 2 * deadtime)),
             deadping_ms=self._duration(values, "deadping", deadtime),
+            deadtime_auto=auto,
         )
         rules = (
             (20 <= timers.keepalive_ms <= 60_000, "keepalive", "keepalive must be 20 ms to 60 s"),
@@ -274,7 +313,9 @@ class _Reader:
             (timers.initdead_ms >= 2 * timers.deadtime_ms, "initdead", "initdead must be >= 2 x deadtime"),
             (timers.deadping_ms > timers.keepalive_ms, "deadping", "deadping must exceed keepalive"),
         )
-        now = "now " + ", ".join(f"{name[:-3]} {value} ms" for name, value in asdict(timers).items())
+        now = "now " + ", ".join(
+            f"{name[:-3]} {value} ms" for name, value in asdict(timers).items() if name.endswith("_ms")
+        )
         for holds, key, what in rules:
             if not holds:
                 self.fail("timers", 0, key, what, now)
@@ -294,11 +335,33 @@ class _Reader:
         if tiebreak is not None and tiebreak not in {node.name for node in nodes}:
             self.fail("quorum", 0, "tiebreak", f"tiebreak {tiebreak!r} is no node", "name a [[node]]")
             tiebreak = None
+        lms = self._flag("quorum", values, "last_man_standing", False)
+        if "lms_window" in values and not lms:
+            what = "lms_window without last_man_standing"
+            self.fail("quorum", 0, "lms_window", what, "add last_man_standing = true")
         return Quorum(
             two_node=two_node,
             wait_for_all=self._flag("quorum", values, "wait_for_all", two_node),
             tiebreak=tiebreak,
+            tie_breakers=self._tie_breakers(values, nodes),
+            last_man_standing=lms,
+            lms_window_ms=self._duration(values, "lms_window", 10_000, table="quorum") if lms else 10_000,
         )
+
+    def _tie_breakers(self, values: Mapping[str, Any], nodes: tuple[Node, ...]) -> str | tuple[NodeName, ...]:
+        value = values.get("auto_tie_breaker", ())
+        if value in ("lowest", "highest"):
+            return str(value)
+        names = {node.name for node in nodes if node.votes}
+        if not isinstance(value, list | tuple) or not all(name in names for name in value):
+            what = f"{value!r} is no tie-breaker"
+            remedy = '"lowest", "highest", or a list of names of voting nodes'
+            self.fail("quorum", 0, "auto_tie_breaker", what, remedy)
+            return ()
+        if value and "tiebreak" in values:
+            what = "tiebreak and auto_tie_breaker say the same thing"
+            self.fail("quorum", 0, "auto_tie_breaker", what, "keep one of them")
+        return tuple(NodeName(name) for name in value)
 
     def _link(self, values: Mapping[str, Any], index: int) -> Link:
         kind = self._text("link", index, values, "kind", "udp")
@@ -347,11 +410,16 @@ class _Reader:
         if len(addresses) < max(1, carriers):
             what = f"node {name} has {len(addresses)} addresses for {carriers} links"
             self.fail("node", index, "addresses", what, "one address for each link, in their order")
+        diskless = values.get("diskless", False)
+        if not isinstance(diskless, bool):
+            self.fail("node", index, "diskless", "diskless must be true or false", "no quotes, lower case")
+            diskless = False
         return Node(
             id=NodeId(self._number("node", index, values, "id", 0, 1, 65_534)),
             name=NodeName(name),
             addresses=addresses,
-            votes=self._number("node", index, values, "votes", 1, 0, 1_000),
+            votes=self._number("node", index, values, "votes", 0 if diskless else 1, 0, 1_000),
+            diskless=diskless,
         )
 
     def _whole(self, settings: Settings) -> None:
@@ -367,6 +435,13 @@ class _Reader:
                 if value in seen:
                     self.fail("node", index, what, f"two nodes have the {what} {value}", "make it unique")
                 seen[value] = index
+        for index, node in enumerate(settings.nodes):
+            if node.diskless and not settings.allow_diskless:
+                what = f"node {node.name} is diskless, and the cluster does not allow that"
+                self.fail("node", index, "diskless", what, "say allow_diskless = true in [cluster]")
+            if node.diskless and node.votes:
+                what = f"node {node.name} is diskless: it cannot vote"
+                self.fail("node", index, "votes", what, "votes = 0, or give it a disk")
         owners: dict[str, int] = {}
         for index, node in enumerate(settings.nodes):
             for address in dict.fromkeys(node.addresses):

@@ -120,7 +120,9 @@ class Daemon:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until `stop` is set."""
-        store = Store(self._options.paths, self._token)
+        me = self._settings.node(self._options.node)
+        assert me is not None
+        store = Store(self._options.paths, self._token, diskless=me.diskless)
         incarnation = store.next_incarnation()
         shell = self._shell(store, incarnation, stop)
         loop = asyncio.get_running_loop()
@@ -194,11 +196,15 @@ class Daemon:
         nodes = sorted(settings.nodes, key=lambda node: node.id)
         config = Config(
             node_id=me.id,
-            nodes=tuple(ConfiguredNode(id=node.id, name=node.name, votes=node.votes) for node in nodes),
+            nodes=tuple(
+                ConfiguredNode(id=node.id, name=node.name, votes=node.votes, diskless=node.diskless)
+                for node in nodes
+            ),
             links=len(carriers),
             keepalive_ns=timers.keepalive_ms * MS,
             warntime_ns=timers.warntime_ms * MS,
             deadtime_ns=timers.deadtime_ms * MS,
+            deadtime_auto=timers.deadtime_auto,
             initdead_ns=timers.initdead_ms * MS,
             quorum=settings.quorum_config(),
             key_ids=self._keyring.id_bits,

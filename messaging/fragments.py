@@ -79,7 +79,8 @@ def body_bound(message: Message) -> int:
 
 
 def _quorum_bound(quorum: CommittedQuorum) -> int:
-    return MARGIN_BYTES + 16 * len(quorum.config.voters)
+    known = [quorum.config, *([quorum.config.next] if quorum.config.next is not None else [])]
+    return sum(MARGIN_BYTES + 16 * len(each.voters) + 4 * len(each.tiebreak_order) for each in known)
 
 
 def cut(kind: int, body: bytes, message_id: int, payload_bytes: int) -> list[bytes]:

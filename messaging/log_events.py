@@ -21,6 +21,7 @@ LOOP_LATE: Final = "messaging.loop_late"
 
 NODE_SEEN: Final = "messaging.node_seen"
 NODE_RESTARTED: Final = "messaging.node_restarted"
+DEADTIME: Final = "messaging.deadtime"
 NODE_LATE: Final = "messaging.node_late"
 NODE_BACK: Final = "messaging.node_back"
 NODE_SILENT: Final = "messaging.node_silent"

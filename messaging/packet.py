@@ -32,6 +32,9 @@ NODES_MAX: Final = 1_024
 REPLAY_WINDOW: Final = 1_024
 
 _HEARTBEAT: Final = struct.Struct(">QHQBB8sIIHH4s")
+_PROBE_ACK: Final = struct.Struct(">QQQ")
+_TOLD_BYTES: Final = 4
+TOLD_MS_MAX: Final = 60_000
 _WINDOW_MASK: Final = (1 << REPLAY_WINDOW) - 1
 
 
@@ -122,6 +125,7 @@ class Heartbeat(NamedTuple):
     config_hash: bytes
     hear: int  # bit j: slot j was heard within deadtime
     echo: tuple[int, ...]  # slot j: low 32 bits of the highest sequence heard from it on this link
+    told_ms: int = 0  # the sender's deadtime when it finds that by itself; not in the packet when 0
 
 
 @cache
@@ -136,31 +140,34 @@ def encode_heartbeat(heartbeat: Heartbeat) -> bytes:
         _HEARTBEAT.pack(*heartbeat[:9], slots, heartbeat.config_hash)
         + heartbeat.hear.to_bytes((slots + 7) // 8, "little")
         + _echo_struct(slots).pack(*heartbeat.echo)
+        + (heartbeat.told_ms.to_bytes(_TOLD_BYTES, "big") if heartbeat.told_ms else b"")
     )
 
 
 def decode_heartbeat(body: bytes) -> Heartbeat | None:
     """The heartbeat, or None when its length and counts do not agree or are out of bounds."""
     heartbeat, rest = _split_heartbeat(body)
-    return heartbeat if rest == 0 else None
+    return heartbeat if rest == 0 else _told(heartbeat, rest, body)
 
 
-_PROBE_ACK_TAIL: Final = struct.Struct(">QQQ")
+def _told(heartbeat: Heartbeat | None, rest: int, body: bytes) -> Heartbeat | None:
+    """With the sender's deadtime, which ends the body; None when that is not what ends it."""
+    told_ms = int.from_bytes(body[len(body) - rest :], "big")
+    if heartbeat is None or rest != _TOLD_BYTES or not 0 < told_ms <= TOLD_MS_MAX:
+        return None
+    return heartbeat._replace(told_ms=told_ms)
 
 
 def encode_probe_ack(heartbeat: Heartbeat, highest_incarnation: int, ack_incarnation: int, ack: int) -> bytes:
-    """A heartbeat's body, the highest incarnation seen of the addressee (0: nothing to say), and what has
-    arrived of its DATA: up to `ack` of its run `ack_incarnation`."""
-    return encode_heartbeat(heartbeat) + _PROBE_ACK_TAIL.pack(highest_incarnation, ack_incarnation, ack)
+    """The highest incarnation seen of the addressee (0: nothing to say), what has arrived of its DATA (up to
+    `ack` of its run `ack_incarnation`), then a heartbeat's body."""
+    return _PROBE_ACK.pack(highest_incarnation, ack_incarnation, ack) + encode_heartbeat(heartbeat)
 
 
 def decode_probe_ack(body: bytes) -> tuple[Heartbeat, int, int, int] | None:
     """What `encode_probe_ack` was given, or None."""
-    heartbeat, rest = _split_heartbeat(body)
-    if heartbeat is None or rest != _PROBE_ACK_TAIL.size:
-        return None
-    highest, ack_incarnation, ack = _PROBE_ACK_TAIL.unpack_from(body, len(body) - rest)
-    return heartbeat, highest, ack_incarnation, ack
+    heartbeat = decode_heartbeat(body[_PROBE_ACK.size :])
+    return (heartbeat, *_PROBE_ACK.unpack_from(body)) if heartbeat is not None else None
 
 
 def _split_heartbeat(body: bytes) -> tuple[Heartbeat | None, int]:
@@ -177,7 +184,7 @@ def _split_heartbeat(body: bytes) -> tuple[Heartbeat | None, int]:
     if hear >> slots:
         return None, 0
     echo = _echo_struct(slots).unpack_from(body, hear_end)
-    return Heartbeat._make((*fields[:9], fields[10], hear, echo)), rest
+    return Heartbeat._make((*fields[:9], fields[10], hear, echo, 0)), rest
 
 
 def hkdf_sha256(secret: bytes, salt: bytes, info: bytes) -> bytes:

@@ -89,7 +89,8 @@ class MembershipService(membership_pb2_grpc.MembershipServicer):
             loop_lag_max_us=figures.lag_max_ns // 1_000,
             health_score=core.detector.health,
             keepalive_ms=timers.keepalive_ms,
-            deadtime_ms=timers.deadtime_ms,
+            deadtime_ms=core.detector.deadtime.ns // 1_000_000,
+            deadtime_auto=core.detector.deadtime.auto,
             advised_deadtime_ms=advised_ns // 1_000_000,
         )
 

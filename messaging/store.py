@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from pathlib import Path
+from typing import Final
 
 from hacluster.paths import Paths
 from hacluster.vocabulary.ids import BootToken
 from messaging.membership import durable as slots
 from messaging.membership.events import Durable
 
+DISKLESS_SHIFT: Final = 20
+"""Restarts that fit between two seconds of the clock: about a million (heartbeat's `hbgenmethod time`)."""
+
 
 class Store:
-    """Reads at start; writes with fsync. Every method raises OSError when the disk fails."""
+    """Reads at start; writes with fsync. Every method raises OSError when the disk fails.
 
-    def __init__(self, paths: Paths, boot_token: BootToken) -> None:
-        self._folder = paths.var / "messaging"
+    A diskless node keeps the same until its next boot, and takes its incarnations from the clock.
+    """
+
+    def __init__(self, paths: Paths, boot_token: BootToken, *, diskless: bool = False) -> None:
+        self._folder = (paths.run if diskless else paths.var) / "messaging"
+        self._diskless = diskless
         self._all_seen = paths.run / "all-voters-seen"
         self._boot_token = boot_token
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -26,6 +35,8 @@ class Store:
         """One more than ever before, on disk before it is used."""
         content, _ = slots.newest(self._read("incarnation"))
         incarnation = (int(content["incarnation"]) if content is not None else 0) + 1
+        if self._diskless:
+            incarnation = max(incarnation, int(time.time()) << DISKLESS_SHIFT)
         self.raise_incarnation(incarnation)
         return incarnation
 

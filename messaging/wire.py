@@ -255,12 +255,16 @@ def quorum_to(quorum: CommittedQuorum) -> membership_pb2.QuorumConfig:
         wait_for_all=config.wait_for_all,
         tiebreak=config.tiebreak or 0,
         log_index=quorum.log_index,
+        tiebreak_order=config.tiebreak_order,
+        lms_window_ms=config.lms_window_ms,
+        next=quorum_to(CommittedQuorum(config=config.next)) if config.next is not None else None,
     )
 
 
 def quorum_from(message: membership_pb2.QuorumConfig) -> CommittedQuorum:
     """Raises ValueError when there are no voters, or one is there twice."""
     voters = tuple((NodeId(voter.node_id), voter.votes) for voter in message.voters)
+    _bounded(len(voters) + len(message.tiebreak_order), 2 * NODES_MAX)
     if not voters or len({node for node, _ in voters}) != len(voters) or not all(v for _, v in voters):
         raise ValueError("voters are each named once, with votes")
     if message.two_node and len(voters) != 2:
@@ -271,9 +275,21 @@ def quorum_from(message: membership_pb2.QuorumConfig) -> CommittedQuorum:
             two_node=message.two_node,
             wait_for_all=message.wait_for_all,
             tiebreak=NodeId(message.tiebreak) if message.tiebreak else None,
+            tiebreak_order=tuple(NodeId(node) for node in message.tiebreak_order),
+            lms_window_ms=message.lms_window_ms,
+            next=_next_from(message),
         ),
         log_index=_bounded(message.log_index, COUNTER_MAX),
     )
+
+
+def _next_from(message: membership_pb2.QuorumConfig) -> QuorumConfig | None:
+    """One change at a time. Raises ValueError."""
+    if not message.HasField("next"):
+        return None
+    if message.next.HasField("next"):
+        raise ValueError("one change of voters at a time")
+    return quorum_from(message.next).config
 
 
 # What the service says.
@@ -325,6 +341,7 @@ def authority_to(status: Status, attributes: Mapping[str, str]) -> membership_pb
         lease_end_boottime_ns=authority.lease_end_ns,
         nodes=[_node(node) for node in status.nodes],
         attributes=dict(attributes),
+        suggested=quorum_to(CommittedQuorum(config=status.suggested)) if status.suggested else None,
     )
 
 

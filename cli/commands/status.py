@@ -149,6 +149,7 @@ def _link_lines(status: membership_pb2.MessagingStatus) -> list[str]:
     lines += [
         "",
         f"keepalive {status.keepalive_ms} ms, deadtime {status.deadtime_ms} ms"
+        + (" (auto)" if status.deadtime_auto else "")
         + (f", advised deadtime {status.advised_deadtime_ms} ms" if status.advised_deadtime_ms else ""),
         f"longest stall of ha-messaging {status.loop_lag_max_us / 1000:.1f} ms, "
         f"health {status.health_score} (0 is well)",

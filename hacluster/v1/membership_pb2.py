@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from hacluster.v1 import common_pb2 as hacluster_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dhacluster/v1/membership.proto\x12\x0chacluster.v1\x1a\x19hacluster/v1/common.proto\"T\n\x0bSendRequest\x12\x13\n\x0b\x64\x65stination\x18\x01 \x01(\r\x12\r\n\x05topic\x18\x02 \x01(\t\x12\x0f\n\x07payload\x18\x03 \x01(\x0c\x12\x10\n\x08\x61ny_view\x18\x04 \x01(\x08\"?\n\tSendReply\x12\x0e\n\x06number\x18\x01 \x01(\x04\x12\"\n\x04view\x18\x02 \x01(\x0b\x32\x14.hacluster.v1.ViewId\"\x1f\n\x0eReceiveRequest\x12\r\n\x05topic\x18\x01 \x01(\t\"\x94\x01\n\x08\x44\x65livery\x12\x0e\n\x06sender\x18\x01 \x01(\r\x12\x13\n\x0bincarnation\x18\x02 \x01(\x04\x12\x0e\n\x06number\x18\x03 \x01(\x04\x12\"\n\x04view\x18\x04 \x01(\x0b\x32\x14.hacluster.v1.ViewId\x12\x10\n\x08\x61ny_view\x18\x05 \x01(\x08\x12\x0f\n\x07payload\x18\x06 \x01(\x0c\x12\x0c\n\x04lost\x18\x07 \x01(\x08\"\x95\x01\n\x0cWatchRequest\x12\x31\n\x06\x64\x61\x65mon\x18\x01 \x01(\x0e\x32!.hacluster.v1.WatchRequest.Daemon\x12\x10\n\x08instance\x18\x02 \x01(\r\"@\n\x06\x44\x61\x65mon\x12\x16\n\x12\x44\x41\x45MON_UNSPECIFIED\x10\x00\x12\x0e\n\nDAEMON_CRM\x10\x01\x12\x0e\n\nDAEMON_LRM\x10\x02\"\x86\x01\n\x06Member\x12\n\n\x02id\x18\x01 \x01(\r\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x13\n\x0bincarnation\x18\x03 \x01(\x04\x12\x12\n\nboot_token\x18\x04 \x01(\t\x12\r\n\x05votes\x18\x05 \x01(\r\x12\x14\n\x0c\x63rm_instance\x18\x06 \x01(\r\x12\x14\n\x0clrm_instance\x18\x07 \x01(\r\"O\n\x04View\x12 \n\x02id\x18\x01 \x01(\x0b\x32\x14.hacluster.v1.ViewId\x12%\n\x07members\x18\x02 \x03(\x0b\x32\x14.hacluster.v1.Member\"\x93\x02\n\x0f\x41uthorityUpdate\x12 \n\x04view\x18\x01 \x01(\x0b\x32\x12.hacluster.v1.View\x12\x0f\n\x07quorate\x18\x02 \x01(\x08\x12\x0f\n\x07waiting\x18\x03 \x01(\x08\x12\x1d\n\x15lease_end_boottime_ns\x18\x04 \x01(\x04\x12\'\n\x05nodes\x18\x05 \x03(\x0b\x32\x18.hacluster.v1.NodeStatus\x12\x41\n\nattributes\x18\x06 \x03(\x0b\x32-.hacluster.v1.AuthorityUpdate.AttributesEntry\x1a\x31\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x86\x01\n\nNodeStatus\x12\n\n\x02id\x18\x01 \x01(\r\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\r\n\x05state\x18\x03 \x01(\t\x12\x13\n\x0bincarnation\x18\x04 \x01(\x04\x12\x12\n\nboot_token\x18\x05 \x01(\t\x12\x13\n\x0b\x63lean_leave\x18\x06 \x01(\x08\x12\x11\n\tsilent_ms\x18\x07 \x01(\x04\"\x18\n\x16MessagingStatusRequest\"\x9c\x03\n\x0fMessagingStatus\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x13\n\x0bincarnation\x18\x02 \x01(\x04\x12\x30\n\tauthority\x18\x03 \x01(\x0b\x32\x1d.hacluster.v1.AuthorityUpdate\x12\'\n\x05links\x18\x04 \x03(\x0b\x32\x18.hacluster.v1.LinkStatus\x12\'\n\x05pings\x18\x05 \x03(\x0b\x32\x18.hacluster.v1.PingStatus\x12;\n\x07\x64ropped\x18\x06 \x03(\x0b\x32*.hacluster.v1.MessagingStatus.DroppedEntry\x12\x17\n\x0floop_lag_max_us\x18\x07 \x01(\x04\x12\x14\n\x0chealth_score\x18\x08 \x01(\r\x12\x14\n\x0ckeepalive_ms\x18\t \x01(\x04\x12\x13\n\x0b\x64\x65\x61\x64time_ms\x18\n \x01(\x04\x12\x1b\n\x13\x61\x64vised_deadtime_ms\x18\x0b \x01(\x04\x1a.\n\x0c\x44roppedEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\"\xe8\x01\n\nLinkStatus\x12\x0c\n\x04link\x18\x01 \x01(\r\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x0c\n\x04peer\x18\x03 \x01(\t\x12\r\n\x05state\x18\x04 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x05 \x01(\t\x12\x10\n\x08received\x18\x06 \x01(\x04\x12\x10\n\x08\x65xpected\x18\x07 \x01(\x04\x12\x0c\n\x04lost\x18\x08 \x01(\x04\x12\x12\n\nduplicates\x18\t \x01(\x04\x12\x14\n\x0cout_of_order\x18\n \x01(\x04\x12\x12\n\ngap_max_us\x18\x0b \x01(\x04\x12\x12\n\nrtt_min_us\x18\x0c \x01(\x04\x12\x0c\n\x04sent\x18\r \x01(\x04\"N\n\nPingStatus\x12\x0e\n\x06target\x18\x01 \x01(\t\x12\r\n\x05\x61live\x18\x02 \x01(\x08\x12\x0e\n\x06rtt_us\x18\x03 \x01(\x04\x12\x11\n\tsilent_ms\x18\x04 \x01(\x04\"\xb6\x01\n\x0cQuorumConfig\x12\x30\n\x06voters\x18\x01 \x03(\x0b\x32 .hacluster.v1.QuorumConfig.Voter\x12\x10\n\x08two_node\x18\x02 \x01(\x08\x12\x14\n\x0cwait_for_all\x18\x03 \x01(\x08\x12\x10\n\x08tiebreak\x18\x04 \x01(\r\x12\x11\n\tlog_index\x18\x05 \x01(\x04\x1a\'\n\x05Voter\x12\x0f\n\x07node_id\x18\x01 \x01(\r\x12\r\n\x05votes\x18\x02 \x01(\r\"\x16\n\x14SetQuorumConfigReply\"7\n\x0cLeaveRequest\x12\r\n\x05\x63lean\x18\x01 \x01(\x08\x12\x18\n\x10\x61\x63tive_unmanaged\x18\x02 \x03(\t\"\x0c\n\nLeaveReply2\xb2\x03\n\nMembership\x12\x44\n\x05Watch\x12\x1a.hacluster.v1.WatchRequest\x1a\x1d.hacluster.v1.AuthorityUpdate0\x01\x12M\n\x06Status\x12$.hacluster.v1.MessagingStatusRequest\x1a\x1d.hacluster.v1.MessagingStatus\x12Q\n\x0fSetQuorumConfig\x12\x1a.hacluster.v1.QuorumConfig\x1a\".hacluster.v1.SetQuorumConfigReply\x12=\n\x05Leave\x12\x1a.hacluster.v1.LeaveRequest\x1a\x18.hacluster.v1.LeaveReply\x12:\n\x04Send\x12\x19.hacluster.v1.SendRequest\x1a\x17.hacluster.v1.SendReply\x12\x41\n\x07Receive\x12\x1c.hacluster.v1.ReceiveRequest\x1a\x16.hacluster.v1.Delivery0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dhacluster/v1/membership.proto\x12\x0chacluster.v1\x1a\x19hacluster/v1/common.proto\"T\n\x0bSendRequest\x12\x13\n\x0b\x64\x65stination\x18\x01 \x01(\r\x12\r\n\x05topic\x18\x02 \x01(\t\x12\x0f\n\x07payload\x18\x03 \x01(\x0c\x12\x10\n\x08\x61ny_view\x18\x04 \x01(\x08\"?\n\tSendReply\x12\x0e\n\x06number\x18\x01 \x01(\x04\x12\"\n\x04view\x18\x02 \x01(\x0b\x32\x14.hacluster.v1.ViewId\"\x1f\n\x0eReceiveRequest\x12\r\n\x05topic\x18\x01 \x01(\t\"\x94\x01\n\x08\x44\x65livery\x12\x0e\n\x06sender\x18\x01 \x01(\r\x12\x13\n\x0bincarnation\x18\x02 \x01(\x04\x12\x0e\n\x06number\x18\x03 \x01(\x04\x12\"\n\x04view\x18\x04 \x01(\x0b\x32\x14.hacluster.v1.ViewId\x12\x10\n\x08\x61ny_view\x18\x05 \x01(\x08\x12\x0f\n\x07payload\x18\x06 \x01(\x0c\x12\x0c\n\x04lost\x18\x07 \x01(\x08\"\x95\x01\n\x0cWatchRequest\x12\x31\n\x06\x64\x61\x65mon\x18\x01 \x01(\x0e\x32!.hacluster.v1.WatchRequest.Daemon\x12\x10\n\x08instance\x18\x02 \x01(\r\"@\n\x06\x44\x61\x65mon\x12\x16\n\x12\x44\x41\x45MON_UNSPECIFIED\x10\x00\x12\x0e\n\nDAEMON_CRM\x10\x01\x12\x0e\n\nDAEMON_LRM\x10\x02\"\x86\x01\n\x06Member\x12\n\n\x02id\x18\x01 \x01(\r\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x13\n\x0bincarnation\x18\x03 \x01(\x04\x12\x12\n\nboot_token\x18\x04 \x01(\t\x12\r\n\x05votes\x18\x05 \x01(\r\x12\x14\n\x0c\x63rm_instance\x18\x06 \x01(\r\x12\x14\n\x0clrm_instance\x18\x07 \x01(\r\"O\n\x04View\x12 \n\x02id\x18\x01 \x01(\x0b\x32\x14.hacluster.v1.ViewId\x12%\n\x07members\x18\x02 \x03(\x0b\x32\x14.hacluster.v1.Member\"\xc2\x02\n\x0f\x41uthorityUpdate\x12 \n\x04view\x18\x01 \x01(\x0b\x32\x12.hacluster.v1.View\x12\x0f\n\x07quorate\x18\x02 \x01(\x08\x12\x0f\n\x07waiting\x18\x03 \x01(\x08\x12\x1d\n\x15lease_end_boottime_ns\x18\x04 \x01(\x04\x12\'\n\x05nodes\x18\x05 \x03(\x0b\x32\x18.hacluster.v1.NodeStatus\x12\x41\n\nattributes\x18\x06 \x03(\x0b\x32-.hacluster.v1.AuthorityUpdate.AttributesEntry\x12-\n\tsuggested\x18\x07 \x01(\x0b\x32\x1a.hacluster.v1.QuorumConfig\x1a\x31\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x86\x01\n\nNodeStatus\x12\n\n\x02id\x18\x01 \x01(\r\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\r\n\x05state\x18\x03 \x01(\t\x12\x13\n\x0bincarnation\x18\x04 \x01(\x04\x12\x12\n\nboot_token\x18\x05 \x01(\t\x12\x13\n\x0b\x63lean_leave\x18\x06 \x01(\x08\x12\x11\n\tsilent_ms\x18\x07 \x01(\x04\"\x18\n\x16MessagingStatusRequest\"\xb3\x03\n\x0fMessagingStatus\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x13\n\x0bincarnation\x18\x02 \x01(\x04\x12\x30\n\tauthority\x18\x03 \x01(\x0b\x32\x1d.hacluster.v1.AuthorityUpdate\x12\'\n\x05links\x18\x04 \x03(\x0b\x32\x18.hacluster.v1.LinkStatus\x12\'\n\x05pings\x18\x05 \x03(\x0b\x32\x18.hacluster.v1.PingStatus\x12;\n\x07\x64ropped\x18\x06 \x03(\x0b\x32*.hacluster.v1.MessagingStatus.DroppedEntry\x12\x17\n\x0floop_lag_max_us\x18\x07 \x01(\x04\x12\x14\n\x0chealth_score\x18\x08 \x01(\r\x12\x14\n\x0ckeepalive_ms\x18\t \x01(\x04\x12\x13\n\x0b\x64\x65\x61\x64time_ms\x18\n \x01(\x04\x12\x1b\n\x13\x61\x64vised_deadtime_ms\x18\x0b \x01(\x04\x12\x15\n\rdeadtime_auto\x18\x0c \x01(\x08\x1a.\n\x0c\x44roppedEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\"\xe8\x01\n\nLinkStatus\x12\x0c\n\x04link\x18\x01 \x01(\r\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x0c\n\x04peer\x18\x03 \x01(\t\x12\r\n\x05state\x18\x04 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x05 \x01(\t\x12\x10\n\x08received\x18\x06 \x01(\x04\x12\x10\n\x08\x65xpected\x18\x07 \x01(\x04\x12\x0c\n\x04lost\x18\x08 \x01(\x04\x12\x12\n\nduplicates\x18\t \x01(\x04\x12\x14\n\x0cout_of_order\x18\n \x01(\x04\x12\x12\n\ngap_max_us\x18\x0b \x01(\x04\x12\x12\n\nrtt_min_us\x18\x0c \x01(\x04\x12\x0c\n\x04sent\x18\r \x01(\x04\"N\n\nPingStatus\x12\x0e\n\x06target\x18\x01 \x01(\t\x12\r\n\x05\x61live\x18\x02 \x01(\x08\x12\x0e\n\x06rtt_us\x18\x03 \x01(\x04\x12\x11\n\tsilent_ms\x18\x04 \x01(\x04\"\x8f\x02\n\x0cQuorumConfig\x12\x30\n\x06voters\x18\x01 \x03(\x0b\x32 .hacluster.v1.QuorumConfig.Voter\x12\x10\n\x08two_node\x18\x02 \x01(\x08\x12\x14\n\x0cwait_for_all\x18\x03 \x01(\x08\x12\x10\n\x08tiebreak\x18\x04 \x01(\r\x12\x11\n\tlog_index\x18\x05 \x01(\x04\x12\x16\n\x0etiebreak_order\x18\x06 \x03(\r\x12\x15\n\rlms_window_ms\x18\x07 \x01(\r\x12(\n\x04next\x18\x08 \x01(\x0b\x32\x1a.hacluster.v1.QuorumConfig\x1a\'\n\x05Voter\x12\x0f\n\x07node_id\x18\x01 \x01(\r\x12\r\n\x05votes\x18\x02 \x01(\r\"\x16\n\x14SetQuorumConfigReply\"7\n\x0cLeaveRequest\x12\r\n\x05\x63lean\x18\x01 \x01(\x08\x12\x18\n\x10\x61\x63tive_unmanaged\x18\x02 \x03(\t\"\x0c\n\nLeaveReply2\xb2\x03\n\nMembership\x12\x44\n\x05Watch\x12\x1a.hacluster.v1.WatchRequest\x1a\x1d.hacluster.v1.AuthorityUpdate0\x01\x12M\n\x06Status\x12$.hacluster.v1.MessagingStatusRequest\x1a\x1d.hacluster.v1.MessagingStatus\x12Q\n\x0fSetQuorumConfig\x12\x1a.hacluster.v1.QuorumConfig\x1a\".hacluster.v1.SetQuorumConfigReply\x12=\n\x05Leave\x12\x1a.hacluster.v1.LeaveRequest\x1a\x18.hacluster.v1.LeaveReply\x12:\n\x04Send\x12\x19.hacluster.v1.SendRequest\x1a\x17.hacluster.v1.SendReply\x12\x41\n\x07Receive\x12\x1c.hacluster.v1.ReceiveRequest\x1a\x16.hacluster.v1.Delivery0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -53,31 +53,31 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_VIEW']._serialized_start=698
   _globals['_VIEW']._serialized_end=777
   _globals['_AUTHORITYUPDATE']._serialized_start=780
-  _globals['_AUTHORITYUPDATE']._serialized_end=1055
-  _globals['_AUTHORITYUPDATE_ATTRIBUTESENTRY']._serialized_start=1006
-  _globals['_AUTHORITYUPDATE_ATTRIBUTESENTRY']._serialized_end=1055
-  _globals['_NODESTATUS']._serialized_start=1058
-  _globals['_NODESTATUS']._serialized_end=1192
-  _globals['_MESSAGINGSTATUSREQUEST']._serialized_start=1194
-  _globals['_MESSAGINGSTATUSREQUEST']._serialized_end=1218
-  _globals['_MESSAGINGSTATUS']._serialized_start=1221
-  _globals['_MESSAGINGSTATUS']._serialized_end=1633
-  _globals['_MESSAGINGSTATUS_DROPPEDENTRY']._serialized_start=1587
-  _globals['_MESSAGINGSTATUS_DROPPEDENTRY']._serialized_end=1633
-  _globals['_LINKSTATUS']._serialized_start=1636
-  _globals['_LINKSTATUS']._serialized_end=1868
-  _globals['_PINGSTATUS']._serialized_start=1870
-  _globals['_PINGSTATUS']._serialized_end=1948
-  _globals['_QUORUMCONFIG']._serialized_start=1951
-  _globals['_QUORUMCONFIG']._serialized_end=2133
-  _globals['_QUORUMCONFIG_VOTER']._serialized_start=2094
-  _globals['_QUORUMCONFIG_VOTER']._serialized_end=2133
-  _globals['_SETQUORUMCONFIGREPLY']._serialized_start=2135
-  _globals['_SETQUORUMCONFIGREPLY']._serialized_end=2157
-  _globals['_LEAVEREQUEST']._serialized_start=2159
-  _globals['_LEAVEREQUEST']._serialized_end=2214
-  _globals['_LEAVEREPLY']._serialized_start=2216
-  _globals['_LEAVEREPLY']._serialized_end=2228
-  _globals['_MEMBERSHIP']._serialized_start=2231
-  _globals['_MEMBERSHIP']._serialized_end=2665
+  _globals['_AUTHORITYUPDATE']._serialized_end=1102
+  _globals['_AUTHORITYUPDATE_ATTRIBUTESENTRY']._serialized_start=1053
+  _globals['_AUTHORITYUPDATE_ATTRIBUTESENTRY']._serialized_end=1102
+  _globals['_NODESTATUS']._serialized_start=1105
+  _globals['_NODESTATUS']._serialized_end=1239
+  _globals['_MESSAGINGSTATUSREQUEST']._serialized_start=1241
+  _globals['_MESSAGINGSTATUSREQUEST']._serialized_end=1265
+  _globals['_MESSAGINGSTATUS']._serialized_start=1268
+  _globals['_MESSAGINGSTATUS']._serialized_end=1703
+  _globals['_MESSAGINGSTATUS_DROPPEDENTRY']._serialized_start=1657
+  _globals['_MESSAGINGSTATUS_DROPPEDENTRY']._serialized_end=1703
+  _globals['_LINKSTATUS']._serialized_start=1706
+  _globals['_LINKSTATUS']._serialized_end=1938
+  _globals['_PINGSTATUS']._serialized_start=1940
+  _globals['_PINGSTATUS']._serialized_end=2018
+  _globals['_QUORUMCONFIG']._serialized_start=2021
+  _globals['_QUORUMCONFIG']._serialized_end=2292
+  _globals['_QUORUMCONFIG_VOTER']._serialized_start=2253
+  _globals['_QUORUMCONFIG_VOTER']._serialized_end=2292
+  _globals['_SETQUORUMCONFIGREPLY']._serialized_start=2294
+  _globals['_SETQUORUMCONFIGREPLY']._serialized_end=2316
+  _globals['_LEAVEREQUEST']._serialized_start=2318
+  _globals['_LEAVEREQUEST']._serialized_end=2373
+  _globals['_LEAVEREPLY']._serialized_start=2375
+  _globals['_LEAVEREPLY']._serialized_end=2387
+  _globals['_MEMBERSHIP']._serialized_start=2390
+  _globals['_MEMBERSHIP']._serialized_end=2824
 # @@protoc_insertion_point(module_scope)

@@ -260,6 +260,7 @@ class AuthorityUpdate(message.Message):
     LEASE_END_BOOTTIME_NS_FIELD_NUMBER: builtins.int
     NODES_FIELD_NUMBER: builtins.int
     ATTRIBUTES_FIELD_NUMBER: builtins.int
+    SUGGESTED_FIELD_NUMBER: builtins.int
     quorate: builtins.bool
     waiting: builtins.bool
     """wait_for_all holds a booted node"""
@@ -275,6 +276,10 @@ class AuthorityUpdate(message.Message):
     def attributes(self) -> containers.ScalarMap[builtins.str, builtins.str]:
         """node attributes that ha-messaging owns: "pingd" (count of live ping targets)"""
 
+    @builtins.property
+    def suggested(self) -> QuorumConfig:
+        """last_man_standing: what the DC should commit as the next configuration (joint change)"""
+
     def __init__(
         self,
         *,
@@ -284,10 +289,11 @@ class AuthorityUpdate(message.Message):
         lease_end_boottime_ns: builtins.int = ...,
         nodes: abc.Iterable[NodeStatus] | None = ...,
         attributes: abc.Mapping[builtins.str, builtins.str] | None = ...,
+        suggested: QuorumConfig | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["view", b"view"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["suggested", b"suggested", "view", b"view"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["attributes", b"attributes", "lease_end_boottime_ns", b"lease_end_boottime_ns", "nodes", b"nodes", "quorate", b"quorate", "view", b"view", "waiting", b"waiting"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["attributes", b"attributes", "lease_end_boottime_ns", b"lease_end_boottime_ns", "nodes", b"nodes", "quorate", b"quorate", "suggested", b"suggested", "view", b"view", "waiting", b"waiting"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -377,15 +383,18 @@ class MessagingStatus(message.Message):
     KEEPALIVE_MS_FIELD_NUMBER: builtins.int
     DEADTIME_MS_FIELD_NUMBER: builtins.int
     ADVISED_DEADTIME_MS_FIELD_NUMBER: builtins.int
+    DEADTIME_AUTO_FIELD_NUMBER: builtins.int
     node: builtins.str
     incarnation: builtins.int
     loop_lag_max_us: builtins.int
-    """unknown_sender not_for_us unknown_key bad_tag old_incarnation replayed bad_body"""
+    """unknown_sender not_for_us unknown_key bad_tag old_incarnation replayed bad_body incomplete"""
     health_score: builtins.int
     """0 (well) to 8"""
     keepalive_ms: builtins.int
     deadtime_ms: builtins.int
     advised_deadtime_ms: builtins.int
+    deadtime_auto: builtins.bool
+    """deadtime_ms follows advised_deadtime_ms by itself"""
     @builtins.property
     def authority(self) -> AuthorityUpdate: ...
     @builtins.property
@@ -410,10 +419,11 @@ class MessagingStatus(message.Message):
         keepalive_ms: builtins.int = ...,
         deadtime_ms: builtins.int = ...,
         advised_deadtime_ms: builtins.int = ...,
+        deadtime_auto: builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["authority", b"authority"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["advised_deadtime_ms", b"advised_deadtime_ms", "authority", b"authority", "deadtime_ms", b"deadtime_ms", "dropped", b"dropped", "health_score", b"health_score", "incarnation", b"incarnation", "keepalive_ms", b"keepalive_ms", "links", b"links", "loop_lag_max_us", b"loop_lag_max_us", "node", b"node", "pings", b"pings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["advised_deadtime_ms", b"advised_deadtime_ms", "authority", b"authority", "deadtime_auto", b"deadtime_auto", "deadtime_ms", b"deadtime_ms", "dropped", b"dropped", "health_score", b"health_score", "incarnation", b"incarnation", "keepalive_ms", b"keepalive_ms", "links", b"links", "loop_lag_max_us", b"loop_lag_max_us", "node", b"node", "pings", b"pings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -532,14 +542,27 @@ class QuorumConfig(message.Message):
     WAIT_FOR_ALL_FIELD_NUMBER: builtins.int
     TIEBREAK_FIELD_NUMBER: builtins.int
     LOG_INDEX_FIELD_NUMBER: builtins.int
+    TIEBREAK_ORDER_FIELD_NUMBER: builtins.int
+    LMS_WINDOW_MS_FIELD_NUMBER: builtins.int
+    NEXT_FIELD_NUMBER: builtins.int
     two_node: builtins.bool
     wait_for_all: builtins.bool
     tiebreak: builtins.int
     """node id, 0 for none"""
     log_index: builtins.int
     """an older one than the stored is ignored"""
+    lms_window_ms: builtins.int
+    """last_man_standing, 0: no"""
     @builtins.property
     def voters(self) -> containers.RepeatedCompositeFieldContainer[QuorumConfig.Voter]: ...
+    @builtins.property
+    def tiebreak_order(self) -> containers.RepeatedScalarFieldContainer[builtins.int]:
+        """node ids: who breaks ties when the voters change"""
+
+    @builtins.property
+    def next(self) -> QuorumConfig:
+        """a joint change is under way: both have to agree (log_index of this one unused)"""
+
     def __init__(
         self,
         *,
@@ -548,10 +571,13 @@ class QuorumConfig(message.Message):
         wait_for_all: builtins.bool = ...,
         tiebreak: builtins.int = ...,
         log_index: builtins.int = ...,
+        tiebreak_order: abc.Iterable[builtins.int] | None = ...,
+        lms_window_ms: builtins.int = ...,
+        next: QuorumConfig | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["next", b"next"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["log_index", b"log_index", "tiebreak", b"tiebreak", "two_node", b"two_node", "voters", b"voters", "wait_for_all", b"wait_for_all"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["lms_window_ms", b"lms_window_ms", "log_index", b"log_index", "next", b"next", "tiebreak", b"tiebreak", "tiebreak_order", b"tiebreak_order", "two_node", b"two_node", "voters", b"voters", "wait_for_all", b"wait_for_all"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

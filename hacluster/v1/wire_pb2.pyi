@@ -201,7 +201,8 @@ class Leave(message.Message):
 @typing.final
 class Probe(message.Message):
     """PROBE asks for a full heartbeat at once; with `want_install` the coordinator repeats INSTALL. PROBE_ACK is no
-    message of this file: it is a heartbeat's binary body and a u64, 0 or the incarnation to exceed.
+    message of this file: three u64 (0 or the incarnation to exceed; the addressee's incarnation and the number of its
+    DATA up to which all has arrived), then a heartbeat's binary body.
     """
 
     DESCRIPTOR: descriptor.Descriptor

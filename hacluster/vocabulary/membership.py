@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from hacluster.vocabulary.ids import NO_VIEW, BootToken, NodeId, NodeName, ViewId
@@ -69,12 +69,32 @@ class Authority:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuorumConfig:
-    """Voters with their votes, and the rule. From cluster.toml until the CIB log has one of its own."""
+    """Voters with their votes, and the rule. From cluster.toml until the CIB log has one of its own.
+
+    `tiebreak_order`: who breaks ties, the first of these that is a voter (`tiebreak` is that one, resolved).
+    `lms_window_ms`: last_man_standing, 0 for no. `next`: a change is under way (cluster-protocol.md, 9.5);
+    both configurations have to agree until it is over.
+    """
 
     voters: tuple[tuple[NodeId, int], ...]
     two_node: bool = False
     wait_for_all: bool = False
     tiebreak: NodeId | None = None
+    tiebreak_order: tuple[NodeId, ...] = ()
+    lms_window_ms: int = 0
+    next: QuorumConfig | None = None
+
+    def among(self, voters: tuple[tuple[NodeId, int], ...]) -> QuorumConfig:
+        """The same rules for other voters."""
+        ids = {node for node, _ in voters}
+        order = self.tiebreak_order or ((self.tiebreak,) if self.tiebreak is not None else ())
+        return replace(
+            self,
+            voters=voters,
+            two_node=self.two_node and len(voters) == 2,
+            tiebreak=next((node for node in order if node in ids), None),
+            next=None,
+        )
 
     @property
     def votes_total(self) -> int:

@@ -33,12 +33,11 @@ from messaging.membership.events import (
     Start,
     ViewMember,
 )
-from messaging.membership.rounds import RESEND_NS, Round
+from messaging.membership.rounds import RESEND_NS, Round, Strikes
 from messaging.membership.support import SupportGiven
 from messaging.packet import State
 
 INSTALL_SENDS_MAX: Final = 40
-STRIKES_MAX: Final = 2
 RETRY_NS: Final = 20 * MS
 BACKOFF_DOUBLINGS_MAX: Final = 4
 
@@ -74,7 +73,7 @@ class Agreement:
         self._last_view = durable.view
         self._token = 0
         self._round: Round | None = None
-        self._strikes: dict[tuple[int, int], int] = {}
+        self._strikes = Strikes()
         self._attempts = 0
         self._next_try_ns = now_ns
         self._due: tuple[object, int] | None = None
@@ -84,7 +83,7 @@ class Agreement:
         self._refused = NO_VIEW
         self._installed_ns = now_ns
         same_boot = durable.boot_token == start.boot_token
-        wait_ns = 2 * config.deadtime_ns if same_boot else config.initdead_ns
+        wait_ns = 2 * detector.deadtime.ns if same_boot else config.initdead_ns
         self._first_at_ns = now_ns + wait_ns
         self._support = SupportGiven(config, detector, durable.view, now_ns)
 
@@ -129,29 +128,35 @@ class Agreement:
             view=self._last_view,
             boot_token=self.start.boot_token,
             quorum=self._committed,
+            told_deadtime_ns=self._detector.deadtime.storing(self._token),
         )
         self.effects.append(Persist(durable, self._token))
         return self._token
 
+    def store(self) -> None:
+        """Let the disk remember how we are: others rest on something new."""
+        self._persist()
+
     def persisted(self, token: int, now_ns: int) -> None:
         """The disk has what we ordered under `token`."""
+        self._detector.deadtime.stored(token)
         if self._pending_token == token and self.pending is not None:
             self._pending_kept = True
         if self._round is not None and self._round.token == token:
             self._round.promised = True
             self._maybe_install(self._round, now_ns)
 
-    def disk_failed(self, errno: int) -> None:
+    def disk_failed(self, errno: int, now_ns: int) -> None:
         """Our promises are worth nothing from now on: stay out of all views until restarted."""
         self.notes.append(Note("error", log_events.DISK_FAILED, (("errno", errno),)))
-        self._withdraw(State.REFUSING)
+        self._withdraw(State.REFUSING, now_ns)
 
-    def leave(self) -> None:
+    def leave(self, now_ns: int) -> None:
         """Out of all views until restarted."""
-        self._withdraw(State.LEAVING)
+        self._withdraw(State.LEAVING, now_ns)
 
-    def _withdraw(self, state: State) -> None:
-        self._forget_view()
+    def _withdraw(self, state: State, now_ns: int) -> None:
+        self._forget_view(now_ns)
         self.state = state
         self._round = None
         self.pending = None
@@ -199,7 +204,7 @@ class Agreement:
     def _target(self, chosen: tuple[int, ...], now_ns: int) -> tuple[tuple[int, ...], int, object] | None:
         """The set we should propose, how long to wait with it, and what names the cause; None if none."""
         own = self.config.node_id
-        if own not in chosen or self.candidates.would_part(now_ns):
+        if own not in chosen or self.candidates.barred(now_ns):
             return None
         if self.installed is None:
             return self._first(chosen, now_ns)
@@ -280,18 +285,18 @@ class Agreement:
             return
         if self._eliminated_since_ns is None:
             self._eliminated_since_ns = now_ns
-        at_ns = self._eliminated_since_ns + self.config.deadtime_ns
+        at_ns = self._eliminated_since_ns + self._detector.deadtime.ns
         if now_ns < at_ns:
             self.candidates.wake_at(at_ns)
             return
         self.notes.append(Note("warning", log_events.ELIMINATED, (("view", str(installed.id)),)))
-        self._forget_view()
-        self._first_at_ns = now_ns + 2 * self.config.deadtime_ns
+        self._forget_view(now_ns)
+        self._first_at_ns = now_ns + 2 * self._detector.deadtime.ns
 
-    def _forget_view(self) -> None:
+    def _forget_view(self, now_ns: int) -> None:
         """Be in no view; those we supported may count on it for a while yet."""
         if self.installed is not None:
-            self._support.bequeath(self.installed, without=())
+            self._support.bequeath(self.installed, without=(), now_ns=now_ns)
         self.candidates.view = None
         self.state = State.JOINING
         self._eliminated_since_ns = None
@@ -388,14 +393,9 @@ class Agreement:
     def _strike(self, round_: Round, now_ns: int) -> None:
         """Who did not answer in time, twice, is left out for a while."""
         for member in round_.waiting(self.config.node_id):
-            if self._struck((self.config.node_id, member.id)):
+            if self._strikes.struck((self.config.node_id, member.id)):
                 self.candidates.cut(self.config.node_id, member.id, now_ns)
         self._abandon("no answer", now_ns)
-
-    def _struck(self, edge: tuple[int, int]) -> bool:
-        """One more failure on an edge; whether it has had its chances."""
-        self._strikes[edge] = self._strikes.get(edge, 0) + 1
-        return self._strikes[edge] >= STRIKES_MAX
 
     def _abandon(self, why: str, now_ns: int, wait_ns: int = 0) -> None:
         assert self._round is not None
@@ -414,7 +414,7 @@ class Agreement:
             return
         if not any(m.id == sender and m.incarnation == accept.incarnation for m in round_.propose.members):
             return
-        self._strikes.pop((self.config.node_id, sender), None)
+        self._strikes.forgive((self.config.node_id, sender))
         round_.accepts[sender] = accept
         self._maybe_install(round_, now_ns)
 
@@ -461,7 +461,7 @@ class Agreement:
             return
         # A daemon that has just come back hears us before it hears all: the first time, only wait.
         for node in missing:
-            if self._struck((sender, node)):
+            if self._strikes.struck((sender, node)):
                 self.candidates.cut(sender, node, now_ns)
         self._abandon("members do not hear each other", now_ns, wait_ns=RETRY_NS)
 
@@ -576,7 +576,7 @@ class Agreement:
         stay = tuple(member.id for member in install.members)
         assert self.config.node_id in stay, "one is a member of any view one installs (V3)"
         if old is not None:
-            self._support.bequeath(old, without=stay)
+            self._support.bequeath(old, without=stay, now_ns=now_ns)
             self.candidates.record_removals(old, stay, now_ns)
         self._support.forget(stay, now_ns)
         alone = len(stay) == 1

@@ -10,10 +10,11 @@ from hacluster.vocabulary.ids import NO_VIEW, BootToken
 from hacluster.vocabulary.membership import Authority, Member, MembershipView, NodeState
 from messaging import log_events
 from messaging.membership.agreement import Agreement
+from messaging.membership.deadtime import lease_ns
 from messaging.membership.detector import Detector, Peer
 from messaging.membership.events import Config, Note, PeerStatus, Start, Status, ViewMember
 from messaging.membership.quorum import all_voters_in, lease_end_ns
-from messaging.membership.support import lease_ns
+from messaging.membership.standing import LastManStanding
 from messaging.packet import State
 
 
@@ -30,6 +31,7 @@ class AuthorityKeeper:
         self._published: tuple[object, ...] | None = None
         self._published_lease_ns = 0
         self._looked_ns = 0
+        self._standing = LastManStanding(config)
         self.stale = True  # `news` has to look closely
         self.notes: list[Note] = []
 
@@ -49,7 +51,8 @@ class AuthorityKeeper:
         if member is None or member.incarnation != peer.incarnation or peer.tag not in (view.id, NO_VIEW):
             self._support_until_ns.pop(peer.id, None)
         elif peer.tag == view.id and sent_ns >= self._detector.grace_from_ns:
-            until_ns = sent_ns + lease_ns(self._config)
+            told_ms = peer.heartbeat.told_ms if peer.heartbeat is not None else 0
+            until_ns = sent_ns + lease_ns(self._detector.deadtime.granted_by(told_ms))
             before_ns = self._support_until_ns.get(peer.id, 0)
             self.stale = self.stale or before_ns < self._looked_ns
             self._support_until_ns[peer.id] = max(until_ns, before_ns)
@@ -82,7 +85,7 @@ class AuthorityKeeper:
             return 0
         supports = self._support_until_ns if self._support_view == view.id else {}
         live = {node: until for node, until in supports.items() if until > now_ns}
-        own_until_ns = now_ns + lease_ns(self._config)
+        own_until_ns = now_ns + lease_ns(self._detector.deadtime.ns)
         return lease_end_ns(
             self._agreement.quorum.config, self._config.node_id, live, own_until_ns=own_until_ns
         )
@@ -93,7 +96,13 @@ class AuthorityKeeper:
             return None
         if now_ns < self._agreement.authority_from_ns:
             return self._agreement.authority_from_ns
-        return self.lease_end_ns(now_ns) or None
+        times = (self.lease_end_ns(now_ns) or None, self._standing.wake_ns)
+        return min((at for at in times if at is not None), default=None)
+
+    def stand(self, now_ns: int) -> None:
+        """Look whether the voters should be others (last_man_standing)."""
+        quorate = self.lease_end_ns(now_ns) > now_ns
+        self._standing.look(self._agreement.installed, self._agreement.quorum, now_ns, quorate=quorate)
 
     def status(self, now_ns: int) -> Status:
         """The whole picture, as of now."""
@@ -107,7 +116,9 @@ class AuthorityKeeper:
             lease_end_ns=lease_ns_,
         )
         return Status(
-            authority=authority, nodes=tuple(self._node(node.id, now_ns) for node in self._config.nodes)
+            authority=authority,
+            nodes=tuple(self._node(node.id, now_ns) for node in self._config.nodes),
+            suggested=self._standing.suggested,
         )
 
     def news(self, now_ns: int) -> Status | None:
@@ -121,6 +132,7 @@ class AuthorityKeeper:
             view.id if view is not None else NO_VIEW,
             lease > now_ns,
             self.waiting,
+            self._standing.suggested,
             self._own_daemons,
             tuple((p.heard, p.late, p.state, p.incarnation, p.leave) for p in self._detector.peers.values()),
             [now_ns < self._detector.estranged_until_ns(peer) for peer in self._detector.peers.values()],

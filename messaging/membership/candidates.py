@@ -35,6 +35,7 @@ class Candidates:
         self.view: InstalledView | None = None
         self.quorum = quorum
         self.wake_ns: int | None = None  # when a judgement changes by itself
+        self._diskless = frozenset(node.id for node in config.nodes if node.diskless)
         self._cut_until: dict[tuple[int, int], int] = {}
         self._chosen_since: dict[int, tuple[int, int]] = {}  # node: (incarnation, since)
         self._removals: dict[int, Removal] = {}
@@ -119,9 +120,13 @@ class Candidates:
             return self.view is not None
         return self._detector.peers[node].established
 
-    def rank(self, node: int) -> tuple[bool, int]:
-        """The least of a set is its coordinator: members of a view first, then by id."""
-        return (not self.established(node), node)
+    def rank(self, node: int) -> tuple[bool, bool, int]:
+        """The least of a set is its coordinator: members of a view first, then by id, no diskless ones."""
+        return (node in self._diskless, not self.established(node), node)
+
+    def barred(self, now_ns: int) -> bool:
+        """Whether this node may not propose: without a disk one id could come to name two views."""
+        return self.config.node_id in self._diskless or self.would_part(now_ns)
 
     def is_ready(self, node: int, now_ns: int) -> bool:
         """Whether a chosen node may be in the next view already (6.4, addition)."""
@@ -148,7 +153,7 @@ class Candidates:
         if any(not peers[n].heard or self._has_gone(peers[n]) or self._is_cut(peers[n]) for n in removed):
             return False
         returned = [
-            peers[member.id].run_since_ns + self.config.deadtime_ns
+            peers[member.id].run_since_ns + self._detector.deadtime.ns
             for member in (self.view.members if self.view is not None else ())
             if member.id in peers and peers[member.id].incarnation != member.incarnation
         ]
@@ -199,7 +204,7 @@ class Candidates:
             removal.times_ns = [at for at in removal.times_ns if now_ns - at < REMOVAL_MEMORY_NS] + [now_ns]
             removal.incarnation = member.incarnation
             doublings = min(len(removal.times_ns) - 1, REJOIN_DOUBLINGS_MAX)
-            removal.until_ns = now_ns + (2 * self.config.deadtime_ns << doublings)
+            removal.until_ns = now_ns + (2 * self._detector.deadtime.ns << doublings)
 
     def settle_ns(self) -> int:
         """How long a removal waits for the others to see the same."""

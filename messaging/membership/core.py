@@ -73,7 +73,8 @@ class MembershipCore:
     def __init__(self, config: Config, start: Start, rng: Rng, now_ns: int) -> None:
         self._config, self._start, self._rng = config, start, rng
         self._hash = config_hash((node.id, node.name) for node in config.nodes)
-        self.detector = Detector(config, start.first_sequence, now_ns, self._hash)
+        told_ns = start.durable.told_deadtime_ns
+        self.detector = Detector(config, start.first_sequence, now_ns, self._hash, told_ns)
         self.agreement = Agreement(config, start, rng, self.detector, self._send_to, now_ns)
         self.authority = AuthorityKeeper(config, start, self.detector, self.agreement)
         self.talk = Talk(config, start.incarnation, rng, self.detector, self._send_to)
@@ -105,7 +106,7 @@ class MembershipCore:
         assert not self._out
         last_ns, self._last_ns = self._last_ns, now_ns
         gap_ns = now_ns - last_ns
-        if gap_ns > max(2 * self._config.keepalive_ns, self._config.deadtime_ns // 2):
+        if gap_ns > max(2 * self._config.keepalive_ns, self.detector.deadtime.ns // 2):
             self._pause(last_ns, now_ns)
         match event:
             case Received():
@@ -125,7 +126,7 @@ class MembershipCore:
                 if (log_index := self._quorum_tokens.pop(token, None)) is not None:
                     self._out.append(QuorumStored(log_index))
             case PersistFailed(_, errno):
-                self.agreement.disk_failed(errno)
+                self.agreement.disk_failed(errno, now_ns)
             case Suspended():
                 self._pause(last_ns, now_ns)
             case DaemonsChanged():
@@ -235,7 +236,7 @@ class MembershipCore:
         self._out.append(Note("info", log_events.LEAVING, (("clean", leave.clean),)))
         self._leave = leave
         self._leave_copies = LEAVE_COPIES
-        self.agreement.leave()
+        self.agreement.leave(self._last_ns)
         self._leave_copy(self._last_ns)
 
     def _leave_copy(self, now_ns: int) -> None:
@@ -253,6 +254,7 @@ class MembershipCore:
                     self.detector.unwell(now_ns)
                 self._beat_at_ns = NEVER_NS
                 self.detector.recover(now_ns)
+                self.detector.adapt(now_ns)
                 self._beat(now_ns, urgent=False)
                 self._judge_links(now_ns)
             case "check":
@@ -293,9 +295,12 @@ class MembershipCore:
                 if not detector.changed:
                     break
             self.authority.stale = True
+            self.authority.stand(now_ns)
             if self.authority.note_view():
                 self._out.append(MarkAllSeen())
             self._arm_check(now_ns)
+        if detector.deadtime.wants_storing():
+            agreement.store()
         self.talk.view_is(agreement.installed, now_ns)
         self._arm_talk(now_ns)
         if detector.urgent:
@@ -372,6 +377,7 @@ class MembershipCore:
             config_hash=self._hash,
             hear=self.detector.heard_bits,
             echo=tuple(echo),
+            told_ms=self.detector.deadtime.told_ms,
         )
 
     def _own_state(self) -> State:

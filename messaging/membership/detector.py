@@ -12,6 +12,7 @@ from typing import Final
 
 from hacluster.vocabulary.ids import NO_VIEW, ViewId
 from messaging import log_events
+from messaging.membership.deadtime import CEILING_NS, Deadtime
 from messaging.membership.events import Config, ConfiguredNode, Leave, Note
 from messaging.packet import Header, Heartbeat, State
 from messaging.transport.links import GapHistory, LinkTracker
@@ -100,8 +101,18 @@ class Peer:
 class Detector:
     """The peers, what we sent, and our own health."""
 
-    def __init__(self, config: Config, first_sequence: int, now_ns: int, config_hash: bytes) -> None:
+    def __init__(
+        self,
+        config: Config,
+        first_sequence: int,
+        now_ns: int,
+        config_hash: bytes,
+        told_deadtime_ns: int = 0,
+    ) -> None:
+        """`told_deadtime_ns`: by a former run of ours, see `Deadtime`."""
         self.config = config
+        self.deadtime = Deadtime(config, told_deadtime_ns, now_ns)
+        self._noted_deadtime_ns = self.deadtime.ns
         self._config_hash = config_hash
         self.own_slot = next(slot for slot, node in enumerate(config.nodes) if node.id == config.node_id)
         self.peers: dict[int, Peer] = {
@@ -109,7 +120,8 @@ class Detector:
             for slot, node in enumerate(config.nodes)
             if node.id != config.node_id
         }
-        keep_ns = 2 * config.deadtime_ns + config.keepalive_ns
+        longest_ns = max(config.deadtime_ns, CEILING_NS if config.deadtime_auto else 0)
+        keep_ns = 2 * longest_ns + config.keepalive_ns
         self.sent = [SentLog(first_sequence, keep_ns) for _ in range(config.links)]
         self.strangers: dict[int, int] = {}  # node id: when it was heard last
         self.heard_bits = 0
@@ -127,7 +139,7 @@ class Detector:
     def suspicion_ns(self) -> int:
         """Deadtime, stretched while we do badly ourselves: suspicion of others only, never authority."""
         stretch = min(self.health, HEALTH_STRETCH_MAX)
-        return self.config.deadtime_ns * (HEALTH_STRETCH_MAX + stretch) // HEALTH_STRETCH_MAX
+        return self.deadtime.ns * (HEALTH_STRETCH_MAX + stretch) // HEALTH_STRETCH_MAX
 
     def unwell(self, now_ns: int) -> None:
         """The loop was late, or a suspicion of ours was wrong."""
@@ -139,6 +151,17 @@ class Detector:
         while self.health and now_ns - self._quiet_since_ns >= 2 * self.config.keepalive_ns:
             self.health -= 1
             self._quiet_since_ns += 2 * self.config.keepalive_ns
+
+    def adapt(self, now_ns: int) -> None:
+        """Let deadtime follow the largest gap of a day, if it may; say so when it has moved by a fifth."""
+        if not self.deadtime.observe(self.largest_gap_ns(now_ns), now_ns):
+            return
+        self.changed = True
+        before_ns, after_ns = self._noted_deadtime_ns, self.deadtime.ns
+        if 5 * abs(after_ns - before_ns) > before_ns:
+            self._noted_deadtime_ns = after_ns
+            fields = (("deadtime_ms", after_ns // 1_000_000), ("before_ms", before_ns // 1_000_000))
+            self.notes.append(Note("info", log_events.DEADTIME, fields))
 
     def pause(self, last_ns: int, now_ns: int) -> None:
         """We were stopped: distrust ourselves first. Whoever was heard before gets a full deadtime."""
@@ -154,7 +177,7 @@ class Detector:
         deadlines = [
             min(
                 peer.last_rx_ns + self.suspicion_ns + 1,
-                peer.next_probe_ns if peer.late else peer.last_rx_ns + self.config.warntime_ns + 1,
+                peer.next_probe_ns if peer.late else peer.last_rx_ns + self.deadtime.warntime_ns + 1,
             )
             for peer in self.peers.values()
             if peer.heard
@@ -173,13 +196,16 @@ class Detector:
                 self.heard_bits &= ~(1 << peer.slot)
                 self.changed = self.urgent = True
                 self._note("warning", log_events.NODE_SILENT, peer, silent_ms=silent_ns // 1_000_000)
-            elif silent_ns > self.config.warntime_ns:
+            elif silent_ns > self.deadtime.warntime_ns:
                 if not peer.late:
                     peer.late = self.changed = True
                     self._note("warning", log_events.NODE_LATE, peer, silent_ms=silent_ns // 1_000_000)
                 if now_ns >= peer.next_probe_ns:
                     peer.next_probe_ns = now_ns + max(self.config.keepalive_ns // 4, 20_000_000)
                     probe.append(peer)
+            elif peer.late:  # warntime has grown meanwhile
+                peer.late = False
+                self.changed = True
         return probe
 
     # Packets.
@@ -220,7 +246,7 @@ class Detector:
         if header.link >= len(self.sent):
             return None
         sent_ns = self.sent[header.link].sent_ns(heartbeat.echo[self.own_slot])
-        if sent_ns is None or sent_ns < now_ns - self.config.deadtime_ns:
+        if sent_ns is None or sent_ns < now_ns - self.deadtime.ns:
             self._deaf(peer, heartbeat)
             return None
         self._compare(peer, heartbeat, now_ns)
@@ -278,14 +304,17 @@ class Detector:
 
     def _alive(self, peer: Peer, arrived_ns: int, now_ns: int) -> None:
         if peer.heard:
-            peer.gaps.add(max(0, arrived_ns - peer.last_rx_ns), now_ns)
+            gap_ns = max(0, arrived_ns - peer.last_rx_ns)
+            peer.gaps.add(gap_ns, now_ns)
+            if 2 * gap_ns > self.deadtime.ns:
+                self.adapt(now_ns)
         # What waited in the sockets while we were stopped is read, but it is no sign of life (4.7).
         peer.last_rx_ns = max(peer.last_rx_ns, arrived_ns)
         if now_ns - peer.last_rx_ns > self.suspicion_ns:
             return
         if not peer.heard and arrived_ns < self.grace_from_ns:
             return
-        if peer.late and now_ns - peer.last_rx_ns <= self.config.warntime_ns:
+        if peer.late and now_ns - peer.last_rx_ns <= self.deadtime.warntime_ns:
             peer.late = False
             self.changed = True
             self.unwell(now_ns)

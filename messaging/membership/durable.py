@@ -52,17 +52,12 @@ def durable_content(durable: Durable) -> dict[str, Any]:
     return {
         "promised": durable.promised,
         "boot_token": durable.boot_token,
+        "told_deadtime_ns": durable.told_deadtime_ns,
         "view": [durable.view.id.counter, durable.view.id.coordinator],
         "members": [[m.id, m.incarnation, m.boot_token] for m in durable.view.members],
         "quorum": None
         if quorum is None
-        else {
-            "log_index": quorum.log_index,
-            "voters": [list(voter) for voter in quorum.config.voters],
-            "two_node": quorum.config.two_node,
-            "wait_for_all": quorum.config.wait_for_all,
-            "tiebreak": quorum.config.tiebreak,
-        },
+        else {"log_index": quorum.log_index, **_quorum_content(quorum.config)},
     }
 
 
@@ -76,6 +71,7 @@ def durable_from(slots: Sequence[bytes | None]) -> Durable:
         trusted=trusted,
         promised=content["promised"],
         boot_token=BootToken(content["boot_token"]),
+        told_deadtime_ns=content.get("told_deadtime_ns", 0),
         view=InstalledView(
             id=ViewId(*content["view"]),
             members=tuple(
@@ -85,13 +81,30 @@ def durable_from(slots: Sequence[bytes | None]) -> Durable:
         ),
         quorum=None
         if quorum is None
-        else CommittedQuorum(
-            config=QuorumConfig(
-                voters=tuple((NodeId(node), votes) for node, votes in quorum["voters"]),
-                two_node=quorum["two_node"],
-                wait_for_all=quorum["wait_for_all"],
-                tiebreak=None if quorum["tiebreak"] is None else NodeId(quorum["tiebreak"]),
-            ),
-            log_index=quorum["log_index"],
-        ),
+        else CommittedQuorum(config=_quorum_from(quorum), log_index=quorum["log_index"]),
+    )
+
+
+def _quorum_content(config: QuorumConfig) -> dict[str, Any]:
+    return {
+        "voters": [list(voter) for voter in config.voters],
+        "two_node": config.two_node,
+        "wait_for_all": config.wait_for_all,
+        "tiebreak": config.tiebreak,
+        "tiebreak_order": list(config.tiebreak_order),
+        "lms_window_ms": config.lms_window_ms,
+        "next": None if config.next is None else _quorum_content(config.next),
+    }
+
+
+def _quorum_from(content: dict[str, Any]) -> QuorumConfig:
+    following = content.get("next")
+    return QuorumConfig(
+        voters=tuple((NodeId(node), votes) for node, votes in content["voters"]),
+        two_node=content["two_node"],
+        wait_for_all=content["wait_for_all"],
+        tiebreak=None if content["tiebreak"] is None else NodeId(content["tiebreak"]),
+        tiebreak_order=tuple(NodeId(node) for node in content.get("tiebreak_order", ())),
+        lms_window_ms=content.get("lms_window_ms", 0),
+        next=None if following is None else _quorum_from(following),
     )

@@ -32,6 +32,7 @@ class ConfiguredNode:
     id: NodeId
     name: NodeName
     votes: int = 1
+    diskless: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +48,7 @@ class Config:
     initdead_ns: int
     quorum: QuorumConfig
     key_ids: int = 0
+    deadtime_auto: bool = False  # `deadtime_ns` is only where it begins
     payload_bytes: int = 1_400  # of a datagram, on the link that carries least
 
 
@@ -88,6 +90,7 @@ class Durable:
     boot_token: BootToken = NO_BOOT
     quorum: CommittedQuorum | None = None
     trusted: bool = True
+    told_deadtime_ns: int = 0  # the highest that heartbeats may have carried; 0: the configured one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -394,6 +397,7 @@ class Status:
 
     authority: Authority
     nodes: tuple[PeerStatus, ...]
+    suggested: QuorumConfig | None = None  # last_man_standing
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,10 @@ def is_quorate(config: QuorumConfig, present: Collection[int]) -> bool:
     """Whether these nodes may act together; nodes that are no voters do not count.
 
     More than half of all votes; or half of them and the tie-break node; or, with `two_node`, one of the two.
+    While the voters change, by the old ones and by the new ones.
     """
+    if config.next is not None and not is_quorate(config.next, present):
+        return False
     present_votes = sum(votes for node, votes in config.voters if node in present)
     twice, total = 2 * present_votes, config.votes_total
     if twice > total or (twice == total and total > 0 and config.tiebreak in present):

@@ -8,6 +8,27 @@ from typing import Final
 from messaging.membership.events import Accept, Install, Propose, ViewMember
 
 RESEND_NS: Final = 50_000_000
+STRIKES_MAX: Final = 2
+
+
+class Strikes:
+    """How often a proposal has failed on an edge since the last view."""
+
+    def __init__(self) -> None:
+        self._strikes: dict[tuple[int, int], int] = {}
+
+    def struck(self, edge: tuple[int, int]) -> bool:
+        """One more failure on an edge; whether it has had its chances."""
+        self._strikes[edge] = self._strikes.get(edge, 0) + 1
+        return self._strikes[edge] >= STRIKES_MAX
+
+    def forgive(self, edge: tuple[int, int]) -> None:
+        """It works."""
+        self._strikes.pop(edge, None)
+
+    def clear(self) -> None:
+        """A new view, new chances."""
+        self._strikes.clear()
 
 
 @dataclass(slots=True)

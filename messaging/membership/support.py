@@ -6,18 +6,9 @@ has to let that time run out before the new view acts.
 
 from __future__ import annotations
 
-from typing import Final
-
+from messaging.membership.deadtime import lease_bound_ns
 from messaging.membership.detector import Detector
 from messaging.membership.events import Config, InstalledView
-
-EPS_PERCENT: Final = 5
-LEASE_PERCENT: Final = 90
-
-
-def lease_ns(config: Config) -> int:
-    """L: for how long one packet's echo is support."""
-    return config.deadtime_ns * LEASE_PERCENT // 100
 
 
 class SupportGiven:
@@ -25,27 +16,26 @@ class SupportGiven:
 
     def __init__(self, config: Config, detector: Detector, last_view: InstalledView, now_ns: int) -> None:
         self._detector = detector
-        # Our clock may be fast by EPS while the other's is slow by EPS: 0.995 of deadtime in all.
-        self._bound_ns = -(-lease_ns(config) * (100 + EPS_PERCENT) // (100 - EPS_PERCENT))
         # The members of the last view may count on what our former run said, for one lease from now at most.
+        former_ns = lease_bound_ns(detector.deadtime.former_ns)
         self._former: dict[int, int] = {
-            member.id: now_ns + self._bound_ns for member in last_view.members if member.id != config.node_id
+            member.id: now_ns + former_ns for member in last_view.members if member.id != config.node_id
         }
 
-    def _until_ns(self, view: InstalledView) -> dict[int, int]:
+    def _until_ns(self, view: InstalledView, now_ns: int) -> dict[int, int]:
         """For each other member whose run still is the view's and did not say LEAVE."""
-        peers = self._detector.peers
+        peers, bound_ns = self._detector.peers, self._detector.deadtime.bound_ns(now_ns)
         return {
-            member.id: max(peers[member.id].last_rx_ns, peers[member.id].last_echoed_ns) + self._bound_ns
+            member.id: max(peers[member.id].last_rx_ns, peers[member.id].last_echoed_ns) + bound_ns
             for member in view.members
             if member.id in peers
             and peers[member.id].incarnation == member.incarnation
             and peers[member.id].leave is None
         }
 
-    def bequeath(self, view: InstalledView, without: tuple[int, ...]) -> None:
+    def bequeath(self, view: InstalledView, without: tuple[int, ...], now_ns: int) -> None:
         """We leave `view`: remember what its members, but those in `without`, may think."""
-        for node, until_ns in self._until_ns(view).items():
+        for node, until_ns in self._until_ns(view, now_ns).items():
             if node not in without:
                 self._former[node] = max(until_ns, self._former.get(node, 0))
 
@@ -58,7 +48,7 @@ class SupportGiven:
     def rest_ns(self, view: InstalledView | None, proposed: tuple[int, ...], now_ns: int) -> int:
         """How long somebody who is not proposed may yet believe to have our support."""
         ends = dict(self._former)
-        for node, until_ns in (self._until_ns(view) if view is not None else {}).items():
+        for node, until_ns in (self._until_ns(view, now_ns) if view is not None else {}).items():
             ends[node] = max(until_ns, ends.get(node, 0))
         return max(
             0, max((until for node, until in ends.items() if node not in proposed), default=0) - now_ns

@@ -277,7 +277,7 @@ class Talk:
                 # The sender is in a view that we have not got yet: its INSTALL may be on the way.
                 if inbox.held_since_ns is None:
                     inbox.held_since_ns = now_ns
-                if now_ns < inbox.held_since_ns + self._config.deadtime_ns:
+                if now_ns < inbox.held_since_ns + self._detector.deadtime.ns:
                     return
             self._drop(inbox, inbox.expected)
             inbox.held_since_ns = None
@@ -346,7 +346,7 @@ class Talk:
         for inbox in self._inboxes.values():
             times += [at for at in (inbox.nack_at_ns, inbox.ack_at_ns) if at is not None]
             if inbox.held_since_ns is not None:
-                times.append(inbox.held_since_ns + self._config.deadtime_ns)
+                times.append(inbox.held_since_ns + self._detector.deadtime.ns)
         return min(times, default=None)
 
     def tick(self, now_ns: int) -> None:

@@ -20,6 +20,7 @@ class Views:
         self.members: dict[ViewId, tuple[tuple[int, int], ...]] = {}
         self.installed = 0
         self.wiped: set[str] = set()
+        self.boots: dict[str, int] = {}
         for process in cluster.processes.values():
             process.on_publish.append(self._published)
 
@@ -29,6 +30,10 @@ class Views:
         if view.id == NO_VIEW or view.id == self.last.get(name):
             return
         self.installed += 1
+        boot = process.node.boots if process.diskless else 0
+        if boot != self.boots.get(name, boot):
+            self.last.pop(name, None)  # it could not remember
+        self.boots[name] = boot
         if name in self.last and view.id < self.last[name] and name not in self.wiped:
             raise InvariantBroken("I6/V1", f"{name} went from view {self.last[name]} back to {view.id}")
         self.last[name] = view.id
@@ -37,6 +42,9 @@ class Views:
             raise InvariantBroken(
                 "I6/V2", f"view {view.id} is {runs} at {name}, {self.members[view.id]} elsewhere"
             )
+        coordinator = self.cluster.processes[f"n{view.id.coordinator}"]
+        if coordinator.diskless:
+            raise InvariantBroken("I6/V2", f"{view.id} was made by a node that cannot remember its ids")
         own = view.member(process.config.node_id)
         if own is None:
             raise InvariantBroken("I6/V3", f"{name} installed {view.id} = {runs} without itself")
@@ -46,7 +54,7 @@ class Views:
     def _promised(self, member: str, view: ViewId) -> None:
         if member in self.wiped:
             return
-        disk = self.cluster.nodes[member].disk
+        disk = self.cluster.processes[member].disk
         raw = [disk.durable.get(f"view.{number}") for number in range(slots.SLOTS)]
         promised = [content["promised"] for slot in raw if (content := slots.decode_slot(slot))]
         if max(promised, default=0) < view.counter:

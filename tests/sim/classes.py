@@ -49,6 +49,8 @@ class Profile:
     two_node: bool = False
     check_quorum: bool = True
     rate_ppm: int = 0
+    diskless: tuple[str, ...] = ()
+    lms_window_ms: int = 0
     timing: Timing = Timing()  # noqa: RUF009
 
 
@@ -66,6 +68,8 @@ class ViewsRun:
             timing=profile.timing,
             two_node=profile.two_node,
             rates_ppm=rates if profile.rate_ppm else (),
+            diskless=profile.diskless,
+            lms_window_ms=profile.lms_window_ms,
         )
         self.world.checkers += [Views(self.cluster), Settles(self.cluster)]
         if profile.check_quorum:
@@ -195,6 +199,33 @@ class SplitRun(ViewsRun):
         self.settle()
 
 
+class LoadRun(ViewsRun):
+    """`deadtime = "auto"` on machines that stall for longer and longer: it follows, and nobody is left out.
+
+    First a quiet time in which it comes down; then each stall is up to seven tenths of what deadtime has come
+    to, on one node at a time.
+    """
+
+    def play(self) -> None:
+        self.cluster.boot_all()
+        self.world.run_until(START_NS + 3 * SECOND)
+        nobody = NobodyLeaves(self.cluster)
+        self.world.checkers.append(nobody)
+        nobody.armed = True
+        self.world.run_until(self.world.now_ns + 240 * SECOND)
+        begin_ns = self._least()
+        assert begin_ns < self.profile.timing.deadtime_ns * 6 // 10, f"deadtime stays at {begin_ns // MS} ms"
+        for _ in range(25):
+            process = self.rng.choice(self.cluster.live())
+            process.pause(int(self._least() * self.rng.uniform(0.3, 0.7)))
+            self.world.run_until(self.world.now_ns + self.rng.randint(4_000, 9_000) * MS)
+        assert self._least() > begin_ns, "deadtime has not followed the stalls"
+        self.settle()
+
+    def _least(self) -> int:
+        return min(process.core.detector.deadtime.ns for process in self.cluster.live() if process.core)
+
+
 CHAOS = ("partition", "cut", "one-way", "dark", "kill", "crash-between", "power", "pause", "noise", "replay")
 
 
@@ -216,4 +247,9 @@ _class("pause", ViewsRun, Profile(kinds=("pause",), mean_gap_ns=5 * SECOND))
 _class("stand-still", ViewsRun, Profile(kinds=("stand-still",), mean_gap_ns=5 * SECOND, check_quorum=False))
 _class("power", ViewsRun, Profile(kinds=("power", "kill"), mean_gap_ns=5 * SECOND))
 _class("clock", ViewsRun, Profile(kinds=CHAOS, rate_ppm=50_000))
+_class("diskless", ViewsRun, Profile(nodes=4, kinds=CHAOS, diskless=("n1",)))
+_AUTO = Timing(deadtime_auto=True)
+_class("auto3", ViewsRun, Profile(kinds=CHAOS, timing=_AUTO))
+_class("auto5", ViewsRun, Profile(nodes=5, kinds=CHAOS, timing=_AUTO, rate_ppm=50_000))
+_class("auto-load", LoadRun, Profile(timing=_AUTO))
 _class("wipe", ViewsRun, Profile(kinds=("wipe",), mean_gap_ns=20 * SECOND, check_quorum=False))

@@ -341,6 +341,11 @@ class Process(ABC, Generic[Event, Effect]):
         """The disk's part of an effect, for those that have one."""
         return None
 
+    @property
+    def disk(self) -> Disk:
+        """Where it keeps what has to survive."""
+        return self.node.disk
+
     # Life.
 
     def start(self) -> None:
@@ -445,7 +450,7 @@ class Process(ABC, Generic[Event, Effect]):
 
         def synced() -> None:
             try:
-                self.node.disk.sync(request.file)
+                self.disk.sync(request.file)
             except OSError:
                 self.deliver(request.failed)  # type: ignore[arg-type]
                 return
@@ -453,7 +458,7 @@ class Process(ABC, Generic[Event, Effect]):
             self.deliver(request.done)  # type: ignore[arg-type]
 
         try:
-            self.node.disk.replace(request.file, request.data)
+            self.disk.replace(request.file, request.data)
         except OSError:
             self.world.after(0, f"disk {self.name}", self._guarded(lambda: self.deliver(request.failed)))  # type: ignore[arg-type]
             return

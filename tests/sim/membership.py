@@ -52,7 +52,8 @@ from messaging.packet import (
     Sealer,
     WorkingKey,
 )
-from tests.sim.engine import MS, SECOND, Node, PersistRequest, Process, World
+from messaging.store import DISKLESS_SHIFT
+from tests.sim.engine import MS, SECOND, Disk, Node, PersistRequest, Process, World
 from tests.sim.network import Network
 
 KEYRING = Keyring(keys={1: WorkingKey(id=1, method="sha256", key=b"k" * 32)}, signing=1)
@@ -66,6 +67,7 @@ class Timing:
     warntime_ns: int = 1_250 * MS
     deadtime_ns: int = 2_500 * MS
     initdead_ns: int = 30 * SECOND
+    deadtime_auto: bool = False
 
 
 class MessagingProcess(Process[Event, Effect]):
@@ -100,19 +102,30 @@ class MessagingProcess(Process[Event, Effect]):
             keyring=KEYRING,
         )
 
+    @property
+    def diskless(self) -> bool:
+        """It keeps what it has to remember in /run."""
+        return any(node.diskless for node in self.config.nodes if node.id == self.config.node_id)
+
+    @property
+    def disk(self) -> Disk:
+        return self.node.run if self.diskless else self.node.disk
+
     def _read_slots(self, name: str) -> list[bytes | None]:
-        return [self.node.disk.read(f"{name}.{number}") for number in range(slots.SLOTS)]
+        return [self.disk.read(f"{name}.{number}") for number in range(slots.SLOTS)]
 
     def _write_incarnation(self, value: int) -> None:
         content, _ = slots.newest(self._read_slots("incarnation"))
         serial = content["serial"] + 1 if content else 1
         name = f"incarnation.{serial % slots.SLOTS}"
-        self.node.disk.write(name, slots.encode_slot(serial, {"incarnation": value}))
-        self.node.disk.sync(name)
+        self.disk.write(name, slots.encode_slot(serial, {"incarnation": value}))
+        self.disk.sync(name)
 
     def begin(self) -> Sequence[Effect]:
         content, _ = slots.newest(self._read_slots("incarnation"))
         incarnation = (content["incarnation"] if content else 0) + 1
+        if self.diskless:
+            incarnation = max(incarnation, self.world.now_ns // SECOND << DISKLESS_SHIFT)
         self._write_incarnation(incarnation)
         view, _ = slots.newest(self._read_slots("view"))
         self._serial = view["serial"] if view else 0
@@ -270,15 +283,28 @@ class MembershipCluster:
         rates_ppm: Sequence[int] = (),
         payload_bytes: int = 1_400,
         sealed: bool = False,
+        diskless: Sequence[str] = (),
+        lms_window_ms: int = 0,
     ) -> None:
         self.world = world
         self.timing = timing or Timing()
         names = [f"n{number}" for number in range(1, count + 1)]
         configured = tuple(
-            ConfiguredNode(id=NodeId(number), name=NodeName(name)) for number, name in enumerate(names, 1)
+            ConfiguredNode(
+                id=NodeId(number),
+                name=NodeName(name),
+                votes=int(name not in diskless),
+                diskless=name in diskless,
+            )
+            for number, name in enumerate(names, 1)
         )
         self.quorum = QuorumConfig(
-            voters=tuple((node.id, 1) for node in configured), two_node=two_node, wait_for_all=wait_for_all
+            voters=tuple((node.id, 1) for node in configured if node.votes),
+            two_node=two_node,
+            wait_for_all=wait_for_all,
+            tiebreak=NodeId(1) if lms_window_ms else None,
+            tiebreak_order=tuple(node.id for node in configured) if lms_window_ms else (),
+            lms_window_ms=lms_window_ms,
         )
         self.network = Network(world, names, links)
         rates = [*rates_ppm, *[0] * count]
@@ -297,6 +323,7 @@ class MembershipCluster:
                     warntime_ns=self.timing.warntime_ns,
                     deadtime_ns=self.timing.deadtime_ns,
                     initdead_ns=self.timing.initdead_ns,
+                    deadtime_auto=self.timing.deadtime_auto,
                     quorum=self.quorum,
                     payload_bytes=payload_bytes,
                 ),

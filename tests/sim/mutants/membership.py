@@ -7,10 +7,20 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from messaging.membership import agreement, authority, detector, durable, support
+from hacluster.vocabulary.membership import QuorumConfig
+from messaging.membership import (
+    agreement,
+    authority,
+    candidates,
+    deadtime,
+    detector,
+    durable,
+    rounds,
+    support,
+)
 from messaging.membership.detector import Peer
 from messaging.membership.events import Durable, Propose
-from tests.sim import membership
+from tests.sim import membership, standing
 from tests.sim.engine import PersistRequest
 
 
@@ -64,11 +74,23 @@ def _any_echo(self: detector.SentLog, echo: int) -> int | None:
 
 
 def _impatient(self: detector.Detector) -> int:
-    return self.config.deadtime_ns // 8
+    return self.deadtime.ns // 8
 
 
-def _one_strike(self: agreement.Agreement, edge: tuple[int, int]) -> bool:
+def _one_strike(self: rounds.Strikes, edge: tuple[int, int]) -> bool:
     return True
+
+
+def _own_deadtime(self: deadtime.Deadtime, told_ms: int) -> int:
+    return 3 * self.ns
+
+
+def _at_once(self: standing.JointDc, old: QuorumConfig, new: QuorumConfig) -> QuorumConfig:
+    return new
+
+
+def _never_barred(self: candidates.Candidates, now_ns: int) -> bool:
+    return False
 
 
 _SUPPORT = authority.AuthorityKeeper.support
@@ -132,10 +154,34 @@ MUTANTS = (
         invariant="I15",
     ),
     Mutant(
+        what="a lease rests on our own deadtime, not on what the peer has told",
+        scenario="auto5",
+        owner=deadtime.Deadtime,
+        name="granted_by",
+        broken=_own_deadtime,
+        invariant="I14",
+    ),
+    Mutant(
+        what="voters change in one step",
+        scenario="lms5-chaos",
+        owner=standing.JointDc,
+        name="_change",
+        broken=_at_once,
+        invariant="I14",
+    ),
+    Mutant(
+        what="a diskless node proposes views",
+        scenario="diskless",
+        owner=candidates.Candidates,
+        name="barred",
+        broken=_never_barred,
+        invariant="I6",
+    ),
+    Mutant(
         what="the first refusal leaves a member out",
         scenario="restart",
-        owner=agreement.Agreement,
-        name="_struck",
+        owner=rounds.Strikes,
+        name="struck",
         broken=_one_strike,
         invariant="I15",
     ),

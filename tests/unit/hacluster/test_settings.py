@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from hacluster.cluster_toml import render
 from hacluster.errors import InvalidDocuments
 from hacluster.settings import parse
 
@@ -36,6 +37,47 @@ def test_a_good_file_has_its_defaults() -> None:
     assert settings.quorum_config().votes_total == 2
 
 
+def test_deadtime_that_is_found_by_itself() -> None:
+    timers = parse(GOOD.replace('"2500ms"', '"auto"')).timers
+    assert timers.deadtime_auto
+    assert (timers.deadtime_ms, timers.warntime_ms) == (2_500, 1_250)
+    slow = parse(GOOD.replace('"2500ms"', '"auto"').replace('"250ms"', '"2s"')).timers
+    assert slow.deadtime_ms == 20_000
+    assert slow.initdead_ms == 40_000
+
+
+@pytest.mark.parametrize(
+    ("text", "order"),
+    [('"lowest"', (1, 2)), ('"highest"', (2, 1)), ('["node2"]', (2,)), ('["node2", "node1"]', (2, 1))],
+)
+def test_tie_breakers_are_resolved_against_the_voters(text: str, order: tuple[int, ...]) -> None:
+    settings = parse(GOOD.replace("two_node = true", f"auto_tie_breaker = {text}"))
+    config = settings.quorum_config()
+    assert config.tiebreak_order == order
+    assert config.tiebreak == order[0]
+    assert parse(render(settings)) == settings
+
+
+def test_last_man_standing_and_diskless_nodes() -> None:
+    text = GOOD.replace("two_node = true", 'last_man_standing = true\nlms_window = "4s"')
+    settings = parse(text)
+    assert settings.quorum_config().lms_window_ms == 4_000
+    assert parse(render(settings)) == settings
+    diskless = GOOD.replace("id = 2", "id = 2\ndiskless = true").replace("two_node = true", "")
+    with pytest.raises(InvalidDocuments, match="allow_diskless"):
+        parse(diskless)
+    allowed = parse(diskless.replace('name = "web"', 'name = "web"\nallow_diskless = true'))
+    node = allowed.node("node2")
+    assert node is not None
+    assert node.diskless
+    assert node.votes == 0
+    assert [voter for voter, _ in allowed.quorum_config().voters] == [1]
+    assert parse(render(allowed)) == allowed
+    voting = diskless.replace("diskless = true", "diskless = true\nvotes = 1")
+    with pytest.raises(InvalidDocuments, match="cannot vote"):
+        parse(voting.replace('name = "web"', 'name = "web"\nallow_diskless = true'))
+
+
 @pytest.mark.parametrize(
     ("old", "new", "line", "what"),
     [
@@ -47,6 +89,9 @@ def test_a_good_file_has_its_defaults() -> None:
         ('["127.0.1.2"]', '["node2.example"]', 18, "is not an IP address"),
         ('["127.0.1.2"]', "[]", 18, "has 0 addresses for 1 links"),
         ("127.0.1.2", "127.0.1.1", 18, "two nodes have the address 127.0.1.1"),
+        ("two_node = true", 'auto_tie_breaker = "middle"', 8, "no tie-breaker"),
+        ("two_node = true", 'auto_tie_breaker = ["node3"]', 8, "no tie-breaker"),
+        ("two_node = true", 'lms_window = "2s"', 8, "without last_man_standing"),
         ("two_node = true", "two_nodes = true", 8, "'two_nodes' is not known in [quorum]"),
         ('id = "9f86d081884c7d659a2feaa0c55ad015"', 'id = "web"', 3, "no valid id"),
         ("[quorum]", "[quorum", 7, "line 7"),

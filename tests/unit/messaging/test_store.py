@@ -7,7 +7,7 @@ from pathlib import Path
 from hacluster.paths import Paths
 from hacluster.vocabulary.ids import BootToken
 from messaging.membership.events import Durable
-from messaging.store import Store
+from messaging.store import DISKLESS_SHIFT, Store
 
 BOOT = BootToken("01" * 32)
 
@@ -75,3 +75,16 @@ def test_highest_incarnations_seen_are_a_hint(tmp_path: Path) -> None:
     assert a_store(tmp_path).seen() == {1: 5, 2: 9}
     (tmp_path / "var/lib/hacluster/messaging/peers").write_text("not json")
     assert a_store(tmp_path).seen() == {}
+
+
+def test_a_diskless_node_counts_by_the_clock_and_remembers_until_its_next_boot(tmp_path: Path) -> None:
+    paths = Paths(tmp_path)
+    paths.run.mkdir(parents=True)
+    store = Store(paths, BootToken("aa" * 32), diskless=True)
+    first = store.next_incarnation()
+    assert first >> DISKLESS_SHIFT > 1_600_000_000
+    store.keep(Durable(promised=7))
+    again = Store(paths, BootToken("aa" * 32), diskless=True)
+    assert again.next_incarnation() > first
+    assert again.durable().promised == 7
+    assert not paths.var.exists()
