@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
-import random
-import secrets
 import signal
 import sys
 from pathlib import Path
@@ -30,22 +28,17 @@ from hacluster.supervision import (
     until_stopped,
 )
 from hacluster.vocabulary.ids import BootToken
-from messaging import keys, log_events
-from messaging.membership.core import MembershipCore
-from messaging.membership.events import Config, ConfiguredNode, Start
+from messaging import assemble, keys, log_events
 from messaging.membership.shell import MembershipShell
-from messaging.packet import Gate, Keyring, Sealer
+from messaging.packet import Keyring
 from messaging.priority import raise_priority
 from messaging.store import Store
 from messaging.transport.ping import Pinger
-from messaging.transport.udp import UdpLink
 
 log = structlog.get_logger()
 
 LAB_VARIABLE = "HACLUSTER_LAB"  # set in every node of a lab: it shares the machine
-CARRIERS = ("udp", "mcast", "bcast")
 DAMAGED = "nothing, a view that exists takes this node in; or remove the files, if no other node is left"
-MS = 1_000_000
 
 
 def main() -> int:
@@ -64,6 +57,7 @@ def main() -> int:
                 what=f"it has no node {options.node}",
                 remedy="give --node, or add the node to the file",
             )
+        assemble.check(settings, options.paths)
         keyring = _keys(options.paths, settings)
         token = boot_token(options.paths)
         lock = _lock(options.paths)
@@ -124,7 +118,7 @@ class Daemon:
         assert me is not None
         store = Store(self._options.paths, self._token, diskless=me.diskless)
         incarnation = store.next_incarnation()
-        shell = self._shell(store, incarnation, stop)
+        shell = self._shell(store, me, incarnation, stop)
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGHUP, self._reload, shell)
         for link in shell.links:
@@ -164,7 +158,13 @@ class Daemon:
         server.add(
             register,
             service.MembershipService(
-                shell, pinger, self._settings, self._options.node, incarnation, self._clock.now_ns
+                shell,
+                pinger,
+                self._settings,
+                self._options.node,
+                incarnation,
+                self._clock.now_ns,
+                lambda force: self.reload_keys(shell, force=force),
             ),
         )
         server.listen_unix(self._options.paths.messaging_socket)
@@ -174,80 +174,24 @@ class Daemon:
         await stop.wait()
         await server.stop(0.1)
 
-    def _shell(self, store: Store, incarnation: int, stop: asyncio.Event) -> MembershipShell:
-        settings, clock = self._settings, self._clock
-        carriers = [(number, link) for number, link in enumerate(settings.links) if link.kind in CARRIERS]
-        if len(carriers) < sum(link.kind in (*CARRIERS, "serial") for link in settings.links):
-            log.error(log_events.LINK_FAILED, reason="serial links are not supported", remedy="use udp")
-        if not carriers:
-            raise InvalidDocument(
-                source=str(self._options.paths.cluster_toml),
-                line=0,
-                what="no link that can be used",
-                remedy="add a [[link]] of kind udp, mcast or bcast",
-            )
+    def _shell(
+        self, store: Store, me: ha_settings.Node, incarnation: int, stop: asyncio.Event
+    ) -> MembershipShell:
         durable = store.durable()
         if not durable.trusted:
             file = str(self._options.paths.var / "messaging/view.*")
             log.error(log_events.STATE_DAMAGED, file=file, remedy=DAMAGED)
-        me = settings.node(self._options.node)
-        assert me is not None
-        timers = settings.timers
-        nodes = sorted(settings.nodes, key=lambda node: node.id)
-        config = Config(
-            node_id=me.id,
-            nodes=tuple(
-                ConfiguredNode(id=node.id, name=node.name, votes=node.votes, diskless=node.diskless)
-                for node in nodes
-            ),
-            links=len(carriers),
-            keepalive_ns=timers.keepalive_ms * MS,
-            warntime_ns=timers.warntime_ms * MS,
-            deadtime_ns=timers.deadtime_ms * MS,
-            deadtime_auto=timers.deadtime_auto,
-            initdead_ns=timers.initdead_ms * MS,
-            quorum=settings.quorum_config(),
-            key_ids=self._keyring.id_bits,
-        )
-        start = Start(
+        return assemble.shell_of(
+            self._settings,
+            me,
+            self._keyring,
+            store,
+            durable,
             incarnation=incarnation,
             boot_token=self._token,
-            durable=durable,
-            all_seen=store.all_seen,
-            first_sequence=secrets.randbits(31),
-        )
-        shell = MembershipShell(
-            core=MembershipCore(config, start, random.SystemRandom(), clock.now_ns()),
-            gate=Gate(
-                cluster_id=settings.cluster_id,
-                node_id=me.id,
-                nodes=[node.id for node in nodes],
-                keyring=self._keyring,
-                seen=store.seen(),
-            ),
-            sealer=Sealer(
-                cluster_id=settings.cluster_id,
-                node_id=me.id,
-                session=secrets.token_bytes(16),
-                incarnation=incarnation,
-                keyring=self._keyring,
-            ),
-            store=store,
-            clock=clock,
+            clock=self._clock,
             restart=lambda why: self._restart(why, stop),
         )
-        shell.links = [
-            UdpLink(
-                number,
-                link,
-                me.addresses[number],
-                {node.id: node.addresses[number] for node in nodes if node.id != me.id},
-                shell.taken,
-                toml_number=toml_number,
-            )
-            for number, (toml_number, link) in enumerate(carriers)
-        ]
-        return shell
 
     def _restart(self, why: str, stop: asyncio.Event) -> None:
         log.error(log_events.STOPPED, reason=why)
@@ -257,11 +201,16 @@ class Daemon:
     def _reload(self, shell: MembershipShell) -> None:
         """SIGHUP: new keys, or the old ones and a word."""
         try:
-            self._keyring = _keys(self._options.paths, self._settings)
+            self.reload_keys(shell, force=False)
         except HaError as error:
             log.error(log_events.KEYS_KEPT, reason=str(error))
-            return
-        shell.use_keys(self._keyring)
+
+    def reload_keys(self, shell: MembershipShell, *, force: bool) -> Keyring:
+        """Read authkeys anew and use it. Raises HaError and keeps the old keys when that must not be."""
+        keyring = _keys(self._options.paths, self._settings)
+        shell.use_keys(keyring, force=force)
+        self._keyring = keyring
+        return keyring
 
 
 def _import_service() -> tuple[Any, Any, Any]:

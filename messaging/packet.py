@@ -65,11 +65,31 @@ class Drop(StrEnum):
     UNKNOWN_SENDER = "unknown_sender"
     NOT_FOR_US = "not_for_us"
     UNKNOWN_KEY = "unknown_key"
+    OWN_ID = "own_id"  # with a good tag: another machine says that it is this node
     BAD_TAG = "bad_tag"
     OLD_INCARNATION = "old_incarnation"
     REPLAYED = "replayed"
     BAD_BODY = "bad_body"
     INCOMPLETE = "incomplete"  # fragments of which the rest did not come in time
+
+
+REMEDY: Final[Mapping[Drop, str]] = {
+    Drop.BAD_LENGTH: "something else sends to this port, or a smaller mtu cuts packets: see the link's mtu",
+    Drop.BAD_MAGIC: "something else sends to this port: give the link another one",
+    Drop.WRONG_VERSION: "another release speaks another wire version: finish the upgrade on that node",
+    Drop.WRONG_CLUSTER: "another cluster uses this port or group: give one of them another; or copy our "
+    "cluster.toml to that node",
+    Drop.UNKNOWN_SENDER: "our cluster.toml does not name that node: copy the newest one to every node",
+    Drop.NOT_FOR_US: "",
+    Drop.UNKNOWN_KEY: "it signs with a key that our authkeys does not list: copy the newest file, and reload",
+    Drop.OWN_ID: "two machines have the same node id and name: start ha-messaging there with its own --node",
+    Drop.BAD_TAG: "the secrets in authkeys differ: copy the file from a member, mode 0600",
+    Drop.OLD_INCARNATION: "that node lost its state and is told so; if it goes on, two machines use one id",
+    Drop.REPLAYED: "somebody repeats old packets, or two machines use one id",
+    Drop.BAD_BODY: "another release, or a damaged packet with a good tag: see the versions on both nodes",
+    Drop.INCOMPLETE: "packets get lost: see the losses of the links",
+}
+"""What to do about packets that are dropped, in the words of the log."""
 
 
 class State(IntEnum):
@@ -241,6 +261,7 @@ class Sealer:
 
     def use(self, keyring: Keyring) -> None:
         """Sign with this keyring's key from now on."""
+        self.keyring = keyring
         self._key = keyring.keys[keyring.signing]
         self._aead = self._key.for_session(self._session) if self._key.encrypts else None
 
@@ -321,8 +342,10 @@ class Gate:
         keyring: Keyring,
         seen: Mapping[int, int] | None = None,
         links_max: int = 8,
+        session: bytes = b"",
     ) -> None:
-        """`seen`: highest incarnation known of each node, from a former run."""
+        """`seen`: highest incarnation known of each node, from a former run. `session`: our own."""
+        self._session = session
         self._cluster = cluster_id[:4]
         self._node_id = node_id
         self._others = frozenset(nodes) - {node_id}
@@ -358,8 +381,8 @@ class Gate:
             return Dropped(Drop.WRONG_VERSION)
         if cluster != self._cluster:
             return Dropped(Drop.WRONG_CLUSTER)
-        if sender == self._node_id:
-            return Dropped(Drop.UNKNOWN_SENDER)
+        if sender == self._node_id and session == self._session:
+            return Dropped(Drop.NOT_FOR_US)  # our own: a group of which we are a member, a looped cable
         if destination not in (TO_ALL, self._node_id):
             return Dropped(Drop.NOT_FOR_US)
         key = self._keys.get(key_id)
@@ -376,6 +399,8 @@ class Gate:
             if key.encrypts or not hmac.compare_digest(tag, datagram[body_end:]):
                 return Dropped(Drop.BAD_TAG)
             body = datagram[HEADER.size : body_end]
+        if sender == self._node_id:
+            return Dropped(Drop.OWN_ID)
         if sender not in self._others:  # with a good tag: it is of our cluster, by another cluster.toml
             return Dropped(Drop.UNKNOWN_SENDER, header)
         reason = self.admit(header)

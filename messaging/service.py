@@ -13,9 +13,10 @@ from hacluster.v1 import membership_pb2, membership_pb2_grpc
 from messaging import wire
 from messaging.membership.events import Leave
 from messaging.membership.shell import MembershipShell
+from messaging.packet import Keyring
+from messaging.transport.link import Carrier
 from messaging.transport.links import advised_deadtime_ns
 from messaging.transport.ping import Pinger
-from messaging.transport.udp import UdpLink
 
 NAME = "hacluster.v1.Membership"
 
@@ -39,7 +40,9 @@ class MembershipService(membership_pb2_grpc.MembershipServicer):
         node: str,
         incarnation: int,
         now_ns: Callable[[], int],
+        reload_keys: Callable[[bool], Keyring],
     ) -> None:
+        self._reload_keys = reload_keys
         self._shell, self._pinger, self._settings = shell, pinger, settings
         self._node, self._incarnation, self._now_ns = node, incarnation, now_ns
 
@@ -91,10 +94,13 @@ class MembershipService(membership_pb2_grpc.MembershipServicer):
             keepalive_ms=timers.keepalive_ms,
             deadtime_ms=core.detector.deadtime.ns // 1_000_000,
             deadtime_auto=core.detector.deadtime.auto,
+            signing_key=self._shell.keyring.signing,
+            key_ids=sorted(self._shell.keyring.keys),
+            counters=core.talk.counters,
             advised_deadtime_ms=advised_ns // 1_000_000,
         )
 
-    def _links(self, links: Sequence[UdpLink]) -> list[membership_pb2.LinkStatus]:
+    def _links(self, links: Sequence[Carrier]) -> list[membership_pb2.LinkStatus]:
         return [
             membership_pb2.LinkStatus(
                 link=link.toml_number,
@@ -125,6 +131,13 @@ class MembershipService(membership_pb2_grpc.MembershipServicer):
             raise InvalidRequest(what=str(error)) from None
         await self._shell.set_quorum(quorum)
         return membership_pb2.SetQuorumConfigReply()
+
+    async def ReloadKeys(
+        self, request: membership_pb2.ReloadKeysRequest, context: Context
+    ) -> membership_pb2.ReloadKeysReply:
+        """authkeys anew, or why not."""
+        keyring = self._reload_keys(request.force)
+        return membership_pb2.ReloadKeysReply(signing_key=keyring.signing, key_ids=sorted(keyring.keys))
 
     async def Leave(
         self, request: membership_pb2.LeaveRequest, context: Context

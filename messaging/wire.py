@@ -354,4 +354,6 @@ def _node(node: PeerStatus) -> membership_pb2.NodeStatus:
         boot_token=node.boot_token,
         clean_leave=node.clean_leave,
         silent_ms=node.silent_ms,
+        key_ids=[key_id for key_id in range(16) if node.key_ids >> key_id & 1],
+        signing_key=node.signs_with,
     )

@@ -21,6 +21,45 @@ else:
 DESCRIPTOR: descriptor.FileDescriptor
 
 @typing.final
+class ReloadKeysRequest(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    FORCE_FIELD_NUMBER: builtins.int
+    force: builtins.bool
+    """take them whatever the members can verify"""
+    def __init__(
+        self,
+        *,
+        force: builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["force", b"force"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ReloadKeysReply(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    SIGNING_KEY_FIELD_NUMBER: builtins.int
+    KEY_IDS_FIELD_NUMBER: builtins.int
+    signing_key: builtins.int
+    @builtins.property
+    def key_ids(self) -> containers.RepeatedScalarFieldContainer[builtins.int]: ...
+    def __init__(
+        self,
+        *,
+        signing_key: builtins.int = ...,
+        key_ids: abc.Iterable[builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["key_ids", b"key_ids", "signing_key", b"signing_key"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
 class SendRequest(message.Message):
     DESCRIPTOR: descriptor.Descriptor
 
@@ -308,6 +347,8 @@ class NodeStatus(message.Message):
     BOOT_TOKEN_FIELD_NUMBER: builtins.int
     CLEAN_LEAVE_FIELD_NUMBER: builtins.int
     SILENT_MS_FIELD_NUMBER: builtins.int
+    KEY_IDS_FIELD_NUMBER: builtins.int
+    SIGNING_KEY_FIELD_NUMBER: builtins.int
     id: builtins.int
     name: builtins.str
     state: builtins.str
@@ -318,6 +359,12 @@ class NodeStatus(message.Message):
     """with state "left": its LRM had nothing active"""
     silent_ms: builtins.int
     """since the last accepted packet; 0 for this node"""
+    signing_key: builtins.int
+    """the key of its last packet; 0: not known"""
+    @builtins.property
+    def key_ids(self) -> containers.RepeatedScalarFieldContainer[builtins.int]:
+        """the keys of authkeys that it can verify, as it says; empty: not known"""
+
     def __init__(
         self,
         *,
@@ -328,10 +375,12 @@ class NodeStatus(message.Message):
         boot_token: builtins.str = ...,
         clean_leave: builtins.bool = ...,
         silent_ms: builtins.int = ...,
+        key_ids: abc.Iterable[builtins.int] | None = ...,
+        signing_key: builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["boot_token", b"boot_token", "clean_leave", b"clean_leave", "id", b"id", "incarnation", b"incarnation", "name", b"name", "silent_ms", b"silent_ms", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["boot_token", b"boot_token", "clean_leave", b"clean_leave", "id", b"id", "incarnation", b"incarnation", "key_ids", b"key_ids", "name", b"name", "signing_key", b"signing_key", "silent_ms", b"silent_ms", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -372,6 +421,26 @@ class MessagingStatus(message.Message):
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
+    @typing.final
+    class CountersEntry(message.Message):
+        DESCRIPTOR: descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.int
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     NODE_FIELD_NUMBER: builtins.int
     INCARNATION_FIELD_NUMBER: builtins.int
     AUTHORITY_FIELD_NUMBER: builtins.int
@@ -383,16 +452,21 @@ class MessagingStatus(message.Message):
     KEEPALIVE_MS_FIELD_NUMBER: builtins.int
     DEADTIME_MS_FIELD_NUMBER: builtins.int
     ADVISED_DEADTIME_MS_FIELD_NUMBER: builtins.int
+    SIGNING_KEY_FIELD_NUMBER: builtins.int
+    KEY_IDS_FIELD_NUMBER: builtins.int
+    COUNTERS_FIELD_NUMBER: builtins.int
     DEADTIME_AUTO_FIELD_NUMBER: builtins.int
     node: builtins.str
     incarnation: builtins.int
     loop_lag_max_us: builtins.int
-    """unknown_sender not_for_us unknown_key bad_tag old_incarnation replayed bad_body incomplete"""
+    """unknown_sender not_for_us unknown_key own_id bad_tag old_incarnation replayed bad_body incomplete"""
     health_score: builtins.int
     """0 (well) to 8"""
     keepalive_ms: builtins.int
     deadtime_ms: builtins.int
     advised_deadtime_ms: builtins.int
+    signing_key: builtins.int
+    """this node's own"""
     deadtime_auto: builtins.bool
     """deadtime_ms follows advised_deadtime_ms by itself"""
     @builtins.property
@@ -404,6 +478,12 @@ class MessagingStatus(message.Message):
     @builtins.property
     def dropped(self) -> containers.ScalarMap[builtins.str, builtins.int]:
         """packets dropped, by reason: bad_length bad_magic wrong_version wrong_cluster"""
+
+    @builtins.property
+    def key_ids(self) -> containers.RepeatedScalarFieldContainer[builtins.int]: ...
+    @builtins.property
+    def counters(self) -> containers.ScalarMap[builtins.str, builtins.int]:
+        """data_sent data_delivered data_repeated data_stale data_lost nacks_sent"""
 
     def __init__(
         self,
@@ -419,11 +499,14 @@ class MessagingStatus(message.Message):
         keepalive_ms: builtins.int = ...,
         deadtime_ms: builtins.int = ...,
         advised_deadtime_ms: builtins.int = ...,
+        signing_key: builtins.int = ...,
+        key_ids: abc.Iterable[builtins.int] | None = ...,
+        counters: abc.Mapping[builtins.str, builtins.int] | None = ...,
         deadtime_auto: builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["authority", b"authority"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["advised_deadtime_ms", b"advised_deadtime_ms", "authority", b"authority", "deadtime_auto", b"deadtime_auto", "deadtime_ms", b"deadtime_ms", "dropped", b"dropped", "health_score", b"health_score", "incarnation", b"incarnation", "keepalive_ms", b"keepalive_ms", "links", b"links", "loop_lag_max_us", b"loop_lag_max_us", "node", b"node", "pings", b"pings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["advised_deadtime_ms", b"advised_deadtime_ms", "authority", b"authority", "counters", b"counters", "deadtime_auto", b"deadtime_auto", "deadtime_ms", b"deadtime_ms", "dropped", b"dropped", "health_score", b"health_score", "incarnation", b"incarnation", "keepalive_ms", b"keepalive_ms", "key_ids", b"key_ids", "links", b"links", "loop_lag_max_us", b"loop_lag_max_us", "node", b"node", "pings", b"pings", "signing_key", b"signing_key"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -449,7 +532,7 @@ class LinkStatus(message.Message):
     link: builtins.int
     """number of the link in cluster.toml, from 0"""
     kind: builtins.str
-    """udp mcast bcast"""
+    """udp mcast bcast serial"""
     peer: builtins.str
     state: builtins.str
     """up degraded down"""

@@ -54,6 +54,11 @@ class MembershipStub(object):
                 request_serializer=hacluster_dot_v1_dot_membership__pb2.LeaveRequest.SerializeToString,
                 response_deserializer=hacluster_dot_v1_dot_membership__pb2.LeaveReply.FromString,
                 _registered_method=True)
+        self.ReloadKeys = channel.unary_unary(
+                '/hacluster.v1.Membership/ReloadKeys',
+                request_serializer=hacluster_dot_v1_dot_membership__pb2.ReloadKeysRequest.SerializeToString,
+                response_deserializer=hacluster_dot_v1_dot_membership__pb2.ReloadKeysReply.FromString,
+                _registered_method=True)
         self.Send = channel.unary_unary(
                 '/hacluster.v1.Membership/Send',
                 request_serializer=hacluster_dot_v1_dot_membership__pb2.SendRequest.SerializeToString,
@@ -100,6 +105,15 @@ class MembershipServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReloadKeys(self, request, context):
+        """Read authkeys anew. Rotation without a gap is this call on every node after each of three edits of the file: add
+        key 2; `auth 2`; remove key 1. Errors: INVALID_ARGUMENT, with the old keys kept, when the file is no good, or a
+        member that is heard could not follow (it does not list the new signing key, or signs with a removed one).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Send(self, request, context):
         """ha-crm, ha-lrm: a small message to one node or to all, reliable and in order while both ends stay in one view.
         Errors: RESOURCE_EXHAUSTED while too much is unacknowledged (try again after a keepalive), UNAVAILABLE without a
@@ -139,6 +153,11 @@ def add_MembershipServicer_to_server(servicer, server):
                     servicer.Leave,
                     request_deserializer=hacluster_dot_v1_dot_membership__pb2.LeaveRequest.FromString,
                     response_serializer=hacluster_dot_v1_dot_membership__pb2.LeaveReply.SerializeToString,
+            ),
+            'ReloadKeys': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReloadKeys,
+                    request_deserializer=hacluster_dot_v1_dot_membership__pb2.ReloadKeysRequest.FromString,
+                    response_serializer=hacluster_dot_v1_dot_membership__pb2.ReloadKeysReply.SerializeToString,
             ),
             'Send': grpc.unary_unary_rpc_method_handler(
                     servicer.Send,
@@ -259,6 +278,33 @@ class Membership(object):
             '/hacluster.v1.Membership/Leave',
             hacluster_dot_v1_dot_membership__pb2.LeaveRequest.SerializeToString,
             hacluster_dot_v1_dot_membership__pb2.LeaveReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReloadKeys(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hacluster.v1.Membership/ReloadKeys',
+            hacluster_dot_v1_dot_membership__pb2.ReloadKeysRequest.SerializeToString,
+            hacluster_dot_v1_dot_membership__pb2.ReloadKeysReply.FromString,
             options,
             channel_credentials,
             insecure,

@@ -26,6 +26,11 @@ class MembershipStub:
     """ha-crm: the committed quorum configuration. Persisted before the answer."""
     Leave: aio.UnaryUnaryMultiCallable[membership_pb2.LeaveRequest, membership_pb2.LeaveReply]
     """ha-crm at a clean stop of the node: say LEAVE, then stay out of views until restarted."""
+    ReloadKeys: aio.UnaryUnaryMultiCallable[membership_pb2.ReloadKeysRequest, membership_pb2.ReloadKeysReply]
+    """Read authkeys anew. Rotation without a gap is this call on every node after each of three edits of the file: add
+    key 2; `auth 2`; remove key 1. Errors: INVALID_ARGUMENT, with the old keys kept, when the file is no good, or a
+    member that is heard could not follow (it does not list the new signing key, or signs with a removed one).
+    """
     Send: aio.UnaryUnaryMultiCallable[membership_pb2.SendRequest, membership_pb2.SendReply]
     """ha-crm, ha-lrm: a small message to one node or to all, reliable and in order while both ends stay in one view.
     Errors: RESOURCE_EXHAUSTED while too much is unacknowledged (try again after a keepalive), UNAVAILABLE without a
@@ -72,6 +77,17 @@ class MembershipServicer(metaclass=abc_1.ABCMeta):
         context: aio.ServicerContext[membership_pb2.LeaveRequest, abc.Awaitable[membership_pb2.LeaveReply]],
     ) -> abc.Awaitable[membership_pb2.LeaveReply]:
         """ha-crm at a clean stop of the node: say LEAVE, then stay out of views until restarted."""
+
+    @abc_1.abstractmethod
+    def ReloadKeys(
+        self,
+        request: membership_pb2.ReloadKeysRequest,
+        context: aio.ServicerContext[membership_pb2.ReloadKeysRequest, abc.Awaitable[membership_pb2.ReloadKeysReply]],
+    ) -> abc.Awaitable[membership_pb2.ReloadKeysReply]:
+        """Read authkeys anew. Rotation without a gap is this call on every node after each of three edits of the file: add
+        key 2; `auth 2`; remove key 1. Errors: INVALID_ARGUMENT, with the old keys kept, when the file is no good, or a
+        member that is heard could not follow (it does not list the new signing key, or signs with a removed one).
+        """
 
     @abc_1.abstractmethod
     def Send(

@@ -191,6 +191,8 @@ class AuthorityKeeper:
             boot_token=known,
             clean_leave=peer.leave is not None and peer.leave.clean,
             silent_ms=(now_ns - peer.last_rx_ns) // 1_000_000 if peer.last_rx_ns else 0,
+            key_ids=peer.heartbeat.key_ids if peer.heartbeat is not None else 0,
+            signs_with=peer.signs_with,
         )
 
     def _state(self, peer: Peer, now_ns: int, *, in_view: bool) -> NodeState:

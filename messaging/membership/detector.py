@@ -65,6 +65,7 @@ class Peer:
         self.tag = NO_VIEW
         self.tag_since_ns = 0
         self.next_probe_ns = 0
+        self.signs_with = 0  # id of the key of its last packet
         self.config_differs = False
         self.differs_rx_ns = 0  # the last word with another cluster.toml's hash
         self.rtt_ns = 0  # smoothed, without the mean holding time
@@ -218,6 +219,7 @@ class Detector:
                 self._note("info", log_events.NODE_RESTARTED, peer, incarnation=header.incarnation)
             peer.begin_run(header.incarnation, arrived_ns)
             self.changed = True
+        peer.signs_with = header.key_id
         peer.last_echoed_ns = max(peer.last_echoed_ns, arrived_ns)
         if header.link < len(peer.links):
             link = peer.links[header.link]

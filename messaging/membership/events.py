@@ -389,6 +389,8 @@ class PeerStatus:
     boot_token: BootToken = NO_BOOT
     clean_leave: bool = False
     silent_ms: int = 0
+    key_ids: int = 0
+    signs_with: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

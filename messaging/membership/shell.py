@@ -11,8 +11,8 @@ from typing import Final, assert_never
 import structlog
 
 from hacluster.clock import Clock
-from hacluster.errors import ResourceExhausted, Unavailable
-from messaging import log_events, wire
+from hacluster.errors import InvalidRequest, ResourceExhausted, Unavailable
+from messaging import log_events, rotation, wire
 from messaging.fragments import Assembler, body_room, cut
 from messaging.membership.core import LEAVE_APART_NS, LEAVE_COPIES, MembershipCore
 from messaging.membership.events import (
@@ -47,9 +47,9 @@ from messaging.membership.events import (
     Suspended,
     Timer,
 )
-from messaging.packet import Drop, Dropped, Gate, Keyring, Kind, Sealer
+from messaging.packet import REMEDY, Drop, Dropped, Gate, Keyring, Kind, Sealer
 from messaging.store import Store
-from messaging.transport.udp import UdpLink
+from messaging.transport.link import Carrier
 
 log = structlog.get_logger()
 
@@ -106,8 +106,9 @@ class MembershipShell:
         store_timeout_s: float = STORE_TIMEOUT_S,
     ) -> None:
         self.core, self.figures = core, Figures()
-        self.links: Sequence[UdpLink] = ()
+        self.links: Sequence[Carrier] = ()
         self._gate, self._sealer, self._store, self._clock = gate, sealer, store, clock
+        self.keyring = sealer.keyring
         self._restart, self._store_timeout_s = restart, store_timeout_s
         self.payload_bytes = core.payload_bytes
         self._loop = asyncio.get_running_loop()
@@ -174,6 +175,7 @@ class MembershipShell:
                 source=source,
                 reason=reason.value,
                 total=self.figures.dropped[reason.value],
+                remedy=REMEDY[reason],
             )
 
     # Effects.
@@ -382,8 +384,12 @@ class MembershipShell:
         self.dispatch(LeaveRequested(leave))
         await asyncio.sleep(2 * LEAVE_COPIES * LEAVE_APART_NS / 1e9)
 
-    def use_keys(self, keyring: Keyring) -> None:
-        """Verify and sign with these from now on."""
+    def use_keys(self, keyring: Keyring, *, force: bool = False) -> None:
+        """Verify and sign with these from now on. Raises InvalidRequest when a member would not follow."""
+        why = rotation.objections(keyring, self.core.detector.peers.values())
+        if why and not force:
+            raise InvalidRequest(what="the keys are not taken: " + "; ".join(why))
+        self.keyring = keyring
         self._gate.use(keyring)
         self._sealer.use(keyring)
         self.dispatch(KeysChanged(keyring.id_bits))

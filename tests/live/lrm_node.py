@@ -75,6 +75,9 @@ class ScriptedMessaging(membership_pb2_grpc.MembershipServicer):
     async def Leave(self, request: Any, context: Any) -> membership_pb2.LeaveReply:
         return membership_pb2.LeaveReply()
 
+    async def ReloadKeys(self, request: Any, context: Any) -> membership_pb2.ReloadKeysReply:
+        return membership_pb2.ReloadKeysReply()
+
     async def Send(self, request: Any, context: Any) -> membership_pb2.SendReply:
         return membership_pb2.SendReply()
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import select
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -247,6 +250,82 @@ async def test_keys_are_rotated_without_a_gap(running: list[Host]) -> None:
         assert status.authority.view.id == view, "nobody was lost on the way"
         assert sum(status.dropped.values()) == 0
         assert status.authority.nodes[0].state == status.authority.nodes[1].state == "member"
+
+
+async def test_keys_that_a_member_cannot_verify_are_refused_by_name(running: list[Host]) -> None:
+    one, _ = running
+    first = KEY.splitlines()[1] + "\n"
+    one.key("auth 2\n" + first + "2 sha256 fedcba9876543210fedcba9876543210\n")
+    with pytest.raises(HaError, match="n2 does not list key 2"):
+        await one.ask("ReloadKeys", membership_pb2.ReloadKeysRequest())
+    status = await one.status()
+    assert status.signing_key == 1
+    assert [list(node.key_ids) for node in status.authority.nodes if node.name == "n2"] == [[1]]
+    one.key(KEY)
+    reply = await one.ask("ReloadKeys", membership_pb2.ReloadKeysRequest())
+    assert isinstance(reply, membership_pb2.ReloadKeysReply)
+    assert (reply.signing_key, list(reply.key_ids)) == (1, [1])
+
+
+async def test_messages_reach_the_other_daemon(running: list[Host]) -> None:
+    one, two = running
+    channel = rpc.unix_channel(two.paths.messaging_socket)
+    call = membership_pb2_grpc.MembershipStub(channel).Receive(membership_pb2.ReceiveRequest(topic="news"))
+    heard = asyncio.create_task(call.read())
+    long = bytes(range(256)) * 200
+    async with asyncio.timeout(20):
+        while not heard.done():  # the stream may be younger than the first message
+            request = membership_pb2.SendRequest(topic="news", payload=long)
+            await one.ask("Send", request)
+            await asyncio.wait([heard], timeout=0.2)
+    delivery = heard.result()
+    assert isinstance(delivery, membership_pb2.Delivery)
+    assert (delivery.sender, delivery.payload) == (1, long)
+    call.cancel()
+    await channel.close()
+    status = await one.status()
+    assert status.counters["data_sent"] >= 1
+
+
+async def test_a_serial_link_carries_heartbeats(tmp_path: Path) -> None:
+    """A null-modem cable of two ptys; the daemons' other link is the usual one."""
+    (left, tty_left), (right, tty_right) = os.openpty(), os.openpty()
+    stop = threading.Event()
+
+    def relay(source: int, target: int) -> None:
+        while not stop.is_set():
+            if select.select([source], [], [], 0.1)[0]:
+                os.write(target, os.read(source, 4_096))
+
+    wires = [threading.Thread(target=relay, args=ends) for ends in ((left, right), (right, left))]
+    for wire in wires:
+        wire.start()
+    try:
+        hosts = []
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.bind(("127.0.92.1", 0))
+            port = probe.getsockname()[1]
+        for number, tty in ((1, tty_left), (2, tty_right)):
+            serial = f'[[link]]\nkind = "serial"\ndevice = "{os.ttyname(tty)}"\nbaud = 115200\n'
+            toml = TOML.format(port=port) + serial + "".join(NODE.format(number=n) for n in (1, 2))
+            hosts.append(Host(tmp_path, number, toml))
+        for host in hosts:
+            host.start()
+        try:
+            for host in hosts:
+                status = await host.until(
+                    lambda s: [one.state for one in s.links if one.kind == "serial"] == ["up"]
+                )
+                assert len(status.links) == 2
+        finally:
+            for host in hosts:
+                host.end()
+    finally:
+        stop.set()
+        for wire in wires:
+            wire.join()
+        for descriptor in (left, right, tty_left, tty_right):
+            os.close(descriptor)
 
 
 async def test_what_stops_the_start(hosts: list[Host]) -> None:

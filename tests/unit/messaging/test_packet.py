@@ -11,6 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from messaging.packet import (
+    REMEDY,
+    Gate,
     HEADER,
     REPLAY_WINDOW,
     TO_ALL,
@@ -28,7 +30,7 @@ from messaging.packet import (
     encode_probe_ack,
     hkdf_sha256,
 )
-from tests.unit.messaging.lab import CLUSTER, a_datagram, a_gate, a_heartbeat, a_keyring, a_sealer
+from tests.unit.messaging.lab import CLUSTER, SESSION, a_datagram, a_gate, a_heartbeat, a_keyring, a_sealer
 
 u64 = st.integers(0, 2**64 - 1)
 u32 = st.integers(0, 2**32 - 1)
@@ -150,7 +152,12 @@ def test_each_check_has_its_reason() -> None:
     assert stranger.header.sender == 9
     forged = a_sealer(9, keyring=a_keyring(secret=b"w" * 32)).seal(1, b"", link=0, sequence=1)
     assert reason(forged) is Drop.BAD_TAG
-    assert reason(a_sealer(2).seal(1, b"", link=0, sequence=1)) is Drop.UNKNOWN_SENDER  # ourselves
+    assert reason(a_sealer(2).seal(1, b"", link=0, sequence=1)) is Drop.OWN_ID
+    own = Gate(cluster_id=CLUSTER, node_id=2, nodes=[1, 2], keyring=a_keyring(), session=SESSION)
+    echo = own.open(a_sealer(2).seal(1, b"", link=0, sequence=1))
+    assert isinstance(echo, Dropped)
+    assert echo.reason is Drop.NOT_FOR_US, "what we said ourselves is no other machine"
+    assert set(REMEDY) == set(Drop)
     assert reason(a_sealer().seal(2, b"", link=0, sequence=1, destination=3)) is Drop.NOT_FOR_US
     assert (
         reason(a_sealer(keyring=a_keyring("sha256", 4)).seal(1, b"", link=0, sequence=1)) is Drop.UNKNOWN_KEY

@@ -1,0 +1,141 @@
+"""cluster.toml to the parts of one run of ha-messaging: configuration of the core, links, shell."""
+
+from __future__ import annotations
+
+import random
+import secrets
+from collections.abc import Callable
+from typing import Final
+
+from hacluster.clock import Clock
+from hacluster.errors import InvalidDocument
+from hacluster.paths import Paths
+from hacluster.settings import Link, Node, Settings
+from hacluster.vocabulary.ids import BootToken
+from messaging.membership.core import MembershipCore
+from messaging.membership.events import Config, ConfiguredNode, Durable, Start
+from messaging.membership.shell import MembershipShell
+from messaging.packet import Gate, Keyring, Sealer
+from messaging.store import Store
+from messaging.transport.link import Carrier
+from messaging.transport.serial import SerialLink
+from messaging.transport.udp import UdpLink
+
+IP_KINDS: Final = ("udp", "mcast", "bcast")
+MS: Final = 1_000_000
+_IPV4_BYTES: Final = 28
+_IPV6_BYTES: Final = 48
+
+
+def carriers(settings: Settings) -> list[tuple[int, Link]]:
+    """The links that carry heartbeats, with their numbers in cluster.toml."""
+    return [(n, link) for n, link in enumerate(settings.links) if link.kind in (*IP_KINDS, "serial")]
+
+
+def check(settings: Settings, paths: Paths) -> None:
+    """Raises InvalidDocument when no view could ever be agreed on."""
+    if not any(link.kind in IP_KINDS for _, link in carriers(settings)):
+        raise InvalidDocument(
+            source=str(paths.cluster_toml),
+            line=0,
+            what="no link that carries more than heartbeats",
+            remedy="add a [[link]] of kind udp, mcast or bcast",
+        )
+
+
+def configured_nodes(settings: Settings) -> tuple[ConfiguredNode, ...]:
+    """In order of id."""
+    return tuple(
+        ConfiguredNode(id=node.id, name=node.name, votes=node.votes, diskless=node.diskless)
+        for node in sorted(settings.nodes, key=lambda node: node.id)
+    )
+
+
+def config_of(settings: Settings, me: Node, keyring: Keyring) -> Config:
+    """What the core has to know."""
+    timers = settings.timers
+    return Config(
+        node_id=me.id,
+        nodes=configured_nodes(settings),
+        links=len(carriers(settings)),
+        keepalive_ns=timers.keepalive_ms * MS,
+        warntime_ns=timers.warntime_ms * MS,
+        deadtime_ns=timers.deadtime_ms * MS,
+        deadtime_auto=timers.deadtime_auto,
+        initdead_ns=timers.initdead_ms * MS,
+        quorum=settings.quorum_config(),
+        key_ids=keyring.id_bits,
+        payload_bytes=_payload_bytes(settings),
+    )
+
+
+def _payload_bytes(settings: Settings) -> int:
+    """On the link that carries least: a fragment is the same on all of them."""
+    is_ipv6 = any(":" in address for node in settings.nodes for address in node.addresses)
+    mtu = min(link.mtu for _, link in carriers(settings) if link.kind in IP_KINDS)
+    return mtu - (_IPV6_BYTES if is_ipv6 else _IPV4_BYTES)
+
+
+def links_of(settings: Settings, me: Node, shell: MembershipShell) -> list[Carrier]:
+    """Addresses of nodes count the IP links only."""
+    links: list[Carrier] = []
+    ip_links = 0
+    for number, (toml_number, link) in enumerate(carriers(settings)):
+        if link.kind == "serial":
+            links.append(SerialLink(number, link, shell.taken, toml_number=toml_number))
+            continue
+        peers: dict[int, str] = {
+            node.id: node.addresses[ip_links] for node in settings.nodes if node.id != me.id
+        }
+        links.append(
+            UdpLink(number, link, me.addresses[ip_links], peers, shell.taken, toml_number=toml_number)
+        )
+        ip_links += 1
+    return links
+
+
+def shell_of(
+    settings: Settings,
+    me: Node,
+    keyring: Keyring,
+    store: Store,
+    durable: Durable,
+    *,
+    incarnation: int,
+    boot_token: BootToken,
+    clock: Clock,
+    restart: Callable[[str], None],
+) -> MembershipShell:
+    """Everything put together; links are not open yet."""
+    config = config_of(settings, me, keyring)
+    start = Start(
+        incarnation=incarnation,
+        boot_token=boot_token,
+        durable=durable,
+        all_seen=store.all_seen,
+        first_sequence=secrets.randbits(31),
+    )
+    session = secrets.token_bytes(16)
+    shell = MembershipShell(
+        core=MembershipCore(config, start, random.SystemRandom(), clock.now_ns()),
+        gate=Gate(
+            cluster_id=settings.cluster_id,
+            node_id=me.id,
+            nodes=[node.id for node in settings.nodes],
+            keyring=keyring,
+            seen=store.seen(),
+            session=session,
+        ),
+        sealer=Sealer(
+            cluster_id=settings.cluster_id,
+            node_id=me.id,
+            session=session,
+            incarnation=incarnation,
+            keyring=keyring,
+        ),
+        store=store,
+        clock=clock,
+        restart=restart,
+    )
+    shell.links = links_of(settings, me, shell)
+    return shell
