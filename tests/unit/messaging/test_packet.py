@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from messaging.packet import (
-    REMEDY,
-    Gate,
     HEADER,
+    REMEDY,
     REPLAY_WINDOW,
     TO_ALL,
     Drop,
     Dropped,
+    Gate,
     Heartbeat,
     Kind,
     Opened,
