@@ -28,7 +28,7 @@ def arp_frames(mac: bytes, address: bytes) -> tuple[bytes, bytes]:
     header = BROADCAST_MAC + mac + struct.pack("!H", ETHERTYPE_ARP)
     request = _ARP.pack(1, 0x0800, 6, 4, ARP_REQUEST, mac, address, b"\0" * 6, address)
     reply = _ARP.pack(1, 0x0800, 6, 4, ARP_REPLY, mac, address, BROADCAST_MAC, address)
-    return tuple((header + body).ljust(_FRAME_BYTES_MIN, b"\0") for body in (request, reply))  # type: ignore[return-value]
+    return (header + request).ljust(_FRAME_BYTES_MIN, b"\0"), (header + reply).ljust(_FRAME_BYTES_MIN, b"\0")
 
 
 def advertisement(mac: bytes, address: bytes, *, router: bool) -> bytes:

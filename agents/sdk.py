@@ -359,9 +359,9 @@ def metadata(agent: type[Agent]) -> str:
 def load(kind: str) -> type[Agent]:
     """The class of our agent of type `kind`. Raises LookupError when we have none."""
     module = import_module(MODULES[kind])
-    agent = module.AGENT
+    agent: type[Agent] = module.AGENT
     assert issubclass(agent, Agent)
-    return agent  # type: ignore[no-any-return]
+    return agent
 
 
 def preload() -> None:

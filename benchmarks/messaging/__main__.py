@@ -11,7 +11,8 @@ import random
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 
 from hacluster.settings import Link
 from hacluster.vocabulary.ids import BootToken, NodeId, NodeName
@@ -111,10 +112,10 @@ def steps(nodes: int) -> list[tuple[str, float, float]]:
         gate = Gate(cluster_id=CLUSTER, node_id=1, nodes=[node.id for node in config.nodes], keyring=keyring)
         packets = iter([sealer.seal(1, body, link=0, sequence=n) for n in range(20_000)])
 
-        def opened(gate: Gate = gate, packets: object = packets) -> None:
-            assert isinstance(gate.open(next(packets)), Opened)  # type: ignore[call-overload]
+        def opened(gate: Gate = gate, packets: Iterator[bytes] = packets) -> None:
+            assert isinstance(gate.open(next(packets)), Opened)
 
-        seal = cost_us(lambda s=sealer: s.seal(1, body, link=0, sequence=5), 3_000)  # type: ignore[misc]
+        seal = cost_us(partial(sealer.seal, 1, body, link=0, sequence=5), 3_000)
         found.append((f"seal {method}, {nodes} nodes", seal, 15.0))
         found.append((f"open {method}, {nodes} nodes", cost_us(opened, 3_000), 15.0))
     return found

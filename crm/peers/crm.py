@@ -25,6 +25,7 @@ from hacluster.errors import Timeout, Unreachable
 from hacluster.settings import Settings
 from hacluster.v1 import cib_pb2, cib_pb2_grpc
 from hacluster.vocabulary.ids import Term, ViewId
+from hacluster.wire import term_to, view_id_to
 
 ELECTION_MS: Final = 500
 APPEND_MS: Final = 2_000
@@ -153,7 +154,7 @@ class GrpcCrmPeers:
     ) -> WriteOutcome:
         """A client's write."""
         request = cib_pb2.PeerWriteRequest(
-            term=wire.term_to(term),
+            term=term_to(term),
             configuration_xml=codec.canonical(configuration),
             author=author,
             request_id=request_id,
@@ -165,12 +166,12 @@ class GrpcCrmPeers:
 
     async def outcome_of(self, peer: int, term: Term, request_id: str) -> WriteOutcome:
         """What became of a write."""
-        request = cib_pb2.PeerOutcomeRequest(term=wire.term_to(term), request_id=request_id)
+        request = cib_pb2.PeerOutcomeRequest(term=term_to(term), request_id=request_id)
         return await self._outcome(peer, lambda stub: stub.Outcome, request, APPEND_MS)
 
     async def force_quorum(self, peer: int, term: Term, author: str) -> WriteOutcome:
         """The operator's decree."""
-        request = cib_pb2.PeerForceRequest(term=wire.term_to(term), author=author)
+        request = cib_pb2.PeerForceRequest(term=term_to(term), author=author)
         return await self._outcome(peer, lambda stub: stub.ForceQuorum, request, FORWARD_MS)
 
     async def _outcome(
@@ -189,7 +190,7 @@ class GrpcCrmPeers:
     ) -> bytes:
         """A client's request."""
         message = cib_pb2.ForwardRequest(
-            method=method, request=request, user=user, client=client, term=wire.term_to(term)
+            method=method, request=request, user=user, client=client, term=term_to(term)
         )
         reply = await self._call(peer, lambda stub: stub.Forward, message, FORWARD_MS)
         assert isinstance(reply, cib_pb2.ForwardReply)
@@ -200,8 +201,8 @@ class GrpcCrmPeers:
     ) -> bool:
         """The status section."""
         request = cib_pb2.StatusUpdateRequest(
-            term=wire.term_to(term),
-            view=wire.view_to(view),
+            term=term_to(term),
+            view=view_id_to(view),
             version=wire.version_to(version),
             status_xml=status,
         )

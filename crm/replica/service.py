@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import grpc
 
 from crm.cib import codec
+from crm.cib.replication.messages import AppendReply
+from crm.election.messages import ClaimReply, DcLostReply, VoteReply
 from crm.replica import wire
+from crm.replica.effects import Message
 from hacluster import rpc
 from hacluster.errors import InvalidRequest, PermissionDenied
 from hacluster.settings import Settings
 from hacluster.v1 import cib_pb2, cib_pb2_grpc
+from hacluster.wire import term_from
 
 if TYPE_CHECKING:
     from crm.replica.shell import ReplicaShell
 
+Answer = TypeVar("Answer", ClaimReply, VoteReply, AppendReply, DcLostReply)
 Context = grpc.aio.ServicerContext[Any, Any]
 
 SERVICE_NAME = "hacluster.v1.CrmPeer"
@@ -41,20 +46,25 @@ class CrmPeerService(cib_pb2_grpc.CrmPeerServicer):
                 return self._ids[name]
         raise PermissionDenied(what="only the cluster's nodes call each other's ha-crm")
 
+    async def _answer(self, peer: int, message: Message, kind: type[Answer]) -> Answer:
+        reply = await self._shell.serve(peer, message)
+        assert isinstance(reply, kind), f"{message} was answered with {reply}"
+        return reply
+
     async def Claim(self, request: cib_pb2.ClaimMessage, context: Context) -> cib_pb2.ClaimReply:
         """See cib.proto."""
-        reply = await self._shell.serve(self._peer(context), wire.claim_from(request))
-        return wire.claim_reply_to(reply)  # type: ignore[arg-type]
+        reply = await self._answer(self._peer(context), wire.claim_from(request), ClaimReply)
+        return wire.claim_reply_to(reply)
 
     async def Vote(self, request: cib_pb2.VoteRequest, context: Context) -> cib_pb2.VoteReply:
         """See cib.proto."""
-        reply = await self._shell.serve(self._peer(context), wire.vote_request_from(request))
-        return wire.vote_reply_to(reply)  # type: ignore[arg-type]
+        reply = await self._answer(self._peer(context), wire.vote_request_from(request), VoteReply)
+        return wire.vote_reply_to(reply)
 
     async def Append(self, request: cib_pb2.AppendRequest, context: Context) -> cib_pb2.AppendReply:
         """See cib.proto."""
-        reply = await self._shell.serve(self._peer(context), wire.append_from(request))
-        return wire.append_reply_to(reply)  # type: ignore[arg-type]
+        reply = await self._answer(self._peer(context), wire.append_from(request), AppendReply)
+        return wire.append_reply_to(reply)
 
     async def Snapshot(
         self, request_iterator: AsyncIterator[cib_pb2.SnapshotChunk], context: Context
@@ -72,13 +82,13 @@ class CrmPeerService(cib_pb2_grpc.CrmPeerServicer):
             parts.append(chunk.data)
         if first is None:
             raise InvalidRequest(what="a snapshot without a piece")
-        reply = await self._shell.serve(peer, wire.snapshot_from(first, b"".join(parts)))
-        return wire.append_reply_to(reply)  # type: ignore[arg-type]
+        reply = await self._answer(peer, wire.snapshot_from(first, b"".join(parts)), AppendReply)
+        return wire.append_reply_to(reply)
 
     async def DcLost(self, request: cib_pb2.DcLostRequest, context: Context) -> cib_pb2.DcLostReply:
         """See cib.proto."""
-        reply = await self._shell.serve(self._peer(context), wire.dc_lost_from(request))
-        return wire.dc_lost_reply_to(reply)  # type: ignore[arg-type]
+        reply = await self._answer(self._peer(context), wire.dc_lost_from(request), DcLostReply)
+        return wire.dc_lost_reply_to(reply)
 
     async def StatusUpdate(
         self, request: cib_pb2.StatusUpdateRequest, context: Context
@@ -86,7 +96,7 @@ class CrmPeerService(cib_pb2_grpc.CrmPeerServicer):
         """See cib.proto."""
         taken = self._shell.take_status(
             self._peer(context),
-            wire.term_from(request.term),
+            term_from(request.term),
             wire.version_from(request.version),
             codec.parse(request.status_xml, source="status update"),
         )
@@ -96,7 +106,7 @@ class CrmPeerService(cib_pb2_grpc.CrmPeerServicer):
         """See cib.proto."""
         self._peer(context)
         outcome = await self._shell.write_here(
-            wire.term_from(request.term),
+            term_from(request.term),
             codec.parse(request.configuration_xml, source="configuration"),
             author=request.author,
             request_id=request.request_id,
@@ -109,7 +119,7 @@ class CrmPeerService(cib_pb2_grpc.CrmPeerServicer):
     async def Outcome(self, request: cib_pb2.PeerOutcomeRequest, context: Context) -> cib_pb2.PeerWriteReply:
         """See cib.proto."""
         self._peer(context)
-        outcome = await self._shell.outcome_here(wire.term_from(request.term), request.request_id)
+        outcome = await self._shell.outcome_here(term_from(request.term), request.request_id)
         return wire.outcome_to(outcome)
 
     async def ForceQuorum(
@@ -117,13 +127,13 @@ class CrmPeerService(cib_pb2_grpc.CrmPeerServicer):
     ) -> cib_pb2.PeerWriteReply:
         """See cib.proto."""
         self._peer(context)
-        outcome = await self._shell.force_here(wire.term_from(request.term), request.author)
+        outcome = await self._shell.force_here(term_from(request.term), request.author)
         return wire.outcome_to(outcome)
 
     async def Forward(self, request: cib_pb2.ForwardRequest, context: Context) -> cib_pb2.ForwardReply:
         """See cib.proto."""
         self._peer(context)
         reply = await self._shell.forward_here(
-            wire.term_from(request.term), request.method, request.request, request.user, request.client
+            term_from(request.term), request.method, request.request, request.user, request.client
         )
         return cib_pb2.ForwardReply(reply=reply)

@@ -176,9 +176,8 @@ class ReplicaShell:
             self._configuration, self._digest = state.content, state.digest
             self._visible = state.version
             self._core.replication.note_shown(state.version)
-        promise = stored.promise
-        version = str(state.version)
-        log.info(log_events.LOADED, cib_version=version, term=str(promise.term), voter=promise.voter)
+        term, voter = str(stored.promise.term), stored.promise.voter
+        log.info(log_events.LOADED, cib_version=str(state.version), term=term, voter=voter)
 
     # -- what others see
 

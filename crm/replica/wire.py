@@ -13,31 +13,13 @@ from crm.cib.versions import CibVersion
 from crm.election.messages import Claim, ClaimReply, DcLost, DcLostReply, VoteReply, VoteRequest
 from crm.replica.events import Outcome, WriteOutcome
 from hacluster.errors import InvalidRequest
-from hacluster.v1 import cib_pb2, common_pb2
-from hacluster.vocabulary.ids import Term, ViewId
+from hacluster.v1 import cib_pb2
+from hacluster.wire import term_from, term_to
+from hacluster.wire import view_id_from as view_from
+from hacluster.wire import view_id_to as view_to
 
 CHUNK_BYTES: Final = 1024 * 1024
 SNAPSHOT_BYTES_MAX: Final = 64 * 1024 * 1024
-
-
-def term_to(term: Term) -> common_pb2.Term:
-    """A term."""
-    return common_pb2.Term(counter=term.counter, node_id=term.node_id)
-
-
-def term_from(message: common_pb2.Term) -> Term:
-    """A term; not set: NO_TERM."""
-    return Term(message.counter, message.node_id)
-
-
-def view_to(view: ViewId) -> common_pb2.ViewId:
-    """A view id."""
-    return common_pb2.ViewId(counter=view.counter, coordinator=view.coordinator)
-
-
-def view_from(message: common_pb2.ViewId) -> ViewId:
-    """A view id."""
-    return ViewId(message.counter, message.coordinator)
 
 
 def version_to(version: CibVersion) -> cib_pb2.Version:

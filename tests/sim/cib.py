@@ -10,8 +10,6 @@ import random
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
-from typing import Protocol
 
 from crm.cib.model import Element, element
 from crm.cib.replication.messages import Append, InstallSnapshot
@@ -46,78 +44,15 @@ from crm.replica.effects import (
     WriteRequested,
 )
 from crm.replica.events import Outcome, ReplicaEvent, WriteOutcome
-from hacluster.vocabulary.ids import NO_TERM, BootToken, NodeId, NodeName, ViewId
-from hacluster.vocabulary.membership import Authority, Member, MembershipView, QuorumConfig
-from tests.sim.engine import MS, SECOND, Disk, Node, Process, World
+from hacluster.vocabulary.ids import NO_TERM, NodeId
+from hacluster.vocabulary.membership import Authority, QuorumConfig
+from tests.sim.cib_disk import SimStorage
+from tests.sim.cib_views import Views, ViewService
+from tests.sim.engine import MS, SECOND, Node, Process, World
 from tests.sim.network import Calls, Network
 
 CALL_NS = 500 * MS
 APPEND_NS = 2 * SECOND
-
-
-class SimStorage:
-    """`crm.cib.storage.Storage` on a simulated disk.
-
-    Appends are seen at once. What makes something durable is put off until `finish`; a power cut before it
-    finds some of that done, in order.
-    """
-
-    def __init__(self, disk: Disk) -> None:
-        self.disk = disk
-        self.putting_off = False
-        self._later: list[Callable[[], None]] = []
-
-    def finish(self, how_many: int | None = None) -> None:
-        """Do what was put off, or the first so many of it."""
-        later, self._later = self._later, []
-        for action in later[:how_many]:
-            action()
-
-    @property
-    def pending(self) -> int:
-        return len(self._later)
-
-    def _do(self, action: Callable[[], None]) -> None:
-        if self.putting_off:
-            self._later.append(action)
-        else:
-            action()
-
-    def names(self, folder: str = "") -> list[str]:
-        place = f"cib/{folder}/" if folder else "cib/"
-        inside = [name.removeprefix(place) for name in self.disk.visible if name.startswith(place)]
-        return sorted(name for name in inside if "/" not in name)
-
-    def read(self, name: str) -> bytes | None:
-        return self.disk.read(f"cib/{name}")
-
-    def append(self, name: str, data: bytes) -> None:
-        self.disk.append(f"cib/{name}", data)
-
-    def sync(self, name: str) -> None:
-        self._do(lambda: self.disk.sync(f"cib/{name}"))
-
-    def truncate(self, name: str, size: int) -> None:
-        content = (self.read(name) or b"")[:size]
-        self.replace(name, content)
-
-    def replace(self, name: str, data: bytes) -> None:
-        def action() -> None:
-            self.disk.write(f"cib/{name}", data)
-            self.disk.sync(f"cib/{name}")
-
-        self._do(action)
-
-    def rename(self, old: str, new: str) -> None:
-        def action() -> None:
-            self.disk.rename(f"cib/{old}", f"cib/{new}")
-            self.disk.sync(f"cib/{new}")
-            self.disk.durable.pop(f"cib/{old}", None)
-
-        self._do(action)
-
-    def remove(self, name: str) -> None:
-        self._do(lambda: self.disk.remove(f"cib/{name}"))
 
 
 class ReplicaProcess(Process[Event, Effect]):
@@ -304,117 +239,6 @@ def _short(event: ReplicaEvent) -> str:
     return " ".join(str(getattr(event, name)) for name in event.__slots__ if name not in ("configuration",))[
         :120
     ]
-
-
-class ViewService(Protocol):
-    """What tells ha-crm who is here."""
-
-    def links_changed(self) -> None:
-        """Someone was cut off, came back, was switched on or off."""
-
-    def crm_changed(self) -> None:
-        """A daemon connected or disconnected."""
-
-    def forget(self, node_id: int) -> None:
-        """The node lost its power."""
-
-
-class Views:
-    """The abstract membership service."""
-
-    def __init__(self, cluster: CibCluster) -> None:
-        self.cluster = cluster
-        self.world = cluster.world
-        self.counter = 0
-        self.at: dict[int, tuple[ViewId, tuple[int, ...]]] = {}
-        self._rng = self.world.stream("views")
-        self._form_planned = False
-        self._crm_planned = False
-
-    def links_changed(self) -> None:
-        """Someone was cut off, came back, was switched on or off: new views after a while."""
-        if not self._form_planned:
-            self._form_planned = True
-            delay_ns = self._rng.choice([20 * MS, 300 * MS, 2_500 * MS])
-            self.world.after(delay_ns, "views form", self._form)
-
-    def crm_changed(self) -> None:
-        """A daemon connected or disconnected: the members learn of it."""
-        if not self._crm_planned:
-            self._crm_planned = True
-            self.world.after(self._rng.randint(1, 300) * MS, "crm instances", self._tell_instances)
-
-    def forget(self, node_id: int) -> None:
-        self.at.pop(node_id, None)
-
-    def _form(self) -> None:
-        self._form_planned = False
-        left = {process.id for process in self.cluster.processes if process.node.up}
-        while left:
-            start = min(left)
-            group = tuple(sorted(other for other in left if self._reach(start, other)))
-            left -= set(group)
-            if all(self.at.get(one, (None, ()))[1] == group for one in group) and not self._rebooted(group):
-                continue
-            self.counter += 1
-            view = ViewId(self.counter, group[0])
-            for one in group:
-                self.cluster.boots_seen[one] = self.cluster.by_id[one].node.boots
-                delay_ns = self._rng.choice([0, 1, 5, 30, 400]) * MS
-                install = partial(self._install, one, view, group)
-                self.world.after(delay_ns, f"view {view} at {one}", install)
-
-    def _rebooted(self, group: tuple[int, ...]) -> bool:
-        return any(self.cluster.boots_seen.get(one) != self.cluster.by_id[one].node.boots for one in group)
-
-    def _reach(self, one: int, other: int) -> bool:
-        a, b = self.cluster.by_id[one].node.name, self.cluster.by_id[other].node.name
-        return self.cluster.network.connected(a, b) and self.cluster.network.connected(b, a)
-
-    def _install(self, node_id: int, view: ViewId, group: tuple[int, ...]) -> None:
-        node = self.cluster.by_id[node_id].node
-        if not node.up or view < self.at.get(node_id, (view, ()))[0]:
-            return
-        self.at[node_id] = (view, group)
-        voters = {node for node, weight in self.cluster.quorum.voters if weight}
-        if voters <= set(group):
-            node.run.write("all-seen", b"1")
-        self.tell(self.cluster.by_id[node_id])
-
-    def _tell_instances(self) -> None:
-        self._crm_planned = False
-        for process in self.cluster.processes:
-            self.tell(process)
-
-    def tell(self, process: ReplicaProcess) -> None:
-        """Hand the node's view to its ha-crm."""
-        if process.id not in self.at or not process.alive:
-            return
-        view, group = self.at[process.id]
-        members = []
-        for one in group:
-            other = self.cluster.by_id[one]
-            members.append(
-                Member(
-                    id=NodeId(one),
-                    name=NodeName(other.node.name),
-                    incarnation=other.node.boots,
-                    boot_token=BootToken(other.node.boot_token),
-                    crm_instance=other.instance if other.alive else 0,
-                )
-            )
-        authority = Authority(
-            view=MembershipView(id=view, members=tuple(members)), quorate=self._quorate(process, group)
-        )
-        process.deliver(AuthorityChanged(authority))
-
-    def _quorate(self, process: ReplicaProcess, group: tuple[int, ...]) -> bool:
-        config = self.cluster.quorum
-        votes = sum(weight for node, weight in config.voters if node in group)
-        if config.two_node:
-            waiting = config.wait_for_all and process.node.run.read("all-seen") is None
-            return votes >= 1 and not waiting
-        return 2 * votes > config.votes_total
 
 
 @dataclass(slots=True)

@@ -26,7 +26,7 @@ def test_an_operation_comes_back(interval_ms: int, key: str, parameters: dict[st
         transition_key=key,
         on_fail_block=True,
     )
-    assert wire.operation_from(wire.operation_to(operation)) == operation
+    assert wire.operation_from(crm_wire.operation_to(operation)) == operation
 
 
 @given(st.sampled_from(ExecutionStatus), st.integers(-64, 255), texts)

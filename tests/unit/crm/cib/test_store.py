@@ -17,7 +17,7 @@ from crm.cib.versions import CibVersion
 from crm.replica.effects import SaveOrphans
 from crm.replica.events import Orphans
 from hacluster.vocabulary.ids import Term
-from tests.sim.cib import SimStorage
+from tests.sim.cib_disk import SimStorage
 from tests.sim.engine import Disk
 
 TERM = Term(3, 1)
