@@ -1,0 +1,201 @@
+"""An installed crm_simulate as the reference: what it makes of a CIB, and how that compares with ours.
+
+An older release knows older names of options and schemas; they are translated on the way in and out.
+"""
+
+from __future__ import annotations
+
+import collections
+import io
+import re
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from cli.commands.simulate import Simulation, build_parser
+from crm.cib import codec
+from crm.cib.model import Element
+from crm.explain.changes import edited
+from crm.transition.graph import TransitionGraph, from_element
+from tests.conformance.graph_levels import Identity, actions, edges
+
+SECONDS_MAX = 60
+LEVELS = ("actions", "ordering", "scores", "current", "summary", "exec", "revised")
+
+_OLD_OPTIONS = {
+    "fencing-enabled": "stonith-enabled",
+    "fencing-action": "stonith-action",
+    "fencing-timeout": "stonith-timeout",
+    "stop-removed-resources": "stop-orphan-resources",
+    "cancel-removed-actions": "stop-orphan-actions",
+}
+_OLD_FUNCTIONS = {
+    "pcmk__native_allocate": "pcmk__primitive_assign",
+    "pcmk__group_allocate": "pcmk__group_assign",
+    "pcmk__clone_allocate": "pcmk__clone_assign",
+    "pcmk__bundle_allocate": "pcmk__bundle_assign",
+}
+_SECTIONS = {
+    "Current cluster status:": "current",
+    "Transition Summary:": "summary",
+    "Executing Cluster Transition:": "exec",
+    "Revised Cluster Status:": "revised",
+}
+_NEW_WORDS = re.compile("termination was requested")
+_NEWEST_SCHEMA = (3, 9)
+_UNASSIGNED = re.compile(r"promotion score (on none|\(inactive\)):")
+"""Lines whose score was 0 and is -INFINITY now. How often a line is printed has changed, too."""
+
+
+class ReferenceFailed(Exception):
+    """crm_simulate itself gave up on this input."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What a scheduler makes of a CIB, in comparable form. A text that was not printed is None."""
+
+    graph: TransitionGraph
+    scores: collections.Counter[str]
+    texts: dict[str, tuple[str, ...] | None]
+
+
+def older(cib: Element) -> Element:
+    """The CIB in the words of the older release."""
+
+    def one(item: Element) -> Element:
+        if item.tag == "nvpair" and item.get("name") in _OLD_OPTIONS:
+            return item.with_attributes(name=_OLD_OPTIONS[item.get("name")])
+        return item
+
+    schema = re.fullmatch(r"pacemaker-(\d+)\.(\d+)", cib.get("validate-with"))
+    if schema is not None and (int(schema[1]), int(schema[2])) > _NEWEST_SCHEMA:
+        cib = cib.with_attribute_map({"validate-with": "pacemaker-3.9"})
+    return edited(cib, one)
+
+
+def reference(cib: Element, folder: Path) -> Result:
+    """What the installed crm_simulate makes of it. Raises ReferenceFailed."""
+    source, graph = folder / "in.xml", folder / "graph.xml"
+    source.write_text(codec.render(older(cib)))
+    graph.unlink(missing_ok=True)
+    text = _run(["-x", str(source), "-S", "-G", str(graph)], cut_short=True)
+    if not graph.exists():
+        raise ReferenceFailed("no graph was written")
+    scores = _run(["-x", str(source), "-sRQ"], cut_short=False)
+    return Result(
+        graph=from_element(codec.parse(graph.read_bytes())),
+        scores=_scores(scores),
+        texts=_sections(text),
+    )
+
+
+def _run(arguments: list[str], *, cut_short: bool) -> str:
+    """Standard output. `cut_short`: an abort in the simulation after the graph was written is no failure."""
+    done = subprocess.run(
+        ["crm_simulate", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=SECONDS_MAX,
+        env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "TZ": "UTC", "LC_ALL": "C"},
+        check=False,
+    )
+    if done.returncode != 0 and not (cut_short and done.returncode < 0):
+        raise ReferenceFailed((done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[0])
+    return done.stdout
+
+
+def ours(cib: Element, folder: Path) -> Result:
+    """What ours makes of it, by the same command line."""
+    source, graph = folder / "ours.xml", folder / "ours-graph.xml"
+    source.write_text(codec.render(cib))
+    text, scores = io.StringIO(), io.StringIO()
+    Simulation(build_parser().parse_args(["-x", str(source), "-S", "-G", str(graph)]), text).run()
+    Simulation(build_parser().parse_args(["-x", str(source), "-sRQ"]), scores).run()
+    return Result(
+        graph=from_element(codec.parse(graph.read_bytes())),
+        scores=_scores(scores.getvalue()),
+        texts=_sections(text.getvalue()),
+    )
+
+
+def _scores(text: str) -> collections.Counter[str]:
+    lines: collections.Counter[str] = collections.Counter()
+    for line in text.splitlines():
+        head, colon, tail = " ".join(line.split()).partition(":")
+        lines[_OLD_FUNCTIONS.get(head, head) + colon + tail] += 1
+    return collections.Counter({line for line in lines if line and not _UNASSIGNED.search(line)})
+
+
+def _sections(text: str) -> dict[str, tuple[str, ...] | None]:
+    found: dict[str, list[str]] = {}
+    here: list[str] = []
+    for line in text.splitlines():
+        if line in _SECTIONS:
+            here = found.setdefault(_SECTIONS[line], [])
+        elif line.startswith("Using the original execution date"):
+            here = []
+        elif line.strip():
+            here.append(_NEW_WORDS.sub("fencing was requested", " ".join(line.split())))
+    if "summary" in found:
+        found["summary"].sort()
+    return {name: tuple(found[name]) if name in found else None for name in _SECTIONS.values()}
+
+
+def ordering(graph: TransitionGraph) -> frozenset[tuple[Identity, Identity]]:
+    """What must come before what, directly or not. Actions of one identity count as one."""
+    before: dict[Identity, set[Identity]] = collections.defaultdict(set)
+    for first, then in edges(graph):
+        before[then].add(first)
+    closure: set[tuple[Identity, Identity]] = set()
+    for then in list(before):
+        seen: set[Identity] = set()
+        waiting = list(before[then])
+        while waiting:
+            first = waiting.pop()
+            if first not in seen:
+                seen.add(first)
+                waiting.extend(before.get(first, ()))
+        closure.update((first, then) for first in seen)
+    return frozenset(closure)
+
+
+def differences(wanted: Result, got: Result) -> dict[str, str]:
+    """Per level that differs, how."""
+    found: dict[str, str] = {}
+    both = actions(wanted.graph), actions(got.graph)
+    if both[0] != both[1]:
+        found["actions"] = _signed(both[0] - both[1], both[1] - both[0])
+    else:
+        before, after = ordering(wanted.graph), ordering(got.graph)
+        if before != after:
+            lost = collections.Counter(f"{_name(first)}->{_name(then)}" for first, then in before - after)
+            new = collections.Counter(f"{_name(first)}->{_name(then)}" for first, then in after - before)
+            found["ordering"] = _few(lost, "-") + _few(new, "+")
+    if wanted.scores != got.scores:
+        lost, new = wanted.scores - got.scores, got.scores - wanted.scores
+        found["scores"] = _few(lost, "-") + _few(new, "+")
+    for name in LEVELS[3:]:
+        old, fresh = wanted.texts[name], got.texts[name]
+        if old is not None and old != fresh:
+            before_lines, after_lines = collections.Counter(old), collections.Counter(fresh or ())
+            found[name] = (
+                _few(before_lines - after_lines, "-") + _few(after_lines - before_lines, "+") or "order"
+            )
+    return found
+
+
+def _name(action: Identity) -> str:
+    return f"{action[2]}@{action[3]}" if action[3] else action[2]
+
+
+def _signed(missing: collections.Counter[Identity], surplus: collections.Counter[Identity]) -> str:
+    return _few(collections.Counter(map(_name, missing.elements())), "-") + _few(
+        collections.Counter(map(_name, surplus.elements())), "+"
+    )
+
+
+def _few(items: collections.Counter[str], sign: str, count: int = 5) -> str:
+    texts = sorted(items.elements())
+    rest = f" {sign}…{len(texts) - count}" if len(texts) > count else ""
+    return "".join(f" {sign}[{text}]" for text in texts[:count]) + rest
