@@ -8,7 +8,8 @@ from crm.cib.model import Element, element
 from tests.differential.mutations import Changed, _with_transient
 from tests.differential.tree import Place, at, below, chosen, put
 
-RESULTS = ("0", "1", "2", "5", "6", "7", "8", "9", "190", "193")
+RESULTS = ("0", "1", "2", "5", "6", "7", "8", "9", "193")
+DEGRADED = ("190", "191")
 
 
 def _entry(
@@ -48,7 +49,7 @@ def result(cib: Element, rng: random.Random) -> Changed:
     if place is None:
         return None
     entry = at(cib, place)
-    code = rng.choice(RESULTS)
+    code = rng.choice(RESULTS + DEGRADED if entry.get("operation") == "monitor" else RESULTS)
     status = "0" if code in {"0", "7", "8"} else rng.choice(("0", "4"))
     if rng.random() < 0.15:
         code, status = "1", rng.choice(("2", "3", "5", "7", "8"))

@@ -41,6 +41,8 @@ _SECTIONS = {
     "Executing Cluster Transition:": "exec",
     "Revised Cluster Status:": "revised",
 }
+_FAIL_COUNTS_SINCE = [3, 0, 13]
+"""In CIBs of an older feature set the reference looks for fail counts by another name."""
 _NEW_WORDS = re.compile("termination was requested")
 _NEWEST_SCHEMA = (3, 9)
 _UNASSIGNED = re.compile(r"promotion score (on none|\(inactive\)):")
@@ -68,6 +70,9 @@ def older(cib: Element) -> Element:
             return item.with_attributes(name=_OLD_OPTIONS[item.get("name")])
         return item
 
+    feature_set = cib.get("crm_feature_set").split(".")
+    if not all(map(str.isdigit, feature_set)) or [*map(int, feature_set)] < _FAIL_COUNTS_SINCE:
+        cib = cib.with_attribute_map({"crm_feature_set": ".".join(map(str, _FAIL_COUNTS_SINCE))})
     schema = re.fullmatch(r"pacemaker-(\d+)\.(\d+)", cib.get("validate-with"))
     if schema is not None and (int(schema[1]), int(schema[2])) > _NEWEST_SCHEMA:
         cib = cib.with_attribute_map({"validate-with": "pacemaker-3.9"})

@@ -146,9 +146,10 @@ def _set_role(instance: Resource, role: Role, *, demote: bool) -> None:
 
 
 def _set_priority(work: WorkingSet, clone: Resource, instance: Resource, known: Whereabouts) -> None:
-    for one in instance.walk():
-        if one.orig_role is Role.STARTED:
-            one.orig_role = Role.UNPROMOTED
+    if state(instance, current=True) is Role.STARTED:  # of a group: as a whole, not member by member
+        for one in instance.walk():
+            if one.orig_role is Role.STARTED:
+                one.orig_role = Role.UNPROMOTED
     node = _node_of(instance)
     if node is None:
         return
