@@ -38,15 +38,23 @@ class Change:
 def summary_lines(work: WorkingSet) -> list[str]:
     """The items of "Transition Summary": fencing first, then resources in list order."""
     lines = [f"  * {text}" for text in fencing_texts(work)]
-    id_width = details_width = 5
-    for change in changes(work):
-        if len(change.resource) > id_width:
-            id_width = len(change.resource) + 2
-        details_width = max(details_width, len(change.details))
+    found = list(changes(work))
+    id_width, details_width = _widths(found)
+    for change in found:
         line = f"  * {change.word:<8}   {change.resource:<{id_width}}   ( {change.details:>{details_width}} )"
         tail = change.tail()
         lines.append(f"{line}  {tail}" if tail else line)
     return lines
+
+
+def _widths(found: list[Change]) -> tuple[int, int]:
+    """Of the columns for ids and details. A longer id makes room for two more; so it looks in crm_simulate."""
+    id_width = details_width = 5
+    for change in found:
+        if len(change.resource) > id_width:
+            id_width = len(change.resource) + 2
+        details_width = max(details_width, len(change.details))
+    return id_width, details_width
 
 
 def fencing_texts(work: WorkingSet) -> Iterator[str]:

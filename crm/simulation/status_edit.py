@@ -20,6 +20,14 @@ class _Resource:
     xml: dict[str, str]
     entries: list[Element]
 
+    def put(self, entry: Element) -> None:
+        """Add an entry, or replace the one of the same id."""
+        for index, old in enumerate(self.entries):
+            if old.id == entry.id:
+                self.entries[index] = entry
+                return
+        self.entries.append(entry)
+
 
 @dataclass(slots=True)
 class _NodeState:
@@ -33,6 +41,22 @@ class _NodeState:
     def resource(self, name: str) -> _Resource | None:
         """The first history of that name."""
         return next((found for found in self.resources if found.xml.get("id") == name), None)
+
+    def merge_doubles(self, name: str) -> bool:
+        """Give the first history of each name the entries of the later ones, which stay, too.
+
+        So it happens to a document whose node states are updated as a whole, matched by id. True when `name`
+        stood more than once: what is recorded then counts its calls afresh.
+        """
+        first: dict[str, _Resource] = {}
+        doubled = set()
+        for resource in self.resources:
+            known = first.setdefault(resource.xml.get("id", ""), resource)
+            if known is not resource:
+                doubled.add(resource.xml.get("id", ""))
+                for entry in resource.entries:
+                    known.put(entry)
+        return name in doubled
 
 
 class StatusEdit:
@@ -159,6 +183,7 @@ class StatusEdit:
         node_id = action.xml.get("on_node_uuid", "")
         node = self._node(action.node, node_id)
         resource_id = self._history_name(node, name, primitive)
+        ambiguous = node.merge_doubles(resource_id)
         resource = node.resource(resource_id)
         if resource is None:
             agent = {name: primitive.get(name) for name in ("class", "provider", "type")}
@@ -168,9 +193,9 @@ class StatusEdit:
         task = "start" if action.operation == "reload-agent" else action.operation
         interval = action.attributes.get("CRM_meta_interval", "0") or "0"
         key = action.key if action.operation != "reload-agent" else f"{resource_id}_start_0"
-        call = _last_call(resource.entries) + 1
+        call = 1 if ambiguous else _last_call(resource.entries) + 1
         for entry_id in _entry_ids(resource_id, key, task, interval, failed=failed):
-            self._put(resource, self._entry(action, entry_id, key, task, interval, rc, failed, digest, call))
+            resource.put(self._entry(action, entry_id, key, task, interval, rc, failed, digest, call))
 
     @staticmethod
     def _history_name(node: _NodeState, name: str, primitive: Element) -> str:
@@ -210,14 +235,6 @@ class StatusEdit:
             "op-digest": digest,
         }
         return element("lrm_rsc_op", {name: value for name, value in values.items() if value})
-
-    @staticmethod
-    def _put(resource: _Resource, entry: Element) -> None:
-        for index, old in enumerate(resource.entries):
-            if old.id == entry.id:
-                resource.entries[index] = entry
-                return
-        resource.entries.append(entry)
 
 
 def _last_call(entries: list[Element]) -> int:
