@@ -78,7 +78,7 @@ def display_node(context: StatusContext, resource: Resource) -> Node | None:
     current = current_node(resource)
     if current is not None:
         return current
-    if context.pending and resource.pending_task:
+    if resource.pending_node is not None:
         return resource.pending_node
     return resource.lock_node
 

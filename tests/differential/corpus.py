@@ -68,6 +68,7 @@ KINDS: dict[str, tuple[int, Mutation]] = {
     "promotion score": (2, mutations_history.promotion_score),
     "migration": (2, mutations_history.migration),
 }
+DEFAULT_LEVELS = ("actions", "ordering", "current", "summary", "revised")
 GRAPH_LEVELS = ("actions", "ordering")
 
 
@@ -126,6 +127,7 @@ class Search:
 
     def __init__(self, options: argparse.Namespace, folder: Path) -> None:
         self._options, self._folder = options, folder
+        self._scores = "scores" in options.levels
         self.tally = Tally()
 
     def case(self, name: str, cib: Element) -> None:
@@ -145,8 +147,8 @@ class Search:
                 self._compare(f"{name}/{number}", *made, usable)
 
     def _usable(self, cib: Element) -> tuple[str, ...]:
-        wanted = reference(cib, self._folder)
-        found = differences(wanted, ours(cib, self._folder))
+        wanted = reference(cib, self._folder, scores=self._scores)
+        found = differences(wanted, ours(cib, self._folder, scores=self._scores))
         if {"actions", "ordering", "current"} & set(found):
             return ()
         return tuple(level for level in self._options.levels if level not in found)
@@ -154,13 +156,13 @@ class Search:
     def _compare(self, name: str, kind: str, what: str, cib: Element, usable: tuple[str, ...]) -> None:
         tally = self.tally
         try:
-            wanted = reference(cib, self._folder)
+            wanted = reference(cib, self._folder, scores=self._scores)
         except (ReferenceFailed, subprocess.TimeoutExpired):
             tally.refused += 1
             return
         tally.compared += 1
         try:
-            found = differences(wanted, ours(cib, self._folder))
+            found = differences(wanted, ours(cib, self._folder, scores=self._scores))
         except Exception:
             tally.failures += 1
             print(f"{name} [{kind}: {what}] raised\n{traceback.format_exc(limit=-3)}", flush=True)
@@ -192,12 +194,16 @@ class Search:
             print(codec.render(small), flush=True)
 
 
+def _differences(cib: Element, folder: Path, *, scores: bool) -> dict[str, str]:
+    return differences(reference(cib, folder, scores=scores), ours(cib, folder, scores=scores))
+
+
 def smallest(cib: Element, level: str, wanted: str, folder: Path) -> Element:
     """The smallest CIB found that differs on this level in the same kinds of actions."""
 
     def holds(candidate: Element) -> bool:
         try:
-            found = differences(reference(candidate, folder), ours(candidate, folder))
+            found = _differences(candidate, folder, scores=level == "scores")
         except Exception:  # whatever either of them cannot read is no smaller example
             return False
         return level in found and signature(found[level]) == wanted
@@ -231,7 +237,7 @@ def compare_files(options: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory() as name:
         for path in options.file:
             cib = codec.parse(path.read_bytes(), source=str(path))
-            found = differences(reference(cib, Path(name)), ours(cib, Path(name)))
+            found = _differences(cib, Path(name), scores=True)
             levels = [level for level in options.levels if level in found]
             print(f"{path}: {'; '.join(f'{one}: {found[one]}' for one in levels) or 'agrees'}", flush=True)
             differing += bool(levels)
@@ -250,7 +256,7 @@ def main() -> int:
     parser.add_argument("--changes", type=int, default=1, help="how many changes one mutation consists of")
     parser.add_argument("--only", nargs="*", default=[], help="names of cases")
     parser.add_argument("--kinds", nargs="*", default=list(KINDS), choices=list(KINDS), metavar="KIND")
-    parser.add_argument("--levels", nargs="*", default=list(LEVELS), choices=LEVELS)
+    parser.add_argument("--levels", nargs="*", default=DEFAULT_LEVELS, choices=LEVELS)
     parser.add_argument("--part", default="0/1", help="K/N: every N-th case, from the K-th")
     parser.add_argument("--file", type=Path, nargs="*", help="compare these CIBs and nothing else")
     parser.add_argument("--keep", type=Path, help="store disagreeing CIBs in this folder")

@@ -43,7 +43,13 @@ _SECTIONS = {
 }
 _FAIL_COUNTS_SINCE = [3, 0, 13]
 """In CIBs of an older feature set the reference looks for fail counts by another name."""
-_NEW_WORDS = re.compile("termination was requested")
+_WORDS = {
+    "termination was requested": "fencing was requested",
+    "peer was in an unknown state": "peer failed pacemaker membership criteria",
+    "unmigrateable": "unrunnable",
+    "maintenance": "unmanaged",
+}
+"""What is worded differently since, in lower case."""
 _NEWEST_SCHEMA = (3, 9)
 _UNASSIGNED = re.compile(r"promotion score (on none|\(inactive\)):")
 """Lines whose score was 0 and is -INFINITY now. How often a line is printed has changed, too."""
@@ -79,18 +85,18 @@ def older(cib: Element) -> Element:
     return edited(cib, one)
 
 
-def reference(cib: Element, folder: Path) -> Result:
-    """What the installed crm_simulate makes of it. Raises ReferenceFailed."""
+def reference(cib: Element, folder: Path, *, scores: bool = True) -> Result:
+    """What the installed crm_simulate makes of it, `scores` at twice the price. Raises ReferenceFailed."""
     source, graph = folder / "in.xml", folder / "graph.xml"
     source.write_text(codec.render(older(cib)))
     graph.unlink(missing_ok=True)
     text = _run(["-x", str(source), "-S", "-G", str(graph)], cut_short=True)
     if not graph.exists():
         raise ReferenceFailed("no graph was written")
-    scores = _run(["-x", str(source), "-sRQ"], cut_short=False)
+    lines = _run(["-x", str(source), "-sRQ"], cut_short=False) if scores else ""
     return Result(
         graph=from_element(codec.parse(graph.read_bytes())),
-        scores=_scores(scores),
+        scores=_scores(lines),
         texts=_sections(text),
     )
 
@@ -110,16 +116,17 @@ def _run(arguments: list[str], *, cut_short: bool) -> str:
     return done.stdout
 
 
-def ours(cib: Element, folder: Path) -> Result:
+def ours(cib: Element, folder: Path, *, scores: bool = True) -> Result:
     """What ours makes of it, by the same command line."""
     source, graph = folder / "ours.xml", folder / "ours-graph.xml"
     source.write_text(codec.render(cib))
-    text, scores = io.StringIO(), io.StringIO()
+    text, lines = io.StringIO(), io.StringIO()
     Simulation(build_parser().parse_args(["-x", str(source), "-S", "-G", str(graph)]), text).run()
-    Simulation(build_parser().parse_args(["-x", str(source), "-sRQ"]), scores).run()
+    if scores:
+        Simulation(build_parser().parse_args(["-x", str(source), "-sRQ"]), lines).run()
     return Result(
         graph=from_element(codec.parse(graph.read_bytes())),
-        scores=_scores(scores.getvalue()),
+        scores=_scores(lines.getvalue()),
         texts=_sections(text.getvalue()),
     )
 
@@ -141,10 +148,22 @@ def _sections(text: str) -> dict[str, tuple[str, ...] | None]:
         elif line.startswith("Using the original execution date"):
             here = []
         elif line.strip():
-            here.append(_NEW_WORDS.sub("fencing was requested", " ".join(line.split())))
+            here.append(_words(line))
     if "summary" in found:
         found["summary"].sort()
+    if any(" cancel=" in line for line in found.get("exec", ())):
+        found.pop("revised", None)  # older releases read a recorded cancellation as a sign of life
     return {name: tuple(found[name]) if name in found else None for name in _SECTIONS.values()}
+
+
+def _words(line: str) -> str:
+    text = " ".join(line.lower().split())
+    for old, new in _WORDS.items():
+        text = text.replace(old, new)
+    head, opening, flags = text.partition(" (")
+    if opening and ", " in flags:  # flags stand in another order
+        flags = ", ".join(sorted(flags.replace(")", " )").split(", ")))
+    return head + opening + flags
 
 
 def ordering(graph: TransitionGraph) -> frozenset[tuple[Identity, Identity]]:
