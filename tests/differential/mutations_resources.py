@@ -36,7 +36,7 @@ CLONE_META: dict[str, tuple[str, ...]] = {
     "promotable": ("true", "false"),
 }
 SCORES = ("INFINITY", "-INFINITY", "500", "-500", "1", "0")
-ROLES = (None, "Started", "Stopped", "Promoted", "Unpromoted")
+ROLES = (None, "Started", "Promoted", "Unpromoted")
 ACTIONS = (None, "start", "stop", "promote", "demote")
 
 
@@ -54,9 +54,8 @@ def meta(cib: Element, rng: random.Random) -> Changed:
     if place is None:
         return None
     resource = at(cib, place)
-    choices = {**META, **CLONE_META} if resource.tag in {"clone", "master"} else META
-    name = rng.choice(list(choices))
-    value = rng.choice((*choices[name], None))
+    name = rng.choice(list(META))
+    value = rng.choice((*META[name], None))
     changed = put(cib, place, with_pair(resource, "meta_attributes", name, value))
     return (f"{name}={value} {resource.tag} {resource.id}", changed) if changed != cib else None
 
@@ -69,7 +68,10 @@ def clone_meta(cib: Element, rng: random.Random) -> Changed:
     resource = at(cib, place)
     name = rng.choice(list(CLONE_META))
     value = rng.choice((*CLONE_META[name], None))
-    changed = put(cib, place, with_pair(resource, "meta_attributes", name, value))
+    resource = with_pair(resource, "meta_attributes", name, value)
+    if name == "clone-node-max" and value == "2":  # older releases do not take it as a wish for uniqueness
+        resource = with_pair(resource, "meta_attributes", "globally-unique", "true")
+    changed = put(cib, place, resource)
     return (f"{name}={value} {resource.id}", changed) if changed != cib else None
 
 

@@ -31,7 +31,8 @@ def schedule_probes(work: WorkingSet) -> None:
     """For each usable node, in order, every top-level resource."""
     for node in list(work.nodes):
         if not node.online:
-            if node.kind is not NodeKind.CLUSTER and (connection_state(node) is ConnectionState.FAILED):
+            failed = connection_state(node) is ConnectionState.FAILED
+            if node.kind is NodeKind.REMOTE and node.connection is not None and failed:
                 request_fencing(work, node, "the connection is unrecoverable")
             continue
         if node.unclean or node.discovery_disabled:
