@@ -487,7 +487,6 @@ class WorkingSet:
     fail_counts: dict[str, FailCounts] = field(default_factory=dict)  # by node id
     parameter_checks: list[ParameterCheck] = field(default_factory=list)  # after assignment
     notifications: dict[str, dict[str, NotificationPoints]] = field(default_factory=dict)  # by clone, task
-    implied_notifications: list[tuple[Resource, Action, NotificationPoints]] = field(default_factory=list)
     maintenance_changed: list[Node] = field(default_factory=list)
     rsc_defaults: Element | None = None
     op_defaults: Element | None = None

@@ -18,6 +18,7 @@ from crm.cib.model import Element
 from crm.explain.changes import edited
 from crm.transition.graph import TransitionGraph, from_element
 from tests.conformance.graph_levels import Identity, actions, edges
+from tests.differential.tree import at, put, tagged, with_pair
 
 SECONDS_MAX = 60
 LEVELS = ("actions", "ordering", "scores", "current", "summary", "exec", "revised")
@@ -76,6 +77,10 @@ def older(cib: Element) -> Element:
             return item.with_attributes(name=_OLD_OPTIONS[item.get("name")])
         return item
 
+    if not any(item.get("name") == "concurrent-fencing" for item in cib.walk() if item.tag == "nvpair"):
+        for place in tagged(cib, "crm_config"):  # the default was another one
+            config = with_pair(at(cib, place), "cluster_property_set", "concurrent-fencing", "true")
+            cib = put(cib, place, config)
     feature_set = cib.get("crm_feature_set").split(".")
     if not all(map(str.isdigit, feature_set)) or [*map(int, feature_set)] < _FAIL_COUNTS_SINCE:
         cib = cib.with_attribute_map({"crm_feature_set": ".".join(map(str, _FAIL_COUNTS_SINCE))})

@@ -285,25 +285,22 @@ def _notify(
 
 
 def notify_implied_stop(work: WorkingSet, resource: Resource, stop: Action, fencing: Action) -> None:
-    """Tell the others that a resource's stop is implied by fencing."""
+    """Tell the others that a resource's stop is implied by fencing.
+
+    Who stays is judged now, not after orderings have made further stops necessary.
+    """
     points = NotificationPoints("stop")
     _post_points(work, resource, points, "stonith", fencing)
-    work.implied_notifications.append((resource, stop, points))
-
-
-def complete_implied_notifications(work: WorkingSet) -> None:
-    """Create the notify actions about implied stops."""
-    for resource, stop, points in work.implied_notifications:
-        lists = Lists(stop=[(resource.id, stop.node)])
-        ids, names = _texts(lists.stop)
-        variables = {"notify_stop_resource": ids, "notify_stop_uname": names}
-        for point in (points.post, points.post_done):
-            if point is not None:
-                point.optional = False
-        for base in _COMPLETED:
-            for action in resource.actions_by_task.get(base, ()):
-                if not action.optional and action.node is not None:
-                    action.meta.update(variables)
-        for one in resource.top().primitives():
-            if one is not resource:
-                _instance_notifications(work, one, points, variables)
+    lists = Lists(stop=[(resource.id, stop.node)])
+    ids, names = _texts(lists.stop)
+    variables = {"notify_stop_resource": ids, "notify_stop_uname": names}
+    for point in (points.post, points.post_done):
+        if point is not None:
+            point.optional = False
+    for base in _COMPLETED:
+        for action in resource.actions_by_task.get(base, ()):
+            if not action.optional and action.node is not None:
+                action.meta.update(variables)
+    for one in resource.top().primitives():
+        if one is not resource:
+            _instance_notifications(work, one, points, variables)

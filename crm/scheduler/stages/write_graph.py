@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from crm.cib.model import Element
-from crm.scheduler.acting.notifications import complete_implied_notifications, complete_notifications
+from crm.scheduler.acting.notifications import complete_notifications
 from crm.scheduler.actions import pseudo_action
 from crm.scheduler.activity import current_node
 from crm.scheduler.checks import effective_parameters
@@ -34,7 +34,6 @@ class GraphWriter:
         """The whole graph."""
         work = self._work
         _maintenance(work)
-        complete_implied_notifications(work)
         for resource in work.resources:
             self._resource(resource)
         for action in work.actions_by_key.get(_MAINTENANCE, ()):
