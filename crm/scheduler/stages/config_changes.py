@@ -95,7 +95,7 @@ def _definition_changed(work: WorkingSet, resource: Resource, node: Node, entry:
     if interval > 0 and operations.find_operation(resource, task, interval, include_disabled=False) is None:
         if work.options.cancel_removed_actions:
             cancel_by_history(work, resource, node, entry, task, interval, "orphan")
-        return False
+        return True  # what is no longer configured counts as changed, whether it is cancelled or not
     task = checks.start_like_task(task, interval)
     match checks.compare(work, resource, entry, node).difference:
         case Difference.SAME | Difference.PRIVATE_ONLY:
