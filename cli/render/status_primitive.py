@@ -51,7 +51,7 @@ def primitive_line(
 ) -> str:
     """NAME<TAB>(AGENT):<TAB> STATE[ NODE][ (FLAGS)]; it is said to be where `host` is, when given."""
     several = host is None and len(resource.active_nodes) > 1
-    where = None if several else current_node(host) if host else display_node(context, resource)
+    where = None if several else current_node(host) if host else display_node(resource)
     parts = [f"{name or base_name(resource)}\t({resource.class_agent}):\t"]
     if resource.removed:
         parts.append(" ORPHANED")
@@ -73,7 +73,7 @@ def primitive_line(
     return "".join(parts)
 
 
-def display_node(context: StatusContext, resource: Resource) -> Node | None:
+def display_node(resource: Resource) -> Node | None:
     """The current node; else where an action is pending; else the node of a shutdown lock."""
     current = current_node(resource)
     if current is not None:

@@ -48,7 +48,7 @@ def summary_lines(work: WorkingSet) -> list[str]:
 
 
 def _widths(found: list[Change]) -> tuple[int, int]:
-    """Of the columns for ids and details. A longer id makes room for two more; so it looks in crm_simulate."""
+    """Of the columns for ids and details. A longer id makes room for two more, as in crm_simulate."""
     id_width = details_width = 5
     for change in found:
         if len(change.resource) > id_width:

@@ -24,9 +24,6 @@ PROGRAM = Path(__file__).parents[2] / "cli" / "sbin" / "crm_simulate"
 EVERY = 17
 """One case of so many, and all cases with arguments of their own."""
 
-OTHER_END_STATE = {"inc6"}
-"""See docs/scheduler-conformance.md: the one case whose state after the simulation differs."""
-
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(600),
@@ -83,8 +80,7 @@ def test_a_case_as_the_harness_runs_it(case: dict[str, Any], tmp_path: Path) -> 
 
     shown = crm_simulate(tmp_path, "-x", source, "-S", *words)
     assert (shown.returncode, shown.stderr) == (0, "")
-    if name not in OTHER_END_STATE:
-        assert lines(shown.stdout) == lines((corpus / "summary" / f"{name}.summary").read_text())
+    assert shown.stdout == (corpus / "summary" / f"{name}.summary").read_text()
 
     files = ("-D", f"{name}.dot", "-G", f"{name}.exp")
     scored = crm_simulate(tmp_path, "-x", source, *files, "-sSQ", *words)

@@ -12,7 +12,8 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from cli.commands.simulate import Simulation, build_parser
+from cli.commands.simulate import Simulation
+from cli.commands.simulate_options import build_parser
 from crm.cib import codec
 from crm.cib.model import Element
 from crm.explain.changes import edited
@@ -81,6 +82,8 @@ def older(cib: Element) -> Element:
         for place in tagged(cib, "crm_config"):  # the default was another one
             config = with_pair(at(cib, place), "cluster_property_set", "concurrent-fencing", "true")
             cib = put(cib, place, config)
+    for name in ("admin_epoch", "epoch", "num_updates"):
+        cib = cib.with_attribute_map({name: cib.get(name) or "0"})
     feature_set = cib.get("crm_feature_set").split(".")
     if not all(map(str.isdigit, feature_set)) or [*map(int, feature_set)] < _FAIL_COUNTS_SINCE:
         cib = cib.with_attribute_map({"crm_feature_set": ".".join(map(str, _FAIL_COUNTS_SINCE))})

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 from cli.render.cluster_status import status_text
+from cli.render.transition_summary import summary_lines
 from crm.cib import codec
 from crm.scheduler import pipeline
+from crm.scheduler.model import Role
+from tests.unit.crm.scheduler import cibs
 
 CIB = codec.parse("""
 <cib have-quorum="1"><configuration><crm_config>
@@ -49,3 +52,23 @@ def test_nodes_groups_and_clones() -> None:
 def test_a_cluster_without_resources_says_so() -> None:
     empty = codec.parse("<cib><configuration><nodes/><resources/></configuration><status/></cib>")
     assert "    * No resources\n" in status_text(pipeline.unpack(empty, 1), pending=False)
+
+
+def test_the_node_of_a_pending_action_is_named_in_every_status() -> None:
+    starting = cibs.entry("web", rc=193, expected=0, status=-1, call=-1)
+    text = cibs.document(
+        [cibs.primitive("web", meta={"target-role": "Stopped"})],
+        states=[cibs.state("n1", cibs.history("web", cibs.entry("web", "stop", call=3), starting))],
+    )
+    work = pipeline.unpack(codec.parse(text), cibs.NOW_S)
+    assert "web\t(ocf:test:Dummy):\t Starting n1 (disabled)" in status_text(work, pending=True)
+    work.resources[0].orig_role, work.resources[0].active_nodes = Role.STOPPED, []
+    assert "web\t(ocf:test:Dummy):\t Stopped n1 (disabled)" in status_text(work, pending=False)
+
+
+def test_columns_of_the_transition_summary_fit_its_longest_lines() -> None:
+    text = cibs.document([cibs.primitive("db"), cibs.primitive("filesystem")], nodes=("n1", "a-long-name"))
+    assert summary_lines(cibs.plan(text).work) == [
+        "  * Start      db             ( a-long-name )",
+        "  * Start      filesystem     (          n1 )",
+    ]

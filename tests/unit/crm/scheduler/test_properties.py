@@ -27,8 +27,12 @@ from tests.unit.crm.scheduler.cibs import (
 )
 
 SCENARIOS = Path(__file__).resolve().parents[3] / "scenarios" / "scheduler"
-# A node that is asked to leave stays to be asked; a cancelled monitor stays in a simulated history.
-ENDLESS = {"clean-shutdown-of-the-active-node", "maintenance-of-one-node"}
+# Being asked to leave, a cancelled monitor and a fail count stay in a simulated status.
+ENDLESS = {
+    "clean-shutdown-of-the-active-node",
+    "guest-that-is-off-behind-a-failed-connection",
+    "maintenance-of-one-node",
+}
 NODES = ("n1", "n2", "n3")
 NAMES = ("a", "b", "c", "d", "e")
 
