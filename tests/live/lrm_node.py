@@ -109,7 +109,7 @@ class LrmNode:
     def __post_init__(self) -> None:
         self.paths = Paths(self.root)
         self.messaging = ScriptedMessaging()
-        self.term = (1, 1)
+        self.term, self.transition = (1, 1), 1
         self.pid = 0
         self.actions = 0
         self.events: list[lrm_pb2.HistoryEvent] = []
@@ -206,7 +206,7 @@ class LrmNode:
         self.actions += 1
         request = lrm_pb2.ExecuteRequest(
             id=common_pb2.OperationId(
-                term=a_term(term or self.term), transition=1, action=number or self.actions
+                term=a_term(term or self.term), transition=self.transition, action=number or self.actions
             ),
             view=common_pb2.ViewId(counter=5, coordinator=1),
             boot_token=boot_token(self.paths),

@@ -21,6 +21,7 @@ from hacluster.v1 import lrm_pb2
 from hacluster.vocabulary.operation import ExecutionStatus
 from lrm.exec import processes
 from tests.live.lrm_node import PENDING, LrmNode, a_term, an_agent, authority, until
+from tests.soak.lrm_kill import soak
 from tests.unit.lrm.systemd.fake_systemd import fake_systemd
 
 pytestmark = pytest.mark.netns
@@ -161,6 +162,13 @@ async def test_ha_lrm_is_killed_again_and_again(node: LrmNode, tmp_path: Path, o
     assert rest == {ExecutionStatus.DONE}
     lines = (tmp_path / "log").read_text().split()
     assert (lines.count("start"), lines.count("stop"), "overlap" in lines) == (12, 12, False)
+
+
+async def test_killed_at_random_moments(tmp_path: Path) -> None:
+    """A few rounds of what `python -m tests.soak.lrm_kill` does by the thousand."""
+    figures = await soak(tmp_path, rounds=8, seed=1)
+    assert figures.rounds == 8
+    assert figures.done + figures.not_run > 8
 
 
 async def test_lrm_exec_is_killed_in_the_middle_of_an_operation(
