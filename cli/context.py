@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from cli.workspace import CibSource, Confirm, FileSource, Workspace
 from hacluster.errors import ErrorCode, HaError
@@ -79,6 +79,11 @@ class Options:
     def json(self, wanted: bool) -> None:
         self.output = "json" if wanted else "text"
 
+    @property
+    def structured(self) -> bool:
+        """The answer is for a program, as JSON or XML."""
+        return self.output != "text"
+
 
 @dataclass(slots=True)
 class Context:
@@ -151,6 +156,12 @@ class Context:
     def print(self, text: str, end: str = "\n") -> None:
         """What was asked for, to standard output."""
         self.out.write(text + end)
+
+    def emit(self, name: str, data: Mapping[str, Any]) -> None:
+        """An answer for programs, to standard output; the form is that of `cli.formats`."""
+        from cli.output import document
+
+        self.print(document(name, data, self.options.output))
 
     def error(self, text: str) -> None:
         """To standard error, marked; in a script with the place of the line."""

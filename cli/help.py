@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from cli.context import UsageError
 from cli.levels import PROGRAMS, ROOT, Level
@@ -37,20 +38,26 @@ def help_text(level: Level, words: Sequence[str]) -> str:
     return "\n".join(lines)
 
 
-USAGE = """\
+OPTIONS: Final = (
+    ("-f FILE|-", "run the commands of FILE"),
+    ("--cib-file FILE", "work on a CIB in a file, without a cluster (also: environment CIB_file)"),
+    ("-c NAME", "work on a shadow CIB (also: environment CIB_shadow)"),
+    ("--root DIR", "everything lives below DIR (also: HACLUSTER_ROOT)"),
+    ("--node NAME", "this node's name (also: HACLUSTER_NODE)"),
+    ("-w, --wait", "wait until what was wanted is so, or say why not (--wait-time 120s)"),
+    ("-F", "yes to every question, write in spite of errors"),
+    ("-n, --safe", "no to every question: refuse what would stop something else"),
+    ("--reason TEXT", "why, for the history"),
+    ("--confirm TIME", "undone by the cluster unless `hacli confirm` comes within TIME"),
+    ("--guard RSC,…", "and undone when one of these does not run"),
+    ("--output FORMAT", "text, json or xml (--json: json)"),
+    ("-d", "debug messages"),
+    ("--version", "say which version this is"),
+)
+
+USAGE: Final = """\
 usage: hacli [OPTION…] [LEVEL [COMMAND …]]
 
   Without a command: an interactive shell, or commands from standard input.
 
-  -f FILE|-          run the commands of FILE
-  --cib-file FILE    work on a CIB in a file, without a cluster (also: environment CIB_file)
-  --root DIR         everything lives below DIR (also: HACLUSTER_ROOT)
-  -w, --wait         after a change wait until the cluster is idle (--wait-time 120s)
-  -F                 yes to every question, write in spite of errors
-  -n, --safe         no to every question: refuse what would stop something else
-  --reason TEXT      why, for the history
-  --confirm TIME     undone by the cluster unless `hacli confirm` comes within TIME
-  --guard RSC,…      and undone when one of these does not run
-  --output FORMAT    text, json or xml (--json: json)
-  -d                 debug messages
-  --version"""
+""" + "\n".join(f"  {option:18} {summary}" for option, summary in OPTIONS)

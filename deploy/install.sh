@@ -43,7 +43,9 @@ uninstall() {
         rm -f "$dest/etc/systemd/system/$unit"
     done
     rm -f "$dest/usr/lib/sysusers.d/hacluster.conf" "$dest/usr/lib/tmpfiles.d/hacluster.conf"
-    rm -f "$dest/usr/lib/ocf/resource.d/hacluster"
+    rm -f "$dest/usr/lib/ocf/resource.d/hacluster" "$dest/usr/share/man/man1/"hacli*.1
+    rm -f "$dest/usr/share/bash-completion/completions/hacli" "$dest/usr/share/zsh/vendor-completions/_hacli"
+    rm -f "$dest/usr/share/fish/vendor_completions.d/hacli.fish"
     rm -rf "$prefix"
     echo "removed; /etc/hacluster and /var/lib/hacluster are left"
 }
@@ -77,6 +79,12 @@ install_all() {
     done
     install -m 0644 "$here/sysusers.d/hacluster.conf" "$dest/usr/lib/sysusers.d/hacluster.conf"
     install -m 0644 "$here/tmpfiles.d/hacluster.conf" "$dest/usr/lib/tmpfiles.d/hacluster.conf"
+    install -D -m 0644 "$here/completion/hacli.bash" "$dest/usr/share/bash-completion/completions/hacli"
+    install -D -m 0644 "$here/completion/_hacli" "$dest/usr/share/zsh/vendor-completions/_hacli"
+    install -D -m 0644 "$here/completion/hacli.fish" "$dest/usr/share/fish/vendor_completions.d/hacli.fish"
+    for page in "$here"/../docs/man/hacli*.1; do
+        install -D -m 0644 "$page" "$dest/usr/share/man/man1/${page##*/}"
+    done
 
     agents=$("$prefix/bin/python" -c 'import importlib.resources as r; print(r.files("agents") / "ocf/resource.d/hacluster")')
     mkdir -p "$dest/usr/lib/ocf/resource.d"

@@ -100,10 +100,8 @@ def _report_drift(context: Context, changed: bool) -> int:
     workspace = context.open_workspace()
     before, after = workspace.base.cib, workspace.cib
     found = changes(configuration_of(before), configuration_of(after)) if changed else ()
-    if context.options.json:
-        from cli.output import document
-
-        context.print(document("drift", {"changes": change_data(found, before, after)}))
+    if context.options.structured:
+        context.emit("drift", {"changes": change_data(found, before, after)})
     else:
         for line in change_lines(found, before, after):
             context.print(line)
@@ -117,9 +115,7 @@ def print_plan(context: Context, before: Element, after: Element, named: frozens
     from cli.render.plan import plan_data, plan_text
 
     made = make_plan(before, after, int(time.time()), named)
-    if context.options.json:
-        from cli.output import document
-
-        context.print(document("plan", plan_data(made, before, after)))
+    if context.options.structured:
+        context.emit("plan", plan_data(made, before, after))
     else:
         context.print(plan_text(made, before, after, colour=context.out.isatty()), end="")

@@ -154,6 +154,10 @@ def _print(context: Context, name: str, tag: str, attribute: str) -> int:
     cib = read(context)
     item = find_resource(cib, name) or node_of(cib, name)
     pairs = {pair.get("name"): pair.get("value") for one in item.all(tag) for pair in one.all("nvpair")}
+    if context.options.structured and (not attribute or attribute in pairs):
+        rows = [{"name": key, "value": value} for key, value in pairs.items() if attribute in ("", key)]
+        context.emit("attributes", {"of": name, "attributes": rows})
+        return EXIT_OK
     if not attribute:
         for key, value in pairs.items():
             context.print(f"{key}={value}")

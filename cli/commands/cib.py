@@ -133,10 +133,8 @@ def diff(context: Context, words: Sequence[str]) -> int:
     shadows = Shadows.of_this_user()
     base, shadow = shadows.base(name), FileSource(str(shadows.existing(name))).read().cib
     changed = objects.changes(configuration_of(base), configuration_of(shadow))
-    if context.options.json:
-        from cli.output import document
-
-        context.print(document("diff", {"changes": change_data(changed, base, shadow)}))
+    if context.options.structured:
+        context.emit("diff", {"changes": change_data(changed, base, shadow)})
         return EXIT_OK
     for line in change_lines(changed, base, shadow):
         context.print(line)
@@ -147,7 +145,12 @@ def list_all(context: Context, words: Sequence[str]) -> int:
     """`list`: the shadows there are; a star marks the one in use."""
     if words:
         raise UsageError(what="list takes no arguments", usage="list")
-    for name in Shadows.of_this_user().names():
+    names = Shadows.of_this_user().names()
+    if context.options.structured:
+        used = context.options.shadow
+        context.emit("shadows", {"shadows": [{"name": one, "in_use": one == used} for one in names]})
+        return EXIT_OK
+    for name in names:
         context.print(f"{'*' if name == context.options.shadow else ' '} {name}")
     return EXIT_OK
 
@@ -211,5 +214,8 @@ def version(context: Context, _words: Sequence[str]) -> int:
     """`version`."""
     cib = read(context)
     triple = ".".join(cib.get(name, "0") for name in ("admin_epoch", "epoch", "num_updates"))
-    context.print(f"{triple} {digest_of(cib)}")
+    if context.options.structured:
+        context.emit("version", {"version": triple, "digest": digest_of(cib)})
+    else:
+        context.print(f"{triple} {digest_of(cib)}")
     return EXIT_OK

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from cli.commands.status import show as status
 from cli.context import EXIT_FAILED, EXIT_OK, Context, UsageError
-from cli.output import document
 from hacluster.errors import HaError, InvalidRequest
 
 
@@ -41,8 +40,8 @@ def quorum(context: Context, words: Sequence[str]) -> int:
         "votes_present": sum(votes.get(name, 0) for name in members),
         "nodes": [{"name": one.name, "state": one.state, "votes": votes.get(one.name)} for one in now.nodes],
     }
-    if context.options.json:
-        context.print(document("quorum", data))
+    if context.options.structured:
+        context.emit("quorum", data)
         return EXIT_OK if now.quorate else EXIT_FAILED
     context.print("partition with quorum" if now.quorate else "partition WITHOUT quorum")
     if now.waiting_for_all:

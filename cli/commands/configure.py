@@ -83,10 +83,18 @@ def _chosen(workspace: Workspace, words: Sequence[str]) -> tuple[Element, ...] |
 def _text(context: Context, words: Sequence[str], *, hide: bool) -> str:
     workspace = context.open_workspace()
     form = words[0] if words and words[0] in ("xml", "--exact") else ""
+    output = context.options.output
+    if output != "text" and not form:
+        words = (output, *words)
+        form = output
     rest, patterns = obscured(words[1:] if form else words)
     chosen = _chosen(workspace, rest)
     if form == "xml":
         return codec.render(xml_cib(workspace.cib, chosen))
+    if form == "json":
+        from cli.grammar.json_form import json_text
+
+        return json_text(_tops(workspace.cib, chosen)) + "\n"
     if form:
         return exact(workspace.cib, chosen)
     if hide and not patterns:
@@ -94,9 +102,16 @@ def _text(context: Context, words: Sequence[str], *, hide: bool) -> str:
     return show_objects(workspace.cib, chosen, obscure=patterns, in_order=user_options.is_on("sort-elements"))
 
 
+def _tops(cib: Element, chosen: tuple[Element, ...] | None) -> tuple[Element, ...]:
+    """The objects, without those that stand in another of them."""
+    items = tuple(objects(cib)) if chosen is None else chosen
+    inside = {id(part) for one in items for part in one.walk() if part is not one}
+    return tuple(one for one in items if id(one) not in inside)
+
+
 def show(context: Context, words: Sequence[str]) -> int:
     """`show [xml|--exact] [OBJECT…]`. Passwords are hidden on a terminal only, and that is said."""
-    hide = context.out.isatty()
+    hide = context.out.isatty() and not context.options.structured
     text = _text(context, words, hide=hide)
     if hide and "******" in text and not any(word.startswith("obscure:") for word in words):
         context.info("values of passw* are hidden on a terminal; redirect the output to see them")
@@ -232,6 +247,7 @@ def get_property(context: Context, words: Sequence[str]) -> int:
         raise UsageError(what="get_property needs a name", usage="get_property [-t|--true] NAME…")
     cib = context.open_workspace().cib
     status = EXIT_OK
+    rows: list[dict[str, str]] = []
     for name in names:
         value = property_value(cib, name)
         if value is None:
@@ -239,10 +255,15 @@ def get_property(context: Context, words: Sequence[str]) -> int:
         if value is None:
             context.error(str(NotFound(kind="cluster option", name=name)))
             status = EXIT_FAILED
+        elif context.options.structured:
+            shown = ("true" if boolean_of(value) else "false") if as_boolean else value
+            rows.append({"name": name, "value": shown})
         elif as_boolean:
             context.print("true" if boolean_of(value) else "false")
         else:
             context.print(value)
+    if context.options.structured:
+        context.emit("properties", {"properties": rows})
     return status
 
 

@@ -9,7 +9,6 @@ from typing import Final
 from cli.commands.changes import read
 from cli.commands.history import entry_of
 from cli.context import EXIT_OK, Context
-from cli.output import document
 from crm.cib.model import Element, element
 from hacluster.errors import HaError
 
@@ -25,9 +24,9 @@ def events(context: Context, words: Sequence[str]) -> int:
     if words:
         wanted = set(words)
         found = [one for one in found if wanted & set(one[2].replace("@", " ").split())]
-    if context.options.json:
+    if context.options.structured:
         rows = [{"at_s": at, "kind": kind, "about": about, "what": what} for at, kind, about, what in found]
-        context.print(document("events", {"events": rows}))
+        context.emit("events", {"events": rows})
         return EXIT_OK
     for at, kind, about, what in found:
         when = time.strftime("%F %T", time.localtime(at))

@@ -25,6 +25,10 @@ def show(context: Context, words: Sequence[str]) -> int:
         if words
         else [item.get("uname") for item in cib.walk() if item.tag == "node" and item.get("uname")]
     )
+    if context.options.structured:
+        rows = [{"name": name, "levels": _levels(context, name)} for name in names]
+        context.emit("fence-devices", {"nodes": rows})
+        return EXIT_OK
     for name in names:
         levels = context.client.fencing_devices(name)
         if not levels:
@@ -35,10 +39,31 @@ def show(context: Context, words: Sequence[str]) -> int:
     return EXIT_OK
 
 
+def _levels(context: Context, name: str) -> list[dict[str, list[str]]]:
+    return [
+        {"devices": list(devices), "executors": list(executors)}
+        for devices, executors in context.client.fencing_devices(name)
+    ]
+
+
 def history(context: Context, words: Sequence[str]) -> int:
     """`history [NODE]`: what became of fencings, the oldest first."""
     _online(context)
     records = context.client.fencing_history(_node(context, words[0]) if words else "")
+    if context.options.structured:
+        rows = [
+            {
+                "target": one.target,
+                "action": one.action,
+                "state": one.state,
+                "device": one.device,
+                "changed_s": one.changed_s,
+                "text": describe(one),
+            }
+            for one in records
+        ]
+        context.emit("fence-history", {"fencings": rows})
+        return EXIT_OK
     for record in records:
         context.print(describe(record))
     if not records:

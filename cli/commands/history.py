@@ -11,7 +11,6 @@ from cli.cluster_source import ClusterSource
 from cli.commands.changes import client_text, read
 from cli.context import EXIT_OK, Context, UsageError
 from cli.grammar.document import configuration_of
-from cli.output import document
 from cli.render.changes import change_data, change_lines
 from cli.session import finish_session
 from crm.cib import codec, objects
@@ -57,10 +56,10 @@ def config(context: Context, words: Sequence[str]) -> int:
         raise UsageError(what="a number is needed", usage="history config [COUNT]")
     found = _revisions(context)
     entries = [entry_of(one) for one in (found[-int(words[0]) :] if words else found)]
-    if context.options.json:
+    if context.options.structured:
         import dataclasses
 
-        context.print(document("revisions", {"revisions": [dataclasses.asdict(one) for one in entries]}))
+        context.emit("revisions", {"revisions": [dataclasses.asdict(one) for one in entries]})
         return EXIT_OK
     for one in entries:
         what = f"{one.program}: {one.reason}" if one.reason else one.program
@@ -136,8 +135,8 @@ def _finish(context: Context, client: str) -> int:
 
 def _print_diff(context: Context, before: Element, after: Element) -> int:
     changed = objects.changes(configuration_of(before), configuration_of(after))
-    if context.options.json:
-        context.print(document("diff", {"changes": change_data(changed, before, after)}))
+    if context.options.structured:
+        context.emit("diff", {"changes": change_data(changed, before, after)})
     else:
         for line in change_lines(changed, before, after):
             context.print(line)

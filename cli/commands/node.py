@@ -37,6 +37,10 @@ def show(context: Context, words: Sequence[str]) -> int:
     cib = read(context)
     states = {} if context.offline else {line.name: line.state for line in view_of(cib).nodes()}
     nodes = [node_of(cib, name) for name in words] if words else section(cib, "nodes").all("node")
+    if context.options.structured:
+        rows = [_data(one, one.get("uname"), states.get(one.get("uname"), "")) for one in nodes]
+        context.emit("nodes", {"nodes": rows})
+        return EXIT_OK
     for node in nodes:
         name = node.get("uname")
         state = "" if context.offline else f" {states.get(name, '')}"
@@ -48,18 +52,25 @@ def show(context: Context, words: Sequence[str]) -> int:
     return EXIT_OK
 
 
+def _data(node: Element | None, name: str, state: str) -> dict[str, object]:
+    pairs = [
+        {"kind": one.tag, "name": pair.get("name"), "value": pair.get("value")}
+        for one in (node.all("instance_attributes", "utilization") if node is not None else ())
+        for pair in one.all("nvpair")
+    ]
+    identifier, kind = (node.id, node.get("type", "member")) if node is not None else ("", "remote")
+    return {"name": name, "id": identifier, "type": kind, "state": state, "attributes": pairs}
+
+
 def status(context: Context, words: Sequence[str]) -> int:
     """`status [NODE]`."""
     cib = read(context)
     for name in words:
         node_of(cib, name)
     lines = [line for line in view_of(cib).nodes() if not words or line.name in words]
-    if context.options.json:
-        import json
-
-        context.print(
-            json.dumps({"nodes": [{"name": one.name, "state": one.state} for one in lines]}, indent=2)
-        )
+    if context.options.structured:
+        nodes = {one.get("uname"): one for one in section(cib, "nodes").all("node")}
+        context.emit("nodes", {"nodes": [_data(nodes.get(one.name), one.name, one.state) for one in lines]})
         return EXIT_OK
     for line in lines:
         context.print(f"{line.name}: {line.state}")

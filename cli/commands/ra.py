@@ -17,6 +17,9 @@ _CLASSES: Final = ("lsb", "ocf", "service", "stonith", "systemd", "heartbeat")
 
 def classes(context: Context, _words: Sequence[str]) -> int:
     """`classes`: the classes, and the providers of ocf."""
+    if context.options.structured:
+        context.emit("agents", {"agents": sorted(_CLASSES)})
+        return EXIT_OK
     for name in sorted(_CLASSES):
         context.print(f"{name} / {' '.join(Catalog.of_this_node().providers())}" if name == "ocf" else name)
     return EXIT_OK
@@ -27,7 +30,11 @@ def list_agents(context: Context, words: Sequence[str]) -> int:
     if not 1 <= len(words) <= 2 or words[0] not in _CLASSES:
         raise UsageError(what=f"name a class: {' '.join(sorted(_CLASSES))}", usage="ra list CLASS [PROVIDER]")
     provider = words[1] if len(words) == 2 else ""
-    for one in Catalog.of_this_node().list(words[0], provider):
+    found = Catalog.of_this_node().list(words[0], provider)
+    if context.options.structured:
+        context.emit("agents", {"agents": [str(one) for one in found]})
+        return EXIT_OK
+    for one in found:
         context.print(f"{one.type}" if provider or not one.provider else f"{one.provider}:{one.type}")
     return EXIT_OK
 
@@ -37,7 +44,10 @@ def providers(context: Context, words: Sequence[str]) -> int:
     if len(words) != 1:
         raise UsageError(what="name a type", usage="ra providers TYPE")
     found = [one.provider for one in Catalog.of_this_node().list("ocf") if one.type == words[0]]
-    context.print(" ".join(found))
+    if context.options.structured:
+        context.emit("agents", {"agents": [f"ocf:{one}:{words[0]}" for one in found]})
+    else:
+        context.print(" ".join(found))
     return EXIT_OK if found else EXIT_FAILED
 
 
@@ -48,11 +58,10 @@ def info(context: Context, words: Sequence[str]) -> int:
     catalog = Catalog.of_this_node()
     name = agent_name(words[0], catalog)
     described = read_metadata(name, catalog)
-    if context.options.json:
+    if context.options.structured:
         import dataclasses
-        import json
 
-        context.print(json.dumps({"agent": str(name)} | dataclasses.asdict(described), indent=2))
+        context.emit("agent", {"agent": str(name)} | dataclasses.asdict(described))
         return EXIT_OK
     for line in _described(str(name), described):
         context.print(line)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from cli import goals
@@ -55,16 +55,14 @@ def status(context: Context, words: Sequence[str]) -> int:
     for name in words:
         resource_of(cib, name)
     shown = view_of(cib)
-    if context.options.json:
-        import json
-
+    if context.options.structured:
         wanted = {one.id for name in words for one in resource_of(cib, name).walk()}
         rows = [
             {"id": name, "places": [{"node": p.node, "role": p.role, "failed": p.failed} for p in places]}
             for name, places in shown.placements().items()
             if not words or name in wanted
         ]
-        context.print(json.dumps({"resources": rows}, indent=2))
+        context.emit("resources", {"resources": rows})
         return EXIT_OK
     if not words:
         context.print("")
@@ -260,7 +258,10 @@ def failcount(context: Context, words: Sequence[str]) -> int:
             cib = read(context)
             node_of(cib, node)
             count = _failcount(cib, resource_of(cib, name).id, node)
-            context.print(f"scope=status  name=fail-count-{name} value={count}")
+            if context.options.structured:
+                context.emit("failcount", {"resource": name, "node": node, "failures": count})
+            else:
+                context.print(f"scope=status  name=fail-count-{name} value={count}")
             return EXIT_OK
         case (name, "delete", node):
             return cleanup(context, (name, node))
@@ -287,6 +288,10 @@ def constraints(context: Context, words: Sequence[str]) -> int:
     cib = read(context)
     resource_of(cib, name)
     chosen = [one for one in section(cib, "constraints").children if name in named_by(one)]
+    if context.options.structured:
+        rows = [{"id": one.id, "kind": one.tag, "text": show_objects(cib, (one,)).rstrip()} for one in chosen]
+        context.emit("constraints", {"resource": name, "constraints": rows})
+        return EXIT_OK
     context.print(show_objects(cib, chosen), end="")
     return EXIT_OK
 
@@ -296,6 +301,9 @@ def locate(context: Context, words: Sequence[str]) -> int:
     (name,) = _names(words[:1], "locate RSC")
     cib = read(context)
     nodes = view_of(cib).active_nodes(resource_of(cib, name))
+    if context.options.structured:
+        context.emit("locate", {"resource": name, "nodes": list(nodes)})
+        return EXIT_OK
     if not nodes:
         context.print(f"resource {name} is NOT running")
     for node in nodes:
@@ -305,22 +313,35 @@ def locate(context: Context, words: Sequence[str]) -> int:
 
 def operations(context: Context, words: Sequence[str]) -> int:
     """`operations [RSC] [NODE]`: the history that the status section has."""
-    wanted = set(words)
-    cib = read(context)
+    found = list(_operations(read(context), frozenset(words)))
+    if context.options.structured:
+        context.emit("operations", {"operations": found})
+        return EXIT_OK
+    for one in found:
+        name = f"{one['operation']}_{one['interval_ms']}ms" if one["interval_ms"] else one["operation"]
+        detail = f" {one['reason']}" if one["reason"] else ""
+        context.print(
+            f"{one['resource']} on {one['node']}: {name} rc={one['rc']} exec={one['exec_ms']}ms{detail}"
+        )
+    return EXIT_OK
+
+
+def _operations(cib: Element, wanted: frozenset[str]) -> Iterator[dict[str, str | int]]:
     for state in (cib.child("status") or Element("status")).all("node_state"):
         resources = state.path("lrm", "lrm_resources")
         for one in resources.all("lrm_resource") if resources is not None else ():
             if wanted and not wanted & {one.id, one.id.partition(":")[0], state.get("uname")}:
                 continue
             for op in one.all("lrm_rsc_op"):
-                interval = int(op.get("interval") or 0)
-                name = op.get("operation") + (f"_{interval}ms" if interval else "")
-                detail = f" {op.get('exit-reason')}" if op.get("exit-reason") else ""
-                context.print(
-                    f"{one.id} on {state.get('uname')}: {name} rc={op.get('rc-code')} "
-                    f"exec={op.get('exec-time') or 0}ms{detail}"
-                )
-    return EXIT_OK
+                yield {
+                    "resource": one.id,
+                    "node": state.get("uname"),
+                    "operation": op.get("operation"),
+                    "interval_ms": int(op.get("interval") or 0),
+                    "rc": op.get("rc-code"),
+                    "exec_ms": op.get("exec-time") or "0",
+                    "reason": op.get("exit-reason"),
+                }
 
 
 def _trace(

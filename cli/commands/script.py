@@ -17,6 +17,10 @@ def list_all(context: Context, words: Sequence[str]) -> int:
     """`list`."""
     if words:
         raise UsageError(what="list takes no arguments", usage="script list")
+    if context.options.structured:
+        rows = [{"name": one.name, "summary": one.summary} for one in WIZARDS.values()]
+        context.emit("services", {"services": rows})
+        return EXIT_OK
     for one in WIZARDS.values():
         context.print(f"{one.name:12} {one.summary}")
     return EXIT_OK
@@ -34,6 +38,12 @@ def _wizard(words: Sequence[str], usage: str) -> Wizard:
 def show(context: Context, words: Sequence[str]) -> int:
     """`show NAME`: its parameters."""
     one = _wizard(words, "script show NAME")
+    if context.options.structured:
+        rows = [
+            {"name": each.name, "summary": each.summary, "default": each.default} for each in one.parameters
+        ]
+        context.emit("service", {"name": one.name, "summary": one.summary, "parameters": rows})
+        return EXIT_OK
     context.print(f"{one.name}: {one.summary}")
     for each in one.parameters:
         default = "required" if each.default is None else f"default {each.default!r}"

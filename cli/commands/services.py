@@ -72,6 +72,9 @@ def health(context: Context, words: Sequence[str]) -> int:
     """`health`: status 0 when all is well; else what is not, one line each."""
     _no_words(words, "health")
     problems = list(_problems(context))
+    if context.options.structured:
+        context.emit("health", {"healthy": not problems, "problems": problems})
+        return EXIT_FAILED if problems else EXIT_OK
     for problem in problems:
         context.print(problem)
     if not problems:

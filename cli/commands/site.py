@@ -10,7 +10,6 @@ from cli.commands.changes import read
 from cli.commands.cibstatus import ticket as pretend
 from cli.context import EXIT_OK, Context, UsageError
 from cli.grammar.document import section
-from cli.output import document
 from hacluster.errors import InvalidRequest, NotFound
 
 _USAGE: Final = "ticket show|time [TICKET] | grant|revoke|standby|activate TICKET"
@@ -53,10 +52,8 @@ def _show(context: Context, name: str) -> int:
     if name and name not in states:
         raise NotFound(kind="ticket", name=name)
     chosen = {key: value for key, value in sorted(states.items()) if not name or key == name}
-    if context.options.json:
-        context.print(
-            document("tickets", {"tickets": [{"id": key} | value for key, value in chosen.items()]})
-        )
+    if context.options.structured:
+        context.emit("tickets", {"tickets": [{"id": key} | value for key, value in chosen.items()]})
         return EXIT_OK
     for key, value in chosen.items():
         state = "granted" if value["granted"] == "true" else "revoked"

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from cli.commands.changes import read, view_of
-from cli.context import EXIT_OK, Context, UsageError
-from cli.render.cluster_text import Summary, as_json, text
+from cli.context import EXIT_OK, OUTPUTS, Context, UsageError
+from cli.output import document
+from cli.render.cluster_text import Summary, as_data, text
 from crm.cib import codec
 from crm.cib.model import Element
+from hacluster.errors import HaError
 
 if TYPE_CHECKING:
     from hacluster.v1 import crm_pb2, membership_pb2
@@ -40,6 +42,12 @@ def show(context: Context, words: Sequence[str]) -> int:
         match word:
             case "--json" | "json":
                 context.options.json = True
+            case "xml":
+                context.options.output = "xml"
+            case "--output" if rest and rest[0] in OUTPUTS:
+                context.options.output = rest.pop(0)
+            case "--output=json" | "--output=xml" | "--output=text":
+                context.options.output = word.partition("=")[2]
             case "--links" | "links":
                 links = True
             case "--watch" | "watch":
@@ -61,7 +69,9 @@ def show(context: Context, words: Sequence[str]) -> int:
 def _once(context: Context) -> str:
     cib, summary = _state(context)
     shown = view_of(cib)
-    return as_json(shown, summary) if context.options.json else text(shown, summary)
+    if context.options.structured:
+        return document("status", as_data(shown, summary), context.options.output)
+    return text(shown, summary)
 
 
 def _state(context: Context) -> tuple[Element, Summary]:
@@ -111,7 +121,10 @@ def _watch(context: Context, every_s: float, *, links: bool) -> int:
     before = ""
     try:
         while True:
-            now = _links(context) if links else _once(context)
+            try:
+                now = _links(context) if links else _once(context)
+            except HaError as error:  # it may come back
+                now = f"{time.strftime('%T')} {error}"
             if now != before:
                 context.print(clear + now)
                 context.out.flush()

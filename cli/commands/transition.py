@@ -28,9 +28,7 @@ def list_all(context: Context, words: Sequence[str]) -> int:
     if words:
         raise UsageError(what="list takes no arguments", usage="transition list")
     found = context.client.transitions()
-    if context.options.json:
-        import json
-
+    if context.options.structured:
         rows = [
             {
                 "number": one.number,
@@ -42,7 +40,7 @@ def list_all(context: Context, words: Sequence[str]) -> int:
             }
             for one in found
         ]
-        context.print(json.dumps({"transitions": rows}, indent=2))
+        context.emit("transitions", {"transitions": rows})
         return EXIT_OK
     for one in sorted(found, key=lambda one: (one.started_s, one.term.counter, one.number)):
         context.print(_line(one))

@@ -26,6 +26,14 @@ def show(context: Context, words: Sequence[str]) -> int:
     for name in words:
         _known(name)
     given = user_options.read()
+    if context.options.structured:
+        rows = [
+            {"name": name, "value": given.get(name, default), "summary": summary}
+            for name, (default, summary) in user_options.KNOWN.items()
+            if not words or name in words
+        ]
+        context.emit("options", {"options": rows})
+        return EXIT_OK
     for name, (default, summary) in user_options.KNOWN.items():
         if not words:
             context.print(f"{name:14} {given.get(name, default):10} {summary}")

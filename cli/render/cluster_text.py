@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from cli.grammar.document import section
 from cli.render.cluster_view import ClusterView
+from cli.render.reminders import reminders
 from crm.cib.model import Element
 
 
@@ -61,6 +61,9 @@ def text(view: ClusterView, summary: Summary) -> str:
         lines += [f"  * waiting for {one}" for one in summary.waits]
     if summary.notices:
         lines += ["", "Notices:", *(f"  * {one}" for one in summary.notices)]
+    forgotten = reminders(view, summary.now_s or view.now_s)
+    if forgotten:
+        lines += ["", "Do not forget:", *(f"  * {one}" for one in forgotten)]
     return "\n".join(lines)
 
 
@@ -110,49 +113,47 @@ def _option(cib: Element, name: str) -> bool:
     return False
 
 
-def as_json(view: ClusterView, summary: Summary) -> str:
-    """The same as a JSON object; keys are stable."""
+def as_data(view: ClusterView, summary: Summary) -> dict[str, object]:
+    """The same for programs; keys are stable."""
     cib = view.cib
-    return json.dumps(
-        {
-            "cluster": summary.cluster_name,
-            "node": summary.node,
-            "dc": summary.dc or None,
-            "term": summary.term or None,
-            "view": summary.view or None,
-            "quorate": summary.quorate,
-            "basis": summary.basis,
-            "cib": ".".join(cib.get(name, "0") for name in ("admin_epoch", "epoch", "num_updates")),
-            "transition": {
-                "number": summary.transition_number,
-                "state": summary.transition_state or "unknown",
-                "done": summary.transition_done,
-                "actions": summary.transition_actions,
-                "running": list(summary.running),
-                "waits": list(summary.waits),
-            },
-            "nodes": [{"name": one.name, "state": one.state, "online": one.online} for one in view.nodes()],
-            "resources": [
-                {
-                    "id": name,
-                    "places": [
-                        {"node": place.node, "role": place.role, "failed": place.failed} for place in places
-                    ],
-                }
-                for name, places in view.placements().items()
-            ],
-            "failed_actions": [
-                {
-                    "resource": one.resource,
-                    "operation": one.operation,
-                    "interval_ms": one.interval_ms,
-                    "node": one.node,
-                    "rc": one.rc,
-                    "reason": one.reason,
-                }
-                for one in view.failed_actions()
-            ],
-            "notices": list(summary.notices),
+    return {
+        "cluster": summary.cluster_name,
+        "node": summary.node,
+        "dc": summary.dc or None,
+        "term": summary.term or None,
+        "view": summary.view or None,
+        "quorate": summary.quorate,
+        "basis": summary.basis,
+        "cib": ".".join(cib.get(name, "0") for name in ("admin_epoch", "epoch", "num_updates")),
+        "transition": {
+            "number": summary.transition_number,
+            "state": summary.transition_state or "unknown",
+            "done": summary.transition_done,
+            "actions": summary.transition_actions,
+            "running": list(summary.running),
+            "waits": list(summary.waits),
         },
-        indent=2,
-    )
+        "nodes": [{"name": one.name, "state": one.state, "online": one.online} for one in view.nodes()],
+        "resources": [
+            {
+                "id": name,
+                "places": [
+                    {"node": place.node, "role": place.role, "failed": place.failed} for place in places
+                ],
+            }
+            for name, places in view.placements().items()
+        ],
+        "failed_actions": [
+            {
+                "resource": one.resource,
+                "operation": one.operation,
+                "interval_ms": one.interval_ms,
+                "node": one.node,
+                "rc": one.rc,
+                "reason": one.reason,
+            }
+            for one in view.failed_actions()
+        ],
+        "notices": list(summary.notices),
+        "reminders": list(reminders(view, summary.now_s or view.now_s)),
+    }

@@ -71,6 +71,7 @@ class ClusterView:
 
     def __init__(self, cib: Element, now_s: int) -> None:
         self.cib = cib
+        self.now_s = now_s
         self._work = pipeline.unpack(cib, now_s)
 
     def nodes(self) -> tuple[NodeLine, ...]:
@@ -127,6 +128,25 @@ class ClusterView:
                     Place(node=node.name, role=role.label, failed=one.failed) for node in one.active_nodes
                 )
         return {name: tuple(places) for name, places in found.items()}
+
+    def orphans(self) -> tuple[tuple[str, str], ...]:
+        """(resource, nodes) of what runs and is in no configuration."""
+        return tuple(
+            (base_name(one), ", ".join(node.name for node in one.active_nodes))
+            for resource in self._work.resources
+            for one in resource.primitives()
+            if one.removed and one.active_nodes
+        )
+
+    def failure_timeout_s(self, name: str) -> int:
+        """After how long a failure of a resource is forgotten; 0: never by itself."""
+        found = [
+            one.failure_timeout_ms
+            for resource in self._work.resources
+            for one in resource.primitives()
+            if base_name(one) == name
+        ]
+        return min(found, default=0) // 1_000
 
     def unmanaged(self) -> frozenset[str]:
         """Primitives that the cluster leaves alone."""

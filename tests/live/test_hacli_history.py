@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from cli.formats import misfits
 from tests.live.local_cluster import LocalCluster, LocalNode, until
 from tests.live.test_hacli import hacli
 
@@ -70,6 +71,16 @@ def test_events_quorum_and_a_report(cluster: LocalCluster) -> None:
     assert "actions, complete" in text
     assert "transition" not in hacli(one, "history", "events", "a").replace("a@", "")
     assert "votes: 3 of 3" in hacli(one, "cluster", "quorum")
+    for name, *words in (
+        ("quorum", "cluster", "quorum"),
+        ("health", "cluster", "health"),
+        ("revisions", "history", "config"),
+        ("transitions", "transition", "list"),
+        ("status", "status"),
+        ("fence-devices", "fence", "list"),
+        ("fence-history", "fence", "history"),
+    ):
+        assert misfits(name, json.loads(hacli(one, "--output", "json", *words))) == []
     target = one.root / "report"
     hacli(one, "report", str(target))
     with tarfile.open(f"{target}.tar.gz") as tar:
