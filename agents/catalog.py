@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Final
@@ -27,6 +27,11 @@ _NOT_INIT_SCRIPTS: Final = frozenset({"README", "rc", "rcS", "rc.local", "skelet
 def our_ocf_root() -> Path:
     """The folder our own OCF agents are shipped in, the same in a checkout and installed."""
     return Path(str(resources.files("agents") / "ocf"))
+
+
+def our_fence_folder() -> Path:
+    """The folder of our own fence agents."""
+    return Path(str(resources.files("agents") / "fencing/sbin"))
 
 
 def our_sbin_dir() -> Path:
@@ -64,6 +69,7 @@ class Catalog:
     lsb_folder: Path = Path("/etc/init.d")
     heartbeat_folder: Path = Path("/etc/ha.d/resource.d")
     fence_folder: Path = Path("/usr/sbin")
+    our_fence_folder: Path = field(default_factory=our_fence_folder)
     systemd_folders: tuple[Path, ...] = tuple(map(Path, _SYSTEMD_FOLDERS))
 
     @classmethod
@@ -98,9 +104,8 @@ class Catalog:
             case "systemd":
                 return ResolvedAgent(name=name, standard="systemd", unit=systemd_unit(name.type))
             case "stonith":
-                return ResolvedAgent(
-                    name=name, standard="stonith", path=self._program(name, self.fence_folder)
-                )
+                path = self._first_program(name, (self.fence_folder, self.our_fence_folder))
+                return ResolvedAgent(name=name, standard="stonith", path=path)
             case _:
                 raise InvalidRequest(what=f"{name} has no standard that agents are run by")
 
@@ -134,7 +139,8 @@ class Catalog:
         if standard in ("", "heartbeat"):
             found |= {AgentName("heartbeat", "", kind) for kind in _programs(self.heartbeat_folder)}
         if standard in ("", "stonith"):
-            fence = {kind for kind in _programs(self.fence_folder) if kind.startswith("fence_")}
+            programs = _programs(self.fence_folder) | _programs(self.our_fence_folder)
+            fence = {kind for kind in programs if kind.startswith("fence_")}
             found |= {AgentName("stonith", "", kind) for kind in fence}
         if standard in ("", "systemd"):
             units = {

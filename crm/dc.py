@@ -21,6 +21,7 @@ from crm.cib.status import FailureOffsets, failure_changes, status_section, unco
 from crm.controller import core as control
 from crm.controller.nodes import MembershipChange, NodeTable, node_ids, with_nodes
 from crm.dc_orders import Orders
+from crm.fencing.watchdog import for_scheduler
 from crm.fencing_shell import FencingShell
 from crm.replica.events import BecameDc
 from crm.replica.interface import Replica
@@ -216,6 +217,7 @@ class DcShell:
 
     def membership_changed(self, change: MembershipChange) -> None:
         """A node came, went, or has booted anew."""
+        self._fencing.gone(change.gone)
         for node in (*change.gone, *change.rebooted):
             self._tell_run(transition.NodeGone(node))
         for node in change.rebooted:
@@ -413,7 +415,7 @@ class DcShell:
         configuration = self._known_nodes(self._replica.configuration)
         status = status_section(self._nodes.facts(configuration), for_scheduler=True)
         return whole(
-            configuration,
+            for_scheduler(configuration, self._fencing.guarded()),
             status,
             self._replica.version,
             quorate=self._local.quorate,

@@ -31,7 +31,7 @@ class FencingRecords:
         for record in self._keep(records):
             self.on_news(record)
 
-    def begin(self, target: str, action: str, client: str) -> FencingRecord:
+    def begin(self, target: str, action: str, client: str, boot: str = "") -> FencingRecord:
         """At the DC: a fencing begins, or goes on that a former DC had begun."""
         for known in reversed(self.history.under_way(target)):
             if known.action == action:
@@ -43,6 +43,7 @@ class FencingRecords:
             action=action,
             dc=self._node,
             client=client,
+            boot=boot[:16],
             state=FencingState.PENDING,
             version=1,
             began_s=now_s,

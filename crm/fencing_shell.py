@@ -14,10 +14,11 @@ import structlog
 from crm import log_events
 from crm.cib.document import cluster_options
 from crm.controller.nodes import NodeTable
-from crm.fencing import core
+from crm.fencing import core, race
 from crm.fencing.devices import TIMEOUT_MS, Device, devices, levels, node_attributes, unfencing_level
 from crm.fencing.history import FencingRecord, FencingState
-from crm.fencing_agents import FenceAgents
+from crm.fencing.watchdog import WATCHDOG, waits_ms
+from crm.fencing_agents import AgentEnd, FenceAgents
 from crm.fencing_records import FencingRecords
 from crm.replica.interface import Replica
 from crm.replica.settings_in_cib import fencing_enabled
@@ -30,13 +31,9 @@ if TYPE_CHECKING:
     from crm.dc import DcShell, Local, Spawn
     from crm.dc_orders import Lrm
 
-TWO_NODE_DELAY_MS: Final = 2_000
-"""two-node-delay = auto, when no run has been measured: longer than most devices take."""
-TWO_NODE_DELAY_MS_MIN: Final = 1_000
 ASK_S: Final = 10.0
 """How long devices may take to say which nodes they know, before those that have answered are used."""
 LEARN_EVERY_S: Final = 5.0
-MARGIN: Final = 1.2
 ALERT_ROUNDS: Final = 3
 
 log = structlog.get_logger()
@@ -67,6 +64,7 @@ class FencingShell:
         self.records = records
         self._current: dict[str, FencingRecord] = {}
         self._digests: dict[str, tuple[str, str]] = {}
+        self._gone_ns: dict[str, int] = {}
         self._asking: dict[str, asyncio.Task[None]] = {}
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._silent_after_ms = silent_after_ms
@@ -129,7 +127,9 @@ class FencingShell:
         self._digests[target] = digests
         record = self._current.get(target)
         if record is None or (record.action == "on") != (how == "on"):  # off and reboot: one is enough
-            record = self._current[target] = self.records.begin(target, how, client)
+            record = self._current[target] = self.records.begin(
+                target, how, client, self._nodes[target].boot_token
+            )
         asking = self._asking.get(target)
         if asking is None or asking.done():
             work = self._want(target, how, delay_ms, record)
@@ -174,6 +174,8 @@ class FencingShell:
         else:
             found = levels(configuration, target, node_attributes(configuration, target), known)
         members = self._executors(target)
+        if how != "on" and self._watchdog_ms(target) and not self._nodes[target].member:
+            found = (*found, (WATCHDOG,))
         by_device = {device.id: self._best_first(device, members) for level in found for device in level}
         if how == "on":
             by_device |= {
@@ -193,6 +195,28 @@ class FencingShell:
             extra_delay_ms=delay_ms + race_ms if how != "on" else 0,
             under_way=self._under_way(record, members),
         )
+
+    def _watchdog_ms(self, target: str) -> int:
+        """How long after it left the node's own watchdog has ended it; 0: it cannot be counted on."""
+        return waits_ms(self._replica.configuration, self._nodes[target].attributes)
+
+    def guarded(self) -> bool:
+        """Whether a node's watchdog could confirm its death."""
+        return any(self._watchdog_ms(record.name) for record in self._nodes.records())
+
+    def gone(self, names: Sequence[str]) -> None:
+        """These nodes have left the view now."""
+        for name in names:
+            self._gone_ns[name] = self._clock.now_ns()
+
+    async def _wait_for_watchdog(self, target: str) -> AgentEnd:
+        """It has had the time to end a node that lost its lease, and that node was not heard again."""
+        since_ns = self._gone_ns.get(target, self._clock.now_ns())
+        until_ns = since_ns + self._watchdog_ms(target) * 1_000_000
+        await asyncio.sleep(max(until_ns - self._clock.now_ns(), 0) / 1_000_000_000)
+        if self._nodes[target].member or not self._watchdog_ms(target):
+            return AgentEnd(good=False, why=f"the watchdog of {target} has not ended it", final=True)
+        return AgentEnd(good=True)
 
     def _best_first(self, device: Device, members: tuple[str, ...]) -> tuple[str, ...]:
         """Who monitors the device, then who used it last with success, then this node."""
@@ -335,7 +359,10 @@ class FencingShell:
             adopted=order.adopted,
         )
         record = self._current.get(order.target)
-        if order.adopted and record is not None:
+        if device is WATCHDOG or device.agent == WATCHDOG.agent:
+            self._record(order.target, state=FencingState.PENDING, device=device.id, step=action, executor="")
+            end = await self._wait_for_watchdog(order.target)
+        elif order.adopted and record is not None:
             term = Term(record.operation[0], record.operation[1])
             former = OperationId(term, record.operation[2], record.operation[3])
             end = await self.agents.adopt(former, order.executor, order.timeout_ms)
@@ -370,23 +397,16 @@ class FencingShell:
     def _race_delay_ms(
         self, target: str, option: str, found: Sequence[Sequence[Device]], delay_ms: int
     ) -> int:
-        """Two nodes that lost each other must not shoot at one moment: who was DC shoots first.
-
-        Not where the administrator has seen to it, by a device's delays or priorities. The other waits longer
-        than the devices were ever seen to take (spec 11.4).
-        """
-        if not self._two_node or option in ("off", "0", "false") or self._nodes[target].member:
+        """Two nodes that lost each other must not shoot at one moment."""
+        if not self._two_node or self._nodes[target].member:
             return 0
         first = found[0] if found else ()
-        if self._local.was_dc or delay_ms or any(device.has_delay for device in first):
-            return 0
-        if option != "auto":
-            try:
-                return parse_ms(option)
-            except ValueError:
-                pass  # said by `hacli verify`; two nodes without a delay would both be dead
-        measured_ms = self.records.history.longest_ms(device.id for device in first)
-        return max(int(measured_ms * MARGIN), TWO_NODE_DELAY_MS_MIN) if measured_ms else TWO_NODE_DELAY_MS
+        return race.delay_ms(
+            option,
+            was_dc=self._local.was_dc,
+            decided=delay_ms > 0 or any(device.has_delay for device in first),
+            longest_ms=self.records.history.longest_ms(device.id for device in first),
+        )
 
     def _lrm_answers(self, name: str) -> bool:
         record = self._nodes[name]

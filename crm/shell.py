@@ -24,8 +24,10 @@ from crm.controller.core import Phase
 from crm.controller.nodes import NodeTable
 from crm.dc import DcShell, Local
 from crm.dc_orders import Orders
+from crm.fencing.history import FencingRecord
 from crm.fencing_records import FencingRecords
 from crm.fencing_shell import FencingShell
+from crm.guard import Guard
 from crm.histories import Histories
 from crm.peers import service as node_service
 from crm.peers.claims import ClaimsByData
@@ -143,7 +145,7 @@ class CrmShell:
             rng=random.SystemRandom(),
             two_node=self._settings.quorum.two_node,
             silent_after_ms=3 * self._settings.timers.deadtime_ms,
-            records=FencingRecords(self._paths.var / "fencing.json", self._node.name, self._clock),
+            records=FencingRecords(self._paths.var / "fencing/history.json", self._node.name, self._clock),
         )
         self.dc = DcShell(
             local=self.local,
@@ -182,7 +184,15 @@ class CrmShell:
             lambda: self.replica.configuration,
         )
         self.histories.on_result = self.alerts.result
-        self.fencing.records.on_news = self.alerts.fencing
+        self.guard = Guard(
+            self._paths.run,
+            self._node.name,
+            self._boot_token,
+            self.keeper,
+            self._clock,
+            lambda: self.replica.configuration,
+        )
+        self.fencing.records.on_news = self._fencing_news
         self.fencing.records.tell = lambda records: self.orders.tell_fencing(records, self.dc.term)
         self._here = node_service.LocalPeer(self.cluster, self._boot_token, self.spawn)
         peers[self._node.name] = self._here
@@ -253,6 +263,7 @@ class CrmShell:
             )
             self.spawn(self.alerts.run(), "alerts")
             self.spawn(self.fencing.keep_learning(), "fence agents")
+            self.spawn(self.guard.watch(), "sentinel")
             self.spawn(self._watch_lag(), "lag")
             self.spawn(self.revisions.run(), "revisions")
             self.spawn(watch_confirmations(self.cluster), "confirmations")
@@ -396,6 +407,10 @@ class CrmShell:
             case Corrupt(why):
                 notes.corrupt = f"the CIB on {self._node.name} is damaged: {why}"
                 log.error(log_events.NOTICE, reason=notes.corrupt)
+
+    def _fencing_news(self, record: FencingRecord) -> None:
+        self.alerts.fencing(record)
+        self.guard.fenced(record)
 
     def _note_revision(self, author: str) -> None:
         """Keep the configuration of now; without an author it is one that was found."""

@@ -86,6 +86,7 @@ def fencing_record_to(record: FencingRecord) -> common_pb2.FencingRecord:
         operation=operation_id_to(OperationId(Term(counter, node_id), transition, action)),
         took_ms=record.took_ms,
         why=record.why,
+        boot=record.boot,
     )
 
 
@@ -112,4 +113,5 @@ def fencing_record_from(message: common_pb2.FencingRecord) -> FencingRecord:
         operation=(identity.term.counter, identity.term.node_id, identity.transition, identity.action),
         took_ms=message.took_ms,
         why=message.why,
+        boot=message.boot,
     )

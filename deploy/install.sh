@@ -24,8 +24,8 @@ done
 dest=${DESTDIR:-}
 here=$(cd "$(dirname "$0")" && pwd)
 python=${PYTHON:-python3}
-commands="ha-messaging ha-crm ha-lrm hacli ha-agent"
-units="hacluster.target ha-lrm.service ha-messaging.service ha-crm.service"
+commands="ha-messaging ha-crm ha-lrm ha-sentinel hacli ha-agent"
+units="hacluster.target ha-lrm.service ha-messaging.service ha-crm.service ha-sentinel.service"
 
 if [ -z "$dest" ] && [ "$(id -u)" != 0 ]; then
     echo "$0: run it as root (or set DESTDIR)" >&2
@@ -34,7 +34,7 @@ fi
 
 uninstall() {
     if [ -z "$dest" ] && [ -d /run/systemd/system ]; then
-        systemctl disable --now hacluster.target ha-crm.service ha-messaging.service ha-lrm.service || true
+        systemctl disable --now hacluster.target ha-sentinel.service ha-crm.service ha-messaging.service ha-lrm.service || true
     fi
     for command in $commands; do
         rm -f "$dest/usr/sbin/$command"
@@ -102,7 +102,7 @@ install_all() {
         install -d -m 1755 /run/resource-agents
         install -d -m 0755 /etc/hacluster /var/lib/hacluster
         install -d -o hacluster -g haclient -m 0750 /etc/hacluster/tls /var/log/hacluster
-        for folder in messaging cib transitions; do
+        for folder in messaging cib fencing revisions transitions; do
             install -d -o hacluster -g haclient -m 0750 "/var/lib/hacluster/$folder"
         done
         install -d -m 0700 /var/lib/hacluster/lrm

@@ -16,10 +16,12 @@ import structlog
 from hacluster import rpc
 from hacluster.clock import Clock
 from hacluster.errors import Unavailable
+from hacluster.sentinel_word import WordFile
 from hacluster.settings import Settings
 from hacluster.supervision import EXIT_FAILURE, DaemonOptions, Notifier
 from hacluster.v1 import lrm_pb2_grpc
 from hacluster.vocabulary.ids import BootToken, NodeName
+from hacluster.vocabulary.sentinel import ACTIVITY, CLEAN, Word
 from lrm import authority, log_events, service
 from lrm.alerts import Alerts
 from lrm.calls import Calls
@@ -35,6 +37,7 @@ CRM_USER: Final = "hacluster"
 PARALLEL_MIN: Final = 16
 PARALLEL_PER_CPU: Final = 8
 _BIND_TRIES: Final = 25
+_TELL_SENTINEL_S: Final = 0.25
 _BIND_RETRY_S: Final = 0.2
 
 
@@ -108,6 +111,7 @@ class Daemon:
         shell.connect(executor)
         shell.start()
         alerts = Alerts(executor, self._node)
+        word = WordFile(self._paths.run, ACTIVITY)
         server = rpc.Server(
             names=[service.NAME], access=service.access(frozenset(n.name for n in self._settings.nodes))
         )
@@ -128,6 +132,7 @@ class Daemon:
             ),
             tasks.create_task(shell.watch_lag(), name="lag"),
             tasks.create_task(alerts.run(), name="alerts"),
+            tasks.create_task(self._tell_sentinel(shell, word), name="sentinel"),
         ]
         await server.start()
         Notifier().tell("READY=1")
@@ -139,7 +144,21 @@ class Daemon:
         await executor.close()
         for task in background:
             task.cancel()
+        if not shell.queue.ledger.may_be_active():
+            self._write(word, Word(self._clock.now_ns(), 0, CLEAN))
         log.info(log_events.STOPPED, running=len(shell.queue.in_flight()))
+
+    async def _tell_sentinel(self, shell: LrmShell, word: WordFile) -> None:
+        """How much may be active here: a sentinel that guards this node feeds its watchdog by that."""
+        while True:
+            self._write(word, Word(self._clock.now_ns(), shell.queue.ledger.may_be_active()))
+            await asyncio.sleep(_TELL_SENTINEL_S)
+
+    def _write(self, word: WordFile, what: Word) -> None:
+        try:
+            word.write(what)
+        except OSError as error:  # an old word is on the safe side
+            log.warning(log_events.SENTINEL_NOT_TOLD, reason=str(error))
 
     async def _listen_tcp(self, server: rpc.Server) -> None:
         """Listen on this node's addresses, if there is TLS; the former ha-lrm may need a moment to let go."""

@@ -18,6 +18,7 @@ from hacluster.boot import boot_token
 from hacluster.clock import SystemClock
 from hacluster.errors import HaError, InvalidDocument, Unavailable
 from hacluster.paths import Paths
+from hacluster.sentinel_word import WordFile
 from hacluster.supervision import (
     DaemonOptions,
     Notifier,
@@ -28,6 +29,7 @@ from hacluster.supervision import (
     until_stopped,
 )
 from hacluster.vocabulary.ids import BootToken
+from hacluster.vocabulary.sentinel import LEASE
 from messaging import assemble, keys, log_events
 from messaging.membership.shell import MembershipShell
 from messaging.packet import Keyring
@@ -191,6 +193,7 @@ class Daemon:
             boot_token=self._token,
             clock=self._clock,
             restart=lambda why: self._restart(why, stop),
+            lease_word=WordFile(self._options.paths.run, LEASE),
         )
 
     def _restart(self, why: str, stop: asyncio.Event) -> None:

@@ -10,6 +10,7 @@ from typing import Final
 from hacluster.clock import Clock
 from hacluster.errors import InvalidDocument
 from hacluster.paths import Paths
+from hacluster.sentinel_word import WordFile
 from hacluster.settings import Link, Node, Settings
 from hacluster.vocabulary.ids import BootToken
 from messaging.membership.core import MembershipCore
@@ -105,6 +106,7 @@ def shell_of(
     boot_token: BootToken,
     clock: Clock,
     restart: Callable[[str], None],
+    lease_word: WordFile | None = None,
 ) -> MembershipShell:
     """Everything put together; links are not open yet."""
     config = config_of(settings, me, keyring)
@@ -136,6 +138,7 @@ def shell_of(
         store=store,
         clock=clock,
         restart=restart,
+        lease_word=lease_word,
     )
     shell.links = links_of(settings, me, shell)
     return shell

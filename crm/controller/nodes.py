@@ -227,7 +227,7 @@ class NodeTable:
                     continue
                 if liars := state.get(LIED):
                     record.lied, record.fenced_by = True, tuple(liars.split())
-            if record.name != own and record.member:
+            if record.name != own and (record.member or _is_of(state, record)):
                 record.attributes = _attributes_of(state)
             if record.synced:
                 continue

@@ -26,7 +26,7 @@ class FencingRecord:
 
     `client`: who wanted it, "" for the cluster itself. `step`, `executor` and `operation` (term, node of the
     term, transition, action) name the agent that runs, or ran last. `took_ms`: how long the agents that
-    succeeded took, the longest of them.
+    succeeded took, the longest of them. `boot`: the first digits of the target's boot token.
     """
 
     id: str
@@ -44,6 +44,7 @@ class FencingRecord:
     operation: tuple[int, int, int, int] = (0, 0, 0, 0)
     took_ms: int = 0
     why: str = ""
+    boot: str = ""
 
 
 class FencingHistory:

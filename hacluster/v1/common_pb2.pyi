@@ -137,6 +137,7 @@ class FencingRecord(message.Message):
     OPERATION_FIELD_NUMBER: builtins.int
     TOOK_MS_FIELD_NUMBER: builtins.int
     WHY_FIELD_NUMBER: builtins.int
+    BOOT_FIELD_NUMBER: builtins.int
     id: builtins.str
     target: builtins.str
     action: builtins.str
@@ -156,6 +157,8 @@ class FencingRecord(message.Message):
     executor: builtins.str
     took_ms: builtins.int
     why: builtins.str
+    boot: builtins.str
+    """the first 16 digits of the target's boot token"""
     @builtins.property
     def operation(self) -> OperationId:
         """of that agent"""
@@ -178,9 +181,10 @@ class FencingRecord(message.Message):
         operation: OperationId | None = ...,
         took_ms: builtins.int = ...,
         why: builtins.str = ...,
+        boot: builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["operation", b"operation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["action", b"action", "began_s", b"began_s", "changed_s", b"changed_s", "client", b"client", "dc", b"dc", "device", b"device", "executor", b"executor", "id", b"id", "operation", b"operation", "state", b"state", "step", b"step", "target", b"target", "took_ms", b"took_ms", "version", b"version", "why", b"why"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["action", b"action", "began_s", b"began_s", "boot", b"boot", "changed_s", b"changed_s", "client", b"client", "dc", b"dc", "device", b"device", "executor", b"executor", "id", b"id", "operation", b"operation", "state", b"state", "step", b"step", "target", b"target", "took_ms", b"took_ms", "version", b"version", "why", b"why"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...

@@ -29,6 +29,8 @@ from lrm.journal.records import (
 KNOWN_IDS_MAX = 2_048
 """Operation ids remembered within one term; of more, the older transitions' are refused instead."""
 
+_ACTIVATING = frozenset({"start", "promote", "migrate_from"})
+_TELLING = frozenset({*_ACTIVATING, "stop", "monitor", "demote", "migrate_to"})
 _GOOD = frozenset({OcfExit.OK, OcfExit.NOT_RUNNING, OcfExit.RUNNING_PROMOTED, OcfExit.DEGRADED})
 
 
@@ -154,6 +156,29 @@ class Ledger:
         """Operations of the present term that were accepted and not begun: a DC may have missed that."""
         results = (result for _, result in self.known.values())
         return [result for result in results if result and result.status is ExecutionStatus.NOT_RUN]
+
+    def may_be_active(self) -> int:
+        """How many resources may be active here: all whose newest word is not that they are stopped."""
+        found = {resource for resource in self.history if self._may_be_active(resource)}
+        for flight in self._flights.values():
+            operation = flight.accepted.operation
+            if operation.action in _ACTIVATING and operation.agent.standard != "stonith":
+                found.add(operation.resource)
+        return len(found)
+
+    def _may_be_active(self, resource: ResourceId) -> bool:
+        newest: OperationResult | None = None
+        for (action, _), entry in self.history[resource].items():
+            told = action in _TELLING and entry.last.operation.agent.standard != "stonith"
+            if told and (newest is None or entry.last.call_id > newest.call_id):
+                newest = entry.last
+        if newest is None:
+            return False
+        action, done = newest.operation.action, newest.status is ExecutionStatus.DONE
+        if action in ("stop", "migrate_to"):
+            return not (done and newest.rc == OcfExit.OK)
+        absent = newest.rc in (OcfExit.NOT_RUNNING, OcfExit.ERR_INSTALLED) and done
+        return not (action == "monitor" and absent)
 
     def has_started(self, resource: ResourceId) -> bool:
         """The newest start that succeeded is later than the newest stop that did."""

@@ -12,6 +12,8 @@ import structlog
 
 from hacluster.clock import Clock
 from hacluster.errors import InvalidRequest, ResourceExhausted, Unavailable
+from hacluster.sentinel_word import WordFile
+from hacluster.vocabulary.sentinel import Word
 from messaging import log_events, rotation, wire
 from messaging.fragments import Assembler, body_room, cut
 from messaging.membership.core import LEAVE_APART_NS, LEAVE_COPIES, MembershipCore
@@ -104,7 +106,9 @@ class MembershipShell:
         clock: Clock,
         restart: Callable[[str], None],
         store_timeout_s: float = STORE_TIMEOUT_S,
+        lease_word: WordFile | None = None,
     ) -> None:
+        """`lease_word`: where ha-sentinel reads for how long this node may run resources."""
         self.core, self.figures = core, Figures()
         self.links: Sequence[Carrier] = ()
         self._gate, self._sealer, self._store, self._clock = gate, sealer, store, clock
@@ -122,6 +126,7 @@ class MembershipShell:
         self._listeners: list[Listener] = []
         self._answers: dict[int, asyncio.Future[DataAnswered]] = {}
         self._data_token = 0
+        self._lease_word = lease_word
 
     def begin(self) -> None:
         """The first heartbeats."""
@@ -300,6 +305,14 @@ class MembershipShell:
         self.dispatch(DaemonsChanged(crm_instance=last.get("crm", 0), lrm_instance=last.get("lrm", 0)))
 
     def _publish(self, status: Status) -> None:
+        if self._lease_word is not None:
+            authority = status.authority
+            until_ns = authority.lease_end_ns if authority.quorate and not authority.waiting else 0
+            try:
+                self._lease_word.write(Word(self._clock.now_ns(), until_ns))
+            except OSError as error:  # then the sentinel has an old word, which is the safe side
+                log.warning(log_events.LEASE_NOT_TOLD, reason=str(error))
+                self._lease_word = None
         for watcher in self._watchers:
             try:
                 watcher.updates.put_nowait(status)

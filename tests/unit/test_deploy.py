@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import re
 import shutil
 import subprocess
 import sys
@@ -57,6 +58,23 @@ def test_only_the_lrm_is_root_and_its_agents_survive_it() -> None:
         service = unit(UNITS[name])["Service"]
         assert service["User"] == "hacluster"
         assert service["NoNewPrivileges"] == "yes"
+
+
+def test_the_sentinel_outlives_the_services_and_is_never_killed() -> None:
+    sentinel = unit(DEPLOY / "systemd/ha-sentinel.service")
+    for name in UNITS:
+        assert f"ha-{name}.service" in sentinel["Unit"]["Before"]
+    service = sentinel["Service"]
+    assert (service["SendSIGKILL"], service["TimeoutStopSec"]) == ("no", "infinity")
+    assert "--self-fence machine" in service["ExecStart"]
+
+
+def test_what_ha_crm_writes_exists_and_is_its() -> None:
+    writable = unit(UNITS["crm"])["Service"]["ReadWritePaths"].split()
+    tmpfiles = (DEPLOY / "tmpfiles.d/hacluster.conf").read_text()
+    for folder in writable:
+        assert re.search(rf"^d +{folder} +\d+ hacluster haclient", tmpfiles, re.MULTILINE), folder
+    assert set(writable) >= {f"/var/lib/hacluster/{name}" for name in ("cib", "transitions", "fencing")}
 
 
 @pytest.mark.slow

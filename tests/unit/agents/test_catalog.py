@@ -25,6 +25,7 @@ def catalog(tmp_path: Path) -> Catalog:
         lsb_folder=tmp_path / "init.d",
         heartbeat_folder=tmp_path / "ha.d",
         fence_folder=tmp_path / "sbin",
+        our_fence_folder=tmp_path / "fencing",
         systemd_folders=(tmp_path / "system",),
     )
 

@@ -10,10 +10,12 @@ from dataclasses import replace
 import pytest
 
 from crm.cib.codec import parse
+from crm.cib.model import Element, element
 from crm.cib.status import history_of
 from crm.controller.core import Phase, Timings
 from crm.controller.nodes import MembershipChange, node_ids
 from crm.fencing.history import FencingRecord, FencingState
+from crm.fencing.watchdog import waits_ms
 from hacluster.errors import NoAuthority, StaleTerm, Timeout, Unavailable, Unreachable
 from hacluster.v1 import lrm_pb2
 from hacluster.vocabulary.agent import AgentName
@@ -512,6 +514,66 @@ async def test_a_new_dc_awaits_what_the_former_had_begun() -> None:
         world.hear("node2", replace(ended, id=former))
         await world.until(lambda: world.nodes["node1"].fenced)
         assert not any(lrm.executed for lrm in world.lrms.values())
+
+
+def guarded_by(time: str, **more: str) -> Element:
+    pairs = {"fencing-watchdog-timeout": time, **more}
+    children = tuple(Element("nvpair", {"id": n, "name": n, "value": v}) for n, v in pairs.items())
+    group = Element("cluster_property_set", {"id": "p"}, children)
+    return element("configuration", None, Element("crm_config", {}, (group,)), Element("nodes"))
+
+
+@pytest.mark.parametrize(
+    ("watchdog", "options", "expected"),
+    [
+        ("hardware 20", {"time": "50ms"}, 50),
+        ("hardware 20", {"time": "-1"}, 40),
+        ("hardware 30", {"time": "50ms"}, 0),  # less than twice
+        ("hardware 20", {"time": "0"}, 0),
+        ("software 20", {"time": "50ms"}, 0),
+        ("software 20", {"time": "50ms", "trust-software-watchdog": "true"}, 50),
+        ("test 20", {"time": "50ms", "trust-software-watchdog": "true"}, 0),
+        ("", {"time": "50ms"}, 0),
+        ("hardware x", {"time": "50ms"}, 0),
+    ],
+)
+def test_which_watchdogs_confirm(watchdog: str, options: dict[str, str], expected: int) -> None:
+    assert waits_ms(guarded_by(**options), {"#watchdog": watchdog}) == expected
+
+
+async def test_a_watchdog_confirms_that_a_lost_node_is_dead() -> None:
+    async with a_world() as world:
+        world.replica.configuration = guarded_by("60ms")
+        world.reign()
+        await world.until(lambda: world.dc.phase is Phase.IDLE)
+        world.nodes.set_attributes("node2", (1, 1), {"#watchdog": "hardware 30"})
+        options = world.dc.scheduler_input().path("configuration", "crm_config")
+        assert options is not None
+        assert any(pair.get("name") == "have-watchdog" for pair in options.walk())
+        world.scheduler.graphs.append(a_graph("1 stonith node2 node2\n2 start web node1 <- 1"))
+        began = asyncio.get_running_loop().time()
+        world.view("node1", counter=3)
+        world.dc.membership_changed(MembershipChange(gone=("node2",)))
+        await world.executed("node1", "web_start_0")
+        assert asyncio.get_running_loop().time() - began >= 0.06, "not before its time is over"
+        assert world.nodes["node2"].fenced_by == ("watchdog",)
+        assert not world.lrms["node2"].executed
+
+
+async def test_a_watchdog_that_did_not_bite_confirms_nothing() -> None:
+    async with a_world() as world:
+        world.replica.configuration = guarded_by("60ms")
+        world.reign()
+        world.nodes.set_attributes("node2", (1, 1), {"#watchdog": "hardware 30"})
+        world.view("node1", counter=3)
+        world.dc.membership_changed(MembershipChange(gone=("node2",)))
+        world.fencing.fence("node2", "off")
+        await world.until(lambda: "node2" in world.fencing.records.history.records()[0].target)
+        world.view("node1", "node2", counter=4)
+        world.dc.membership_changed(MembershipChange(joined=("node2",)))
+        await asyncio.sleep(0.1)
+        assert not world.nodes["node2"].fenced
+        assert world.fencing.records.history.records()[0].state is FencingState.CANCELLED
 
 
 async def test_unfencing_is_not_fencing() -> None:

@@ -1,0 +1,155 @@
+"""ha-sentinel: `python -m lrm.sentinel [--watchdog auto] [--timeout 10s] --self-fence machine`.
+
+One thread, no gRPC, no asyncio; locked into memory and real-time where that is allowed, garbage collector off
+after the start: it must run when nothing else does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import gc
+import os
+import signal
+import sys
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final
+
+from hacluster.clock import SystemClock
+from hacluster.durations import parse_ms
+from hacluster.errors import HaError
+from hacluster.paths import Paths
+from hacluster.sentinel_word import WordFile
+from hacluster.vocabulary.sentinel import ACTIVITY, LEASE, STATE, VERDICT, Word
+from lrm.sentinel.core import Sentinel, Verdict
+from lrm.sentinel.death import SelfFence, check, die
+from lrm.sentinel.watchdog import Watchdog, open_watchdog
+
+PRIORITY: Final = 90
+FEEDINGS_A_TIMEOUT: Final = 10
+STEP_S_MAX: Final = 1.0
+
+_MCL_CURRENT, _MCL_FUTURE = 1, 2
+
+
+@dataclass(slots=True)
+class Shell:
+    """One run. `supervisor`: the node's first process, for --self-fence node."""
+
+    paths: Paths
+    node: str
+    watchdog: Watchdog | None
+    timeout_ms: int
+    how: SelfFence
+    supervisor: int
+    stopping: bool = False
+    complained: str = ""
+
+    def run(self) -> int:
+        """Until it may stop, or the node is dead."""
+        clock = SystemClock()
+        core = Sentinel(timeout_ms=self.timeout_ms, software=self.watchdog is None, now_ns=clock.now_ns())
+        words = {name: WordFile(self.paths.run, name) for name in (LEASE, ACTIVITY, VERDICT)}
+        state = WordFile(self.paths.run, STATE)
+        kind = self.watchdog.kind if self.watchdog is not None else "software"
+        step_s = min(self.timeout_ms / 1_000 / FEEDINGS_A_TIMEOUT, STEP_S_MAX)
+        say("info", "sentinel.started", watchdog=kind, timeout_ms=self.timeout_ms, self_fence=self.how.value)
+        while True:
+            activity = words[ACTIVITY].read()
+            if self.stopping and core.may_stop(activity):
+                state.remove()
+                if self.watchdog is not None:
+                    self.watchdog.close(disarm=True)
+                say("info", "sentinel.stopped")
+                return 0
+            now_ns = clock.now_ns()
+            verdict = core.decide(
+                now_ns, lease=words[LEASE].read(), activity=activity, verdict=words[VERDICT].read()
+            )
+            self._obey(verdict)
+            if verdict.die:
+                return 1
+            state.write(Word(now_ns, self.timeout_ms, kind))
+            time.sleep(step_s)
+
+    def _obey(self, verdict: Verdict) -> None:
+        if verdict.feed:
+            if self.watchdog is not None:
+                self.watchdog.feed()
+            if self.complained:
+                say("info", "sentinel.feeding_again")
+            self.complained = ""
+            return
+        if verdict.why.partition(" for ")[0] != self.complained.partition(" for ")[0]:
+            self.complained = verdict.why
+            say("critical", "sentinel.not_fed", reason=verdict.why, dead_in_ms=self.timeout_ms)
+        if verdict.die:
+            say("critical", "sentinel.node_dies", reason=verdict.why, self_fence=self.how.value)
+            die(self.how, self.paths, self.node, self.supervisor)
+
+    def stop(self, _number: int, _frame: object) -> None:
+        """SIGTERM: as soon as nothing is active here. Before, the watchdog is kept."""
+        self.stopping = True
+
+
+def say(level: str, event: str, **fields: object) -> None:
+    """One line to stderr, and what is critical to the console as well: it may be the last of this machine."""
+    line = " ".join(
+        [f"level={level}", f"event={event}", "service=sentinel", *(f"{k}={v!r}" for k, v in fields.items())]
+    )
+    sys.stderr.write(line + "\n")
+    sys.stderr.flush()
+    if level == "critical":
+        with suppress(OSError), open("/dev/console", "w") as console:
+            console.write(f"ha-sentinel: {line}\n")
+
+
+def prepare() -> None:
+    """Memory locked, real-time, no garbage collection; what is not allowed is said and done without."""
+    if ctypes.CDLL(None, use_errno=True).mlockall(_MCL_CURRENT | _MCL_FUTURE) != 0:
+        say("warning", "sentinel.memory_not_locked", reason=os.strerror(ctypes.get_errno()))
+    try:
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(PRIORITY))
+    except OSError as error:
+        say("warning", "sentinel.not_real_time", reason=error.strerror)
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+
+
+def main() -> int:
+    """The exit code: 0 stopped in order, 1 the node had to die, 6 wrong options."""
+    parser = argparse.ArgumentParser(prog="ha-sentinel", description="feeds this node's watchdog")
+    parser.add_argument("--root", default=None, help="etc, var and run lie below it")
+    parser.add_argument("--node", default=os.environ.get("HACLUSTER_NODE") or os.uname().nodename)
+    parser.add_argument("--watchdog", default="auto", help="auto, software, a device, or test:FILE")
+    parser.add_argument("--timeout", default="10s", help="of the watchdog")
+    parser.add_argument("--self-fence", choices=[one.value for one in SelfFence], default="node")
+    parser.add_argument("--supervisor", type=int, default=0, help="the node's first process, for a lab")
+    given = parser.parse_args()
+    paths, how = Paths.from_environment(given.root), SelfFence(given.self_fence)
+    try:
+        check(how, paths)
+        timeout_ms = parse_ms(given.timeout)
+        watchdog = open_watchdog(given.watchdog, timeout_ms)
+    except (HaError, ValueError) as error:
+        say("error", "sentinel.cannot_start", reason=str(error))
+        return 6
+    shell = Shell(
+        paths=paths,
+        node=given.node,
+        watchdog=watchdog,
+        timeout_ms=watchdog.timeout_ms if watchdog is not None else timeout_ms,
+        how=how,
+        supervisor=given.supervisor,
+    )
+    signal.signal(signal.SIGTERM, shell.stop)
+    signal.signal(signal.SIGINT, shell.stop)
+    prepare()
+    return shell.run()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

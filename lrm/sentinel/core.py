@@ -1,0 +1,73 @@
+"""When the watchdog is fed, and when the node has to die (cluster-protocol.md, 11.7). Pure.
+
+Fed while the lease is valid, or nothing is active. Who has resources and no lease any more has as long as the
+watchdog's timeout to stop them: the others count on it that the node is dead then.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from hacluster.vocabulary.sentinel import CLEAN, Word
+
+ACTIVITY_STALE_MS: Final = 30_000
+"""ha-lrm may be restarted, or busy, for so long before it counts as dead with its resources."""
+
+_MS: Final = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What to do now. `die`: at once, without waiting for the watchdog. `why`: not fed, or dying."""
+
+    feed: bool
+    die: bool = False
+    why: str = ""
+
+
+class Sentinel:
+    """`timeout_ms`: the watchdog's. `software`: there is none, and this process is the timer."""
+
+    def __init__(self, *, timeout_ms: int, software: bool, now_ns: int) -> None:
+        assert timeout_ms > 0
+        self._timeout_ns, self._software = timeout_ms * _MS, software
+        self._fed_ns = now_ns
+        self._began_ns = now_ns
+
+    @property
+    def fed_ns(self) -> int:
+        """When the watchdog was fed last."""
+        return self._fed_ns
+
+    def decide(
+        self, now_ns: int, *, lease: Word | None, activity: Word | None, verdict: Word | None = None
+    ) -> Verdict:
+        """Look at the words. Feed the watchdog at once when the answer says so."""
+        if verdict is not None and verdict.written_ns >= self._began_ns:
+            return Verdict(feed=False, die=True, why=verdict.note or "told to die")
+        why = self._must_not_live(now_ns, lease, activity)
+        if not why:
+            self._fed_ns = now_ns
+            return Verdict(feed=True)
+        late = now_ns - self._fed_ns >= self._timeout_ns
+        return Verdict(feed=False, die=self._software and late, why=why)
+
+    @staticmethod
+    def may_stop(activity: Word | None) -> bool:
+        """Whether the watchdog may be given back: nothing is active here."""
+        return activity is None or activity.note == CLEAN or activity.value == 0
+
+    @staticmethod
+    def _must_not_live(now_ns: int, lease: Word | None, activity: Word | None) -> str:
+        """Why the watchdog is not fed; empty: it is."""
+        if activity is None or activity.note == CLEAN:
+            return ""  # ha-lrm has run nothing in this boot, or has ended in order
+        silent_ms = (now_ns - activity.written_ns) // _MS
+        if activity.value == 0:
+            return ""
+        if silent_ms > ACTIVITY_STALE_MS:
+            return f"ha-lrm is silent for {silent_ms // 1_000} s, with {activity.value} active"
+        if lease is None or lease.value <= now_ns:
+            return f"no lease, with {activity.value} active"
+        return ""
