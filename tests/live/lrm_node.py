@@ -104,6 +104,7 @@ class LrmNode:
     port: int = 5561
     with_messaging: bool = True
     environment: dict[str, str] = field(default_factory=dict)
+    within_s: float = WITHIN_S
     prefix: tuple[str, ...] = ()  # nsenter or unshare with its arguments: must execute what follows, not fork
 
     def __post_init__(self) -> None:
@@ -158,13 +159,17 @@ class LrmNode:
         os.close(log)
         await self.serving()
         if self.with_messaging:
-            await until(lambda: "event=lrm.authority" in self.log().rpartition("lrm.started")[2], "authority")
+            await until(
+                lambda: "event=lrm.authority" in self.log().rpartition("lrm.started")[2],
+                "authority",
+                self.within_s,
+            )
 
     def log(self) -> str:
         return (self.root / "lrm.log").read_text()
 
     async def serving(self) -> None:
-        async with asyncio.timeout(WITHIN_S):
+        async with asyncio.timeout(self.within_s):
             while not await rpc.check_health(self.channel, timeout_ms=500):
                 await asyncio.sleep(0.02)
 
@@ -172,7 +177,7 @@ class LrmNode:
         """End ha-lrm; its exit status as subprocess has it."""
         os.kill(self.pid, number)
         pid, self.pid = self.pid, 0
-        async with asyncio.timeout(WITHIN_S):
+        async with asyncio.timeout(self.within_s):
             while True:
                 done, status = os.waitpid(pid, os.WNOHANG)
                 if done:
@@ -231,7 +236,7 @@ class LrmNode:
 
     async def result(self, call_id: int) -> lrm_pb2.OperationResult:
         """The result of a call, from a fresh History stream."""
-        async with asyncio.timeout(WITHIN_S):
+        async with asyncio.timeout(self.within_s):
             stream = self.stub.History(lrm_pb2.HistoryRequest())
             try:
                 async for event in stream:
@@ -245,7 +250,7 @@ class LrmNode:
         """All that History tells first."""
         events: list[lrm_pb2.HistoryEvent] = []
         stream = self.stub.History(lrm_pb2.HistoryRequest())
-        async with asyncio.timeout(WITHIN_S):
+        async with asyncio.timeout(self.within_s):
             async for event in stream:
                 if event.synced:
                     stream.cancel()
@@ -281,10 +286,10 @@ def an_agent(folder: Path, name: str, script: str) -> str:
     return f"ocf:test:{name}"
 
 
-async def until(true: Callable[[], bool], what: str) -> None:
+async def until(true: Callable[[], bool], what: str, within_s: float = WITHIN_S) -> None:
     try:
-        async with asyncio.timeout(WITHIN_S):
+        async with asyncio.timeout(within_s):
             while not true():
                 await asyncio.sleep(0.01)
     except TimeoutError:
-        raise AssertionError(f"not within {WITHIN_S} s: {what}") from None
+        raise AssertionError(f"not within {within_s} s: {what}") from None

@@ -34,7 +34,8 @@ RECURRING: Final = ("m1", "m2", "m3")
 ACTIONS: Final = ("start", "stop", "monitor")
 OPERATIONS_MAX: Final = 12
 KILL_WITHIN_S: Final = 0.25
-CONCLUDED_WITHIN_S: Final = 60.0
+ATTEMPTS_MAX: Final = 20
+PATIENCE_S: Final = 300.0  # the machine may be busy, and we are nice
 LOST: Final = frozenset({ErrorCode.UNREACHABLE, ErrorCode.TIMEOUT, ErrorCode.UNAVAILABLE})
 
 SCRIPT: Final = """start|stop|monitor)
@@ -116,7 +117,11 @@ class Soak:
         if rng.random() < 0.5:  # the DC may have begun anew meanwhile, too
             await node.accept()
         for operation in ordered:
-            await self._execute(operation)
+            for _ in range(ATTEMPTS_MAX):
+                if await self._try(operation):
+                    break
+            else:
+                raise Broken(f"{operation} cannot be ordered")
         await self._conclude({operation.call_id: operation for operation in ordered})
         self._check(ordered)
         self.figures.rounds += 1
@@ -170,7 +175,7 @@ class Soak:
         waiting = {call: operation for call, operation in waiting.items() if operation.result is None}
         stream = self._node.stub.History(lrm_pb2.HistoryRequest())
         try:
-            async with asyncio.timeout(CONCLUDED_WITHIN_S):
+            async with asyncio.timeout(PATIENCE_S):
                 while waiting:
                     event = await stream.read()
                     assert isinstance(event, lrm_pb2.HistoryEvent), "the stream ended"
@@ -182,7 +187,7 @@ class Soak:
                     if event.synced:
                         await self._ask_again(waiting)
         except TimeoutError:
-            raise Broken(f"not concluded within {CONCLUDED_WITHIN_S:.0f} s: {waiting}") from None
+            raise Broken(f"not concluded within {PATIENCE_S:.0f} s: {waiting}") from None
         finally:
             stream.cancel()
 
@@ -232,7 +237,7 @@ class Soak:
 async def soak(folder: Path, *, rounds: int, seed: int, until_s: float = float("inf")) -> Figures:
     """So many rounds, or as many as fit before the instant `until_s` (time.monotonic). Raises Broken."""
     roots = f"{folder}/ocf:/usr/lib/ocf"
-    async with LrmNode(folder / "n", environment={"HACLUSTER_OCF_ROOTS": roots}) as node:
+    async with LrmNode(folder / "n", environment={"HACLUSTER_OCF_ROOTS": roots}, within_s=PATIENCE_S) as node:
         run = Soak(node, folder, random.Random(seed))
         await run.begin()
         while run.figures.rounds < rounds and time.monotonic() < until_s:
