@@ -240,7 +240,9 @@ class CrmShell:
         """Serve until `stop` is set. An unexpected exception ends the process, to be started again."""
         events = self.replica.subscribe()
         server = rpc.Server(
-            names=[NAME, node_service.NAME, replica_service.SERVICE_NAME], access=self._access
+            keepalive_ms=max(self._settings.timers.deadtime_ms // 2, 100),
+            names=[NAME, node_service.NAME, replica_service.SERVICE_NAME],
+            access=self._access,
         )
         server.add(crm_pb2_grpc.add_CrmServicer_to_server, self._api)
         server.add(

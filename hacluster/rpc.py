@@ -27,6 +27,13 @@ from hacluster.vocabulary.ids import Term
 ERROR_METADATA: Final = "hacluster-error-bin"
 SOCKET_PATH_MAX: Final = 107
 MESSAGE_BYTES_MAX: Final = 16 * 1024 * 1024
+STREAMS_MAX: Final = 64
+"""Calls at one time on one connection; more of them wait at their client."""
+
+CONNECTIONS_MAX: Final = 256
+HANDSHAKE_MS_MAX: Final = 10_000
+UNARY_S_MAX: Final = 120.0
+"""For a caller that has set no deadline; the longest of ours is 85 s, for a node that leaves."""
 
 STATUS_OF: Final[dict[ErrorCode, grpc.StatusCode]] = {
     ErrorCode.INVALID_DOCUMENT: grpc.StatusCode.INVALID_ARGUMENT,
@@ -151,12 +158,20 @@ class Server:
     ("hacluster.v1.Lrm") for reflection and health.
     """
 
-    def __init__(self, *, names: Sequence[str], access: Access | None = None) -> None:
+    def __init__(
+        self, *, names: Sequence[str], access: Access | None = None, keepalive_ms: int = 1_250
+    ) -> None:
+        """`keepalive_ms`: clients are pinged so often, and given up when they do not answer as long."""
         self._server = grpc.aio.server(
             interceptors=(_ErrorInterceptor(access),),
             options=(
                 *_OPTIONS,
                 ("grpc.so_reuseport", 0),
+                ("grpc.max_concurrent_streams", STREAMS_MAX),
+                ("grpc.max_allowed_incoming_connections", CONNECTIONS_MAX),
+                ("grpc.server_handshake_timeout_ms", HANDSHAKE_MS_MAX),
+                ("grpc.keepalive_time_ms", keepalive_ms),
+                ("grpc.keepalive_timeout_ms", keepalive_ms),
                 ("grpc.http2.min_ping_interval_without_data_ms", 50),  # ours come every 100 ms or slower
                 ("grpc.http2.max_ping_strikes", 0),
                 ("grpc.keepalive_permit_without_calls", 1),
@@ -257,9 +272,12 @@ class _ErrorInterceptor(grpc.aio.ServerInterceptor):
         async def run(request: Any, context: Any) -> Any:
             try:
                 self._check(method, context)
-                return await behaviour(request, context)
+                async with asyncio.timeout(None if context.time_remaining() is not None else UNARY_S_MAX):
+                    return await behaviour(request, context)
             except HaError as error:
                 await _abort(context, error)
+            except TimeoutError:
+                await _abort(context, Timeout(what=method, after_ms=int(UNARY_S_MAX * 1_000)))
 
         return run
 

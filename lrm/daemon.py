@@ -113,7 +113,9 @@ class Daemon:
         alerts = Alerts(executor, self._node)
         word = WordFile(self._paths.run, ACTIVITY)
         server = rpc.Server(
-            names=[service.NAME], access=service.access(frozenset(n.name for n in self._settings.nodes))
+            keepalive_ms=max(self._settings.timers.deadtime_ms // 2, 100),
+            names=[service.NAME],
+            access=service.access(frozenset(n.name for n in self._settings.nodes)),
         )
         server.add(lrm_pb2_grpc.add_LrmServicer_to_server, service.LrmService(shell, executor, alerts))
         server.listen_unix(self._paths.lrm_socket, mode=0o600)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,67 @@ async def test_errors_cross_a_unix_socket(tmp_path: Path) -> None:
                 await anext(aiter(stream))
     finally:
         await server.stop(0)
+
+
+class Slow(Service):
+    """Streams that stay open, calls that never end."""
+
+    def __init__(self) -> None:
+        self.open = 0
+
+    async def Accept(self, request: lrm_pb2.AcceptRequest, context: Any) -> lrm_pb2.AcceptReply:
+        await asyncio.sleep(60)
+        return lrm_pb2.AcceptReply()
+
+    async def History(
+        self, request: lrm_pb2.HistoryRequest, context: Any
+    ) -> AsyncIterator[lrm_pb2.HistoryEvent]:
+        self.open += 1
+        yield lrm_pb2.HistoryEvent(synced=True)
+        await asyncio.sleep(60)
+
+
+@pytest.fixture
+async def slow(tmp_path: Path) -> AsyncIterator[tuple[Slow, Path]]:
+    service, path = Slow(), tmp_path / "x.sock"
+    server = rpc.Server(names=("hacluster.v1.Lrm",))
+    server.add(lrm_pb2_grpc.add_LrmServicer_to_server, service)
+    server.listen_unix(path)
+    await server.start()
+    yield service, path
+    await server.stop(0)
+
+
+async def test_one_connection_has_a_limit_of_calls(slow: tuple[Slow, Path]) -> None:
+    service, path = slow
+    async with rpc.unix_channel(path) as channel:
+        stub = lrm_pb2_grpc.LrmStub(channel)
+        assert await rpc.check_health(channel)  # from then on the client knows the limit
+        streams = [stub.History(lrm_pb2.HistoryRequest(), timeout=20) for _ in range(rpc.STREAMS_MAX + 3)]
+        first = [asyncio.ensure_future(anext(aiter(stream))) for stream in streams]
+        done, waiting = await asyncio.wait(first, timeout=2)
+        assert (len(done), len(waiting), service.open) == (rpc.STREAMS_MAX, 3, rpc.STREAMS_MAX)
+        for stream in streams:
+            stream.cancel()
+        await asyncio.gather(*first, return_exceptions=True)
+
+
+async def test_a_call_without_a_deadline_ends_all_the_same(
+    slow: tuple[Slow, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rpc, "UNARY_S_MAX", 0.2)
+    async with rpc.unix_channel(slow[1]) as channel:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await lrm_pb2_grpc.LrmStub(channel).Accept(lrm_pb2.AcceptRequest())
+        assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+async def test_a_message_has_a_limit_of_size(slow: tuple[Slow, Path]) -> None:
+    async with rpc.unix_channel(slow[1]) as channel:
+        request = lrm_pb2.AcceptRequest(dc="x" * rpc.MESSAGE_BYTES_MAX)
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await lrm_pb2_grpc.LrmStub(channel).Accept(request, timeout=10)
+        assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
 async def test_nobody_there_is_said(tmp_path: Path) -> None:
