@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import sys
-from collections.abc import Sequence
 
-from cli.context import EXIT_FAILED, EXIT_OK, EXIT_USAGE, Context, UsageError
-from cli.options import duration_ms, take_options
 from hacluster import VERSION
-from hacluster.errors import HaError
+
+TYPE_CHECKING = False  # as typing's, which costs as much as the rest of a start
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cli.context import Context
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The console script. 0 done, 1 failed or refused, 2 wrong use."""
+    """The console script. 0 done, 1 failed or refused, 2 wrong use; all: docs/manual/configure.md."""
     words = list(sys.argv[1:] if argv is None else argv)
+    if words == ["--version"]:  # asked by scripts, often, so it loads nothing
+        sys.stdout.write(f"hacli {VERSION}\n")
+        return 0
+    return _guarded(words)
+
+
+def _guarded(words: list[str]) -> int:
+    import contextlib
+    import os
+
+    from cli.context import EXIT_CONFLICT, EXIT_FAILED, EXIT_UNSAFE, EXIT_USAGE, Context, Unsafe, UsageError
+    from hacluster.errors import ErrorCode, HaError
+
     context = Context()
     try:
         status = _main(context, words)
@@ -31,15 +44,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UsageError as error:
         context.error(str(error))
         status = EXIT_USAGE
+    except Unsafe as error:
+        context.error(str(error))
+        status = EXIT_UNSAFE
     except HaError as error:
         context.error(str(error))
-        status = EXIT_FAILED
+        status = EXIT_CONFLICT if error.code is ErrorCode.CONFLICT else EXIT_FAILED
     finally:
         context.close()
     return status
 
 
 def _main(context: Context, words: list[str]) -> int:
+    from cli.context import EXIT_OK
+    from cli.options import take_options
+
     context.options = take_options(words)
     _prefer(context)
     if words and words[0] == "--version":
@@ -51,13 +70,14 @@ def _main(context: Context, words: list[str]) -> int:
         return compgen(context, words[1:])
     from cli.dispatch import find_level, run_words
     from cli.levels import ROOT
+
+    start = find_level(ROOT, words[0]) if len(words) == 1 else None
+    if words and start is None and not context.options.script:
+        return _finished(context, run_words(context, ROOT, words))
     from cli.shell import interact, run_script
 
     if context.options.script:
         return _finished(context, run_script(context, context.options.script))
-    start = find_level(ROOT, words[0]) if len(words) == 1 else None
-    if words and start is None:
-        return _finished(context, run_words(context, ROOT, words))
     start = start or ROOT
     if sys.stdin.isatty() and sys.stdout.isatty():
         return interact(context, start)
@@ -73,12 +93,14 @@ def _prefer(context: Context) -> None:
     options.safe = options.safe or user_options.is_on_in(given, "safe")
     options.wait = options.wait or user_options.is_on_in(given, "wait")
     if "wait-time" in given and not options.wait_given:
+        from cli.options import duration_ms
+
         options.wait_ms = duration_ms("wait-time", given["wait-time"])
 
 
 def _finished(context: Context, status: int) -> int:
     """With -w wait until the cluster has done what was changed."""
-    if status == EXIT_OK and context.options.wait and context.changed_cluster and not context.offline:
+    if status == 0 and context.options.wait and context.changed_cluster and not context.offline:
         from cli.waiting import wait_for_goals
 
         return wait_for_goals(context, context.options.wait_ms)

@@ -7,13 +7,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TextIO
 
-from cli.workspace import CibSource, Confirm, FileSource, Workspace
 from hacluster.errors import ErrorCode, HaError
 from hacluster.paths import Paths
 
 if TYPE_CHECKING:
     from cli.client import Client
     from cli.goals import Goal
+    from cli.workspace import CibSource, Confirm, Workspace
 
 OUTPUTS = ("text", "json", "xml")
 EXIT_OK = 0
@@ -121,6 +121,8 @@ class Context:
 
     def source(self) -> CibSource:
         """Where the CIB is read from and written to."""
+        from cli.workspace import FileSource  # lxml costs start-up time
+
         if self.options.shadow:
             from cli.shadows import Shadows
 
@@ -140,6 +142,8 @@ class Context:
         """What --confirm and --guard say."""
         if not self.options.confirm_ms:
             return None
+        from cli.workspace import Confirm
+
         return Confirm(within_ms=self.options.confirm_ms, guards=self.options.guards)
 
     @property
@@ -150,6 +154,8 @@ class Context:
     def open_workspace(self) -> Workspace:
         """The pending changes; begins a set of them when there is none."""
         if self.workspace is None:
+            from cli.workspace import Workspace
+
             self.workspace = Workspace.begin(self.source())
         return self.workspace
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
-import importlib.util
 from collections.abc import Sequence
 from typing import TypeVar, cast
 
@@ -19,7 +17,6 @@ from cli.context import (
     UsageError,
 )
 from cli.levels import CONFIGURE, PROGRAMS, ROOT, Command, Level
-from cli.session import finish_session
 from hacluster.errors import ErrorCode, HaError
 
 _Named = TypeVar("_Named", Level, Command)
@@ -100,6 +97,8 @@ def _one_shot(context: Context, level: Level, words: tuple[str, ...]) -> int:
     status = EXIT_FAILED
     try:
         status = _run(context, level, words)
+        from cli.session import finish_session
+
         return finish_session(context) if status == EXIT_OK else status
     finally:
         context.workspace = None
@@ -108,6 +107,8 @@ def _one_shot(context: Context, level: Level, words: tuple[str, ...]) -> int:
 def unknown(level: Level, word: str) -> str:
     """What to say of a word that is no command here."""
     names = (*level.names(), *(PROGRAMS if level is ROOT else ()))
+    import difflib
+
     close = difflib.get_close_matches(word, names, 1)
     hint = f"; did you mean {close[0]!r}?" if close else ""
     where = f" in {level.name}" if level.name else ""
@@ -123,6 +124,8 @@ def call(handler: str, context: Context, words: Sequence[str]) -> int:
 
 def is_installed(handler: str) -> bool:
     """The handler's module is there."""
+    import importlib.util
+
     return importlib.util.find_spec(handler.partition(":")[0]) is not None
 
 

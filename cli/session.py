@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
 
 from cli.context import EXIT_CONFLICT, EXIT_FAILED, EXIT_OK, EXIT_REFUSED, EXIT_UNSAFE, Context
-from cli.workspace import Workspace
-from crm.cib.objects import ConflictingChanges
 from hacluster.durations import render_ms
 from hacluster.errors import Conflict
+
+if TYPE_CHECKING:
+    from cli.workspace import Workspace
 
 
 def finish_session(context: Context, client: str = "hacli configure") -> int:
@@ -69,6 +71,7 @@ def show_plan(context: Context, workspace: Workspace) -> bool:
 def write(context: Context, workspace: Workspace, client: str) -> int:
     """Write what was checked. A conflict is shown; the changes stay pending."""
     from cli.commands.changes import client_text
+    from crm.cib.objects import ConflictingChanges
 
     confirm = context.confirm_wanted()
     try:

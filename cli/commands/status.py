@@ -6,11 +6,11 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from cli.commands.changes import read, view_of
 from cli.context import EXIT_OK, OUTPUTS, Context, UsageError
-from cli.output import document
+from cli.quick_status import missing_daemons
+from cli.quick_status import status as quick_status
 from cli.render.cluster_text import Summary, as_data, text
-from crm.cib import codec
+from cli.render.cluster_view import ClusterView
 from crm.cib.model import Element
 from hacluster.errors import HaError
 
@@ -68,28 +68,33 @@ def show(context: Context, words: Sequence[str]) -> int:
 
 def _once(context: Context) -> str:
     cib, summary = _state(context)
-    shown = view_of(cib)
+    shown = ClusterView(cib, int(time.time()))
     if context.options.structured:
+        from cli.output import document
+
         return document("status", as_data(shown, summary), context.options.output)
     return text(shown, summary)
 
 
 def _state(context: Context) -> tuple[Element, Summary]:
+    """The cheap way when it is open to us, else the API's."""
     if context.offline:
-        return read(context), Summary()
+        return context.source().read().cib, Summary()
+    found = quick_status(context.paths.agent_socket)
+    if found is not None:
+        return found
+    from crm.cib import codec  # these cost start-up time
+
     status = context.client.status()
-    cib = codec.parse(status.cib_xml, source="the cluster's CIB") if status.cib_xml else read(context)
-    return cib, summary_of(status)
+    if status.cib_xml:
+        return codec.parse(status.cib_xml, source="the cluster's CIB"), summary_of(status)
+    return context.source().read().cib, summary_of(status)
 
 
 def summary_of(status: crm_pb2.ClusterStatus) -> Summary:
     """The daemon's answer as the renderer takes it."""
     transition = status.transition
-    daemons = {}
-    for node in status.nodes:
-        missing = [name for name, there in (("ha-crm", node.crm), ("ha-lrm", node.lrm)) if not there]
-        if node.state == "member" and missing:
-            daemons[node.name] = f"{' and '.join(missing)} not connected"
+    nodes = [{"name": one.name, "state": one.state, "crm": one.crm, "lrm": one.lrm} for one in status.nodes]
     return Summary(
         cluster_name=status.cluster_name,
         node=status.node,
@@ -111,7 +116,7 @@ def summary_of(status: crm_pb2.ClusterStatus) -> Summary:
         running=tuple(transition.running),
         waits=tuple(transition.waits),
         notices=tuple(status.notices),
-        daemons=daemons,
+        daemons=missing_daemons(nodes),
     )
 
 

@@ -9,7 +9,7 @@ from typing import Final
 from cli.render.cluster_status import Item, disabled_and_blocked, node_items, node_status, resource_items
 from cli.render.status_primitive import StatusContext, base_name
 from crm.cib.model import Element
-from crm.scheduler import pipeline
+from crm.scheduler import unpacking
 from crm.scheduler.model import Role
 
 _RC_TEXT: Final = {
@@ -72,7 +72,7 @@ class ClusterView:
     def __init__(self, cib: Element, now_s: int) -> None:
         self.cib = cib
         self.now_s = now_s
-        self._work = pipeline.unpack(cib, now_s)
+        self._work = unpacking.unpack(cib, now_s)
 
     def nodes(self) -> tuple[NodeLine, ...]:
         """All nodes, in the order of their names."""

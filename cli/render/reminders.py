@@ -11,8 +11,8 @@ from cli.grammar.document import configuration_of, section
 from cli.grammar.pairs import TRUE
 from cli.render.cluster_view import ClusterView
 from crm.cib.model import Element
-from crm.confirmation import pending_in
 
+CONFIRM_SET: Final = "hacluster-commit-confirm"  # crm.confirmation.SET_ID
 _FALSE: Final = ("false", "no", "off", "0", "n")
 
 
@@ -34,6 +34,10 @@ def _all(view: ClusterView, now_s: int) -> Iterator[str]:
 
 
 def _pending(cib: Element, now_s: int) -> Iterator[str]:
+    if not any(one.id == CONFIRM_SET for one in section(cib, "crm_config").children):
+        return
+    from crm.confirmation import pending_in  # rarely needed, and not cheap to load
+
     pending = pending_in(configuration_of(cib))
     if pending is not None:
         left = duration_text(max(0, pending.until_s - now_s))

@@ -141,6 +141,10 @@ class AgentBackend(Protocol):
         """What the DC is still about to do. Raises HaError when there is no DC in reach."""
         ...
 
+    async def status(self) -> dict[str, Any]:
+        """`status`: as ClusterStatus but the CIB; `cib`: the whole CIB as nested lists. Raises HaError."""
+        ...
+
     async def fence(self, node: str, action: str) -> str:
         """Begin to fence (reboot, off) or unfence (on) a node; the record's id. Raises HaError."""
         ...
@@ -244,6 +248,7 @@ class AgentSocket:
             "transition": self._transition,
             "fence": self._fence,
             "fencing-history": self._fencing_history,
+            "status": self._status,
         }
         command = commands.get(_text(request, "command"))
         if command is None:
@@ -332,6 +337,9 @@ class AgentSocket:
 
     async def _fencing_history(self, request: Mapping[str, Any]) -> dict[str, Any]:
         return {"records": list(self.backend.fencing_history(_text(request, "node")))}
+
+    async def _status(self, _request: Mapping[str, Any]) -> dict[str, Any]:
+        return await self.backend.status()
 
     def _known_node(self, request: Mapping[str, Any]) -> str:
         node = _text(request, "node")

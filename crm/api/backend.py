@@ -9,7 +9,8 @@ from typing import Any, Final
 from crm.api import resource_values
 from crm.api.agent_socket import AttributeKey, AttributeSection, ClusterNode, Location
 from crm.api.cluster import Cluster
-from crm.cib.codec import render
+from crm.cib.codec import parse, render
+from crm.cib.diff import element_out
 from crm.cib.model import Element
 from crm.cib.selection import select
 from crm.cib.status import failure_of
@@ -117,6 +118,40 @@ class Backend:
         request = crm_pb2.ClusterStatusRequest().SerializeToString()
         raw = await self._at_dc("Status", request)
         return _actions(crm_pb2.ClusterStatus.FromString(raw))
+
+    async def status(self) -> dict[str, Any]:
+        """The state of the cluster and its CIB, as plain values. Raises HaError."""
+        request = crm_pb2.ClusterStatusRequest().SerializeToString()
+        status = crm_pb2.ClusterStatus.FromString(await self._at_dc("Status", request))
+        cib = parse(status.cib_xml, source="the DC's CIB")
+        status.ClearField("cib_xml")
+        term, view = status.term, status.view
+        plain: dict[str, Any] = {
+            "cluster_name": status.cluster_name,
+            "node": status.node,
+            "dc": status.dc,
+            "term": f"{term.counter}.{term.node_id}" if status.dc else "",
+            "view": f"{view.counter}.{view.coordinator}",
+            "quorate": status.quorate,
+            "waiting_for_all": status.waiting_for_all,
+            "basis": status.basis,
+            "age_ms": status.age_ms,
+            "last_change_s": status.last_change_s,
+            "last_change_by": status.last_change_by,
+            "notices": list(status.notices),
+            "nodes": [
+                {"name": one.name, "state": one.state, "crm": one.crm, "lrm": one.lrm} for one in status.nodes
+            ],
+            "transition": {
+                "state": status.transition.state,
+                "number": status.transition.number,
+                "done": status.transition.done,
+                "actions": status.transition.actions,
+                "running": list(status.transition.running),
+                "waits": list(status.transition.waits),
+            },
+        }
+        return {"status": plain, "cib": element_out(cib)}
 
     async def fence(self, node: str, action: str) -> str:
         """Begin to fence or unfence a node. Raises HaError."""

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 from crm.cib.model import Element
-from crm.scheduler import values
 from crm.scheduler.acting.create import create_actions
 from crm.scheduler.acting.probes import clear_removed_fail_counts, schedule_probes
 from crm.scheduler.model import WorkingSet
-from crm.scheduler.options import read_options
 from crm.scheduler.placement.assign import assign_resources
 from crm.scheduler.placement.utilization import sort_for_capacity
 from crm.scheduler.propagation.run import propagate
-from crm.scheduler.rules import Context, Elements
 from crm.scheduler.stages.config_changes import handle_config_changes, run_parameter_checks
 from crm.scheduler.stages.fencing import schedule_fencing_and_shutdowns
 from crm.scheduler.stages.internal_constraints import add_internal_constraints
@@ -29,25 +25,14 @@ from crm.scheduler.stages.location import (
 from crm.scheduler.stages.remote_orders import order_remote_connections
 from crm.scheduler.stages.shutdown_locks import apply_shutdown_locks
 from crm.scheduler.stages.unpack_constraints import unpack_constraints
-from crm.scheduler.stages.unpack_nodes import unpack_nodes
-from crm.scheduler.stages.unpack_resources import unpack_resources
-from crm.scheduler.stages.unpack_status import unpack_status
-from crm.scheduler.stages.unpack_tags import unpack_tags
 from crm.scheduler.stages.write_graph import write_graph
-from crm.scheduler.upgrade import upgrade
+from crm.scheduler.unpacking import UNPACK_STAGES, Stage, effective_now_s, unpack
 from crm.transition.graph import TransitionGraph
 
 # Propagation follows chains of actions; Python's own frames cost no stack of the process.
 RECURSION_MAX: Final = 200_000
 
-Stage = Callable[[WorkingSet], None]
-
-UNPACK_STAGES: Final[tuple[Stage, ...]] = (
-    unpack_nodes,
-    unpack_resources,
-    unpack_tags,
-    unpack_status,
-)
+__all__ = ["UNPACK_STAGES", "Stage", "Transition", "effective_now_s", "schedule", "unpack"]
 
 PLACEMENT_STAGES: Final[tuple[Stage, ...]] = (
     apply_node_health,
@@ -71,38 +56,6 @@ ACTION_STAGES: Final[tuple[Stage, ...]] = (
     schedule_fencing_and_shutdowns,
     propagate,
 )
-
-
-def effective_now_s(cib: Element, now_s: int) -> int:
-    """The time rules go by: execution-date of a stored CIB, else `now_s` (seconds since 1970)."""
-    return values.integer(cib.attributes.get("execution-date")) or now_s
-
-
-def unpack(cib: Element, now_s: int, *, sanitized: bool = False) -> WorkingSet:
-    """Read a CIB: nodes, resources, roles and failures as they are now. Nothing is decided yet.
-
-    `sanitized`: the document's private parameters are blanked, so that a difference in nothing else is no
-    change.
-    """
-    cib = upgrade(cib)
-    elements = Elements(cib.child("configuration"))
-    rechecks: list[int] = []
-    context = Context(now_s=now_s, recheck=rechecks.append)
-    work = WorkingSet(
-        cib=cib,
-        now_s=now_s,
-        options=read_options(cib, context, elements),
-        elements=elements,
-        sanitized=sanitized,
-        have_quorum=values.is_true(cib.attributes.get("have-quorum")),
-        rsc_defaults=cib.path("configuration", "rsc_defaults"),
-        op_defaults=cib.path("configuration", "op_defaults"),
-    )
-    for at_s in rechecks:
-        work.recheck(at_s)
-    for stage in UNPACK_STAGES:
-        stage(work)
-    return work
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,7 @@ import pytest_asyncio
 
 from agents.catalog import our_sbin_dir
 from agents.environment import NodeFacts, environment
+from cli.quick_status import status as quick_status
 from crm.api.agent_socket import (
     AgentSocket,
     AttributeKey,
@@ -88,6 +89,9 @@ class FakeBackend:
 
     async def transition(self) -> tuple[str, ...]:
         return ("db_start_0@node1",)
+
+    async def status(self) -> dict[str, Any]:
+        return {"status": {"dc": "node1", "quorate": True}, "cib": ["cib", {"epoch": "4"}, [], ""]}
 
     async def fence(self, node: str, action: str) -> str:
         self.fenced.append((node, action))
@@ -374,3 +378,12 @@ def test_arithmetic_is_recognised() -> None:
     assert [arithmetic(text) for text in ("5", "a+b", "x++", "x+=7", "++")] == [None, None, 1, 7, 1]
     with pytest.raises(InvalidRequest):
         expanded("x++", "many")
+
+
+async def test_the_state_of_the_cluster_as_hacli_asks_for_it(cluster: Cluster) -> None:
+    found = await asyncio.to_thread(quick_status, cluster.path)
+    assert found is not None
+    cib, summary = found
+    assert (cib.tag, cib.get("epoch")) == ("cib", "4")
+    assert (summary.dc, summary.quorate, summary.live) == ("node1", True, True)
+    assert await asyncio.to_thread(quick_status, cluster.path.with_name("nobody")) is None
