@@ -50,8 +50,8 @@ def a_cib() -> str:
         )
         states += (
             f'<node_state id="{node}" uname="node{node}" in_ccm="true" crmd="online"'
-            f' join="member" expected="member"><lrm id="{node}"><lrm_resources>{history}</lrm_resources></lrm>'
-            "</node_state>"
+            f' join="member" expected="member"><lrm id="{node}"><lrm_resources>{history}'
+            "</lrm_resources></lrm></node_state>"
         )
     option = '<nvpair id="o-s" name="stonith-enabled" value="false"/>'
     options = f'<cluster_property_set id="o">{option}</cluster_property_set>'
