@@ -167,6 +167,7 @@ class Daemon:
                 incarnation,
                 self._clock.now_ns,
                 lambda force: self.reload_keys(shell, force=force),
+                lambda: self.reload_nodes(shell),
             ),
         )
         server.listen_unix(self._options.paths.messaging_socket)
@@ -214,6 +215,15 @@ class Daemon:
         shell.use_keys(keyring, force=force)
         self._keyring = keyring
         return keyring
+
+    def reload_nodes(self, shell: MembershipShell) -> list[str]:
+        """Read cluster.toml anew and use its nodes; their names. Raises HaError, and all stays as it is."""
+        settings = ha_settings.load(self._options.paths.cluster_toml)
+        me = self._settings.node(self._options.node)
+        assert me is not None
+        assemble.use_nodes(self._settings, settings, me, shell)
+        self._settings = settings
+        return [node.name for node in settings.nodes]
 
 
 def _import_service() -> tuple[Any, Any, Any]:

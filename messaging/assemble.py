@@ -5,16 +5,17 @@ from __future__ import annotations
 import random
 import secrets
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 from hacluster.clock import Clock
-from hacluster.errors import InvalidDocument
+from hacluster.errors import InvalidDocument, InvalidRequest
 from hacluster.paths import Paths
 from hacluster.sentinel_word import WordFile
 from hacluster.settings import Link, Node, Settings
 from hacluster.vocabulary.ids import BootToken
 from messaging.membership.core import MembershipCore
-from messaging.membership.events import Config, ConfiguredNode, Durable, Start
+from messaging.membership.events import Config, ConfiguredNode, Durable, Start, node_list
 from messaging.membership.shell import MembershipShell
 from messaging.packet import Gate, Keyring, Sealer
 from messaging.store import Store
@@ -80,19 +81,36 @@ def _payload_bytes(settings: Settings) -> int:
 def links_of(settings: Settings, me: Node, shell: MembershipShell) -> list[Carrier]:
     """Addresses of nodes count the IP links only."""
     links: list[Carrier] = []
-    ip_links = 0
     for number, (toml_number, link) in enumerate(carriers(settings)):
         if link.kind == "serial":
             links.append(SerialLink(number, link, shell.taken, toml_number=toml_number))
             continue
-        peers: dict[int, str] = {
-            node.id: node.addresses[ip_links] for node in settings.nodes if node.id != me.id
-        }
-        links.append(
-            UdpLink(number, link, me.addresses[ip_links], peers, shell.taken, toml_number=toml_number)
-        )
-        ip_links += 1
+        ip_link = sum(one.link.kind in IP_KINDS for one in links)
+        own, peers = me.addresses[ip_link], peers_on(settings, me, ip_link)
+        links.append(UdpLink(number, link, own, peers, shell.taken, toml_number=toml_number))
     return links
+
+
+def peers_on(settings: Settings, me: Node, ip_link: int) -> dict[int, str]:
+    """The other nodes' addresses on the link with this number among those that carry IP."""
+    return {node.id: node.addresses[ip_link] for node in settings.nodes if node.id != me.id}
+
+
+def use_nodes(before: Settings, after: Settings, me: Node, shell: MembershipShell) -> None:
+    """Go on with the nodes of `after`. Raises InvalidRequest: more differs, or a node stands in the way."""
+    same = replace(after, nodes=before.nodes, quorum=before.quorum)
+    if same != before:
+        parts = ("cluster_id", "timers", "links", "ports")
+        names = [name for name in parts if getattr(same, name) != getattr(before, name)]
+        what = f"more than the nodes has changed ({', '.join(names) or 'see [cluster]'})"
+        raise InvalidRequest(what=what, remedy="restart ha-messaging for that, one node after the other")
+    mine = after.node(me.name)
+    if mine is None or mine != me:
+        raise InvalidRequest(what="this node itself has changed", remedy="restart ha-messaging here")
+    shell.use_nodes(configured_nodes(after))
+    ip_links = [link for link in shell.links if link.link.kind in IP_KINDS]
+    for ip_link, link in enumerate(ip_links):
+        link.use_peers(peers_on(after, me, ip_link))
 
 
 def shell_of(
@@ -116,6 +134,7 @@ def shell_of(
         durable=durable,
         all_seen=store.all_seen,
         first_sequence=secrets.randbits(31),
+        former_nodes=store.node_lists(node_list(config.nodes)),
     )
     session = secrets.token_bytes(16)
     shell = MembershipShell(

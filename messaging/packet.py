@@ -353,6 +353,10 @@ class Gate:
         self._links_max = links_max
         self._senders = {node: _Sender(incarnation) for node, incarnation in (seen or {}).items()}
 
+    def use_nodes(self, nodes: Iterable[int]) -> None:
+        """Accept packets of these nodes from now on."""
+        self._others = frozenset(nodes) - {self._node_id}
+
     def use(self, keyring: Keyring) -> None:
         """Verify with these keys from now on."""
         self._keys = keyring.keys

@@ -41,7 +41,9 @@ class MembershipService(membership_pb2_grpc.MembershipServicer):
         incarnation: int,
         now_ns: Callable[[], int],
         reload_keys: Callable[[bool], Keyring],
+        reload_nodes: Callable[[], list[str]],
     ) -> None:
+        self._reload_nodes = reload_nodes
         self._reload_keys = reload_keys
         self._shell, self._pinger, self._settings = shell, pinger, settings
         self._node, self._incarnation, self._now_ns = node, incarnation, now_ns
@@ -138,6 +140,12 @@ class MembershipService(membership_pb2_grpc.MembershipServicer):
         """authkeys anew, or why not."""
         keyring = self._reload_keys(request.force)
         return membership_pb2.ReloadKeysReply(signing_key=keyring.signing, key_ids=sorted(keyring.keys))
+
+    async def ReloadNodes(
+        self, request: membership_pb2.ReloadNodesRequest, context: Context
+    ) -> membership_pb2.ReloadNodesReply:
+        """The nodes of cluster.toml anew, or why not."""
+        return membership_pb2.ReloadNodesReply(nodes=self._reload_nodes())
 
     async def Leave(
         self, request: membership_pb2.LeaveRequest, context: Context

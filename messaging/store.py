@@ -12,6 +12,7 @@ from hacluster.paths import Paths
 from hacluster.vocabulary.ids import BootToken
 from messaging.membership import durable as slots
 from messaging.membership.events import Durable
+from messaging.membership.layouts import FORMER_MAX, NodeList
 
 DISKLESS_SHIFT: Final = 20
 """Restarts that fit between two seconds of the clock: about a million (heartbeat's `hbgenmethod time`)."""
@@ -65,6 +66,21 @@ class Store:
         fresh = self._folder / ".peers.new"
         fresh.write_text(json.dumps({str(node): incarnation for node, incarnation in seen.items()}))
         fresh.rename(self._folder / "peers")
+
+    def node_lists(self, now: NodeList) -> tuple[NodeList, ...]:
+        """The lists before `now`, oldest first; `now` will be one of them. A hint, like `seen`."""
+        file = self._folder / "nodes"
+        try:
+            content = json.loads(file.read_text())
+            lists = [tuple((int(node), str(name)) for node, name in listed) for listed in content]
+        except (OSError, ValueError, TypeError):
+            lists = []
+        former = [listed for listed in lists if listed != now][-FORMER_MAX:]
+        if not lists or lists[-1] != now:
+            fresh = self._folder / ".nodes.new"
+            fresh.write_text(json.dumps([*former, now]))
+            fresh.rename(file)
+        return tuple(former)
 
     @property
     def all_seen(self) -> bool:

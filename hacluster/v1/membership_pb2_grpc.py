@@ -59,6 +59,11 @@ class MembershipStub(object):
                 request_serializer=hacluster_dot_v1_dot_membership__pb2.ReloadKeysRequest.SerializeToString,
                 response_deserializer=hacluster_dot_v1_dot_membership__pb2.ReloadKeysReply.FromString,
                 _registered_method=True)
+        self.ReloadNodes = channel.unary_unary(
+                '/hacluster.v1.Membership/ReloadNodes',
+                request_serializer=hacluster_dot_v1_dot_membership__pb2.ReloadNodesRequest.SerializeToString,
+                response_deserializer=hacluster_dot_v1_dot_membership__pb2.ReloadNodesReply.FromString,
+                _registered_method=True)
         self.Send = channel.unary_unary(
                 '/hacluster.v1.Membership/Send',
                 request_serializer=hacluster_dot_v1_dot_membership__pb2.SendRequest.SerializeToString,
@@ -114,6 +119,16 @@ class MembershipServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReloadNodes(self, request, context):
+        """Read cluster.toml anew and go on with its nodes: others may come and go while this one runs. To be called on every
+        node, in any order; until all have done so, heartbeats are said in both lists, and nobody is lost. A node to be
+        removed is stopped first. Voters are not changed by it: see SetQuorumConfig. Errors: INVALID_ARGUMENT, with
+        nothing changed, when the file is no good, more than nodes has changed, or a node that would go is in the view.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Send(self, request, context):
         """ha-crm, ha-lrm: a small message to one node or to all, reliable and in order while both ends stay in one view.
         Errors: RESOURCE_EXHAUSTED while too much is unacknowledged (try again after a keepalive), UNAVAILABLE without a
@@ -158,6 +173,11 @@ def add_MembershipServicer_to_server(servicer, server):
                     servicer.ReloadKeys,
                     request_deserializer=hacluster_dot_v1_dot_membership__pb2.ReloadKeysRequest.FromString,
                     response_serializer=hacluster_dot_v1_dot_membership__pb2.ReloadKeysReply.SerializeToString,
+            ),
+            'ReloadNodes': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReloadNodes,
+                    request_deserializer=hacluster_dot_v1_dot_membership__pb2.ReloadNodesRequest.FromString,
+                    response_serializer=hacluster_dot_v1_dot_membership__pb2.ReloadNodesReply.SerializeToString,
             ),
             'Send': grpc.unary_unary_rpc_method_handler(
                     servicer.Send,
@@ -305,6 +325,33 @@ class Membership(object):
             '/hacluster.v1.Membership/ReloadKeys',
             hacluster_dot_v1_dot_membership__pb2.ReloadKeysRequest.SerializeToString,
             hacluster_dot_v1_dot_membership__pb2.ReloadKeysReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReloadNodes(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hacluster.v1.Membership/ReloadNodes',
+            hacluster_dot_v1_dot_membership__pb2.ReloadNodesRequest.SerializeToString,
+            hacluster_dot_v1_dot_membership__pb2.ReloadNodesReply.FromString,
             options,
             channel_credentials,
             insecure,

@@ -31,6 +31,12 @@ class MembershipStub:
     key 2; `auth 2`; remove key 1. Errors: INVALID_ARGUMENT, with the old keys kept, when the file is no good, or a
     member that is heard could not follow (it does not list the new signing key, or signs with a removed one).
     """
+    ReloadNodes: aio.UnaryUnaryMultiCallable[membership_pb2.ReloadNodesRequest, membership_pb2.ReloadNodesReply]
+    """Read cluster.toml anew and go on with its nodes: others may come and go while this one runs. To be called on every
+    node, in any order; until all have done so, heartbeats are said in both lists, and nobody is lost. A node to be
+    removed is stopped first. Voters are not changed by it: see SetQuorumConfig. Errors: INVALID_ARGUMENT, with
+    nothing changed, when the file is no good, more than nodes has changed, or a node that would go is in the view.
+    """
     Send: aio.UnaryUnaryMultiCallable[membership_pb2.SendRequest, membership_pb2.SendReply]
     """ha-crm, ha-lrm: a small message to one node or to all, reliable and in order while both ends stay in one view.
     Errors: RESOURCE_EXHAUSTED while too much is unacknowledged (try again after a keepalive), UNAVAILABLE without a
@@ -87,6 +93,18 @@ class MembershipServicer(metaclass=abc_1.ABCMeta):
         """Read authkeys anew. Rotation without a gap is this call on every node after each of three edits of the file: add
         key 2; `auth 2`; remove key 1. Errors: INVALID_ARGUMENT, with the old keys kept, when the file is no good, or a
         member that is heard could not follow (it does not list the new signing key, or signs with a removed one).
+        """
+
+    @abc_1.abstractmethod
+    def ReloadNodes(
+        self,
+        request: membership_pb2.ReloadNodesRequest,
+        context: aio.ServicerContext[membership_pb2.ReloadNodesRequest, abc.Awaitable[membership_pb2.ReloadNodesReply]],
+    ) -> abc.Awaitable[membership_pb2.ReloadNodesReply]:
+        """Read cluster.toml anew and go on with its nodes: others may come and go while this one runs. To be called on every
+        node, in any order; until all have done so, heartbeats are said in both lists, and nobody is lost. A node to be
+        removed is stopped first. Voters are not changed by it: see SetQuorumConfig. Errors: INVALID_ARGUMENT, with
+        nothing changed, when the file is no good, more than nodes has changed, or a node that would go is in the view.
         """
 
     @abc_1.abstractmethod

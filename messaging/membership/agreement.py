@@ -523,7 +523,7 @@ class Agreement:
             return "meant for another run of ours"
         for member in propose.members:
             peer = self._detector.peers.get(member.id)
-            if peer is not None and not self._agrees_with_edge(peer, propose):
+            if member.id != self.config.node_id and not (peer and self._agrees_with_edge(peer, propose)):
                 return f"node {member.id} and we do not hear each other"
         if (
             not self.start.durable.trusted

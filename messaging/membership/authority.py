@@ -35,6 +35,12 @@ class AuthorityKeeper:
         self.stale = True  # `news` has to look closely
         self.notes: list[Note] = []
 
+    def reconfigure(self, config: Config) -> None:
+        """Other nodes."""
+        self._config = config
+        self._standing = LastManStanding(config)
+        self.stale = True
+
     def own_daemons(self, crm_instance: int, lrm_instance: int) -> None:
         """Which instances of ha-crm and ha-lrm are connected here."""
         self._own_daemons = (crm_instance, lrm_instance)

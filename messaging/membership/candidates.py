@@ -40,6 +40,12 @@ class Candidates:
         self._chosen_since: dict[int, tuple[int, int]] = {}  # node: (incarnation, since)
         self._removals: dict[int, Removal] = {}
 
+    def reconfigure(self, config: Config) -> None:
+        """Other nodes, other slots: edges that failed a proposal get another chance."""
+        self.config = config
+        self._diskless = frozenset(node.id for node in config.nodes if node.diskless)
+        self._cut_until.clear()
+
     def begin_look(self, now_ns: int) -> None:
         """Forget what is over, and when to wake; the look that follows says that anew."""
         self.wake_ns = None

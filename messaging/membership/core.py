@@ -7,6 +7,8 @@ order: what may happen at once, then each persist followed by what has to wait f
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final, assert_never
 
 from messaging import log_events
@@ -17,6 +19,7 @@ from messaging.membership.detector import Detector, Peer
 from messaging.membership.events import (
     Accept,
     Config,
+    ConfiguredNode,
     DaemonsChanged,
     Data,
     DataRequested,
@@ -31,6 +34,7 @@ from messaging.membership.events import (
     MarkAllSeen,
     Message,
     Nack,
+    NodesChanged,
     Note,
     OutdatedSender,
     Persisted,
@@ -52,9 +56,11 @@ from messaging.membership.events import (
     StrangerHeard,
     Suspended,
     Timer,
+    node_list,
 )
+from messaging.membership.layouts import Layouts, moved
 from messaging.membership.talk import Talk
-from messaging.packet import TO_ALL, Heartbeat, State, config_hash
+from messaging.packet import TO_ALL, Heartbeat, State
 
 BEAT: Final = "beat"
 CHECK: Final = "check"
@@ -72,9 +78,9 @@ class MembershipCore:
 
     def __init__(self, config: Config, start: Start, rng: Rng, now_ns: int) -> None:
         self._config, self._start, self._rng = config, start, rng
-        self._hash = config_hash((node.id, node.name) for node in config.nodes)
+        layouts = Layouts(node_list(config.nodes), start.former_nodes)
         told_ns = start.durable.told_deadtime_ns
-        self.detector = Detector(config, start.first_sequence, now_ns, self._hash, told_ns)
+        self.detector = Detector(config, start.first_sequence, now_ns, layouts, told_ns)
         self.agreement = Agreement(config, start, rng, self.detector, self._send_to, now_ns)
         self.authority = AuthorityKeeper(config, start, self.detector, self.agreement)
         self.talk = Talk(config, start.incarnation, rng, self.detector, self._send_to)
@@ -139,6 +145,8 @@ class MembershipCore:
                 self._begin_leave(leave)
             case DataRequested():
                 self.talk.request(event, now_ns)
+            case NodesChanged(nodes):
+                self._reconfigure(nodes)
             case KeysChanged(key_ids):
                 self._key_ids = key_ids
                 self.detector.urgent = True
@@ -155,7 +163,36 @@ class MembershipCore:
         """All that is published, as of now."""
         return self.authority.status(now_ns)
 
+    def nodes_objection(self, nodes: Sequence[ConfiguredNode]) -> str:
+        """Why these cannot be the nodes from now on; empty when they can."""
+        names = {node.id: node.name for node in nodes}
+        if self._config.node_id not in names:
+            return "this node is not among them: stop it, do not remove it from below"
+        for node in self._config.nodes:
+            if names.get(node.id, node.name) != node.name:
+                return f"node id {node.id} was {node.name}'s: ids are never used again"
+        view = self.agreement.installed
+        for node in self._config.nodes:
+            in_view = view is not None and view.member(node.id) is not None
+            if node.id not in names and in_view:
+                return f"{node.name} is still in the view: stop it first"
+        return ""
+
     # Events.
+
+    def _reconfigure(self, nodes: tuple[ConfiguredNode, ...]) -> None:
+        """Heartbeats go on in the former list, too, until everybody has the new one."""
+        assert not self.nodes_objection(nodes)
+        gone = {node.id for node in self._config.nodes} - {node.id for node in nodes}
+        self._config = config = replace(self._config, nodes=nodes)
+        self._look_apart_ns = LOOK_NS * len(nodes) ** 2
+        self.detector.reconfigure(config)
+        self.agreement.config = config
+        self.agreement.candidates.reconfigure(config)
+        self.authority.reconfigure(config)
+        self.talk.forget({int(node) for node in gone})
+        names = " ".join(node.name for node in nodes)
+        self._out.append(Note("info", log_events.NODES_CHANGED, (("nodes", names),)))
 
     def _pause(self, last_ns: int, now_ns: int) -> None:
         """We were stopped (4.7): no authority, and nobody is blamed for our own absence."""
@@ -177,7 +214,8 @@ class MembershipCore:
                 if not self._heartbeat(peer, event, heartbeat, now_ns) and highest >= self._start.incarnation:
                     self._out.append(RaiseIncarnation(highest))
             case Probe():
-                answer = ProbeAck(self._own_heartbeat(header.link), 0, *self.talk.ack_for(peer.id))
+                own = self._own_heartbeat(header.link, peer.former_layout)
+                answer = ProbeAck(own, 0, *self.talk.ack_for(peer.id))
                 self._send_to(peer.id, answer, link=header.link)
                 agreement.probed(peer.id, message)
             case Leave():
@@ -348,8 +386,9 @@ class MembershipCore:
             self._out.append(SetTimer(BEAT, at_ns))
 
     def _beat(self, now_ns: int, *, urgent: bool) -> None:
-        for link in range(self._config.links):
-            self._put(link, TO_ALL, self._own_heartbeat(link), now_ns, urgent=urgent)
+        for layout in self.detector.layouts_in_use(now_ns):
+            for link in range(self._config.links):
+                self._put(link, TO_ALL, self._own_heartbeat(link, layout), now_ns, urgent=urgent)
         self.detector.urgent = False
         self._last_beat_ns = now_ns
         self._plan_beat(now_ns)
@@ -359,10 +398,15 @@ class MembershipCore:
         self._beat_at_ns = now_ns + int(self._config.keepalive_ns * jitter_percent) // 100
         self._out.append(SetTimer(BEAT, self._beat_at_ns))
 
-    def _own_heartbeat(self, link: int) -> Heartbeat:
-        echo = [0] * len(self._config.nodes)
-        for peer in self.detector.peers.values():
-            echo[peer.slot] = peer.links[link].echo
+    def _own_heartbeat(self, link: int, layout: bytes = b"") -> Heartbeat:
+        """In the slots of `layout`, a list that we have or had; ours when it is empty."""
+        layouts, peers = self.detector.layouts, self.detector.peers
+        layout = layout or layouts.current
+        ids = layouts.ids(layout) or ()
+        echo = [peers[node].links[link].echo if node in peers else 0 for node in ids]
+        hear = self.detector.heard_bits
+        if layout != layouts.current:
+            hear = moved(hear, [node.id for node in self._config.nodes], ids)
         tag = self.agreement.tag
         return Heartbeat(
             view_counter=tag.counter,
@@ -374,8 +418,8 @@ class MembershipCore:
             crm_instance=self._crm_instance,
             lrm_instance=self._lrm_instance,
             key_ids=self._key_ids,
-            config_hash=self._hash,
-            hear=self.detector.heard_bits,
+            config_hash=layout,
+            hear=hear,
             echo=tuple(echo),
             told_ms=self.detector.deadtime.told_ms,
         )

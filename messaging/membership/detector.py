@@ -13,11 +13,13 @@ from typing import Final
 from hacluster.vocabulary.ids import NO_VIEW, ViewId
 from messaging import log_events
 from messaging.membership.deadtime import CEILING_NS, Deadtime
-from messaging.membership.events import Config, ConfiguredNode, Leave, Note
+from messaging.membership.events import Config, ConfiguredNode, Leave, Note, node_list
+from messaging.membership.layouts import Layouts, moved
 from messaging.packet import Header, Heartbeat, State
 from messaging.transport.links import GapHistory, LinkTracker
 
 HEALTH_MAX: Final = 8
+FORMER_LIST_NS: Final = 600_000_000_000  # for so long we speak to a silent node in the list it had
 HEALTH_STRETCH_MAX: Final = 3
 
 
@@ -66,6 +68,8 @@ class Peer:
         self.tag_since_ns = 0
         self.next_probe_ns = 0
         self.signs_with = 0  # id of the key of its last packet
+        self.former_layout = b""  # it says its heartbeats in a list that we had before
+        self.newest_layout_ns = 0  # when it said one in the list that we have now
         self.config_differs = False
         self.differs_rx_ns = 0  # the last word with another cluster.toml's hash
         self.rtt_ns = 0  # smoothed, without the mean holding time
@@ -107,14 +111,14 @@ class Detector:
         config: Config,
         first_sequence: int,
         now_ns: int,
-        config_hash: bytes,
+        layouts: Layouts,
         told_deadtime_ns: int = 0,
     ) -> None:
         """`told_deadtime_ns`: by a former run of ours, see `Deadtime`."""
         self.config = config
         self.deadtime = Deadtime(config, told_deadtime_ns, now_ns)
         self._noted_deadtime_ns = self.deadtime.ns
-        self._config_hash = config_hash
+        self.layouts = layouts
         self.own_slot = next(slot for slot, node in enumerate(config.nodes) if node.id == config.node_id)
         self.peers: dict[int, Peer] = {
             node.id: Peer(config, node, slot)
@@ -234,7 +238,10 @@ class Detector:
         """Take a heartbeat. Returns when we sent what it echoes, or None when it is no sign of life."""
         self.highest_counter = max(self.highest_counter, heartbeat.promised, heartbeat.view_counter)
         self._boot(peer, heartbeat.boot_token)
-        if heartbeat.config_hash != self._config_hash or len(heartbeat.echo) != len(self.config.nodes):
+        heartbeat, echo = self._in_our_slots(peer, heartbeat, now_ns)
+        if echo is None:
+            if peer.heartbeat is not None and arrived_ns - peer.last_rx_ns < self.deadtime.warntime_ns:
+                return None  # it says it in our list, too: the nodes are just being changed
             if not peer.config_differs:
                 peer.config_differs = self.changed = True
                 theirs = len(heartbeat.echo)
@@ -247,7 +254,7 @@ class Detector:
         peer.config_differs = False
         if header.link >= len(self.sent):
             return None
-        sent_ns = self.sent[header.link].sent_ns(heartbeat.echo[self.own_slot])
+        sent_ns = self.sent[header.link].sent_ns(echo)
         if sent_ns is None or sent_ns < now_ns - self.deadtime.ns:
             self._deaf(peer, heartbeat)
             return None
@@ -256,6 +263,49 @@ class Detector:
         self._alive(peer, arrived_ns, now_ns)
         self._round_trip(peer, header.link, now_ns - sent_ns)
         return sent_ns
+
+    def _in_our_slots(self, peer: Peer, heartbeat: Heartbeat, now_ns: int) -> tuple[Heartbeat, int | None]:
+        """With `hear` in our slots, and what it echoes of us; None when its list is none that we ever had."""
+        layouts = self.layouts
+        ids = layouts.ids(heartbeat.config_hash)
+        if ids is None or len(heartbeat.echo) != len(ids) or self.config.node_id not in ids:
+            return heartbeat, None
+        if heartbeat.config_hash == layouts.current:
+            peer.former_layout, peer.newest_layout_ns = b"", now_ns
+            return heartbeat, heartbeat.echo[self.own_slot]
+        if now_ns - peer.newest_layout_ns > 4 * self.config.keepalive_ns:
+            peer.former_layout = heartbeat.config_hash
+        echo = heartbeat.echo[ids.index(self.config.node_id)]
+        ours = [node.id for node in self.config.nodes]
+        return heartbeat._replace(hear=moved(heartbeat.hear, ids, ours)), echo
+
+    def layouts_in_use(self, now_ns: int) -> list[bytes]:
+        """In which lists our heartbeats have to be said: the newest, and those that peers still use."""
+        since_ns = now_ns - FORMER_LIST_NS
+        former = {p.former_layout for p in self.peers.values() if p.last_rx_ns > since_ns} - {b""}
+        return [self.layouts.current, *sorted(former)]
+
+    def reconfigure(self, config: Config) -> None:
+        """Other nodes: who stays keeps all that we know of it."""
+        before = [node.id for node in self.config.nodes]
+        after = [node.id for node in config.nodes]
+        self.config = config
+        self.layouts.use(node_list(config.nodes))
+        self.own_slot = after.index(config.node_id)
+        kept, self.peers = self.peers, {}
+        for slot, node in enumerate(config.nodes):
+            if node.id == config.node_id:
+                continue
+            peer = self.peers[node.id] = kept.get(node.id) or Peer(config, node, slot)
+            peer.slot = slot
+            peer.newest_layout_ns = 0
+            if peer.heartbeat is not None:
+                hear = moved(peer.heartbeat.hear, before, after)
+                peer.heartbeat = peer.heartbeat._replace(hear=hear)
+                peer.former_layout = peer.former_layout or self.layouts.before
+            self.strangers.pop(node.id, None)
+        self.heard_bits = sum(1 << peer.slot for peer in self.peers.values() if peer.heard)
+        self.changed = self.urgent = True
 
     def stranger(self, node_id: int, now_ns: int) -> None:
         """Somebody of our cluster, with our key, whom our cluster.toml does not name."""

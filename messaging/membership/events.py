@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, TypeAlias
 
@@ -33,6 +34,11 @@ class ConfiguredNode:
     name: NodeName
     votes: int = 1
     diskless: bool = False
+
+
+def node_list(nodes: Iterable[ConfiguredNode]) -> tuple[tuple[int, str], ...]:
+    """What the config hash is made of."""
+    return tuple((int(node.id), str(node.name)) for node in nodes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +108,7 @@ class Start:
     durable: Durable
     all_seen: bool = False  # since this boot, all voters were in one view together
     first_sequence: int = 1
+    former_nodes: tuple[tuple[tuple[int, str], ...], ...] = ()  # others may still use them
 
 
 # Messages: bodies of packets other than HEARTBEAT.
@@ -325,6 +332,13 @@ class DataRequested:
     any_view: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class NodesChanged:
+    """cluster.toml has other nodes, in order of id; `MembershipCore.nodes_objection` has nothing to say."""
+
+    nodes: tuple[ConfiguredNode, ...]
+
+
 Event: TypeAlias = (
     Received
     | Duplicated
@@ -339,6 +353,7 @@ Event: TypeAlias = (
     | LeaveRequested
     | KeysChanged
     | DataRequested
+    | NodesChanged
 )
 
 # Effects.

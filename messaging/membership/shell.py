@@ -20,6 +20,7 @@ from messaging.membership.core import LEAVE_APART_NS, LEAVE_COPIES, MembershipCo
 from messaging.membership.events import (
     KIND_OF,
     CommittedQuorum,
+    ConfiguredNode,
     DaemonsChanged,
     DataAnswered,
     DataRequested,
@@ -32,6 +33,7 @@ from messaging.membership.events import (
     LeaveRequested,
     Lost,
     MarkAllSeen,
+    NodesChanged,
     Note,
     OutdatedSender,
     Persist,
@@ -48,6 +50,7 @@ from messaging.membership.events import (
     StrangerHeard,
     Suspended,
     Timer,
+    node_list,
 )
 from messaging.packet import REMEDY, Drop, Dropped, Gate, Keyring, Kind, Sealer
 from messaging.store import Store
@@ -396,6 +399,15 @@ class MembershipShell:
         """Say LEAVE; returns when the last copy has gone out."""
         self.dispatch(LeaveRequested(leave))
         await asyncio.sleep(2 * LEAVE_COPIES * LEAVE_APART_NS / 1e9)
+
+    def use_nodes(self, nodes: tuple[ConfiguredNode, ...]) -> None:
+        """Other nodes from now on. Raises InvalidRequest when one that would go is still here."""
+        why = self.core.nodes_objection(nodes)
+        if why:
+            raise InvalidRequest(what=why)
+        self._gate.use_nodes(node.id for node in nodes)
+        self._store.node_lists(node_list(nodes))
+        self.dispatch(NodesChanged(nodes))
 
     def use_keys(self, keyring: Keyring, *, force: bool = False) -> None:
         """Verify and sign with these from now on. Raises InvalidRequest when a member would not follow."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Protocol
 
 from hacluster.settings import Link
@@ -31,6 +32,10 @@ class Carrier(Protocol):
 
     def drain(self) -> None:
         """Hand on what has come."""
+        ...
+
+    def use_peers(self, peers: Mapping[int, str]) -> None:
+        """The other nodes' addresses on this link, by id."""
         ...
 
     def address_of(self, node: int) -> str:

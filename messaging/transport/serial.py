@@ -14,7 +14,7 @@ import fcntl
 import os
 import termios
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import structlog
@@ -69,6 +69,9 @@ class SerialLink:
         self._budget = Budget(link.baud // 10, time.monotonic_ns())
         self._splitter = cobs.Splitter(FRAME_BYTES_MAX)
         self.sent = self.send_failures = 0
+
+    def use_peers(self, _peers: Mapping[int, str]) -> None:
+        """There is one, whoever that is."""
 
     def address_of(self, _node: int) -> str:
         """The tty: there is one peer, whoever that is."""

@@ -57,7 +57,6 @@ class UdpLink:
     ) -> None:
         """`number` counts the links that carry heartbeats, `toml_number` all of cluster.toml."""
         self.number, self.toml_number, self.link, self.own = number, toml_number, link, own
-        self._addresses = dict(peers)
         self._taken = taken
         self._socket: socket.socket | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -66,6 +65,12 @@ class UdpLink:
         self._buffer = bytearray(65_536)
         self._last_pass_ns = 0
         self.sent = self.send_failures = 0
+        self.use_peers(peers)
+
+    def use_peers(self, peers: Mapping[int, str]) -> None:
+        """The other nodes' addresses on this link, by id."""
+        link = self.link
+        self._addresses = dict(peers)
         self._peers = {node: self._resolve(address, link.port) for node, address in peers.items()}
         self._all = tuple(self._peers.values())
         if link.kind == "mcast":

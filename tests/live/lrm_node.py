@@ -78,6 +78,9 @@ class ScriptedMessaging(membership_pb2_grpc.MembershipServicer):
     async def ReloadKeys(self, request: Any, context: Any) -> membership_pb2.ReloadKeysReply:
         return membership_pb2.ReloadKeysReply()
 
+    async def ReloadNodes(self, request: Any, context: Any) -> membership_pb2.ReloadNodesReply:
+        return membership_pb2.ReloadNodesReply()
+
     async def Send(self, request: Any, context: Any) -> membership_pb2.SendReply:
         return membership_pb2.SendReply()
 

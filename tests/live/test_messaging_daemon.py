@@ -338,6 +338,40 @@ async def test_a_serial_link_carries_heartbeats(tmp_path: Path) -> None:
             os.close(descriptor)
 
 
+async def test_a_third_node_comes_and_goes_while_two_run(running: list[Host], tmp_path: Path) -> None:
+    one = running[0]
+    view = (await one.status()).authority.view.id
+    before = one.paths.cluster_toml.read_text()
+    after = before + NODE.format(number=3)
+    three = Host(tmp_path / "three", 3, after)
+    three.start()
+    try:
+        for host in running:
+            host.paths.cluster_toml.write_text(after)
+            reply = await host.ask("ReloadNodes", membership_pb2.ReloadNodesRequest())
+            assert isinstance(reply, membership_pb2.ReloadNodesReply)
+            assert list(reply.nodes) == ["n1", "n2", "n3"]
+        status = await three.until(lambda s: len(s.authority.view.members) == 3)
+        assert status.authority.view.id.counter == view.counter + 1, "nobody was lost on the way"
+        one.paths.cluster_toml.write_text(before)
+        with pytest.raises(HaError, match="n3 is still in the view: stop it first"):
+            await one.ask("ReloadNodes", membership_pb2.ReloadNodesRequest())
+        await three.ask("Leave", membership_pb2.LeaveRequest(clean=True))
+        await one.until(lambda s: len(s.authority.view.members) == 2)
+        for host in running:
+            host.paths.cluster_toml.write_text(before)
+            await host.ask("ReloadNodes", membership_pb2.ReloadNodesRequest())
+        one.paths.cluster_toml.write_text(before.replace('"100ms"', '"120ms"'))
+        with pytest.raises(HaError, match="timers"):
+            await one.ask("ReloadNodes", membership_pb2.ReloadNodesRequest())
+        await asyncio.sleep(2.0)
+        status = await one.status()
+        assert [node.state for node in status.authority.nodes] == ["member", "member"]
+        assert status.authority.view.id.counter == view.counter + 2
+    finally:
+        three.end()
+
+
 async def test_what_stops_the_start(hosts: list[Host]) -> None:
     one, two = hosts
     one.key(KEY, 0o644)

@@ -87,6 +87,7 @@ class MessagingProcess(Process[Event, Effect]):
         self.on_publish: list[Callable[[MessagingProcess, Status], None]] = []
         self.on_talk: list[Callable[[MessagingProcess, DataAnswered | Deliver | Lost], None]] = []
         self.assembler = Assembler()
+        self.former_nodes: tuple[tuple[tuple[int, str], ...], ...] = ()
         self.gate = self._new_gate()
         self._names: dict[int, str] = {n.id: n.name for n in config.nodes}
         self._identity = (b"", 0)
@@ -146,6 +147,7 @@ class MessagingProcess(Process[Event, Effect]):
             durable=durable,
             all_seen=self.node.run.read("all-seen") is not None,
             first_sequence=self._rng.getrandbits(31),
+            former_nodes=self.former_nodes,
         )
         now_ns = self.node.clock.now_ns()
         self.core = MembershipCore(self.config, start, self._rng, now_ns)

@@ -88,3 +88,15 @@ def test_a_diskless_node_counts_by_the_clock_and_remembers_until_its_next_boot(t
     assert again.next_incarnation() > first
     assert again.durable().promised == 7
     assert not paths.var.exists()
+
+
+def test_node_lists_of_former_runs_are_remembered(tmp_path: Path) -> None:
+    store = a_store(tmp_path)
+    two, three = ((1, "a"), (2, "b")), ((1, "a"), (2, "b"), (3, "c"))
+    assert store.node_lists(two) == ()
+    assert store.node_lists(two) == ()
+    assert store.node_lists(three) == (two,)
+    assert a_store(tmp_path).node_lists(three) == (two,)
+    assert store.node_lists(two) == (three,)
+    (tmp_path / "var/lib/hacluster/messaging/nodes").write_text("[[1, 2], 7]")
+    assert store.node_lists(two) == ()

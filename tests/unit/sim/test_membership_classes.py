@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.sim import standing, talk  # noqa: F401 - registers its classes
+from tests.sim import nodes, standing, talk  # noqa: F401 - registers its classes
 from tests.sim.classes import REGISTRY
 from tests.sim.mutants import talk as talk_mutants
 from tests.sim.mutants.membership import MUTANTS, Mutant
@@ -19,7 +19,7 @@ from tests.sim.mutants.membership import MUTANTS, Mutant
 ROOT = Path(__file__).resolve().parents[3]
 QUICK = ("split2", "split2-two-node", "startup", "power", "pause", "restart", "chaos3", "diskless")
 LONG = (
-    "talk", "talk-noise", "talk-flood", "auto3", "auto5", "auto-load", "lms7", "lms5-chaos",
+    "talk", "talk-noise", "talk-flood", "auto3", "auto5", "auto-load", "nodes", "lms7", "lms5-chaos",
     "noise", "bridge", "clock", "stand-still", "wipe", "chaos5", "chaos9",
 )  # fmt: skip
 SEEDS_TO_KILL = 60

@@ -5,7 +5,8 @@ from __future__ import annotations
 from hacluster.vocabulary.ids import BootToken, NodeId, NodeName, ViewId
 from hacluster.vocabulary.membership import QuorumConfig
 from messaging.membership.detector import Detector
-from messaging.membership.events import Config, ConfiguredNode, InstalledView, ViewMember
+from messaging.membership.events import Config, ConfiguredNode, InstalledView, ViewMember, node_list
+from messaging.membership.layouts import Layouts
 from messaging.membership.support import SupportGiven
 from messaging.packet import TO_ALL, Header, Heartbeat, Kind, State
 
@@ -32,12 +33,12 @@ def header(sequence: int, kind: Kind) -> Header:
 
 
 def heartbeat(echo: int, *, hears_us: bool) -> Heartbeat:
-    return Heartbeat(1, 1, 1, State.MEMBER, 0, bytes(8), 1, 1, 2, b"hash", int(hears_us), (echo, 0))
+    return Heartbeat(1, 1, 1, State.MEMBER, 0, bytes(8), 1, 1, 2, Layouts(node_list(NODES)).current, int(hears_us), (echo, 0))
 
 
 def test_a_probe_that_we_echo_is_support_like_a_heartbeat() -> None:
     """Of heartbeats 250 ms apart, the last one may be lost while a probe came through."""
-    detector = Detector(CONFIG, 100, 0, b"hash")
+    detector = Detector(CONFIG, 100, 0, Layouts(node_list(CONFIG.nodes)))
     support = SupportGiven(CONFIG, detector, InstalledView(), 0)
     echo = detector.sent[0].take(0)
     beat = heartbeat(echo, hears_us=True)

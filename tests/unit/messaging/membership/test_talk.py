@@ -22,7 +22,9 @@ from messaging.membership.events import (
     Message,
     Nack,
     ViewMember,
+    node_list,
 )
+from messaging.membership.layouts import Layouts
 from messaging.membership.talk import HISTORY_MESSAGES, NACK_RANGE_MAX, Talk
 from messaging.packet import TO_ALL
 
@@ -50,7 +52,7 @@ class End:
             initdead_ns=5_000 * MS,
             quorum=QuorumConfig(voters=((NodeId(1), 1),)),
         )
-        self.detector = Detector(config, 1, 0, b"hash")
+        self.detector = Detector(config, 1, 0, Layouts(node_list(nodes)))
         for number, peer in self.detector.peers.items():
             peer.incarnation, peer.heard = number, True
         self.sent: list[tuple[int, Message]] = []
