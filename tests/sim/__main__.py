@@ -10,7 +10,7 @@ import sys
 import time
 import traceback
 
-from tests.sim import cib_classes, full, nodes, standing, talk  # noqa: F401 - registers its classes
+from tests.sim import cib_classes, explorer, full, nodes, standing, talk  # noqa: F401 - registers its classes
 from tests.sim.classes import REGISTRY
 from tests.sim.engine import SECOND, START_NS, render_trace
 from tests.sim.mutants import membership
@@ -64,6 +64,16 @@ def mutants(seeds: int) -> int:
     return 1 if survivors else 0
 
 
+def explore(count: int, seconds: float, without: str) -> int:
+    """Exit code 1 when a rule turns out not to be enough."""
+    try:
+        print(explorer.explore(count, seconds, without))
+    except explorer.Violation as violation:
+        print(f"VIOLATION {violation}")
+        return 1
+    return 0
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Exit code 0 when every seed held."""
     parser = argparse.ArgumentParser(prog="python -m tests.sim")
@@ -74,10 +84,16 @@ def main(arguments: list[str] | None = None) -> int:
     command.add_argument("--seeds", type=int, default=1, help="how many, from --seed on")
     command.add_argument("--failures", type=int, default=3, help="stop after so many")
     command.add_argument("--trace", action="store_true")
+    search = sub.add_parser("explore")
+    search.add_argument("--nodes", type=int, default=3)
+    search.add_argument("--seconds", type=float, default=30.0, help="of CPU")
+    search.add_argument("--without", choices=sorted(explorer.RULES), default="", help="leave a rule out")
     sub.add_parser("mutants").add_argument("--seeds", type=int, default=200, help="tried for each")
     options = parser.parse_args(arguments)
     if options.command == "mutants":
         return mutants(options.seeds)
+    if options.command == "explore":
+        return explore(options.nodes, options.seconds, options.without)
     began = time.perf_counter()
     simulated = failures = played = 0.0
     digest = ""

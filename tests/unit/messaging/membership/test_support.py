@@ -33,7 +33,8 @@ def header(sequence: int, kind: Kind) -> Header:
 
 
 def heartbeat(echo: int, *, hears_us: bool) -> Heartbeat:
-    return Heartbeat(1, 1, 1, State.MEMBER, 0, bytes(8), 1, 1, 2, Layouts(node_list(NODES)).current, int(hears_us), (echo, 0))
+    layout = Layouts(node_list(NODES)).current
+    return Heartbeat(1, 1, 1, State.MEMBER, 0, bytes(8), 1, 1, 2, layout, int(hears_us), (echo, 0))
 
 
 def test_a_probe_that_we_echo_is_support_like_a_heartbeat() -> None:

@@ -1,0 +1,21 @@
+"""The rules of views, leases, health and the witness hold, and each of them is needed."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.sim.explorer import RULES, Violation, explore
+
+NODES = {"hold": 3, "echo": 3, "no-stretch": 4, "witness-order": 2}
+
+
+@pytest.mark.parametrize("nodes", [2, 3, 4])
+def test_the_rules_are_enough(nodes: int) -> None:
+    explore(nodes, 2.0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rule", sorted(RULES))
+def test_each_rule_is_needed(rule: str) -> None:
+    with pytest.raises(Violation):
+        explore(NODES.get(rule, 2), 60.0, rule)
