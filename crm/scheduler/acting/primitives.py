@@ -50,7 +50,7 @@ def create_primitive_actions(work: WorkingSet, resource: Resource) -> None:
     migrate = moving and current is not None and can_migrate(resource, current)
     stop_by_state, migrate = _partial_or_multiple(resource, current, migrate=migrate)
     need_stop = need_stop or stop_by_state
-    if resource.start_pending and target is not None:
+    if resource.start_pending:
         start = make_for_task(work, resource, "start", target, optional=True)
         start.always_in_graph = True
     need_promote = False

@@ -150,13 +150,13 @@ def _monitor_stopped(
             if probe.node is node:
                 order(work, resource, "", probe, resource, "", action, Rel.UNRUNNABLE_FIRST_BLOCKS)
     for stop in resource.actions_by_key.get(key_of(resource.id, "stop"), ()):
-        if stop.node is not node or stop.optional:
+        if stop.node is not node:
             continue
         if not stop.runnable:
             action.runnable = False
-        if resource.managed:
+        if resource.managed:  # also after a stop that only later turns out to be needed
             order(work, resource, "", stop, resource, "", action, _AFTER)
-        else:
+        elif not stop.optional:
             action.optional = True
     if not node.online or node.unclean:
         action.runnable = False
