@@ -10,7 +10,7 @@ from crm.cib.model import Element
 from crm.scheduler import history, operations
 from crm.scheduler.activity import current_node
 from crm.scheduler.digests import TIMEOUT_NAME, digest_of, only, plain_parameters, without
-from crm.scheduler.model import Node, Resource, WorkingSet
+from crm.scheduler.model import Digests, Node, Resource, WorkingSet
 
 _FENCING_PRIVATE: Final = ("passwd", "password", "user")
 _SECURE_SINCE: Final = (3, 16, 0)
@@ -84,34 +84,51 @@ def compare(work: WorkingSet, resource: Resource, item: Element, node: Node) -> 
     """Compare a history entry with the configuration."""
     interval = history.interval_ms(item)
     task = start_like_task(history.task_of(item), interval)
-    parameters, has_own = current_parameters(work, resource, task, interval, node)
-    now_all = digest_of(parameters)
-    attributes = item.attributes
-    secure = _secure_digest(work, resource, item, node, parameters) if work.sanitized else ""
-    difference = _difference(work, item, parameters, now_all, has_own=has_own and interval == 0)
-    recorded = attributes.get("op-secure-digest")
-    if difference is not Difference.SAME and secure and recorded == secure:
+    key = (node.id, resource.id, task, interval)
+    now = work.digests.get(key)
+    if now is None:
+        now = work.digests[key] = _digests(work, resource, item, node, task, interval)
+    difference = _difference(work, item, now, own_counts=now.has_own and interval == 0)
+    recorded = item.attributes.get("op-secure-digest")
+    if difference is not Difference.SAME and now.secure and recorded == now.secure:
         difference = Difference.PRIVATE_ONLY
-    return Comparison(difference=difference, all_digest=now_all, secure_digest=secure)
+    return Comparison(difference=difference, all_digest=now.all, secure_digest=now.secure)
 
 
-def _difference(
-    work: WorkingSet, item: Element, parameters: dict[str, str], now_all: str, *, has_own: bool
-) -> Difference:
-    if id(item) in work.pretended_changed:
-        return Difference.RESTART
-    restart = item.attributes.get("op-restart-digest")
-    if restart is not None:
+def _digests(
+    work: WorkingSet, resource: Resource, item: Element, node: Node, task: str, interval_ms: int
+) -> Digests:
+    """What the operation would be run with now.
+
+    It is computed once a node: the first entry asked about decides whether parameters that force a restart
+    are looked at by themselves, and which they are.
+    """
+    parameters, has_own = current_parameters(work, resource, task, interval_ms, node)
+    restart = None
+    if "op-restart-digest" in item.attributes or id(item) in work.pretended_changed:
         forcing = item.attributes.get("op-force-restart")
-        kept = parameters if forcing is None else only(parameters, forcing.split())
-        if digest_of(kept) != restart:
+        restart = digest_of(parameters if forcing is None else only(parameters, forcing.split()))
+    return Digests(
+        all=digest_of(parameters),
+        restart=restart,
+        secure=_secure_digest(work, resource, item, node, parameters) if work.sanitized else "",
+        has_own=has_own,
+    )
+
+
+def _difference(work: WorkingSet, item: Element, now: Digests, *, own_counts: bool) -> Difference:
+    if now.restart is not None:
+        if id(item) in work.pretended_changed:
+            return Difference.RESTART
+        restart = item.attributes.get("op-restart-digest")
+        if restart is not None and restart != now.restart:
             return Difference.RESTART
     recorded = item.attributes.get("op-digest")
     if recorded is None:
         return Difference.UNKNOWN
-    if recorded == now_all:
+    if recorded == now.all:
         return Difference.SAME
-    return Difference.RESTART if has_own else Difference.CHANGED
+    return Difference.RESTART if own_counts else Difference.CHANGED
 
 
 def _secure_digest(

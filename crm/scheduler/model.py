@@ -447,6 +447,16 @@ class NotificationPoints:
     post_done: Action | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Digests:
+    """Digests of an operation's parameters as they are now; of those that force a restart if asked for."""
+
+    all: str
+    restart: str | None
+    secure: str
+    has_own: bool  # the operation adds parameters of its own
+
+
 @dataclass(slots=True, eq=False)
 class WorkingSet:
     """Everything one run knows."""
@@ -483,6 +493,7 @@ class WorkingSet:
     sanitized: bool = False  # private parameters are blanked: a change of them alone does not count
     history_ids: dict[str, Resource] = field(default_factory=dict)  # first resource with that history_id
     histories: dict[tuple[str, str], Element] = field(default_factory=dict)  # (node name, id): lrm_resource
+    digests: dict[tuple[str, str, str, int], Digests] = field(default_factory=dict)  # node, resource, op
     pretended_changed: set[int] = field(default_factory=set)  # id() of entries to be run again
     fail_counts: dict[str, FailCounts] = field(default_factory=dict)  # by node id
     parameter_checks: list[ParameterCheck] = field(default_factory=list)  # after assignment

@@ -25,29 +25,53 @@ def find_many(work: WorkingSet, name: str) -> list[str] | None:
 
 
 def is_known(work: WorkingSet, name: str) -> bool:
-    """True for names of resources, templates and tags."""
-    return find_resource(work, name) is not None or find_many(work, name) is not None
+    """True for names of resources, and of templates and tags that stand for something."""
+    return find_resource(work, name) is not None or bool(find_many(work, name))
 
 
-def set_members(work: WorkingSet, item: Element) -> list[Resource] | None:
-    """The resources of a <resource_set>; tags and templates stand for their members, in place.
+def set_members(work: WorkingSet, sets: list[Element]) -> list[list[Resource | None]]:
+    """The members of each <resource_set>, None where a reference leads nowhere.
 
-    None where a reference leads nowhere: the constraint is void then.
+    Tags and templates stand for their members, in place; but when any reference or any of those members leads
+    nowhere none is replaced, and then they lead nowhere themselves.
     """
-    found: list[Resource] = []
-    for reference in item.all("resource_ref"):
-        resource = find_resource(work, reference.id)
-        if resource is not None:
-            found.append(resource)
+    names = [[reference.id for reference in one.all("resource_ref")] for one in sets]
+    expanded = [_expanded(work, one, frozenset()) for one in names]
+    known = [one for one in expanded if one is not None]
+    chosen = known if len(known) == len(names) else names
+    return [[find_resource(work, name) for name in one] for one in chosen]
+
+
+def _expanded(work: WorkingSet, names: list[str], above: frozenset[str]) -> list[str] | None:
+    found: list[str] = []
+    for name in names:
+        if find_resource(work, name) is not None:
+            found.append(name)
             continue
-        names = find_many(work, reference.id)
-        if names is None:
+        members = find_many(work, name)
+        inner = _expanded(work, members, above | {name}) if members and name not in above else None
+        if inner is None:
             return None
-        for name in names:
-            member = find_resource(work, name)
-            if member is not None:
-                found.append(member)
+        found.extend(inner)
     return found
+
+
+def until_unknown(members: list[Resource | None]) -> list[Resource]:
+    """The members before the first that leads nowhere."""
+    found: list[Resource] = []
+    for member in members:
+        if member is None:
+            break
+        found.append(member)
+    return found
+
+
+def named(work: WorkingSet, name: str) -> list[Resource]:
+    """The resource of that name, or what a tag or template of that name stands for."""
+    resource = find_resource(work, name)
+    if resource is not None:
+        return [resource]
+    return until_unknown([find_resource(work, one) for one in find_many(work, name) or ()])
 
 
 def sets_of_constraint(work: WorkingSet, item: Element) -> list[Element] | None:

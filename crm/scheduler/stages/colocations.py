@@ -119,14 +119,11 @@ def anti_colocation_order(
 
 
 def _unpack_sets(work: WorkingSet, item: Element, sets: list[Element], score: int) -> None:
-    members = [references.set_members(work, one) for one in sets]
-    if any(found is None for found in members):
-        return
-    known = [found or [] for found in members]
-    for one, found in zip(sets, known, strict=True):
-        _inside(work, item, one, found, score)
-    for index in range(len(sets) - 1):
-        _between(work, item, (sets[index], known[index]), (sets[index + 1], known[index + 1]), score)
+    members = references.set_members(work, sets)
+    for index, (one, found) in enumerate(zip(sets, members, strict=True)):
+        _inside(work, item, one, references.until_unknown(found), score)
+        if index:
+            _between(work, item, (sets[index - 1], members[index - 1]), (one, found), score)
 
 
 def _sequential(item: Element) -> bool:
@@ -153,16 +150,17 @@ def _inside(work: WorkingSet, item: Element, one: Element, found: list[Resource]
 def _between(
     work: WorkingSet,
     item: Element,
-    dependents: tuple[Element, list[Resource]],
-    primaries: tuple[Element, list[Resource]],
+    dependents: tuple[Element, list[Resource | None]],
+    primaries: tuple[Element, list[Resource | None]],
     score: int,
 ) -> None:
-    first, first_members = dependents
-    second, second_members = primaries
-    if not first_members or not second_members:
-        return
-    lefts = first_members[:1] if _sequential(first) else first_members
-    rights = second_members[-1:] if _sequential(second) else second_members
+    first, lefts = dependents
+    second, rights = primaries
+    if _sequential(first):
+        lefts = lefts[:1]
+    if _sequential(second):
+        rights = rights[-1:]
     for left in lefts:
         for right in rights:
-            add_colocation(work, item, left, right, score, first.get("role"), second.get("role"))
+            if left is not None and right is not None:
+                add_colocation(work, item, left, right, score, first.get("role"), second.get("role"))

@@ -99,23 +99,17 @@ def unpack_location(work: WorkingSet, item: Element) -> None:
             _for_resource(work, item, resource, item.get("role"), groups)
         return
     if name is not None:
-        _for_name(work, item, name, item.get("role"))
-    for one in references.sets_of_constraint(work, item) or ():
+        for named in references.named(work, name):
+            _for_resource(work, item, named, item.get("role"), ())
+    sets = references.sets_of_constraint(work, item) or []
+    for one, members in zip(sets, references.set_members(work, sets), strict=True):
         score = one.attributes.get("score")
         with_score = item.with_attributes(score=score) if score is not None else item
-        for member in references.set_members(work, one) or ():
+        found = references.until_unknown(members)
+        for member in found:
             _for_resource(work, with_score, member, one.get("role") or item.get("role"), ())
-
-
-def _for_name(work: WorkingSet, item: Element, name: str, role: str) -> None:
-    resource = references.find_resource(work, name)
-    if resource is not None:
-        _for_resource(work, item, resource, role, ())
-        return
-    for one in references.find_many(work, name) or ():
-        member = references.find_resource(work, one)
-        if member is not None:
-            _for_resource(work, item, member, role, ())
+        if len(found) < len(members):
+            return
 
 
 def _matching(work: WorkingSet, pattern: str) -> Iterator[tuple[Resource, tuple[str, ...]]]:

@@ -178,19 +178,20 @@ def _order_clone_min(
 
 
 def _unpack_sets(work: WorkingSet, item: Element, sets: list[Element]) -> None:
-    members = [references.set_members(work, one) for one in sets]
-    if any(found is None for found in members):
-        return
-    known = [found or [] for found in members]
     kind = kind_of(item)
     symmetry = symmetry_of(item, kind)
-    for one, found in zip(sets, known, strict=True):
+    last: tuple[Element, list[Resource]] | None = None
+    for one, members in zip(sets, references.set_members(work, sets), strict=True):
+        found = references.until_unknown(members)
+        if len(found) < len(members):
+            return  # what came before stays in force
         _inside(work, item, one, found, kind, symmetry)
-    for index in range(len(sets) - 1):
-        left, right = (sets[index], known[index]), (sets[index + 1], known[index + 1])
-        _between(work, left, right, kind, symmetry, inverse=False)
-        if symmetry is Symmetry.SYMMETRIC:
-            _between(work, right, left, kind, Symmetry.INVERSE, inverse=True)
+        here = (one, found)
+        if last is not None:
+            _between(work, last, here, kind, symmetry, inverse=False)
+            if symmetry is Symmetry.SYMMETRIC:
+                _between(work, here, last, kind, Symmetry.INVERSE, inverse=True)
+        last = here
 
 
 def _set_action(item: Element, *, inverse: bool) -> str | None:

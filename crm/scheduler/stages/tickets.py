@@ -30,17 +30,15 @@ def unpack_ticket(work: WorkingSet, item: Element) -> None:
     ticket = work.tickets.setdefault(name, Ticket(name))
     given = item.get("rsc")
     if given:
-        resource = references.find_resource(work, given)
-        if resource is not None:
-            _use(work, item, ticket, resource, item.get("rsc-role"))
-        else:
-            for member in references.find_many(work, given) or ():
-                one = references.find_resource(work, member)
-                if one is not None:
-                    _use(work, item, ticket, one, item.get("rsc-role"))
-    for one_set in references.sets_of_constraint(work, item) or ():
-        for one in references.set_members(work, one_set) or ():
+        for one in references.named(work, given):
+            _use(work, item, ticket, one, item.get("rsc-role"))
+    sets = references.sets_of_constraint(work, item) or []
+    for one_set, members in zip(sets, references.set_members(work, sets), strict=True):
+        found = references.until_unknown(members)
+        for one in found:
             _use(work, item, ticket, one, one_set.get("role") or item.get("rsc-role"))
+        if len(found) < len(members):
+            return
 
 
 def _policy(work: WorkingSet, item: Element, role: Role) -> LossPolicy:
