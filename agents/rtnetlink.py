@@ -45,7 +45,7 @@ _NEWROUTE, _GETROUTE = 24, 26
 _REQUEST, _ACK, _DUMP, _DUMP_INTERRUPTED = 0x1, 0x4, 0x300, 0x10
 _CREATE, _EXCLUSIVE = 0x400, 0x200
 
-_IFLA_ADDRESS, _IFLA_IFNAME = 1, 3
+_IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_CARRIER_CHANGES = 1, 3, 35
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_LABEL, _IFA_BROADCAST, _IFA_CACHEINFO, _IFA_FLAGS = 1, 2, 3, 4, 6, 8
 _RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_PRIORITY, _RTA_TABLE, _RTA_VIA = 1, 4, 5, 6, 15, 18
 _MAIN_TABLE = 254
@@ -57,16 +57,22 @@ _RECEIVE_BYTES = 1 << 18
 
 
 class Link:
-    """One network interface. `hardware` is its ARPHRD type, `mac` its link-layer address."""
+    """One network interface. `hardware` is its ARPHRD type, `mac` its link-layer address.
 
-    __slots__ = ("flags", "hardware", "index", "mac", "name")
+    `carrier_changes`: how often its carrier has come and gone; -1 when the kernel does not count.
+    """
 
-    def __init__(self, index: int, name: str, flags: int, hardware: int, mac: bytes) -> None:
+    __slots__ = ("carrier_changes", "flags", "hardware", "index", "mac", "name")
+
+    def __init__(
+        self, index: int, name: str, flags: int, hardware: int, mac: bytes, carrier_changes: int = -1
+    ) -> None:
         self.index = index
         self.name = name
         self.flags = flags
         self.hardware = hardware
         self.mac = mac
+        self.carrier_changes = carrier_changes
 
 
 class Address:
@@ -119,7 +125,10 @@ class Rtnetlink:
             _family, hardware, index, flags, _change = _IFINFO.unpack_from(body)
             attributes = _attributes(body[_IFINFO.size :])
             name = attributes.get(_IFLA_IFNAME, b"").rstrip(b"\0").decode(errors="replace")
-            found[index] = Link(index, name, flags, hardware, attributes.get(_IFLA_ADDRESS, b""))
+            count = attributes.get(_IFLA_CARRIER_CHANGES)
+            changes = _U32.unpack(count)[0] if count is not None else -1
+            mac = attributes.get(_IFLA_ADDRESS, b"")
+            found[index] = Link(index, name, flags, hardware, mac, changes)
         return found
 
     def addresses(self, family: int) -> list[Address]:

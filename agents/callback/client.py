@@ -96,6 +96,32 @@ def set_promotion_score(environ: Mapping[str, str], resource: str, score: int | 
     return ""
 
 
+def set_attribute(
+    environ: Mapping[str, str], resource: str, name: str, value: str | None, dampen_ms: int
+) -> str:
+    """Set or (None) delete a transient attribute of this node; "" or why that failed.
+
+    Under Pacemaker, where there is no socket of ours, its own attrd_updater is called.
+    """
+    if not environ.get(SOCKET_VARIABLE) and not os.path.exists(SOCKET_DEFAULT):
+        what = ["-D"] if value is None else ["-v", value, "-d", f"{dampen_ms}ms"]
+        return _run_command(environ, "attrd_updater", ["-n", name, *what])
+    request: dict[str, object] = {
+        "command": "delete" if value is None else "update",
+        "section": "status",
+        "node": "",
+        "name": name,
+        "resource": resource,
+    }
+    if value is not None:
+        request |= {"value": value, "dampen_ms": dampen_ms}
+    try:
+        ask(request, environ)
+    except Refused as refused:
+        return "" if value is None and refused.exit_code == EXIT_NO_SUCH else refused.text
+    return ""
+
+
 def promotion_attribute(resource: str) -> str:
     """The transient attribute that holds a promotion score (Pacemaker's old name, which all know)."""
     return f"master-{resource}"
@@ -140,14 +166,19 @@ def _is_arithmetic(value: str) -> bool:
 
 
 def _by_command(environ: Mapping[str, str], resource: str, score: int | None) -> str:
+    what = ["-D"] if score is None else ["-v", str(score)]
+    environ = {**environ, "OCF_RESOURCE_INSTANCE": resource}
+    return _run_command(environ, "crm_attribute", [f"--promotion={resource}", *what])
+
+
+def _run_command(environ: Mapping[str, str], name: str, arguments: list[str]) -> str:
     import subprocess
 
-    command = os.path.join(environ.get("HA_SBIN_DIR") or "/usr/sbin", "crm_attribute")
-    what = ["-D"] if score is None else ["-v", str(score)]
+    command = os.path.join(environ.get("HA_SBIN_DIR") or "/usr/sbin", name)
     try:
         done = subprocess.run(
-            [command, f"--promotion={resource}", *what],
-            env={**environ, "OCF_RESOURCE_INSTANCE": resource},
+            [command, *arguments],
+            env=dict(environ),
             capture_output=True,
             text=True,
             timeout=10,

@@ -7,6 +7,7 @@ import socket
 import time
 
 from agents import announcement, sdk
+from agents.resources.state_file import StateFile
 from agents.rtnetlink import (
     ARPHRD_ETHER,
     FOREVER_S,
@@ -37,8 +38,9 @@ class IPaddr(sdk.Agent):
     shortdesc = "A virtual IP address"
     longdesc = """Manages one IPv4 or IPv6 address. It is put on the interface that has a route to its
         network, or on the one given by nic. Neighbours are told by gratuitous ARP or neighbour
-        advertisements: once before the start has succeeded, and some times more in the background. Monitor
-        looks into the kernel's table; with OCF_CHECK_LEVEL=10 it also wants the interface to have carrier."""
+        advertisements: once before the start has succeeded, and some times more in the background; and again
+        when a monitor finds that the interface has lost its carrier since and has it back. Monitor looks into
+        the kernel's table; with OCF_CHECK_LEVEL=10 it also wants the interface to have carrier."""
     actions = (
         sdk.Action("start", "20s"),
         sdk.Action("stop", "20s"),
@@ -135,6 +137,7 @@ class IPaddr(sdk.Agent):
             if self.family == socket.AF_INET6 and not self.nodad:
                 self._wait_for_uniqueness(kernel)
             self._announce(kernel, link)
+            self._note_carrier(link)
         return None
 
     def stop(self) -> OcfExit | None:
@@ -144,6 +147,7 @@ class IPaddr(sdk.Agent):
                 self._keep_neighbours_of(kernel, address)
                 if kernel.remove_address(address):
                     self.log("INFO", f"{self.ip} removed")
+        self.carrier_file.remove()
         return None
 
     def monitor(self) -> OcfExit | None:
@@ -161,7 +165,33 @@ class IPaddr(sdk.Agent):
             raise sdk.AgentFailure(OcfExit.ERR_GENERIC, f"another machine on {link.name} has {self.ip}")
         if self.check_level >= CARRIER_LEVEL and not link.flags & IFF_LOWER_UP:
             raise sdk.AgentFailure(OcfExit.ERR_GENERIC, f"{link.name} has no carrier")
+        if not self.is_probe:
+            self._announce_after_a_heal(link)
         return OcfExit.OK
+
+    @property
+    def carrier_file(self) -> StateFile:
+        """How often the interface's carrier had come and gone when neighbours were told last."""
+        name = f"IPaddr-{self.instance.replace(':', '-').replace('/', '-')}.carrier"
+        return StateFile(os.path.join(self.state_folder, name))
+
+    def _announce_after_a_heal(self, link: Link) -> None:
+        """A switch that was away has forgotten where the address is, and another may know it wrong."""
+        before = self.carrier_file.read()
+        changes = str(link.carrier_changes)
+        if not link.flags & IFF_LOWER_UP or before == changes:
+            return
+        if before is not None:
+            self.log("INFO", f"{link.name} has its carrier back: neighbours are told of {self.ip} again")
+            with Rtnetlink() as kernel:
+                self._announce(kernel, link)
+        self._note_carrier(link)
+
+    def _note_carrier(self, link: Link) -> None:
+        try:
+            self.carrier_file.write(str(link.carrier_changes))
+        except OSError as error:  # no reason to fail: the address serves
+            self.log("WARNING", f"{self.carrier_file.path}: {error}")
 
     def _prefix(self) -> int | None:
         """The given prefix length; None when the route decides."""

@@ -79,6 +79,7 @@ _OURS: Final[Mapping[str, _Ours]] = {
         {"start": "60s", "stop": "60s", "monitor": "40s"},
     ),
     "Delay": _Ours("Delay", ("startdelay", "stopdelay", "mondelay")),
+    "IPsrcaddr": _Ours("IPsrcaddr", ("ipaddress",)),
     "MailTo": _Ours("MailTo", ("email", "subject")),
     "Dummy": _Ours("Dummy"),
 }

@@ -99,7 +99,7 @@ class Resource:
     def __call__(self, action: str, **more: str) -> Ended:
         """Run an action; `more` are environment variables."""
         environ = {
-            "PATH": PATH,
+            "PATH": f"{PATH}:{self.folder}",
             "OCF_ROOT": "/usr/lib/ocf",
             "OCF_RESOURCE_INSTANCE": f"test-{self.kind}",
             "OCF_RESKEY_CRM_meta_timeout": str(self.timeout_ms),

@@ -18,6 +18,39 @@ pytestmark = [pytest.mark.netns, pytest.mark.skipif(bool(needs_root()), reason=n
 
 PORT = "8099"
 
+ATTRIBUTES = {
+    "Stateful": {"master-test-Stateful"},
+    "Witness": {"master-test-Witness"},
+    "HealthCPU": {"#health-cpu"},
+    "ping": {"pingd"},
+    "SysInfo": {
+        *("arch", "os", "cpu_cores", "cpu_load", "ram_total", "ram_free", "free_swap"),
+        *("root_free", "tmp_free", "#health_disk"),
+    },
+}
+
+# Podman as far as the agent asks for it: a file for each container, with its state.
+PODMAN = """#!/bin/sh
+state="$(dirname "$0")/containers"; mkdir -p "$state"
+for last; do :; done
+case "$1" in
+    image) [ "$3" = web ] || exit 1 ;;
+    run) name=; for word; do case "$word" in --name=*) name="${word#--name=}" ;; esac; done
+        echo running >"$state/$name" ;;
+    start) echo running >"$state/$2" ;;
+    stop|kill) echo exited >"$state/$last" ;;
+    rm) rm -f "$state/$last" ;;
+    exec) exit "$(cat "$state/../exec-code" 2>/dev/null || echo 0)" ;;
+    logs) echo "last words" ;;
+    inspect) [ -f "$state/$last" ] || { echo "Error: no such container $last" >&2; exit 125; }
+        case "$*" in
+            *json*) echo "{\\"Health\\": {\\"Status\\": \\"$(cat "$state/../health" 2>/dev/null)\\"}}" ;;
+            *) cat "$state/$last" ;;
+        esac ;;
+    *) exit 125 ;;
+esac
+"""
+
 
 class Answering:
     """ha-crm's end of the agents' socket: says yes to everything, for agents that set their scores."""
@@ -61,19 +94,28 @@ class Answering:
 def ground() -> Iterator[Ground]:
     with Ground() as one:
         one.sh("ip link add nodea0 type veth peer name nodeb0; ip link set nodea0 up; ip link set nodeb0 up")
-        one.sh("ip address add 10.77.0.1/24 dev nodea0")
+        one.sh("ip address add 10.77.0.1/24 dev nodea0; ip address add 10.77.0.2/24 dev nodea0")
+        one.sh("ip route add default via 10.77.0.254 dev nodea0")
         yield one
 
 
 def parameters_of(kind: str, folder: Path) -> dict[str, str]:
     (folder / "docroot").mkdir(exist_ok=True)
+    (folder / "podman").write_text(PODMAN)
+    (folder / "podman").chmod(0o755)
     return {
+        "Container": {"image": "web", "engine": "podman"},
         "Delay": {"startdelay": "10ms"},
         "Filesystem": {"device": "tmpfs", "fstype": "tmpfs", "directory": str(folder / "mnt")},
         "IPaddr": {"ip": "10.77.0.50"},
+        "IPsrcaddr": {"ipaddress": "10.77.0.2"},
         "MailTo": {"email": "root", "smtp": "127.0.0.1:9"},
+        "Process": {"binfile": "/bin/sleep", "cmdline_options": "1000"},
+        "Route": {"destination": "10.88.0.0/16", "gateway": "10.77.0.9"},
+        "SysInfo": {"min_disk_free": "1K", "disks": "/tmp"},
         "WebServer": {"docroot": str(folder / "docroot"), "port": PORT},
         "Witness": {"socket": str(folder / "observer.sock")},
+        "ping": {"host_list": "127.0.0.1 ::1", "multiplier": "100", "timeout": "1s"},
     }.get(kind, {})
 
 
@@ -104,10 +146,13 @@ def test_life_of_a_resource(kind: str, door: str, ground: Ground, tmp_path: Path
         assert resource.rc("monitor") == 7
         assert resource.rc("no-such-action") == 3
     names = {request.get("name") for request in crm.requests}
-    assert names == ({f"master-test-{kind}"} if kind in ("Stateful", "Witness") else set())
+    assert names == ATTRIBUTES.get(kind, set())
 
 
-@pytest.mark.parametrize("kind", ["Filesystem", "IPaddr", "MailTo", "Witness"])
+@pytest.mark.parametrize(
+    "kind",
+    ["Container", "Filesystem", "IPaddr", "IPsrcaddr", "MailTo", "Process", "Route", "Witness", "ping"],
+)
 def test_without_its_required_parameters(kind: str, ground: Ground, tmp_path: Path) -> None:
     resource = Resource(ground=ground, kind=kind, folder=tmp_path, parameters={})
     started = resource("start")
