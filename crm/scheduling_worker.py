@@ -16,10 +16,11 @@ import traceback
 from collections.abc import Callable
 from typing import Any, Final, Protocol, cast
 
-from crm.cib.codec import canonical, parse
+from crm.cib.codec import parse
 from crm.cib.model import Element
 from crm.scheduling_files import Channel, finish, keep
-from crm.transition.graph import TransitionGraph, to_element
+from crm.transition.graph import TransitionGraph
+from crm.transition.graph_xml import graph_xml
 
 DESCRIPTOR: Final = 3
 SCHEDULER: Final = "crm.scheduler.pipeline"
@@ -48,9 +49,9 @@ def answer(schedule: Schedule, header: dict[str, Any], body: bytes) -> tuple[dic
         transition = schedule(parse(body, source="scheduler input"), int(header["now_s"]))
     except Exception as error:
         return {"error": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()}, b""
-    graph = to_element(transition.graph)
+    graph = graph_xml(transition.graph)
     ms = round((time.perf_counter() - begun) * 1_000)
-    return {"error": "", "actions": len(transition.graph.actions()), "ms": ms}, canonical(graph)
+    return {"error": "", "actions": len(transition.graph.actions()), "ms": ms}, graph
 
 
 def main(module: str) -> int:

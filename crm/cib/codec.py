@@ -1,84 +1,156 @@
-"""XML text to and from the CIB's tree. Entities, DTDs and the network are off."""
+"""XML text to and from the CIB's tree. DTDs, and so entities of one's own, and the network are off."""
 
 from __future__ import annotations
 
 import hashlib
 import re
-from typing import Any
-
-from lxml import etree
+from typing import Final
+from xml.parsers import expat
 
 from crm.cib.model import COMMENT, Element
+from hacluster.collector import collector_paused
 from hacluster.errors import InvalidDocument
 
-SIZE_BYTES_MAX = 64 * 1024 * 1024
-DEPTH_MAX = 200
+SIZE_BYTES_MAX: Final = 64 * 1024 * 1024
+DEPTH_MAX: Final = 200
 _SPECIAL = re.compile(r'[&<>"\n\t\r]')
+_DECLARED: Final = frozenset({"xml", "xmlns"})  # prefixes that need no declaration
 
 
-def parse(data: bytes | str, *, source: str = "CIB") -> Element:
+def parse(data: bytes | str, *, source: str = "CIB", size_bytes_max: int = SIZE_BYTES_MAX) -> Element:
     """Parse a document. Raises InvalidDocument with `source` and the line."""
     raw = data.encode() if isinstance(data, str) else data
-    if len(raw) > SIZE_BYTES_MAX:
+    if len(raw) > size_bytes_max:
         raise InvalidDocument(
             source=source,
             line=0,
-            what=f"{len(raw)} bytes is more than the limit of {SIZE_BYTES_MAX}",
+            what=f"{len(raw)} bytes is more than the limit of {size_bytes_max}",
             remedy="split the document or remove old status",
         )
-    parser = etree.XMLParser(
-        resolve_entities=False,
-        no_network=True,
-        load_dtd=False,
-        remove_pis=True,
-        huge_tree=False,
-        remove_blank_text=True,
-    )
-    try:
-        root = etree.fromstring(raw, parser)
-    except etree.XMLSyntaxError as error:
-        raise InvalidDocument(
-            source=source, line=error.lineno or 0, what=str(error.msg), remedy="correct the XML"
-        ) from None
-    if root.getroottree().docinfo.internalDTD is not None:
-        raise InvalidDocument(
-            source=source, line=1, what="a DOCTYPE is not allowed", remedy="remove the DOCTYPE line"
-        )
-    return _read(root, source, 0)
+    return _Reader(source, "utf-8" if isinstance(data, str) else None).read(raw)
 
 
-def _read(node: Any, source: str, depth: int) -> Element:
-    if depth > DEPTH_MAX:
+class _Reader:
+    """Builds elements as the parser meets them: no tree of the whole document beside our own.
+
+    Texts that occur more than once are kept once: in a cluster's status nearly every one does.
+    """
+
+    def __init__(self, source: str, encoding: str | None) -> None:
+        self._source = source
+        self._names: dict[str, str] = {}
+        self._share = {"": ""}.setdefault
+        # What is open, outermost first, each with the list of children that it belongs into.
+        self._open: list[tuple[str, dict[str, str], list[Element]]] = []
+        self._children: list[Element] = []
+        self._text: dict[int, str] = {}  # by depth
+        parser = self._parser = expat.ParserCreate(encoding, intern=self._names)
+        parser.buffer_text = True
+        parser.StartElementHandler = self._start
+        parser.EndElementHandler = self._end
+        parser.CharacterDataHandler = self._characters
+        parser.CommentHandler = self._comment
+        parser.StartDoctypeDeclHandler = self._doctype
+
+    def read(self, raw: bytes) -> Element:
+        """The document's root."""
+        if not raw.strip():
+            raise self._invalid("the document is empty", line=0)
+        try:
+            with collector_paused():
+                self._parser.Parse(raw, True)
+        except expat.ExpatError as error:
+            raise self._invalid(expat.ErrorString(error.code), line=error.lineno) from None
+        except (LookupError, ValueError) as error:  # an encoding that Python does not know or cannot give
+            raise self._invalid(str(error)) from None
+        root = self._children[0]
+        if any(":" in name for name in self._names):
+            _check_prefixes(root, _DECLARED, self._source)
+        return root
+
+    def _invalid(self, what: str, *, line: int | None = None) -> InvalidDocument:
+        at = self._parser.CurrentLineNumber if line is None else line
+        return InvalidDocument(source=self._source, line=at, what=what, remedy="correct the XML")
+
+    def _start(self, tag: str, attributes: dict[str, str]) -> None:
+        if len(self._open) > DEPTH_MAX:
+            raise self._invalid(f"elements are nested deeper than {DEPTH_MAX}")
+        share = self._share
+        for name, value in attributes.items():
+            attributes[name] = share(value, value)
+        self._open.append((tag, attributes, self._children))
+        self._children = []
+
+    def _end(self, _tag: str) -> None:
+        tag, attributes, around = self._open.pop()
+        text = self._text
+        own = text.pop(len(self._open), "").strip() if text else ""
+        around.append(Element(tag, attributes, tuple(self._children), own))
+        self._children = around
+
+    def _characters(self, data: str) -> None:
+        if self._children:
+            return  # what follows a child is no text of the element's own
+        depth = len(self._open) - 1
+        before = self._text.get(depth, "")
+        if before or not data.isspace():
+            self._text[depth] = before + data
+
+    def _comment(self, data: str) -> None:
+        if self._open:
+            self._children.append(Element(COMMENT, {}, (), data))
+
+    def _doctype(self, *_parts: object) -> None:
         raise InvalidDocument(
-            source=source,
-            line=node.sourceline or 0,
-            what=f"elements are nested deeper than {DEPTH_MAX}",
-            remedy="correct the XML",
+            source=self._source,
+            line=self._parser.CurrentLineNumber,
+            what="a DOCTYPE is not allowed",
+            remedy="remove the DOCTYPE line",
         )
-    if node.tag is etree.Comment:
-        return Element(COMMENT, {}, (), node.text or "")
-    children = tuple(_read(child, source, depth + 1) for child in node if child.tag is not etree.Entity)
-    text = (node.text or "").strip()
-    return Element(str(node.tag), dict(node.attrib), children, text)
+
+
+def _check_prefixes(item: Element, declared: frozenset[str], source: str) -> None:
+    """Raises InvalidDocument for a name whose prefix is declared nowhere."""
+    declared |= {name[6:] for name in item.attributes if name.startswith("xmlns:")}
+    for name in (item.tag, *item.attributes):
+        prefix, colon, _ = name.partition(":")
+        if colon and prefix not in declared:
+            what = f"the prefix of {name} is not declared"
+            raise InvalidDocument(source=source, line=0, what=what, remedy="correct the XML")
+    for child in item.children:
+        _check_prefixes(child, declared, source)
 
 
 def render(root: Element) -> str:
     """Indented XML with a declaration, as people and Pacemaker's tools like to read it."""
-    tree = _build(root)
-    etree.indent(tree, space="  ")
-    text: str = etree.tostring(tree, encoding="unicode")
-    return f'<?xml version="1.0" encoding="UTF-8"?>\n{text}\n'
+    parts = ['<?xml version="1.0" encoding="UTF-8"?>\n']
+    _render(root, "\n", parts)
+    parts.append("\n")
+    return "".join(parts)
 
 
-def _build(item: Element) -> Any:
+def _render(item: Element, margin: str, parts: list[str]) -> None:
     if item.tag == COMMENT:
-        return etree.Comment(item.text)
-    node = etree.Element(item.tag, dict(item.attributes))
-    if item.text:
-        node.text = item.text
-    for child in item.children:
-        node.append(_build(child))
-    return node
+        parts.append(f"<!--{item.text}-->")
+        return
+    attributes = "".join([f' {name}="{escape(value)}"' for name, value in item.attributes.items()])
+    if not item.children and not item.text:
+        parts.append(f"<{item.tag}{attributes}/>")
+        return
+    parts.append(f"<{item.tag}{attributes}>{_escape_text(item.text)}")
+    if item.children:
+        inner = margin + "  "
+        last = len(item.children) - 1
+        if not item.text.strip():
+            parts.append(inner)
+        for index, child in enumerate(item.children):
+            _render(child, inner, parts)
+            parts.append(margin if index == last else inner)
+    parts.append(f"</{item.tag}>")
+
+
+def _escape_text(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("\r", "&#13;")
 
 
 def canonical(root: Element) -> bytes:
@@ -97,8 +169,8 @@ def canonical_tags(item: Element) -> tuple[str, str]:
     """The canonical form without the children: what comes before them, and what after."""
     if item.tag == COMMENT:
         return f"<!--{item.text}-->", ""
-    attributes = "".join([f' {name}="{_escape(value)}"' for name, value in sorted(item.attributes.items())])
-    return f"<{item.tag}{attributes}>{_escape(item.text)}", f"</{item.tag}>"
+    attributes = "".join([f' {name}="{escape(value)}"' for name, value in sorted(item.attributes.items())])
+    return f"<{item.tag}{attributes}>{escape(item.text)}", f"</{item.tag}>"
 
 
 def _canonical(item: Element, parts: list[str]) -> None:
@@ -110,7 +182,8 @@ def _canonical(item: Element, parts: list[str]) -> None:
     parts.append(end)
 
 
-def _escape(value: str) -> str:
+def escape(value: str) -> str:
+    """A value as it stands in an attribute; the canonical form writes texts the same way."""
     if _SPECIAL.search(value) is None:
         return value
     return (

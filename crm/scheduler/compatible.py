@@ -67,6 +67,41 @@ def _first(
     return None
 
 
+class Partners:
+    """`find_compatible` for any role, by node, while nothing is assigned: the same is asked many times."""
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[Resource, Resource, bool], Resource | None] = {}
+        self._first: dict[tuple[Resource, bool], dict[Node, Resource]] = {}
+
+    def find(self, match: Resource, collective: Resource, *, current: bool) -> Resource | None:
+        """The first instance that is (to be) where the match resource is."""
+        key = (match, collective, current)
+        if key not in self._found:
+            self._found[key] = self._look(match, self._by_node(collective, current=current), current=current)
+        return self._found[key]
+
+    def _by_node(self, collective: Resource, *, current: bool) -> dict[Node, Resource]:
+        key = (collective, current)
+        first = self._first.get(key)
+        if first is None:
+            first = self._first[key] = {}
+            for instance in parts_of(collective):
+                places = locations(instance, current=current)
+                if len(places) == 1 and not any(one.blocked for one in instance.walk()):
+                    first.setdefault(places[0], instance)
+        return first
+
+    def _look(self, match: Resource, first: dict[Node, Resource], *, current: bool) -> Resource | None:
+        places = locations(match, current=current)
+        if len(places) == 1:
+            return first.get(places[0])
+        if not first:
+            return None
+        candidates = (first.get(entry.node) for entry in sorted_entries(match, None))
+        return next((one for one in candidates if one is not None), None)
+
+
 def host_of(node: Node) -> Node | None:
     """A bundle node's host, other nodes themselves."""
     launcher = node.launcher if node.kind is NodeKind.GUEST else None

@@ -28,6 +28,7 @@ from crm.scheduler.stages.unpack_constraints import unpack_constraints
 from crm.scheduler.stages.write_graph import write_graph
 from crm.scheduler.unpacking import UNPACK_STAGES, Stage, effective_now_s, unpack
 from crm.transition.graph import TransitionGraph
+from hacluster.collector import collector_paused
 
 # Propagation follows chains of actions; Python's own frames cost no stack of the process.
 RECURSION_MAX: Final = 200_000
@@ -76,10 +77,11 @@ def schedule(cib: Element, now_s: int, *, sanitized: bool = False) -> Transition
     limit = sys.getrecursionlimit()
     sys.setrecursionlimit(max(limit, RECURSION_MAX))
     try:
-        work = unpack(cib, now_s, sanitized=sanitized)
-        for stage in (*PLACEMENT_STAGES, *ACTION_STAGES):
-            stage(work)
-        graph = write_graph(work)
+        with collector_paused():
+            work = unpack(cib, now_s, sanitized=sanitized)
+            for stage in (*PLACEMENT_STAGES, *ACTION_STAGES):
+                stage(work)
+            graph = write_graph(work)
     finally:
         sys.setrecursionlimit(limit)
     return Transition(

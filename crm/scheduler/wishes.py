@@ -76,11 +76,17 @@ def _add(
     if table is None:
         work = copy_table(source.allowed)
         target = source
+    elif not factor:
+        # A long way down nothing is left of a wish, and neither of those further down.
+        return _unusable_as_one(table) if mode & NONNEGATIVE and any_available(table) else table
     else:
-        work = copy_table(table)
         assert colocation is not None
-        with _group_locations(source, colocation):
-            _update(source, target, work, colocation, factor, nonnegative=bool(mode & NONNEGATIVE))
+        nonnegative = bool(mode & NONNEGATIVE)
+        if _lends_locations(source, colocation):
+            with _group_locations(source):
+                work = _updated(source, target, table, colocation, factor, nonnegative=nonnegative)
+        else:
+            work = _updated(source, target, table, colocation, factor, nonnegative=nonnegative)
     if any_available(work):
         chosen = this_with(source) if mode & THIS_WITH else with_this(source)
         inner_mode = mode | ACTIVE
@@ -97,25 +103,37 @@ def _add(
     elif mode & ACTIVE:
         return table
     if mode & NONNEGATIVE:
-        for entry in work.values():
-            if entry.score == _UNUSABLE:
-                entry.replace(1, "unwelcome", entry.why[2] if entry.why is not None else "")
+        return _unusable_as_one(work)
     return work
 
 
+def _unusable_as_one(table: Table) -> Table:
+    """What was put aside as unusable counts 1 after all."""
+    work = table
+    for key, entry in table.items():
+        if entry.score == _UNUSABLE:
+            work = dict(table) if work is table else work
+            work[key] = one = entry.copy()
+            one.replace(1, "unwelcome", entry.why[2] if entry.why is not None else "")
+    return work
+
+
+def _lends_locations(source: Resource, colocation: Colocation) -> bool:
+    group = source.parent
+    return (
+        colocation.explicit
+        and colocation.dependent is source
+        and group is not None
+        and group.variant is Variant.GROUP
+        and source is not group.children[0]
+    )
+
+
 @contextmanager
-def _group_locations(source: Resource, colocation: Colocation) -> Iterator[None]:
+def _group_locations(source: Resource) -> Iterator[None]:
     """Lend a later member its group's locations while its own colocation is looked at."""
     group = source.parent
-    if (
-        not colocation.explicit
-        or colocation.dependent is not source
-        or group is None
-        or group.variant is not Variant.GROUP
-        or source is group.children[0]
-    ):
-        yield
-        return
+    assert group is not None
     saved = source.allowed
     source.allowed = copy_table(saved)
     for location in reversed(group.locations):
@@ -124,41 +142,56 @@ def _group_locations(source: Resource, colocation: Colocation) -> Iterator[None]
     source.allowed = saved
 
 
-def _update(
+def _updated(
     source: Resource,
     target: Resource,
-    work: Table,
+    table: Table,
     colocation: Colocation,
     factor: float,
     *,
     nonnegative: bool,
-) -> None:
-    for entry in work.values():
-        best = _best_score(source, target, entry, colocation)
-        if factor < 0 and best < 0 and not _dislike_counts(colocation, best):
+) -> Table:
+    """The table with the source's own wishes. Only entries that change are copied: most wish for nothing."""
+    by_node = colocation.attribute == "#uname" and not (source.is_in_bundle() or target.is_in_bundle())
+    allowed = source.allowed
+    work = table
+    for key, entry in table.items():
+        if by_node and not entry.node.launcher:
+            own = allowed.get(key)
+            best = own.score if own is not None and is_available(own.node) else -INFINITY
+        else:
+            best = _best_score(source, target, entry, colocation)
+        if not best or not factor or entry.score == _UNUSABLE:
+            continue  # adding nothing changes nothing
+        new = _with_wish(entry.score, best, colocation, factor, nonnegative=nonnegative)
+        if new == entry.score:
             continue
-        if entry.score == _UNUSABLE:
-            continue
-        wish = single(factor * best)
-        delta = int(wish - 0.5) if wish < 0 else int(wish + 0.5)
-        if delta == 0 and best != 0 and factor != 0:
-            delta = 1 if factor > 0 else -1
-        new = scores.add(entry.score, max(-INFINITY, min(INFINITY, delta)))
-        if nonnegative and new < 0 and entry.score > 0:
-            entry.replace(_UNUSABLE, "unwelcome", colocation.id)
-            continue
-        if nonnegative and new < 0 and entry.score == 0:
-            continue
-        if new != entry.score:
-            entry.why = (new - entry.score, "wish", colocation.id, entry.why)
-        entry.score = new
+        work = dict(table) if work is table else work
+        work[key] = changed = entry.copy()
+        if new == _UNUSABLE:
+            changed.replace(new, "unwelcome", colocation.id)
+        else:
+            changed.why = (new - entry.score, "wish", colocation.id, entry.why)
+            changed.score = new
+    return work
+
+
+def _with_wish(score: int, best: int, colocation: Colocation, factor: float, *, nonnegative: bool) -> int:
+    """A score with a wish added; `_UNUSABLE` where it must not become negative."""
+    if factor < 0 and best < 0 and not _dislike_counts(colocation, best):
+        return score
+    wish = best if factor == 1.0 else single(factor * best)
+    delta = int(wish - 0.5) if wish < 0 else int(wish + 0.5)
+    if delta == 0:
+        delta = 1 if factor > 0 else -1
+    new = scores.add(score, max(-INFINITY, min(INFINITY, delta)))
+    if nonnegative and new < 0 and score >= 0:
+        return _UNUSABLE if score > 0 else score
+    return new
 
 
 def _best_score(source: Resource, target: Resource, entry: Entry, colocation: Colocation) -> int:
     name = colocation.attribute
-    if name == "#uname" and not (source.is_in_bundle() or target.is_in_bundle()) and not entry.node.launcher:
-        own = source.allowed.get(entry.node.id)
-        return own.score if own is not None and is_available(own.node) else -INFINITY
     value = colocation_attribute(target, entry.node, name)
     best = -INFINITY
     for own in source.allowed.values():

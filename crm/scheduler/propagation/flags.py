@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 from crm.scheduler.actions import first_with_task
@@ -33,23 +34,45 @@ def own_flags(action: Action) -> int:
     )
 
 
-def flags_of(action: Action, node: Node | None) -> int:
+class InstanceActions:
+    """The newest action of each instance, by task and node, while no action is made, moved or renamed."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[Resource, str, str], dict[Node | None, list[Action]]] = {}
+
+    def on(self, action: Action, instances: list[Resource], task: str, node: Node) -> list[Action]:
+        """Those on that node that count for the collective's action; `instances` are primitives."""
+        assert action.resource is not None
+        key = (action.resource, action.task, task)
+        by_node = self._known.get(key)
+        if by_node is None:
+            by_node = self._known[key] = {}
+            for instance in instances:
+                seen: set[Node | None] = set()
+                for one in reversed(instance.actions_by_task.get(task, ())):
+                    if one.node not in seen:
+                        seen.add(one.node)
+                        by_node.setdefault(one.node, []).append(one)
+        return by_node.get(node, [])
+
+
+def flags_of(action: Action, node: Node | None, known: InstanceActions | None = None) -> int:
     """By the variant of the action's resource; may change the collective's own action."""
     resource = action.resource
     if resource is None or resource.variant is Variant.PRIMITIVE:
         return own_flags(action)
     if resource.variant is Variant.GROUP:
         return _group_flags(action, resource, node)
-    return collective_flags(action, instances_for(action, resource), node)
+    return collective_flags(action, instances_for(action, resource), node, known)
 
 
-def flags_for_ordering(action: Action, node: Node | None) -> int:
+def flags_for_ordering(action: Action, node: Node | None, known: InstanceActions) -> int:
     """Without a node, but for actions of clones."""
-    flags = flags_of(action, None)
+    flags = flags_of(action, None, known)
     resource = action.resource
     if node is None or resource is None or not resource.is_clone:
         return flags
-    with_node = flags_of(action, node)
+    with_node = flags_of(action, node, known)
     return with_node | (flags & RUNNABLE)
 
 
@@ -93,15 +116,13 @@ def _group_flags(action: Action, group: Resource, node: Node | None) -> int:
     return flags
 
 
-def collective_flags(action: Action, instances: list[Resource], node: Node | None) -> int:
+def collective_flags(
+    action: Action, instances: list[Resource], node: Node | None, known: InstanceActions | None = None
+) -> int:
     """Required if any instance's is; runnable if any instance's is."""
     flags = OPTIONAL | RUNNABLE | PSEUDO
-    task = underlying_task(action, instances)
     any_runnable = False
-    for instance in instances:
-        one = first_with_task(instance, task, node if instance.is_primitive else None)
-        if one is None:
-            continue
+    for one in _of_instances(action, instances, node, known):
         instance_flags = flags_of(one, node)
         if flags & OPTIONAL and not instance_flags & OPTIONAL:
             flags &= ~OPTIONAL
@@ -113,3 +134,14 @@ def collective_flags(action: Action, instances: list[Resource], node: Node | Non
         if node is None:
             action.runnable = False
     return flags
+
+
+def _of_instances(
+    action: Action, instances: list[Resource], node: Node | None, known: InstanceActions | None
+) -> Iterable[Action]:
+    """What the instances do for the collective's action; primitives of them on that node."""
+    task = underlying_task(action, instances)
+    if known is not None and node is not None and instances and instances[0].is_primitive:
+        return known.on(action, instances, task, node)
+    found = (first_with_task(one, task, node if one.is_primitive else None) for one in instances)
+    return [one for one in found if one is not None]

@@ -8,10 +8,17 @@ from typing import Final
 from crm.scheduler.actions import first_with_task, set_reason
 from crm.scheduler.activity import state
 from crm.scheduler.colocation import with_this
-from crm.scheduler.compatible import find_compatible, parts_of
+from crm.scheduler.compatible import Partners, parts_of
 from crm.scheduler.model import Action, Node, Rel, Resource, Role, Variant, WorkingSet
 from crm.scheduler.placement.nodes import assign_to
-from crm.scheduler.propagation.flags import MIGRATABLE, OPTIONAL, RUNNABLE, flags_of, underlying_task
+from crm.scheduler.propagation.flags import (
+    MIGRATABLE,
+    OPTIONAL,
+    RUNNABLE,
+    InstanceActions,
+    flags_of,
+    underlying_task,
+)
 from crm.scheduler.scores import INFINITY
 
 FIRST: Final = 1
@@ -53,6 +60,8 @@ class Updater:
         self._work = work
         self._update = update
         self.epoch = 0  # grows with every change of a flag
+        self.instance_actions = InstanceActions()
+        self._partners = Partners()
 
     def call(
         self, resource: Resource, first: Action, then: Action, node: Node | None, flags: int, flag: int
@@ -136,7 +145,7 @@ class Updater:
         changed = self._pair(first, then, flags, flag)
         for instance in _instances(resource):
             action = first_with_task(instance, then.task, node)
-            if action is None or not flags_of(action, node) & RUNNABLE:
+            if action is None or not flags_of(action, node, self.instance_actions) & RUNNABLE:
                 continue
             result = self.call(instance, first, action, node, flags, flag)
             changed |= result
@@ -154,7 +163,7 @@ class Updater:
         task = underlying_task(first, _instances(first.resource))
         changed = 0
         for instance in _instances(then.resource):
-            partner = find_compatible(instance, first.resource, role=Role.UNKNOWN, current=current)
+            partner = self._partners.find(instance, first.resource, current=current)
             if partner is None:
                 if self._without_partner(instance, flag, current=current):
                     changed |= THEN
@@ -168,7 +177,12 @@ class Updater:
             if add_pair(first_action, then_action, flag):
                 changed |= FIRST | THEN
             changed |= self.call(
-                instance, first_action, then_action, node, flags_of(first_action, node), flag
+                instance,
+                first_action,
+                then_action,
+                node,
+                flags_of(first_action, node, self.instance_actions),
+                flag,
             )
         return changed
 
@@ -177,6 +191,7 @@ class Updater:
             return False
         before = instance.assigned
         assign_to(self._work, instance, None, force=True, stop_if_fail=True)
+        self._partners = Partners()
         self.epoch += 1
         return before is not None
 

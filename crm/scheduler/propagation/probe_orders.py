@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from crm.scheduler.actions import key_of
-from crm.scheduler.compatible import find_compatible
-from crm.scheduler.model import Action, Link, Ordering, Rel, Resource, Role, Variant, WorkingSet
+from crm.scheduler.compatible import Partners
+from crm.scheduler.model import Action, Link, Ordering, Rel, Resource, Variant, WorkingSet
 from crm.scheduler.relations import add_pair
 
-_FILTERED = (Rel.IF_REQUIRED_ON_SAME_NODE, Rel.IF_ON_SAME_NODE_OR_TARGET)
+_RESTARTED: Final = {"start": "stop", "promote": "demote"}
+_FILTERED: Final = (Rel.IF_REQUIRED_ON_SAME_NODE, Rel.IF_ON_SAME_NODE_OR_TARGET)
 
 
 def order_probes(work: WorkingSet) -> None:
     """After the relations have become pairs."""
+    followers = Followers()
     for top in work.resources:
         for resource in top.primitives():
-            _after_probes(resource)
+            _after_probes(resource, followers)
     _before_stops(work)
 
 
@@ -25,14 +29,14 @@ def _probes(resource: Resource) -> list[Action]:
 # --- starts and restarts
 
 
-def _after_probes(resource: Resource) -> None:
+def _after_probes(resource: Resource, followers: Followers) -> None:
     known: dict[int, list[Action]] = {}
     for probe in _probes(resource):
         for link in reversed(list(probe.after)):
             _hold_back_instances(probe, link)
             reached = known.get(link.action.id)
             if reached is None:
-                reached = known[link.action.id] = _restarts_after(resource, link.action)
+                reached = known[link.action.id] = _restarts_after(resource, link.action, followers)
             for action in reached:
                 add_pair(probe, action, Rel.ORDERED)
 
@@ -61,7 +65,7 @@ def _hold_back_instances(probe: Action, link: Link) -> None:
         add_pair(probe, then.action, Rel.ORDERED | Rel.UNRUNNABLE_FIRST_BLOCKS)
 
 
-def _restarts_after(resource: Resource, start: Action) -> list[Action]:
+def _restarts_after(resource: Resource, start: Action, followers: Followers) -> list[Action]:
     """The stops and demotes of other primitives whose start or promotion follows from `start`."""
     found: list[Action] = []
     seen: set[int] = set()
@@ -73,38 +77,47 @@ def _restarts_after(resource: Resource, start: Action) -> list[Action]:
         seen.add(after.id)
         other = after.resource
         if other is not None and other.is_primitive and other is not resource:
-            task = {"start": "stop", "promote": "demote"}.get(after.task)
+            task = _RESTARTED.get(after.task)
             if task is not None:
                 key = key_of(other.id, task)
                 found.extend(one for one in other.actions_by_key.get(key, ()) if not one.pseudo)
-        stack.extend(_followers(resource, after))
+        stack.extend(followers.of(resource, after))
     return found
 
 
-def _followers(resource: Resource, after: Action) -> list[Action]:
-    """What to look at next, the newest last (it is taken first)."""
-    other = after.resource
-    interleaved = other is not None and other.variant > Variant.GROUP and other.interleave
-    partner: Resource | None = None
-    if interleaved and other is not None:
-        partner = find_compatible(resource, other, role=Role.UNKNOWN, current=False)
-    found: list[Action] = []
-    for link in after.after:
-        then = link.action
-        if not link.flags & Rel.FIRST_IMPLIES_THEN:
-            if (
-                other is None
-                or other.variant < Variant.GROUP
-                or resource.parent is other
-                or then.resource is None
-                or then.resource.variant > Variant.GROUP
-                or then.resource.parent is not other
-            ):
-                continue
-            if interleaved and partner is not then.resource:
-                continue
-        found.append(then)
-    return found
+class Followers:
+    """What follows from an action; looked up from every resource before it, so remembered."""
+
+    def __init__(self) -> None:
+        self._implied: dict[int, list[Action]] = {}  # by action; what is added here later implies nothing
+        self._partners = Partners()
+
+    def of(self, resource: Resource, after: Action) -> list[Action]:
+        """What to look at next, the newest last (it is taken first)."""
+        other = after.resource
+        if other is not None and other.variant >= Variant.GROUP and resource.parent is not other:
+            return self._of_collective(resource, after, other)
+        found = self._implied.get(after.id)
+        if found is None:
+            found = [link.action for link in after.after if link.flags & Rel.FIRST_IMPLIES_THEN]
+            self._implied[after.id] = found
+        return found
+
+    def _of_collective(self, resource: Resource, after: Action, other: Resource) -> list[Action]:
+        """Its members' or instances' actions follow, too; of interleaved ones the partner's."""
+        interleaved = other.variant > Variant.GROUP and other.interleave
+        partner = self._partners.find(resource, other, current=False) if interleaved else None
+        found: list[Action] = []
+        for link in after.after:
+            then = link.action
+            if not link.flags & Rel.FIRST_IMPLIES_THEN:
+                part = then.resource
+                if part is None or part.variant > Variant.GROUP or part.parent is not other:
+                    continue
+                if interleaved and partner is not part:
+                    continue
+            found.append(then)
+        return found
 
 
 # --- what waits for a stop waits for the probe

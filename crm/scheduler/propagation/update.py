@@ -44,7 +44,7 @@ class Propagation:
         epoch = self._updater.epoch
         if known is not None and known[0] == epoch:
             return known[1]
-        flags = flags_for_ordering(action, node)
+        flags = flags_for_ordering(action, node, self._updater.instance_actions)
         self._known[key] = (epoch, flags)
         return flags
 

@@ -62,3 +62,37 @@ def test_a_billion_laughs_are_not_told() -> None:
     levels = "".join(f'<!ENTITY l{n} "{f"&l{n - 1};" * 10}">' for n in range(1, 10))
     with pytest.raises(InvalidDocument):
         codec.parse(f'<!DOCTYPE cib [<!ENTITY l0 "ha">{levels}]><cib>&l9;</cib>')
+
+
+def test_text_is_what_stands_before_the_first_child() -> None:
+    tree = codec.parse("<a> x &amp;\n\n<![CDATA[ <y> ]]>z <b> in </b> after <!-- c --> more</a>")
+    assert tree.text == "x &\n\n <y> z"
+    assert [child.text for child in tree.children] == ["in", " c "]
+
+
+@pytest.mark.parametrize("text", ["<p:a/>", '<a p:b="1"/>', '<a><b xmlns:p="u"/><p:c/></a>', "<a>&e;</a>"])
+def test_what_has_no_meaning_without_a_declaration_is_refused(text: str) -> None:
+    with pytest.raises(InvalidDocument):
+        codec.parse(text)
+
+
+def test_declared_prefixes_are_kept_as_written() -> None:
+    tree = codec.parse('<a xmlns:p="u" xml:lang="en"><p:b p:c="1"/></a>')
+    assert tree == Element("a", {"xmlns:p": "u", "xml:lang": "en"}, (Element("p:b", {"p:c": "1"}),))
+    assert codec.parse(codec.render(tree)) == tree
+
+
+def test_values_that_occur_again_are_kept_once() -> None:
+    tree = codec.parse('<a><b c="some value"/><b c="some value"/></a>')
+    first, second = tree.children
+    assert first.attributes["c"] is second.attributes["c"]
+
+
+def test_a_document_in_another_encoding_is_read_and_an_unknown_one_refused() -> None:
+    assert (
+        codec.parse("<?xml version='1.0' encoding='iso-8859-1'?><a b='ä'/>".encode("latin-1")).get("b") == "ä"
+    )
+    with pytest.raises(InvalidDocument):
+        codec.parse(b"<?xml version='1.0' encoding='no-such-code'?><a/>")
+    with pytest.raises(InvalidDocument):
+        codec.parse(b'<a b="\xff"/>')
