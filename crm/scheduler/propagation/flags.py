@@ -34,19 +34,41 @@ def own_flags(action: Action) -> int:
     )
 
 
-class InstanceActions:
-    """The newest action of each instance, by task and node, while no action is made, moved or renamed."""
+class Known:
+    """What is known of flags while no action is made, moved or renamed; `epoch` grows with every change."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[Resource, str, str], dict[Node | None, list[Action]]] = {}
+        self.epoch = 0
+        self._flags: dict[tuple[Action, Node | None], tuple[int, int]] = {}
+        self._on_node: dict[tuple[Resource, str, str], dict[Node | None, list[Action]]] = {}
 
-    def on(self, action: Action, instances: list[Resource], task: str, node: Node) -> list[Action]:
-        """Those on that node that count for the collective's action; `instances` are primitives."""
+    def flags_of(self, action: Action, node: Node | None) -> int:
+        """As the function, which it asks once an epoch."""
+        resource = action.resource
+        if resource is None or resource.variant is Variant.PRIMITIVE:
+            return own_flags(action)
+        found = self._flags.get((action, node))
+        if found is not None and found[0] == self.epoch:
+            return found[1]
+        flags = flags_of(action, node, self)
+        self._flags[action, node] = (self.epoch, flags)
+        return flags
+
+    def flags_for_ordering(self, action: Action, node: Node | None) -> int:
+        """Without a node, but for actions of clones."""
+        flags = self.flags_of(action, None)
+        resource = action.resource
+        if node is None or resource is None or not resource.is_clone:
+            return flags
+        return self.flags_of(action, node) | (flags & RUNNABLE)
+
+    def on_node(self, action: Action, instances: list[Resource], task: str, node: Node) -> list[Action]:
+        """The newest action there of each instance that counts for its collective's action."""
         assert action.resource is not None
         key = (action.resource, action.task, task)
-        by_node = self._known.get(key)
+        by_node = self._on_node.get(key)
         if by_node is None:
-            by_node = self._known[key] = {}
+            by_node = self._on_node[key] = {}
             for instance in instances:
                 seen: set[Node | None] = set()
                 for one in reversed(instance.actions_by_task.get(task, ())):
@@ -56,24 +78,23 @@ class InstanceActions:
         return by_node.get(node, [])
 
 
-def flags_of(action: Action, node: Node | None, known: InstanceActions | None = None) -> int:
+def flags_of(action: Action, node: Node | None, known: Known | None = None) -> int:
     """By the variant of the action's resource; may change the collective's own action."""
     resource = action.resource
     if resource is None or resource.variant is Variant.PRIMITIVE:
         return own_flags(action)
+    was = (action.optional, action.runnable)
     if resource.variant is Variant.GROUP:
-        return _group_flags(action, resource, node)
-    return collective_flags(action, instances_for(action, resource), node, known)
+        flags = _group_flags(action, resource, node, known)
+    else:
+        flags = collective_flags(action, instances_for(action, resource), node, known)
+    if known is not None and was != (action.optional, action.runnable):
+        known.epoch += 1
+    return flags
 
 
-def flags_for_ordering(action: Action, node: Node | None, known: InstanceActions) -> int:
-    """Without a node, but for actions of clones."""
-    flags = flags_of(action, None, known)
-    resource = action.resource
-    if node is None or resource is None or not resource.is_clone:
-        return flags
-    with_node = flags_of(action, node, known)
-    return with_node | (flags & RUNNABLE)
+def _part_flags(action: Action, node: Node | None, known: Known | None) -> int:
+    return flags_of(action, node) if known is None else known.flags_of(action, node)
 
 
 def instances_for(action: Action, resource: Resource) -> list[Resource]:
@@ -97,7 +118,7 @@ def underlying_task(action: Action, instances: list[Resource]) -> str:
     return UNDERLYING.get(task, task)
 
 
-def _group_flags(action: Action, group: Resource, node: Node | None) -> int:
+def _group_flags(action: Action, group: Resource, node: Node | None, known: Known | None) -> int:
     flags = OPTIONAL | RUNNABLE | PSEUDO
     task = UNDERLYING.get(action.task, action.task)
     for member in group.children:
@@ -106,7 +127,7 @@ def _group_flags(action: Action, group: Resource, node: Node | None) -> int:
             if task not in {"stop", "demote"}:
                 flags &= ~RUNNABLE
             continue
-        member_flags = flags_of(one, node)
+        member_flags = _part_flags(one, node, known)
         if flags & OPTIONAL and not member_flags & OPTIONAL:
             flags &= ~OPTIONAL
             action.optional = False
@@ -117,13 +138,13 @@ def _group_flags(action: Action, group: Resource, node: Node | None) -> int:
 
 
 def collective_flags(
-    action: Action, instances: list[Resource], node: Node | None, known: InstanceActions | None = None
+    action: Action, instances: list[Resource], node: Node | None, known: Known | None = None
 ) -> int:
     """Required if any instance's is; runnable if any instance's is."""
     flags = OPTIONAL | RUNNABLE | PSEUDO
     any_runnable = False
     for one in _of_instances(action, instances, node, known):
-        instance_flags = flags_of(one, node)
+        instance_flags = _part_flags(one, node, known)
         if flags & OPTIONAL and not instance_flags & OPTIONAL:
             flags &= ~OPTIONAL
             action.optional = False
@@ -137,11 +158,11 @@ def collective_flags(
 
 
 def _of_instances(
-    action: Action, instances: list[Resource], node: Node | None, known: InstanceActions | None
+    action: Action, instances: list[Resource], node: Node | None, known: Known | None
 ) -> Iterable[Action]:
     """What the instances do for the collective's action; primitives of them on that node."""
     task = underlying_task(action, instances)
     if known is not None and node is not None and instances and instances[0].is_primitive:
-        return known.on(action, instances, task, node)
+        return known.on_node(action, instances, task, node)
     found = (first_with_task(one, task, node if one.is_primitive else None) for one in instances)
     return [one for one in found if one is not None]

@@ -15,8 +15,7 @@ from crm.scheduler.propagation.flags import (
     MIGRATABLE,
     OPTIONAL,
     RUNNABLE,
-    InstanceActions,
-    flags_of,
+    Known,
     underlying_task,
 )
 from crm.scheduler.scores import INFINITY
@@ -59,21 +58,34 @@ class Updater:
     def __init__(self, work: WorkingSet, update: Callable[[Action], None]) -> None:
         self._work = work
         self._update = update
-        self.epoch = 0  # grows with every change of a flag
-        self.instance_actions = InstanceActions()
+        self.known = Known()
         self._partners = Partners()
+        self._settled: set[tuple[object, ...]] = set()  # calls that changed nothing in this epoch
+        self._settled_epoch = 0
 
     def call(
         self, resource: Resource, first: Action, then: Action, node: Node | None, flags: int, flag: int
     ) -> int:
         """One flag for one pair, with the method of `resource`'s variant; returns FIRST and THEN bits."""
-        match resource.variant:
-            case Variant.PRIMITIVE:
-                return self._pair(first, then, flags, flag)
-            case Variant.GROUP:
-                return self._group(first, then, node, flags, flag)
-            case _:
-                return self._collective(first, then, node, flags, flag)
+        variant = resource.variant
+        if variant is Variant.PRIMITIVE:
+            return self._pair(first, then, flags, flag)
+        if variant is not Variant.GROUP and _interleaves(first, then):
+            return self._interleaved(first, then, node, flag)
+        # What the outcome depends on, but for the flags of `then` and its parts, which the epoch stands for.
+        restarting = first.resource if flag == Rel.INTERMEDIATE_STOP else None
+        key = (variant, then, node, flags, flag, first.optional, first.runnable, first.migratable, restarting)
+        epoch = self.known.epoch
+        if epoch != self._settled_epoch:
+            self._settled.clear()
+            self._settled_epoch = epoch
+        elif key in self._settled:
+            return 0
+        method = self._group if variant is Variant.GROUP else self._collective
+        changed = method(first, then, node, flags, flag)
+        if not changed and epoch == self.known.epoch == self._settled_epoch:
+            self._settled.add(key)
+        return changed
 
     # --- one pair
 
@@ -118,12 +130,12 @@ class Updater:
         changed = 0
         if then_was != (then.optional, then.runnable, then.migratable, then.pseudo):
             changed |= THEN
-            self.epoch += 1
+            self.known.epoch += 1
             if then.resource is not None and then.resource.parent is not None:
                 self._update(then)
         if first_was != (first.optional, first.runnable, first.migratable):
             changed |= FIRST
-            self.epoch += 1
+            self.known.epoch += 1
         return changed
 
     # --- collectives
@@ -140,12 +152,10 @@ class Updater:
         resource = then.resource
         if resource is None:
             return 0
-        if _interleaves(first, then):
-            return self._interleaved(first, then, node, flag)
         changed = self._pair(first, then, flags, flag)
         for instance in _instances(resource):
             action = first_with_task(instance, then.task, node)
-            if action is None or not flags_of(action, node, self.instance_actions) & RUNNABLE:
+            if action is None or not self.known.flags_of(action, node) & RUNNABLE:
                 continue
             result = self.call(instance, first, action, node, flags, flag)
             changed |= result
@@ -181,7 +191,7 @@ class Updater:
                 first_action,
                 then_action,
                 node,
-                flags_of(first_action, node, self.instance_actions),
+                self.known.flags_of(first_action, node),
                 flag,
             )
         return changed
@@ -192,7 +202,7 @@ class Updater:
         before = instance.assigned
         assign_to(self._work, instance, None, force=True, stop_if_fail=True)
         self._partners = Partners()
-        self.epoch += 1
+        self.known.epoch += 1
         return before is not None
 
     # --- colocation dependents
@@ -219,7 +229,7 @@ class Updater:
         for action in reversed(list(resource.actions_by_task.get(task, ()))):
             if action.runnable:
                 action.runnable = False
-                self.epoch += 1
+                self.known.epoch += 1
                 set_reason(action, f"colocation with {cause.id}")
                 self.block_dependents(action)
                 self._update(action)

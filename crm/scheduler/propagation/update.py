@@ -7,7 +7,7 @@ from typing import Final
 from crm.scheduler.actions import key_of, split_key
 from crm.scheduler.activity import location
 from crm.scheduler.model import Action, Link, Node, Rel, Variant, WorkingSet
-from crm.scheduler.propagation.flags import OPTIONAL, RUNNABLE, flags_for_ordering, own_flags
+from crm.scheduler.propagation.flags import OPTIONAL, RUNNABLE
 from crm.scheduler.propagation.methods import FIRST, THEN, Updater
 from crm.scheduler.relations import add_pair
 
@@ -32,21 +32,7 @@ class Propagation:
     def __init__(self, work: WorkingSet) -> None:
         self._work = work
         self._updater = Updater(work, self.update)
-        # Flags of collectives' actions, by action and node, with the epoch they hold for.
-        self._known: dict[tuple[int, str], tuple[int, int]] = {}
-
-    def _flags(self, action: Action, node: Node | None) -> int:
-        resource = action.resource
-        if resource is None or resource.variant is Variant.PRIMITIVE:
-            return own_flags(action)
-        key = (action.id, node.id if node is not None else "")
-        known = self._known.get(key)
-        epoch = self._updater.epoch
-        if known is not None and known[0] == epoch:
-            return known[1]
-        flags = flags_for_ordering(action, node, self._updater.instance_actions)
-        self._known[key] = (epoch, flags)
-        return flags
+        self._known = self._updater.known
 
     def update(self, then: Action) -> None:
         """Let everything before `then` act on it, and on itself."""
@@ -56,12 +42,12 @@ class Propagation:
         if counts:
             then.runnable_before = 0
             then.runnable = False
-            self._updater.epoch += 1
+            self._known.epoch += 1
         for link in reversed(then.before):
             if link.flags:
                 one = self._update_for(then, link)
                 if one:
-                    self._updater.epoch += 1
+                    self._known.epoch += 1
                     changed |= one
         if counts:
             changed = THEN if _state(then) != was else 0
@@ -90,7 +76,7 @@ class Propagation:
             return 0
         if link.flags & Rel.THEN_CANCELS_FIRST and first.resource is not None and not then.optional:
             first.optional = True
-            self._updater.epoch += 1
+            self._known.epoch += 1
             if first.task == "reload-agent":
                 first.resource.reload = False
         completed = _completed(first, then)
@@ -100,7 +86,7 @@ class Propagation:
             return changed
         changed = self._propagate(first, then, link, first_node, then_node)
         if changed & FIRST:
-            self._updater.epoch += 1
+            self._known.epoch += 1
             for after in reversed(first.after):
                 self.update(after.action)
             self.update(first)
@@ -109,8 +95,8 @@ class Propagation:
     def _propagate(
         self, first: Action, then: Action, link: Link, first_node: Node | None, then_node: Node | None
     ) -> int:
-        first_flags = self._flags(first, then_node)
-        then_flags = self._flags(then, first_node)
+        first_flags = self._known.flags_for_ordering(first, then_node)
+        then_flags = self._known.flags_for_ordering(then, first_node)
         call = self._updater.call
         node = then.node
         if link.flags & Rel.FIRST_IMPLIES_SAME_NODE_THEN:
