@@ -21,6 +21,7 @@ from crm.scheduler.kinds import Rel as Rel
 from crm.scheduler.kinds import Role as Role
 from crm.scheduler.kinds import Status as Status
 from crm.scheduler.kinds import Variant as Variant
+from crm.scheduler.readings import Readings
 from crm.scheduler.scores import INFINITY, Why
 
 if TYPE_CHECKING:
@@ -494,6 +495,7 @@ class WorkingSet:
     history_ids: dict[str, Resource] = field(default_factory=dict)  # first resource with that history_id
     histories: dict[tuple[str, str], Element] = field(default_factory=dict)  # (node name, id): lrm_resource
     digests: dict[tuple[str, str, str, int], Digests] = field(default_factory=dict)  # node, resource, op
+    readings: Readings = field(default_factory=Readings)
     pretended_changed: set[int] = field(default_factory=set)  # id() of entries to be run again
     fail_counts: dict[str, FailCounts] = field(default_factory=dict)  # by node id
     parameter_checks: list[ParameterCheck] = field(default_factory=list)  # after assignment

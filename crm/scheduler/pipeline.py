@@ -13,6 +13,7 @@ from crm.scheduler.model import WorkingSet
 from crm.scheduler.placement.assign import assign_resources
 from crm.scheduler.placement.utilization import sort_for_capacity
 from crm.scheduler.propagation.run import propagate
+from crm.scheduler.readings import Readings
 from crm.scheduler.stages.config_changes import handle_config_changes, run_parameter_checks
 from crm.scheduler.stages.fencing import schedule_fencing_and_shutdowns
 from crm.scheduler.stages.internal_constraints import add_internal_constraints
@@ -69,16 +70,19 @@ class Transition:
     work: WorkingSet
 
 
-def schedule(cib: Element, now_s: int, *, sanitized: bool = False) -> Transition:
+def schedule(
+    cib: Element, now_s: int, *, sanitized: bool = False, readings: Readings | None = None
+) -> Transition:
     """Compute what has to be done. Pure: the same CIB and time give the same transition, to the byte.
 
-    `now_s`: seconds since 1970; `sanitized`: as in `unpack`.
+    `now_s`: seconds since 1970; `sanitized`: as in `unpack`. With the same `readings` in run after run only
+    what is new in the status is read; what is decided does not depend on them.
     """
     limit = sys.getrecursionlimit()
     sys.setrecursionlimit(max(limit, RECURSION_MAX))
     try:
         with collector_paused():
-            work = unpack(cib, now_s, sanitized=sanitized)
+            work = unpack(cib, now_s, sanitized=sanitized, readings=readings)
             for stage in (*PLACEMENT_STAGES, *ACTION_STAGES):
                 stage(work)
             graph = write_graph(work)

@@ -9,6 +9,7 @@ from crm.cib.model import Element
 from crm.scheduler import values
 from crm.scheduler.model import WorkingSet
 from crm.scheduler.options import read_options
+from crm.scheduler.readings import Readings
 from crm.scheduler.rules import Context, Elements
 from crm.scheduler.stages.unpack_nodes import unpack_nodes
 from crm.scheduler.stages.unpack_resources import unpack_resources
@@ -31,12 +32,16 @@ def effective_now_s(cib: Element, now_s: int) -> int:
     return values.integer(cib.attributes.get("execution-date")) or now_s
 
 
-def unpack(cib: Element, now_s: int, *, sanitized: bool = False) -> WorkingSet:
+def unpack(
+    cib: Element, now_s: int, *, sanitized: bool = False, readings: Readings | None = None
+) -> WorkingSet:
     """Read a CIB: nodes, resources, roles and failures as they are now. Nothing is decided yet.
 
     `sanitized`: the document's private parameters are blanked, so that a difference in nothing else is no
-    change.
+    change. `readings`: what was read in earlier runs, and will be in this one.
     """
+    readings = readings if readings is not None else Readings()
+    readings.begin()
     cib = upgrade(cib)
     elements = Elements(cib.child("configuration"))
     rechecks: list[int] = []
@@ -47,6 +52,7 @@ def unpack(cib: Element, now_s: int, *, sanitized: bool = False) -> WorkingSet:
         options=read_options(cib, context, elements),
         elements=elements,
         sanitized=sanitized,
+        readings=readings,
         have_quorum=values.is_true(cib.attributes.get("have-quorum")),
         rsc_defaults=cib.path("configuration", "rsc_defaults"),
         op_defaults=cib.path("configuration", "op_defaults"),

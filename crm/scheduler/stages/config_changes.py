@@ -11,7 +11,6 @@ from crm.scheduler.checks import Difference, needs_remote_name
 from crm.scheduler.failures import clear_fail_count, fail_count
 from crm.scheduler.model import Action, Node, ParameterCheck, Rel, Resource, WorkingSet
 from crm.scheduler.relations import order
-from crm.scheduler.stages.unpack_history import active_period
 from crm.scheduler.unfencing import trigger_unfencing
 
 _START_LIKE = frozenset({"monitor", "start", "promote", "migrate_from"})
@@ -62,12 +61,11 @@ def _compare_history(work: WorkingSet, resource: Resource, node: Node, item: Ele
         schedule_cleanup(work, resource, node, optional=False)
     if not active:
         return
-    ordered = history.by_age(item.all("lrm_rsc_op"))
-    start, stop = active_period(ordered)
-    for index, entry in enumerate(ordered):
-        if start < stop or index < start:
-            continue
-        _check_entry(work, resource, node, entry)
+    reading = work.readings.of(item)
+    if reading.start < reading.stop:
+        return
+    for facts in reading.entries[max(0, reading.start) :]:
+        _check_entry(work, resource, node, facts.item)
 
 
 def _check_entry(work: WorkingSet, resource: Resource, node: Node, entry: Element) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from crm.cib.model import Element
-from crm.scheduler import history, values
+from crm.scheduler import values
 from crm.scheduler.actions import find_or_make, key_of, request_fencing
 from crm.scheduler.active_nodes import add_active_node
 from crm.scheduler.activity import locations
@@ -20,6 +20,7 @@ from crm.scheduler.model import (
     Status,
     WorkingSet,
 )
+from crm.scheduler.readings import Reading
 from crm.scheduler.scores import INFINITY
 from crm.scheduler.stages.shutdown_locks import read_lock
 from crm.scheduler.stages.unpack_nodes import create_remote_node
@@ -59,7 +60,8 @@ def _map_to_launcher(work: WorkingSet, resource: Resource) -> None:
 
 
 def _unpack_lrm_resource(work: WorkingSet, node: Node, item: Element) -> Resource | None:
-    entries = item.all("lrm_rsc_op")
+    reading = work.readings.of(item)
+    entries = reading.entries
     locked = values.integer(item.attributes.get("shutdown-lock")) if work.options.shutdown_lock else 0
     if not item.id or (not entries and not locked):
         return None
@@ -74,12 +76,13 @@ def _unpack_lrm_resource(work: WorkingSet, node: Node, item: Element) -> Resourc
         read_lock(work, resource, node, item)
     saved_role = resource.orig_role
     resource.orig_role = Role.UNKNOWN
-    ordered = history.by_age(entries)
     run = HistoryRun(resource, node)
-    for entry in ordered:
-        process_entry(work, run, entry)
-    start_index, stop_index = active_period(ordered)
-    _recurring_operations(work, resource, node, ordered, start_index, stop_index)
+    if reading.is_stopped_probe and resource.failure_timeout_ms == 0:
+        resource.orig_role, resource.next_role = Role.STOPPED, Role.UNKNOWN
+    else:
+        for entry in entries:
+            process_entry(work, run, entry)
+        _recurring_operations(work, resource, node, reading)
     _apply_state(work, resource, node, run.on_fail)
     limit = target_role(resource)
     if limit is not Role.UNKNOWN and (resource.next_role is Role.UNKNOWN or limit < resource.next_role):
@@ -191,39 +194,17 @@ def _removed_resource(work: WorkingSet, item: Element) -> Resource | None:
 # --- recurring operations that exist
 
 
-def active_period(entries: list[Element]) -> tuple[int, int]:
-    """(index of what started the present active period, index of the last successful stop); -1 for none."""
-    start = stop = -1
-    implied_monitor = implied_clone = -1
-    for index, entry in enumerate(entries):
-        task = history.task_of(entry)
-        if task == "stop" and entry.get("op-status") == "0":
-            stop = index
-        elif task in {"start", "migrate_from"}:
-            start = index
-        elif task == "monitor" and implied_monitor <= stop:
-            if entry.get("rc-code") in {"0", "8"}:
-                implied_monitor = index
-        elif task in {"promote", "demote"}:
-            implied_clone = index
-    if start == -1:
-        start = implied_clone if implied_clone != -1 else implied_monitor
-    return start, stop
-
-
-def _recurring_operations(
-    work: WorkingSet, resource: Resource, node: Node, entries: list[Element], start: int, stop: int
-) -> None:
+def _recurring_operations(work: WorkingSet, resource: Resource, node: Node, reading: Reading) -> None:
     if not node.online:
         return
-    for index, entry in enumerate(entries):
+    start, stop = reading.start, reading.stop
+    for index, facts in enumerate(reading.entries):
         if (start < stop and index <= stop) or index < start:
             continue
-        interval = history.interval_ms(entry)
-        if interval == 0 or history.status_of(entry) == Status.PENDING:
+        if facts.interval_ms == 0 or facts.status == Status.PENDING:
             continue
-        task = history.task_of(entry)
-        find_or_make(work, resource, key_of(resource.id, task, interval), task, node, optional=True)
+        key = key_of(resource.id, facts.task, facts.interval_ms)
+        find_or_make(work, resource, key, facts.task, node, optional=True)
 
 
 # --- what follows for the resource

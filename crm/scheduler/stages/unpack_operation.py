@@ -21,6 +21,7 @@ from crm.scheduler.model import (
     Status,
     WorkingSet,
 )
+from crm.scheduler.readings import Facts
 from crm.scheduler.scores import INFINITY
 from crm.scheduler.tables import ban
 
@@ -63,16 +64,15 @@ class Entry:
         return self.task == "monitor" and self.interval_ms == 0
 
 
-def process_entry(work: WorkingSet, run: HistoryRun, item: Element) -> None:
+def process_entry(work: WorkingSet, run: HistoryRun, facts: Facts) -> None:
     """Take one entry into account; entries must come oldest first."""
-    task = history.task_of(item)
-    rc, status = history.rc_of(item), history.status_of(item)
+    item, task, rc, status = facts.item, facts.task, facts.rc, facts.status
     if task not in _TASKS or rc is None or status is None or status == Status.CANCELLED:
         return
     if status < Status.PENDING or status > Status.NO_SECRETS:
         return
     resource, node = run.resource, run.node
-    entry = Entry(item, task, history.interval_ms(item), rc, status, history.expected_rc(item))
+    entry = Entry(item, task, facts.interval_ms, rc, status, facts.expected)
     expired = check_expiry(work, resource, node, item)
     masked = is_masked_probe(item) and not resource.is_in_bundle()
     _remap(work, run, entry, expired=expired, masked=masked)
