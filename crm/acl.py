@@ -1,8 +1,9 @@
 """Who may read and change which parts of the CIB: Pacemaker's `<acls>` section (Pacemaker Explained, "ACLs").
 
-With `enable-acl` nobody but root and hacluster may do what no role allows. A permission names elements by an
-XPath, by id (`reference`), by tag (`object-type`), with an attribute or without. It holds for them and for all
-below, until a nearer one says otherwise; at one element deny counts before write, and write before read. Pure.
+With `enable-acl` nobody but root and hacluster may do what no role allows. A permission names elements by
+XPath or id (`reference`) or tag (`object-type`), with an attribute or without. It holds for them and for
+all below, until a nearer one says otherwise; at one element deny counts before write, and write before read.
+Pure.
 """
 
 from __future__ import annotations

@@ -10,7 +10,9 @@ from typing import Any, Final, TypeVar
 import grpc
 
 from crm import revisions, wire
+from crm.api.access import AccessControl
 from crm.api.cluster import Cluster
+from crm.api.public_socket import user_name
 from crm.cib.codec import is_text, parse, render
 from crm.cib.history import FEATURE_SET
 from crm.cib.model import Element
@@ -44,8 +46,16 @@ class CrmService(crm_pb2_grpc.CrmServicer):
     """Knows protobuf, and which requests are the DC's."""
 
     def __init__(
-        self, cluster: Cluster, *, cluster_name: str, lrm: LrmPeer, transitions: Path, revisions: Path
+        self,
+        cluster: Cluster,
+        access: AccessControl,
+        *,
+        cluster_name: str,
+        lrm: LrmPeer,
+        transitions: Path,
+        revisions: Path,
     ) -> None:
+        self._access = access
         self._cluster, self._name, self._lrm, self._folder = cluster, cluster_name, lrm, transitions
         self._revisions = revisions
         self._at_dc: dict[str, Callable[[bytes, str], Awaitable[bytes]]] = {
@@ -77,14 +87,25 @@ class CrmService(crm_pb2_grpc.CrmServicer):
         return await self._cluster.replica.forward(method, raw, user, client=NAME)
 
     def _user(self, context: Context) -> str:
-        """Who asks: a certificate's name, or somebody on this node who may open the socket."""
+        """Who asks: a certificate's name, or a user of this node."""
         caller = rpc.caller_of(context)
+        if caller.uid is not None:
+            return user_name(caller.uid)
         return caller.names[0] if caller.names else "local"
 
     # Reads.
 
     async def QueryCib(self, request: crm_pb2.QueryCibRequest, context: Context) -> crm_pb2.QueryCibReply:
-        """See crm.proto."""
+        """See crm.proto. What an XPath names is looked for in what the caller may see."""
+        caller = rpc.caller_of(context)
+        limited = self._access.rules(caller) is not None
+        wanted = crm_pb2.QueryCibRequest(local=request.local, xpath="" if limited else request.xpath)
+        reply = await self._queried(wanted, context)
+        if limited:
+            reply.xml = select(parse(self._access.shown(reply.xml, caller)), request.xpath)
+        return reply
+
+    async def _queried(self, request: crm_pb2.QueryCibRequest, context: Context) -> crm_pb2.QueryCibReply:
         if request.local:
             return self._query(request.xpath)
         try:
@@ -109,6 +130,15 @@ class CrmService(crm_pb2_grpc.CrmServicer):
 
     async def Status(self, request: crm_pb2.ClusterStatusRequest, context: Context) -> crm_pb2.ClusterStatus:
         """See crm.proto. Without a DC in reach the answer is this node's own view."""
+        return self._shown(await self._status_of(request, context), context)
+
+    def _shown(self, status: crm_pb2.ClusterStatus, context: Context) -> crm_pb2.ClusterStatus:
+        status.cib_xml = self._access.shown(status.cib_xml, rpc.caller_of(context))
+        return status
+
+    async def _status_of(
+        self, request: crm_pb2.ClusterStatusRequest, context: Context
+    ) -> crm_pb2.ClusterStatus:
         if request.local or self._cluster.is_dc:
             return self.status()
         try:
@@ -134,7 +164,7 @@ class CrmService(crm_pb2_grpc.CrmServicer):
         changes = self._cluster.changes
         while True:
             count = changes.count
-            status = self.status()
+            status = self._shown(self.status(), context)
             yield status
             await changes.after(count)
             await asyncio.sleep((WATCH_PAUSE_MS + len(status.cib_xml) // WATCHED_BYTES_A_MS) / 1_000)
@@ -198,12 +228,15 @@ class CrmService(crm_pb2_grpc.CrmServicer):
         """See crm.proto."""
         if not is_text(request.client + request.request_id):  # both are written into documents
             raise InvalidRequest(what="control characters in the client's name or the request id")
+        caller = rpc.caller_of(context)
+        condition = self._access.condition(request.expected_digest, caller)
+        given = configuration_in(parse(request.configuration_xml, source="the new configuration"))
         outcome = await self._cluster.replica.write(
-            configuration_in(parse(request.configuration_xml, source="the new configuration")),
+            self._access.meant(given, caller),
             author=self._user(context),
-            client=request.client,
+            client=request.client.removeprefix(f"{self._user(context)}: "),  # what it says of itself, too
             request_id=request.request_id,
-            expected_digest=request.expected_digest,
+            expected_digest=condition,
             force=request.force,
             deadline_ms=request.deadline_ms or WRITE_DEADLINE_MS,
         )

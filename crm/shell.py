@@ -12,10 +12,12 @@ import structlog
 
 from crm import log_events, wire
 from crm.alerts.shell import AlertShell
+from crm.api.access import AccessControl
 from crm.api.agent_socket import AgentSocket
 from crm.api.backend import Backend
 from crm.api.changes import Changes
 from crm.api.cluster import Cluster
+from crm.api.public_socket import PublicSocket
 from crm.attributes import AttributeKeeper
 from crm.cib.document import cluster_options
 from crm.cib.schema import refusal
@@ -200,8 +202,12 @@ class CrmShell:
             if other.name != self._node.name:
                 peers[other.name] = CrmPeer(other.name, self._crm_channel(other))
         self._peers: dict[str, CrmPeer] = {n: p for n, p in peers.items() if isinstance(p, CrmPeer)}
+        inner = self._paths.run / "c/s"  # short: a socket's path has 107 bytes
+        self._public = PublicSocket(self._paths.crm_socket, inner)
+        self._acls = AccessControl(self.cluster, self._public.groups_of)
         self._api = CrmService(
             self.cluster,
+            self._acls,
             cluster_name=self._settings.cluster_name,
             lrm=self._lrms[self._node.name],
             transitions=self._paths.var / "transitions",
@@ -249,7 +255,9 @@ class CrmShell:
             node_pb2_grpc.add_CrmNodeServicer_to_server, node_service.CrmNodeService(self.cluster, self._here)
         )
         replica_service.register(server, replica_service.CrmPeerService(self.replica, self._settings))
-        server.listen_unix(self._paths.crm_socket, mode=0o660)
+        self._public.inner.parent.mkdir(parents=True, exist_ok=True)
+        self._public.inner.parent.chmod(0o700)
+        server.listen_unix(self._public.inner)
         await self._listen_tcp(server)
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
@@ -272,6 +280,7 @@ class CrmShell:
             for name in self._lrms:
                 self.spawn(self._follow(name), f"history {name}")
             await server.start()
+            self.spawn(self._public.serve(), "clients")
             Notifier().tell("READY=1")
             log.info(log_events.STARTED, boot_token=self._boot_token[:16])
             await stop.wait()
@@ -317,6 +326,7 @@ class CrmShell:
         if caller.local:
             if method.startswith(_NODES_ONLY):
                 raise PermissionDenied(what=f"{method} is for the cluster's nodes")
+            self._acls.check(method.rpartition("/")[2], caller)
             return
         if not any(self._settings.node(name) for name in caller.names):
             raise PermissionDenied(

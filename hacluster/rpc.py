@@ -9,6 +9,7 @@ os.environ.setdefault(
 )  # before grpc is imported: fork handlers spam and abort
 
 import asyncio
+import re
 import ssl
 import stat
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -133,16 +134,33 @@ def _check_pem(folder: Path) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who calls. `names` are the names in the certificate; empty on a unix socket."""
+    """Who calls. `names` are the names in the certificate; empty on a unix socket.
+
+    `uid`: the user on this node, where the connection was relayed by who had asked the kernel; else None.
+    """
 
     local: bool
     names: tuple[str, ...] = ()
+    uid: int | None = None
+
+
+_OF_USER: Final = re.compile(r"uid(\d+)\.\d+")
+
+
+def path_of_user(folder: Path, uid: int, number: int) -> Path:
+    """What a relay binds its end to, so that `caller_of` knows for whom it speaks.
+
+    Only for a server in a folder that nobody else may enter: elsewhere anybody could bind such a path.
+    """
+    return folder / f"uid{uid}.{number}"
 
 
 def caller_of(context: grpc.aio.ServicerContext[Any, Any]) -> Caller:
     """The caller as the transport authenticated it."""
-    if context.peer().startswith("unix:"):
-        return Caller(local=True)
+    peer = context.peer()
+    if peer.startswith("unix:"):
+        of_user = _OF_USER.fullmatch(peer.rpartition("/")[2])
+        return Caller(local=True, uid=int(of_user[1]) if of_user else None)
     names = context.auth_context().get("x509_subject_alternative_name", ())
     return Caller(local=False, names=tuple(bytes(name).decode() for name in names))
 

@@ -48,6 +48,7 @@ class FakeReplica:
         self.status = Element("status")
         self.status_age_ms = 0
         self.published: list[Element] = []
+        self.authors: list[tuple[str, str]] = []
         self.confirmed: list[tuple[int, str]] = []
         self.eligible, self.priority = True, 0
 
@@ -65,6 +66,7 @@ class FakeReplica:
         force: bool = False,
         deadline_ms: int = 10_000,
     ) -> WriteOutcome:
+        self.authors.append((author, client))
         if isinstance(configuration, Element):
             self.configuration = configuration
         else:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,8 +13,10 @@ from typing import Any
 import grpc
 import pytest
 
-from crm.cib.codec import parse
+from crm.api.access import AccessControl
+from crm.cib.codec import parse, render
 from crm.cib.selection import select
+from crm.cib.versions import NO_VERSION
 from crm.peers.node import CrmPeer
 from crm.peers.service import CrmNodeService, LocalPeer
 from crm.replica.events import DcState
@@ -26,6 +30,9 @@ from tests.builders import a_result, an_operation
 from tests.unit.crm.fakes import TERM, VIEW, World
 from tests.unit.crm.test_cluster import CONFIGURATION, a_cluster
 
+OPERATOR, NOBODY = 54_321, 54_322
+GROUPS = {OPERATOR: frozenset({"operators"})}
+
 
 class FakeLrmClient:
     async def metadata(self, agent: str) -> str:
@@ -38,15 +45,21 @@ class FakeLrmClient:
 @asynccontextmanager
 async def a_service(tmp_path: Path) -> AsyncIterator[tuple[World, Any]]:
     async with a_cluster(tmp_path) as (world, cluster, _):
+        acls = AccessControl(cluster, lambda uid: GROUPS.get(uid, frozenset()))
+
+        def access(method: str, caller: rpc.Caller) -> None:
+            acls.check(method.rpartition("/")[2], caller)
+
         service = CrmService(
             cluster,
+            acls,
             cluster_name="test",
             lrm=FakeLrmClient(),  # type: ignore[arg-type]
             transitions=tmp_path / "transitions",
             revisions=tmp_path / "revisions",
         )
         here = LocalPeer(cluster, "b" * 64, world.spawn)
-        server = rpc.Server(names=[NAME])
+        server = rpc.Server(names=[NAME], access=access)
         server.add(crm_pb2_grpc.add_CrmServicer_to_server, service)
         server.add(node_pb2_grpc.add_CrmNodeServicer_to_server, CrmNodeService(cluster, here))
         server.listen_unix(tmp_path / "crm.sock")
@@ -203,3 +216,105 @@ def test_parts_of_the_cib() -> None:
     with pytest.raises(NotFound):
         select(cib, "count(//a)")
     assert configuration_in(CONFIGURATION) is CONFIGURATION
+
+
+LIMITED = """<configuration><crm_config><cluster_property_set id="o"><nvpair id="o-a" name="enable-acl"
+value="true"/><nvpair id="o-m" name="maintenance-mode" value="false"/>
+<nvpair id="o-s" name="secret" value="xyz"/>
+</cluster_property_set></crm_config><nodes/><resources/><constraints/><acls><acl_group id="operators">
+<role id="r"/></acl_group><acl_role id="r"><acl_permission id="p1" kind="read" xpath="//crm_config"/>
+<acl_permission id="p2" kind="write" xpath="//nvpair[@name='maintenance-mode']"/>
+<acl_permission id="p3" kind="deny" xpath="//nvpair[@name='secret']"/></acl_role></acls></configuration>"""
+
+
+@asynccontextmanager
+async def as_user(server: Path, uid: int) -> AsyncIterator[crm_pb2_grpc.CrmStub]:
+    """The API as a user of this node has it: by a connection whose other end names him."""
+    public, numbers = server.with_name(f"public-{uid}"), itertools.count(1)
+    relays: set[asyncio.Task[Any]] = set()
+
+    async def copy(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+        while data := await source.read(65_536):
+            target.write(data)
+
+    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        relays.add(task)
+        inside = socket.socket(socket.AF_UNIX)
+        inside.bind(str(rpc.path_of_user(server.parent, uid, next(numbers))))
+        inside.connect(str(server))
+        answers, asking = await asyncio.open_unix_connection(sock=inside)
+        try:
+            await asyncio.gather(copy(reader, asking), copy(answers, writer))
+        finally:
+            asking.close()
+            writer.close()
+
+    async with await asyncio.start_unix_server(relay, public):
+        async with rpc.unix_channel(public) as channel:
+            yield crm_pb2_grpc.CrmStub(channel)
+        for task in relays:  # a channel lives on for as long as anybody remembers an error of its
+            task.cancel()
+        await asyncio.gather(*relays, return_exceptions=True)
+
+
+async def test_who_is_limited_sees_and_changes_what_his_roles_say(tmp_path: Path) -> None:
+    async with a_service(tmp_path) as (world, _), as_user(tmp_path / "crm.sock", OPERATOR) as stub:
+        world.replica.configuration = parse(LIMITED)
+        world.reign()
+        seen = await stub.QueryCib(crm_pb2.QueryCibRequest(local=True))
+        assert b"maintenance-mode" in seen.xml
+        assert b"xyz" not in seen.xml
+        assert b"acl_role" not in seen.xml
+        assert b"xyz" not in (await stub.Status(crm_pb2.ClusterStatusRequest())).cib_xml
+        assert b"xyz" not in (await anext(aiter(stub.Watch(crm_pb2.WatchClusterRequest())))).cib_xml
+        hidden = crm_pb2.QueryCibRequest(xpath="//nvpair[@name='secret']")
+        assert (await fails(stub.QueryCib(hidden))).code is ErrorCode.NOT_FOUND
+        before = render(world.replica.configuration)
+        false, true = (f'name="maintenance-mode" value="{value}"' for value in ("false", "true"))
+        on = seen.xml.replace(false.encode(), true.encode())
+        write = crm_pb2.WriteCibRequest(configuration_xml=on, expected_digest=seen.digest)
+        assert (await stub.WriteCib(write)).outcome == crm_pb2.WriteReply.OUTCOME_OK
+        wanted = parse(before.replace(false, true))
+        assert world.replica.configuration == wanted, "what he cannot see is as it was"
+        off = on.replace(b'"enable-acl" value="true"', b'"enable-acl" value="false"')
+        error = await fails(stub.WriteCib(crm_pb2.WriteCibRequest(configuration_xml=off)))
+        assert error.code is ErrorCode.PERMISSION_DENIED
+        assert "nvpair[@id='o-a'] may not be changed" in str(error)
+        stale = crm_pb2.WriteCibRequest(configuration_xml=on, expected_digest="another")
+        assert (await fails(stub.WriteCib(stale))).code is ErrorCode.CONFLICT
+        for call in (
+            stub.Cleanup(crm_pb2.CleanupRequest()),
+            stub.ForceQuorum(crm_pb2.ForceQuorumRequest()),
+            stub.SetAttribute(crm_pb2.SetAttributeRequest(node="node1", name="a", value="1")),
+            stub.ListTransitions(crm_pb2.ListTransitionsRequest()),
+        ):
+            assert (await fails(call)).code is ErrorCode.PERMISSION_DENIED
+
+
+async def test_without_a_role_nothing_and_without_acls_everything(tmp_path: Path) -> None:
+    async with a_service(tmp_path) as (world, root), as_user(tmp_path / "crm.sock", NOBODY) as stub:
+        world.replica.configuration = parse(LIMITED)
+        world.reign()
+        error = await fails(stub.QueryCib(crm_pb2.QueryCibRequest()))
+        assert error.code is ErrorCode.PERMISSION_DENIED
+        assert b"xyz" in (await root.QueryCib(crm_pb2.QueryCibRequest())).xml
+        world.replica.configuration = parse(
+            LIMITED.replace('"enable-acl"\nvalue="true"', '"enable-acl" value="no"')
+        )
+        assert b"xyz" in (await stub.QueryCib(crm_pb2.QueryCibRequest())).xml
+        await stub.SetAttribute(crm_pb2.SetAttributeRequest(node="node1", name="a", value="1"))
+        world.replica.version = NO_VERSION
+        assert (await fails(stub.QueryCib(crm_pb2.QueryCibRequest()))).code is ErrorCode.UNAVAILABLE
+
+
+async def test_the_author_of_a_change_is_who_the_kernel_says(tmp_path: Path) -> None:
+    async with a_service(tmp_path) as (world, _), as_user(tmp_path / "crm.sock", NOBODY) as stub:
+        world.reign()
+        request = crm_pb2.WriteCibRequest(
+            configuration_xml=render(world.replica.configuration).encode(),
+            client=f"{NOBODY}: hacli configure",
+        )
+        await stub.WriteCib(request)
+        assert world.replica.authors[-1] == (str(NOBODY), "hacli configure")

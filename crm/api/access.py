@@ -1,0 +1,88 @@
+"""Applies the access control lists to what a user of this node asks of ha-crm; other nodes are trusted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from crm import acl
+from crm.acl import Kind, Permission
+from crm.api.cluster import Cluster
+from crm.api.public_socket import user_name
+from crm.cib import codec
+from crm.cib.model import Element
+from crm.cib.versions import NO_VERSION
+from hacluster.errors import Conflict, PermissionDenied, Unavailable
+from hacluster.rpc import Caller
+
+_LOOKED_AT_CLOSER: Final = frozenset({"QueryCib", "Status", "Watch", "WriteCib", "WriteOutcome"})
+_HARMLESS: Final = frozenset({"Links", "AgentMetadata", "AgentList"})
+_READING: Final = frozenset(
+    {
+        "ListTransitions",
+        "GetTransition",
+        "ListRevisions",
+        "GetRevision",
+        "FencingHistory",
+        "FencingDevices",
+    }
+)
+
+
+class AccessControl:
+    """`groups` says in which groups a connected user is."""
+
+    def __init__(self, cluster: Cluster, groups: Callable[[int], frozenset[str]]) -> None:
+        self._cluster, self._groups = cluster, groups
+
+    def rules(self, caller: Caller) -> tuple[Permission, ...] | None:
+        """What the caller may; None: everything. Raises Unavailable while the configuration is not known."""
+        if caller.uid is None:
+            return None
+        name = user_name(caller.uid)
+        if name in acl.PRIVILEGED:
+            return None
+        if self._cluster.replica.version == NO_VERSION:
+            raise Unavailable(why="this node does not know the configuration yet, nor who may see it")
+        return acl.permissions(self._cluster.replica.configuration, name, self._groups(caller.uid))
+
+    def check(self, method: str, caller: Caller) -> None:
+        """Before any call: what reads more than the CIB, or acts, asks for a right to the whole CIB."""
+        if method in _LOOKED_AT_CLOSER or method in _HARMLESS:
+            return
+        kind = Kind.READ if method in _READING else Kind.WRITE
+        if not acl.may_everything(self._cluster.cib(), self.rules(caller), kind):
+            raise PermissionDenied(what=f"{method} needs a role that may {kind.value} the whole CIB")
+
+    def shown(self, xml: bytes, caller: Caller) -> bytes:
+        """A whole CIB as far as the caller may read it. Raises PermissionDenied when that is nothing."""
+        rules = self.rules(caller)
+        if rules is None:
+            return xml
+        return codec.render(acl.readable(codec.parse(xml), rules)).encode()
+
+    def meant(self, configuration: Element, caller: Caller) -> Element:
+        """The whole configuration a caller means who may not see all of it. Raises PermissionDenied."""
+        rules = self.rules(caller)
+        if rules is None:
+            return configuration
+        old = self._cluster.cib()
+        new = old.with_child(configuration)
+        new = acl.restored(old, new, rules)
+        if why := acl.refusal(old, new, rules):
+            raise PermissionDenied(what=f"{why} by {user_name(caller.uid or 0)}")
+        found = new.child("configuration")
+        assert found is not None
+        return found
+
+    def condition(self, digest: str, caller: Caller) -> str:
+        """The digest a write is made from: what was checked here must be what is changed at the DC.
+
+        Raises Conflict when this node has another configuration than the caller had.
+        """
+        if caller.uid is None or user_name(caller.uid) in acl.PRIVILEGED:
+            return digest
+        here = self._cluster.replica.digest
+        if digest not in ("", here):
+            raise Conflict(what="the configuration on this node is not the one that was read")
+        return here
