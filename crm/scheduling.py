@@ -21,7 +21,8 @@ import structlog
 from crm import log_events
 from crm.cib.codec import canonical, parse
 from crm.cib.model import Element
-from crm.scheduling_files import frame
+from crm.cib.sharing import changes
+from crm.scheduling_files import CHANGES, frame
 from crm.transition.graph import TransitionGraph, from_element
 from hacluster.errors import Timeout, Unavailable
 from hacluster.vocabulary.ids import Term
@@ -65,6 +66,7 @@ class SchedulerWorker:
         self._pid = 0
         self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
+        self._sent: Element | None = None  # what the worker has
         self._lock = asyncio.Lock()
         self.restarts = 0
 
@@ -91,7 +93,8 @@ class SchedulerWorker:
                 "cause": request.cause,
                 "folder": str(self._folder),
             }
-            reply, body = await self._ask(header, canonical(request.cib), self._timeout_ms)
+            reply, body = await self._ask(header, self._input(request.cib, header), self._timeout_ms)
+            self._sent = None if reply["error"] else request.cib
         if reply["error"]:
             log.error(log_events.SCHEDULER_FAILED, reason=reply["error"], trace=reply.get("traceback", ""))
             raise Unavailable(why=f"the scheduler failed: {reply['error']}")
@@ -100,6 +103,13 @@ class SchedulerWorker:
         else:
             graph = _graph(body)
         return Plan(graph=graph, took_ms=int(reply["ms"]))
+
+    def _input(self, cib: Element, header: dict[str, Any]) -> bytes:
+        """The CIB, or what is new in it: most of it is what the worker read a moment ago."""
+        if self._sent is None or self._sent.tag != cib.tag:
+            return canonical(cib)
+        header["form"] = CHANGES
+        return changes(self._sent, cib)
 
     def finished(self, number: int, outcome: str, reason: str) -> None:
         """Have it noted how a transition ended; lost when the worker is being restarted."""
@@ -173,7 +183,7 @@ class SchedulerWorker:
     def _kill(self) -> None:
         if self._writer is not None:
             self._writer.close()
-        self._reader = self._writer = None
+        self._reader = self._writer = self._sent = None
         if self._pid:
             self.restarts += 1
             with contextlib.suppress(ProcessLookupError):

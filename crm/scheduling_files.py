@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 KEPT_MAX: Final = 500
+CHANGES: Final = "changes"  # the form of an input that holds only what is new against the one before
 _FILE: Final = re.compile(r"(\d+)-(input\.xml\.gz|graph\.xml\.gz|summary\.json)")
 
 

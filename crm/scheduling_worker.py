@@ -7,18 +7,23 @@ imports gRPC. The end of the descriptor ends the process.
 
 from __future__ import annotations
 
+import gc
 import importlib
+import inspect
 import os
 import socket
 import sys
 import time
 import traceback
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final, Protocol, cast
 
-from crm.cib.codec import parse
+from crm.cib.codec import canonical, parse
 from crm.cib.model import Element
-from crm.scheduling_files import Channel, finish, keep
+from crm.cib.sharing import applied
+from crm.scheduler.readings import Readings
+from crm.scheduling_files import CHANGES, Channel, finish, keep
 from crm.transition.graph import TransitionGraph
 from crm.transition.graph_xml import graph_xml
 
@@ -42,23 +47,44 @@ class Transition(Protocol):
 Schedule = Callable[[Element, int], Transition]
 
 
-def answer(schedule: Schedule, header: dict[str, Any], body: bytes) -> tuple[dict[str, Any], bytes]:
-    """Schedule; an exception of the scheduler becomes an answer, with its traceback for the log."""
-    begun = time.perf_counter()
-    try:
-        transition = schedule(parse(body, source="scheduler input"), int(header["now_s"]))
-    except Exception as error:
-        return {"error": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()}, b""
-    graph = graph_xml(transition.graph)
-    ms = round((time.perf_counter() - begun) * 1_000)
-    return {"error": "", "actions": len(transition.graph.actions()), "ms": ms}, graph
+class Worker:
+    """Schedules what it is sent; of a CIB that it had a moment ago only what is new is sent and read."""
+
+    def __init__(self, schedule: Schedule) -> None:
+        self._schedule = schedule
+        if "readings" in inspect.signature(schedule).parameters:
+            self._schedule = partial(cast(Callable[..., Transition], schedule), readings=Readings())
+        self._cib: Element | None = None
+
+    def answer(self, header: dict[str, Any], body: bytes) -> tuple[dict[str, Any], bytes]:
+        """Schedule; an exception of the scheduler becomes an answer, with its traceback for the log."""
+        begun = time.perf_counter()
+        try:
+            self._cib = self._read(header, body)
+            transition = self._schedule(self._cib, int(header["now_s"]))
+        except Exception as error:
+            return {"error": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()}, b""
+        graph = graph_xml(transition.graph)
+        ms = round((time.perf_counter() - begun) * 1_000)
+        return {"error": "", "actions": len(transition.graph.actions()), "ms": ms}, graph
+
+    def _read(self, header: dict[str, Any], body: bytes) -> Element:
+        if header.get("form") != CHANGES:
+            return parse(body, source="scheduler input")
+        assert self._cib is not None, "changes of nothing"
+        return applied(self._cib, body)
+
+    def input(self) -> bytes:
+        """The whole CIB of the last answer."""
+        return canonical(self._cib) if self._cib is not None else b""
 
 
 def main(module: str) -> int:
     """Answer until the other side closes."""
-    schedule = cast(Schedule, importlib.import_module(module).schedule)
+    worker = Worker(cast(Schedule, importlib.import_module(module).schedule))
     channel = Channel(socket.socket(fileno=DESCRIPTOR))
-    schedule(parse(_WARM_UP), 1)
+    reply, _ = worker.answer({"now_s": 1}, _WARM_UP)
+    assert not reply["error"], reply["error"]
     channel.send({"ready": True})
     while (request := channel.receive()) is not None:
         header, body = request
@@ -66,9 +92,12 @@ def main(module: str) -> int:
             if header["task"] == "finish":
                 finish(header)
                 continue
-            reply, graph = answer(schedule, header, body)
+            reply, graph = worker.answer(header, body)
             channel.send(reply, graph)
+            if header.get("form") == CHANGES:
+                body = worker.input()
             keep(header, body, reply, graph)
+            gc.collect()  # a run's actions and resources refer to each other
         except BrokenPipeError:
             break
         except OSError as error:  # a full disk must not keep the cluster from acting

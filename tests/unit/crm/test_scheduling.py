@@ -8,10 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from crm.cib.codec import parse
+from benchmarks.scheduler.built_in import cluster
+from crm.cib.codec import canonical, parse
 from crm.cib.model import Element, element
+from crm.scheduler.pipeline import schedule
 from crm.scheduling import PlanRequest, SchedulerWorker
 from crm.scheduling_files import KEPT_MAX, keep, newest, read_kept, summaries
+from crm.transition.graph_xml import graph_xml
 from hacluster.errors import Timeout, Unavailable
 from hacluster.vocabulary.ids import Term
 
@@ -89,3 +92,25 @@ def test_a_limited_number_is_kept(tmp_path: Path) -> None:
     assert all(path.stat().st_mode & 0o027 == 0 for path in tmp_path.iterdir())
     (tmp_path / "9-summary.json").write_text("{")
     assert [item["number"] for item in summaries(tmp_path)] == [2, KEPT_MAX + 1]
+
+
+async def test_of_a_cib_that_the_worker_has_only_what_changed_is_sent(tmp_path: Path) -> None:
+    first = parse(cluster(3, 30, "running"))
+    status = first.child("status")
+    assert status is not None
+    lost = status.children[-1].with_attributes(in_ccm="false", crmd="offline", join="down")
+    second = first.with_child(status.with_children((*status.children[:-1], lost)))
+    worker = SchedulerWorker(tmp_path)
+    try:
+        for number, cib in enumerate((first, second, first), 1):
+            request = PlanRequest(cib=cib, now_s=77, number=number, term=Term(3, 1), cause="a test")
+            plan = await worker.plan(request)
+            wanted = schedule(parse(canonical(cib)), 77).graph
+            assert graph_xml(plan.graph) == graph_xml(wanted)
+        await worker.plan(PlanRequest(cib=second, now_s=77, number=4, term=Term(3, 1), cause="a test"))
+        await worker.plan(PlanRequest(cib=first, now_s=77, number=5, term=Term(3, 1), cause="a test"))
+    finally:
+        worker.stop()
+    cib_bytes, graph = read_kept(tmp_path, 4)
+    assert cib_bytes == canonical(second)
+    assert graph == graph_xml(schedule(second, 77).graph)
