@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from functools import cmp_to_key
-
 from crm.scheduler.activity import is_available
 from crm.scheduler.model import Entry, Node, Resource
 from crm.scheduler.scores import INFINITY
+from crm.scheduler.table_order import merge_sorted, table_order
 
 
 def compare_capacity(left: Node, right: Node) -> int:
@@ -50,4 +49,6 @@ def sorted_entries(resource: Resource, current: Node | None, strategy: str = "de
         b = (right.node.assigned_count, right.node is not current, name(right))
         return (a > b) - (a < b)
 
-    return sorted(entries, key=cmp_to_key(compare))
+    # Points for capacities are no order where each of three nodes is freer than the next.
+    met = [resource.allowed[key] for key in reversed(table_order(tuple(resource.allowed)))]
+    return merge_sorted(met, compare)

@@ -9,6 +9,7 @@ from crm.scheduler.colocation import Affects, affects, this_with, with_this
 from crm.scheduler.model import Colocation, Entry, Node, Resource, Table, Variant, WorkingSet
 from crm.scheduler.node_order import compare_capacity, sorted_entries
 from crm.scheduler.scores import INFINITY
+from crm.scheduler.table_order import table_order
 from crm.scheduler.tables import ban
 from crm.scheduler.wishes import THIS_WITH, add_wishes
 
@@ -23,7 +24,8 @@ def ban_insufficient_capacity(work: WorkingSet, resource: Resource) -> Node | No
     needs = _sum_of(resource, together)
     freest: Node | None = None
     fits_somewhere = False
-    for entry in resource.allowed.values():
+    for key in table_order(tuple(resource.allowed)):
+        entry = resource.allowed[key]
         if not entry_available(entry, score=True):
             continue
         if _fits(entry.node, needs):
