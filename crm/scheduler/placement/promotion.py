@@ -115,7 +115,7 @@ def set_instance_roles(work: WorkingSet, clone: Resource) -> None:
             chosen = _promotable_place(clone, instance)
         lost_quorum = work.options.no_quorum is NoQuorum.FREEZE and not work.have_quorum
         if chosen is None or (lost_quorum and state(instance, current=True) is not Role.PROMOTED):
-            _set_role(instance, Role.UNPROMOTED if node is not None else Role.STOPPED, demote=True)
+            _set_role(instance, Role.UNPROMOTED, demote=True)
             continue
         chosen.count += 1
         count += 1
@@ -137,10 +137,8 @@ def _node_of(instance: Resource) -> Node | None:
 def _set_role(instance: Resource, role: Role, *, demote: bool) -> None:
     for one in instance.walk():
         if demote:
-            if one.is_primitive:
-                one.next_role = role if one.assigned is not None else Role.STOPPED
-            else:
-                one.next_role = role
+            placed = any(part.assigned is not None for part in one.primitives())
+            one.next_role = role if placed else Role.STOPPED
         elif one.next_role is Role.UNKNOWN:
             one.next_role = role
 
