@@ -244,7 +244,7 @@ def _between(
     then_task = _set_action(then_set, inverse=inverse)
     if first_task is None or then_task is None or not firsts or not thens:
         return
-    flags = flags_for(kind, first_task, symmetry)
+    flags = flags_for(kind, then_task, symmetry)  # by what follows, unlike for two single resources
     require_all = values.is_true(first_set.attributes.get("require-all"), default=True)
     if first_task in {"stop", "demote"}:
         require_all = True
