@@ -44,8 +44,7 @@ def _apply(work: WorkingSet, resource: Resource) -> None:
         return
     if resource.lock_node is not None:
         if resource.active_nodes:
-            if resource.active_nodes[0] is not resource.lock_node:
-                clear_history(work, resource, resource.lock_node)
+            clear_history(work, resource, resource.lock_node)
             resource.lock_node, resource.lock_time = None, 0
     elif len(resource.active_nodes) == 1:
         node = resource.active_nodes[0]
