@@ -244,7 +244,7 @@ def _add_scores(resource: Resource, location: Location, found: list[tuple[Node, 
     for node, score in found:
         entry = resource.allowed.get(node.id)
         if entry is None:
-            entry = resource.allowed[node.id] = Entry(node)
+            entry = resource.allowed[node.id] = Entry(node, probe_mode=node.probe_mode)
         entry.add(score, location.kind, location.id)
         if entry.probe_mode < location.probe_mode:
             entry.probe_mode = location.probe_mode
