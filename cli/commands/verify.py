@@ -14,38 +14,39 @@ from cli.grammar.verify import Severity
 from cli.grammar.verify import verify as grammar_problems
 from crm.cib import codec
 from crm.cib.model import Element
-from crm.explain.doubts import doubts
+from crm.explain.doubts import doubts, in_this_state
 from crm.scheduler.pipeline import effective_now_s, unpack
 from crm.simulation.survive import Loss, combinations, losses
 from hacluster.errors import InvalidRequest
 
-USAGE: Final = "verify [-x FILE] [--survive 1|2] [--output json]"
+USAGE: Final = "verify [-x FILE] [--agents] [--survive 1|2] [--output json]"
 SURVIVE_MAX: Final = 2
 
 
 def main(context: Context, words: Sequence[str]) -> int:
     """Exit code 1 for errors, and with --survive when something would not be served."""
-    path, survive = _words(context, words)
+    path, survive, agents = _words(context, words)
     cib = _cib(context, path)
     now_s = effective_now_s(cib, int(time.time()))
     if survive:
-        in_file = bool(path) or context.offline  # private parameters may have been blanked there
-        return _survive(context, cib, now_s, survive, sanitized=in_file)
+        return _survive(context, cib, now_s, survive, sanitized=bool(path) or context.offline)
+    in_file = bool(path) or context.offline  # private parameters may have been blanked there
     found = [(one.severity.value, one.where, one.what, one.remedy) for one in grammar_problems(cib)]
-    if not any(severity == "error" for severity, *_ in found):
-        found += [(one.severity.value, one.where, one.what, one.remedy) for one in doubts(cib, now_s)]
-    if not context.offline and not path:
+    deeper = (*doubts(cib, now_s), *in_this_state(cib, now_s, sanitized=in_file))
+    found += [(one.severity.value, one.where, one.what, one.remedy) for one in deeper]
+    if agents or not in_file:
         from agents.catalog import Catalog
         from cli.agent_checks import agent_problems
 
-        agents = agent_problems(cib, Catalog.of_this_node())
-        found += [(one.severity.value, one.where, one.what, one.remedy) for one in agents]
+        doubtful = agent_problems(cib, Catalog.of_this_node())
+        found += [(one.severity.value, one.where, one.what, one.remedy) for one in doubtful]
+    found = sorted(dict.fromkeys(found), key=lambda one: one[0] != Severity.ERROR.value)
     _print(context, found)
     return EXIT_FAILED if any(severity == Severity.ERROR.value for severity, *_ in found) else EXIT_OK
 
 
-def _words(context: Context, words: Sequence[str]) -> tuple[str, int]:
-    path, survive = "", 0
+def _words(context: Context, words: Sequence[str]) -> tuple[str, int, bool]:
+    path, survive, agents = "", 0, False
     rest = list(words)
     while rest:
         word = rest.pop(0)
@@ -67,9 +68,11 @@ def _words(context: Context, words: Sequence[str]) -> tuple[str, int]:
                 path = value
         elif word in ("--json", "json"):
             context.options.json = True
+        elif word == "--agents":
+            agents = True
         elif word not in ("-L", "live"):
             raise UsageError(what=f"{word!r} is not understood", usage=USAGE)
-    return path, survive
+    return path, survive, agents
 
 
 def _cib(context: Context, path: str) -> Element:

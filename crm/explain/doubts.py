@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Final
 
 from crm.cib.model import Element, element
 from crm.cib.schema import Problem, Severity
 from crm.explain.changes import edited
+from crm.explain.checks import constraints, fencing, names, operations, rules, state, structure
+from crm.explain.checks.finding import value
+from crm.explain.checks.members import check as checked_members
 from crm.explain.contributions import contributions
 from crm.scheduler.model import Colocation, NodeKind, Resource, Role, Variant, WorkingSet
 from crm.scheduler.options import NoQuorum
 from crm.scheduler.pipeline import schedule
 from crm.scheduler.scores import INFINITY
+from crm.scheduler.values import is_true
 from crm.simulation.inject import with_option
 from crm.simulation.status_edit import StatusEdit
 
@@ -21,18 +24,32 @@ _NODE_STATES: Final = ("standby", "maintenance", "shutdown", "terminate")
 
 
 def doubts(cib: Element, now_s: int) -> tuple[Problem, ...]:
-    """All findings: errors first. `cib` must be one that `crm.cib.schema` has no errors in."""
+    """All findings: errors first, each once."""
     ideal = schedule(at_its_best(cib, now_s), now_s).work
+    nodes = frozenset(node.name.lower() for node in ideal.nodes)
+    members = frozenset(node.name.lower() for node in ideal.nodes if node.kind is NodeKind.CLUSTER)
+    enabled = ideal.options.fencing_enabled
     found = [
-        *_order_circles(cib),
+        *structure.check(cib),
+        *constraints.check(cib),
         *_contradictions(ideal),
         *_unreachable(ideal),
         *_unknown_nodes(cib),
         *_fencing(ideal),
+        *fencing.check(cib, nodes, members, fencing=enabled),
+        *operations.check(cib, fencing=enabled),
+        *checked_members(cib),
+        *rules.check(cib, now_s, nodes),
+        *names.check(cib),
         *_timeouts(cib, ideal),
         *_unwatched(ideal),
     ]
-    return tuple(sorted(found, key=lambda one: one.severity is Severity.WARNING))
+    return tuple(sorted(dict.fromkeys(found), key=lambda one: one.severity is Severity.WARNING))
+
+
+def in_this_state(cib: Element, now_s: int, *, sanitized: bool = False) -> tuple[Problem, ...]:
+    """Findings about the state that the cluster is in now. `sanitized`: as in `schedule`."""
+    return tuple(dict.fromkeys(state.check(schedule(cib, now_s, sanitized=sanitized).work)))
 
 
 def at_its_best(cib: Element, now_s: int) -> Element:
@@ -49,10 +66,25 @@ def at_its_best(cib: Element, now_s: int) -> Element:
     for node in nodes.all("node"):
         if node.get("type", "member") in ("member", "normal"):
             edit.node_is_up(node.get("uname"))
+    for one in (configuration.child("constraints") or element("constraints")).all("rsc_ticket"):
+        edit.set_ticket(one.get("ticket"), granted=True, standby=False)
+    for name in _promotable_names(configuration):
+        for place in edit.node_names():
+            edit.set_attribute(place, f"master-{name}", edit.attribute(place, f"master-{name}") or "1")
     best = edit.cib()
     for name, value in (("maintenance-mode", "false"), ("stop-all-resources", "false")):
         best = with_option(best, name, value)
     return best
+
+
+def _promotable_names(configuration: Element) -> Iterator[str]:
+    """The primitives that would set a promotion score once they ran."""
+    for holder in (configuration.child("resources") or element("resources")).walk():
+        promotable = holder.tag in ("master", "bundle") or (
+            holder.tag == "clone" and is_true(value(holder, "promotable") or None)
+        )
+        if promotable:
+            yield from (one.id for one in holder.walk() if one.tag == "primitive")
 
 
 def _node_in_use(item: Element) -> Element | None:
@@ -78,55 +110,6 @@ def _problem(severity: Severity, where: str, what: str, remedy: str) -> Problem:
     return Problem(severity=severity, where=where, what=what, remedy=remedy)
 
 
-# --- orders
-
-
-def _order_circles(cib: Element) -> Iterator[Problem]:
-    edges = _order_edges(cib)
-    seen: set[frozenset[str]] = set()
-    for start in edges:
-        path = _way_back(edges, start)
-        ids = [edges[one][other] for one, other in itertools.pairwise(path)]
-        if not path or frozenset(ids) in seen:
-            continue
-        seen.add(frozenset(ids))
-        yield _problem(
-            Severity.ERROR,
-            ids[0],
-            f"the orders {', '.join(ids)} form a circle: {' then '.join(path)}",
-            f"delete one of them, as `hacli configure delete {ids[-1]}`",
-        )
-
-
-def _order_edges(cib: Element) -> dict[str, dict[str, str]]:
-    edges: dict[str, dict[str, str]] = {}
-    constraints = cib.path("configuration", "constraints") or element("constraints")
-    for one in constraints.all("rsc_order"):
-        kind = one.get("kind").lower()
-        optional = kind == "optional" or (not kind and one.get("score") in ("0",))
-        same_task = one.get("first-action", "start") == one.get(
-            "then-action", one.get("first-action", "start")
-        )
-        if optional or not one.get("first") or not same_task or kind == "serialize":
-            continue
-        edges.setdefault(one.get("first"), {})[one.get("then")] = one.id
-    return edges
-
-
-def _way_back(edges: Mapping[str, Mapping[str, str]], start: str) -> list[str]:
-    """The shortest circle through `start`, its first and last element; empty without one."""
-    paths = [[start]]
-    visited = {start}
-    for path in paths:  # grows while it is walked
-        for following in edges.get(path[-1], {}):
-            if following == start:
-                return [*path, start]
-            if following not in visited:
-                visited.add(following)
-                paths.append([*path, following])
-    return []
-
-
 # --- colocations
 
 
@@ -140,6 +123,9 @@ def _contradictions(work: WorkingSet) -> Iterator[Problem]:
             name = together[name]
         return name
 
+    for top in work.resources:
+        if top.variant is Variant.GROUP and top.colocated:
+            together.update((member.id, top.id) for member in top.children)
     for one in explicit:
         if one.score >= INFINITY and not _is_collective(one):
             together[root(one.dependent.id)] = root(one.primary.id)
@@ -170,15 +156,17 @@ def _unreachable(work: WorkingSet) -> Iterator[Problem]:
         return  # nothing would be placed; the missing device is said by itself
     if not any(node.online for node in work.nodes):
         return
-    constraints = work.cib.path("configuration", "constraints") or element("constraints")
+    configured = work.cib.path("configuration", "constraints") or element("constraints")
     by_attribute = any(
-        one.tag == "expression" and one.get("attribute")[:1] != "#" for one in constraints.walk()
+        one.tag == "expression" and one.get("attribute")[:1] != "#" for one in configured.walk()
     )
     severity = (
         Severity.WARNING if by_attribute else Severity.ERROR
     )  # attributes that agents set may be missing
     for top in work.resources:
         if top.removed or _is_wanted_stopped(top) or not _is_managed(top):
+            continue
+        if top.is_clone and top.clone_max == 0:
             continue
         for one in top.primitives():
             if any(other.assigned_node is not None for other in _alternatives(top, one)):
@@ -225,8 +213,8 @@ def _unknown_nodes(cib: Element) -> Iterator[Problem]:
     resources = cib.path("configuration", "resources") or element("resources")
     known |= {one.id.lower() for one in resources.walk() if one.get("type") == "remote"}
     known |= {one.get("value").lower() for one in resources.walk() if one.get("name") == "remote-node"}
-    constraints = cib.path("configuration", "constraints") or element("constraints")
-    for one in constraints.all("rsc_location"):
+    configured = cib.path("configuration", "constraints") or element("constraints")
+    for one in configured.all("rsc_location"):
         node = one.get("node")
         if node and known and node.lower() not in known:
             yield _problem(

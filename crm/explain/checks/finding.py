@@ -1,0 +1,62 @@
+"""Findings, and the parts of a CIB that the checks look at."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator
+
+from crm.cib.model import Element, element
+from crm.cib.schema import Problem, Severity
+
+RESOURCE_TAGS = ("primitive", "group", "clone", "master", "bundle")
+
+
+def error(where: str, what: str, remedy: str) -> Problem:
+    """What cannot work."""
+    return Problem(severity=Severity.ERROR, where=where, what=what, remedy=remedy)
+
+
+def warning(where: str, what: str, remedy: str) -> Problem:
+    """What hardly does what was meant."""
+    return Problem(severity=Severity.WARNING, where=where, what=what, remedy=remedy)
+
+
+def section(cib: Element, name: str) -> Element:
+    """A section of the configuration; empty when missing."""
+    return cib.path("configuration", name) or element(name)
+
+
+def resources(cib: Element) -> Iterator[Element]:
+    """All resources, those inside others too, in document order."""
+    return (one for one in section(cib, "resources").walk() if one.tag in RESOURCE_TAGS)
+
+
+def own_parts(holder: Element) -> Iterator[Element]:
+    """The element and all below it, without resources that are inside."""
+    yield holder
+    for child in holder.children:
+        if child.tag not in RESOURCE_TAGS:
+            yield from own_parts(child)
+
+
+def parents(cib: Element) -> dict[str, Element]:
+    """What each resource is inside of, by its id."""
+    return {child.id: one for one in resources(cib) for child in one.children if child.tag in RESOURCE_TAGS}
+
+
+def pairs(holder: Element, *tags: str) -> Iterator[Element]:
+    """The nvpairs of a resource's own sets of these tags."""
+    return (
+        pair for one in holder.all(*tags) for pair in one.walk() if pair.tag == "nvpair" and pair.get("name")
+    )
+
+
+def value(holder: Element, name: str, tag: str = "meta_attributes") -> str:
+    """A name's first value in a resource's own sets; empty when not set."""
+    return next((pair.get("value") for pair in pairs(holder, tag) if pair.get("name") == name), "")
+
+
+def closest(name: str, names: Iterable[str]) -> str:
+    """The name that was probably meant; empty when none is near."""
+    found = difflib.get_close_matches(name, list(names), n=1, cutoff=0.8)
+    return found[0] if found else ""
