@@ -4,32 +4,33 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from cli.commands.changes import read
+from cli.commands.survive import survive
 from cli.context import EXIT_FAILED, EXIT_OK, Context, UsageError
 from cli.grammar.verify import Severity
 from cli.grammar.verify import verify as grammar_problems
 from crm.cib import codec
 from crm.cib.model import Element
 from crm.explain.doubts import doubts, in_this_state
-from crm.scheduler.pipeline import effective_now_s, unpack
-from crm.simulation.survive import Loss, combinations, losses
+from crm.scheduler.pipeline import effective_now_s
 from hacluster.errors import InvalidRequest
 
-USAGE: Final = "verify [-x FILE] [--agents] [--survive 1|2] [--output json]"
+USAGE: Final = "verify [-x FILE] [--agents] [--survive 1|2 [--jobs N]] [--output json]"
 SURVIVE_MAX: Final = 2
 
 
 def main(context: Context, words: Sequence[str]) -> int:
     """Exit code 1 for errors, and with --survive when something would not be served."""
-    path, survive, agents = _words(context, words)
+    path, count, agents, jobs = _words(context, words)
     cib = _cib(context, path)
     now_s = effective_now_s(cib, int(time.time()))
-    if survive:
-        return _survive(context, cib, now_s, survive, sanitized=bool(path) or context.offline)
+    if count:
+        in_file = bool(path) or context.offline  # private parameters may have been blanked there
+        return survive(context, cib, now_s, count, sanitized=in_file, jobs=jobs)
     in_file = bool(path) or context.offline  # private parameters may have been blanked there
     found = [(one.severity.value, one.where, one.what, one.remedy) for one in grammar_problems(cib)]
     deeper = (*doubts(cib, now_s), *in_this_state(cib, now_s, sanitized=in_file))
@@ -45,13 +46,13 @@ def main(context: Context, words: Sequence[str]) -> int:
     return EXIT_FAILED if any(severity == Severity.ERROR.value for severity, *_ in found) else EXIT_OK
 
 
-def _words(context: Context, words: Sequence[str]) -> tuple[str, int, bool]:
-    path, survive, agents = "", 0, False
+def _words(context: Context, words: Sequence[str]) -> tuple[str, int, bool, int]:
+    path, count, agents, jobs = "", 0, False, 0
     rest = list(words)
     while rest:
         word = rest.pop(0)
         name, equals, value = word.partition("=")
-        if name in ("-x", "--xml-file", "--survive", "--output", "-o"):
+        if name in ("-x", "--xml-file", "--survive", "--jobs", "--output", "-o"):
             if not equals:
                 if not rest:
                     raise UsageError(what=f"{name} needs a value", usage=USAGE)
@@ -59,7 +60,11 @@ def _words(context: Context, words: Sequence[str]) -> tuple[str, int, bool]:
             if name == "--survive":
                 if not value.isdigit() or not 1 <= int(value) <= SURVIVE_MAX:
                     raise UsageError(what=f"--survive {value}: 1 or 2", usage=USAGE)
-                survive = int(value)
+                count = int(value)
+            elif name == "--jobs":
+                if not value.isdigit():
+                    raise UsageError(what=f"--jobs {value}: a number of processes", usage=USAGE)
+                jobs = int(value)
             elif name in ("--output", "-o"):
                 if value not in ("json", "text"):
                     raise UsageError(what=f"--output {value}: json or text", usage=USAGE)
@@ -72,7 +77,7 @@ def _words(context: Context, words: Sequence[str]) -> tuple[str, int, bool]:
             agents = True
         elif word not in ("-L", "live"):
             raise UsageError(what=f"{word!r} is not understood", usage=USAGE)
-    return path, survive, agents
+    return path, count, agents, jobs
 
 
 def _cib(context: Context, path: str) -> Element:
@@ -94,58 +99,3 @@ def _print(context: Context, found: Sequence[tuple[str, str, str, str]]) -> None
         (context.error if severity == Severity.ERROR.value else context.warning)(text)
     if not found:
         context.info("nothing is wrong with the configuration")
-
-
-# --- losses
-
-
-def _survive(context: Context, cib: Element, now_s: int, count: int, *, sanitized: bool) -> int:
-    total = len(combinations(unpack(cib, now_s), count))
-    done: list[Loss] = []
-    for loss in _with_progress(context, losses(cib, now_s, count, sanitized=sanitized), total + 1):
-        done.append(loss)
-        if not context.options.json:
-            for line in _lines(loss, already=bool(done[0].unserved)):
-                context.print(line)
-    if context.options.json:
-        context.print(json.dumps([_data(loss) for loss in done], indent=2))
-    return EXIT_FAILED if any(loss.unserved or not loss.settled for loss in done) else EXIT_OK
-
-
-def _with_progress(context: Context, cases: Iterator[Loss], total: int) -> Iterator[Loss]:
-    """The same, with a line that is overwritten on a terminal."""
-    shown = context.err.isatty()
-    for number in range(total + 1):
-        if shown and number < total:
-            context.err.write(f"\r{number}/{total} …")
-            context.err.flush()
-        loss = next(cases, None)
-        if shown:
-            context.err.write("\r\x1b[K")
-        if loss is None:
-            return
-        yield loss
-
-
-def _lines(loss: Loss, *, already: bool) -> Iterator[str]:
-    head = f"Without {' and '.join(loss.nodes)}" if loss.nodes else "As it is"
-    if not loss.settled:
-        yield f"{head}: the cluster does not come to rest ({loss.transitions} transitions)."
-    if not loss.unserved:
-        yield f"{head}: {'nothing else is lost' if already else 'everything is served'}."
-        return
-    names = ", ".join(one.resource for one in loss.unserved)
-    yield f"{head}: not served: {names}"
-    for one in loss.unserved:
-        yield f"  * {one.resource}:"
-        for reason in one.reasons:
-            yield f"    * {reason}"
-
-
-def _data(loss: Loss) -> dict[str, object]:
-    return {
-        "lost": list(loss.nodes),
-        "settled": loss.settled,
-        "transitions": loss.transitions,
-        "unserved": [{"resource": one.resource, "reasons": list(one.reasons)} for one in loss.unserved],
-    }

@@ -72,8 +72,8 @@ def at_its_best(cib: Element, now_s: int) -> Element:
         for place in edit.node_names():
             edit.set_attribute(place, f"master-{name}", edit.attribute(place, f"master-{name}") or "1")
     best = edit.cib()
-    for name, value in (("maintenance-mode", "false"), ("stop-all-resources", "false")):
-        best = with_option(best, name, value)
+    for name in ("maintenance-mode", "stop-all-resources"):
+        best = with_option(best, name, "false")
     return best
 
 

@@ -120,18 +120,46 @@ def _is_doomed(item: Element, doomed: set[tuple[str, str]]) -> bool:
             return False
 
 
+class Survival:
+    """A cluster run until it is at rest, from which nodes are then lost."""
+
+    def __init__(self, cib: Element, now_s: int, *, sanitized: bool = False) -> None:
+        self._now_s, self._sanitized = now_s, sanitized
+        self._base = run_until_settled(cib, now_s, sanitized=sanitized)
+        self._already = _unserved(self._base.work)
+        self._known = {one.resource for one in self._already}
+        self._promoted = _promoted(self._base.work)
+
+    @property
+    def cib(self) -> Element:
+        """The CIB at rest."""
+        return self._base.cib
+
+    def as_it_is(self) -> Loss:
+        """Without any loss."""
+        base = self._base
+        return Loss(nodes=(), unserved=self._already, transitions=base.transitions, settled=base.settled)
+
+    def combinations(self, count: int) -> tuple[tuple[str, ...], ...]:
+        """All sets of `count` cluster nodes that are online."""
+        return combinations(self._base.work, count)
+
+    def lose(self, names: tuple[str, ...]) -> Loss:
+        """What follows from losing these nodes at once; what is not served anyway is left out."""
+        after = without_nodes(self._base.cib, self._base.work, names, self._now_s)
+        lost = run_until_settled(after, self._now_s, sanitized=self._sanitized)
+        unserved = tuple(
+            one for one in _unserved(lost.work, self._promoted) if one.resource not in self._known
+        )
+        return Loss(nodes=names, unserved=unserved, transitions=lost.transitions, settled=lost.settled)
+
+
 def losses(cib: Element, now_s: int, count: int, *, sanitized: bool = False) -> Iterator[Loss]:
     """First the cluster as it is, then each loss of `count` of the nodes that are online."""
-    base = run_until_settled(cib, now_s, sanitized=sanitized)
-    already = _unserved(base.work)
-    yield Loss(nodes=(), unserved=already, transitions=base.transitions, settled=base.settled)
-    known = {one.resource for one in already}
-    promoted = _promoted(base.work)
-    for names in combinations(base.work, count):
-        after = without_nodes(base.cib, base.work, names, now_s)
-        lost = run_until_settled(after, now_s, sanitized=sanitized)
-        unserved = tuple(one for one in _unserved(lost.work, promoted) if one.resource not in known)
-        yield Loss(nodes=names, unserved=unserved, transitions=lost.transitions, settled=lost.settled)
+    survival = Survival(cib, now_s, sanitized=sanitized)
+    yield survival.as_it_is()
+    for names in survival.combinations(count):
+        yield survival.lose(names)
 
 
 def combinations(work: WorkingSet, count: int) -> tuple[tuple[str, ...], ...]:

@@ -1,0 +1,45 @@
+"""`hacli verify --survive`: in several processes the same as in one; interrupted, what is known so far."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from cli.commands import survive
+from crm.simulation.survive import Loss, Survival
+from tests.unit.cli.runner import hacli
+
+BASE = str(Path(__file__).parents[2] / "fuzz" / "bases" / "groups-running.xml")
+
+
+def test_processes_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = hacli(["verify", "-x", BASE, "--survive", "2", "--jobs", "1"])
+    monkeypatch.setattr(survive, "WORTH_PROCESSES_S", 0)
+    assert hacli(["verify", "-x", BASE, "--survive", "2", "--jobs", "2"]) == alone
+    assert alone[1].count("Without ") == 3
+
+
+def test_interrupted_it_says_what_it_knows(monkeypatch: pytest.MonkeyPatch) -> None:
+    lose = Survival.lose
+
+    def interrupted(self: Survival, names: tuple[str, ...]) -> Loss:
+        if names == ("n3",):
+            raise KeyboardInterrupt
+        return lose(self, names)
+
+    monkeypatch.setattr(Survival, "lose", interrupted)
+    status, text = hacli(["verify", "-x", BASE, "--survive", "1"])
+    assert status == survive.EXIT_INTERRUPTED
+    assert "Without n2: everything is served." in text
+    assert "WARNING: interrupted after 2 of 3: the rest is not known" in text
+    _status, text = hacli(["verify", "-x", BASE, "--survive", "1", "--output", "json"])
+    data = json.loads(text[text.index("{") :])
+    assert (data["schema"], data["complete"], len(data["losses"])) == ("hacluster/survive/1", False, 3)
+
+
+def test_a_long_run_says_how_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(survive, "SAID_FROM_S", 0)
+    _status, text = hacli(["verify", "-x", BASE, "--survive", "1", "--jobs", "1"])
+    assert "INFO: 2 more losses take about 0s; Ctrl-C shows what is known" in text
