@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, TextIO
 
+from cli.cib_file import checked, read_cib, unpacked
 from cli.commands.simulate_options import build_parser
 from cli.commands.simulate_profile import profile
 from cli.grammar.verify import verify
@@ -218,10 +219,10 @@ class Simulation:
     def _read(self) -> Element:
         options = self._options
         if options.xml_pipe or options.xml_file == "-":
-            return _checked(codec.parse(sys.stdin.buffer.read(), source="standard input"), "standard input")
+            data = unpacked(sys.stdin.buffer.read(), "standard input")
+            return checked(codec.parse(data, source="standard input"), "standard input")
         if options.xml_file:
-            data = Path(options.xml_file).read_bytes()
-            return _checked(codec.parse(data, source=options.xml_file), options.xml_file)
+            return read_cib(options.xml_file)
         if self._live is not None:
             return self._live()
         raise InvalidRequest(what="there is no CIB to work on", remedy="give -x FILE, -p or -L")
@@ -324,12 +325,6 @@ class Simulation:
                 self._failed.add(spec.text)
                 return spec.rc
         return None
-
-
-def _checked(root: Element, source: str) -> Element:
-    if root.tag != "cib":
-        raise InvalidRequest(what=f"{source} holds <{root.tag}>, no <cib>", remedy="give a whole CIB")
-    return root
 
 
 def _time_text(at_s: int) -> str:

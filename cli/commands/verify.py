@@ -5,19 +5,17 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Final
 
+from cli.cib_file import read_cib
 from cli.commands.changes import read
 from cli.commands.survive import survive
 from cli.context import EXIT_FAILED, EXIT_OK, Context, UsageError
 from cli.grammar.verify import Severity
 from cli.grammar.verify import verify as grammar_problems
-from crm.cib import codec
 from crm.cib.model import Element
 from crm.explain.doubts import doubts, in_this_state
 from crm.scheduler.pipeline import effective_now_s
-from hacluster.errors import InvalidRequest
 
 USAGE: Final = "verify [-x FILE] [--agents] [--survive 1|2 [--jobs N]] [--output json]"
 SURVIVE_MAX: Final = 2
@@ -81,12 +79,7 @@ def _words(context: Context, words: Sequence[str]) -> tuple[str, int, bool, int]
 
 
 def _cib(context: Context, path: str) -> Element:
-    if not path:
-        return read(context)
-    cib = codec.parse(Path(path).read_bytes(), source=path)
-    if cib.tag != "cib":
-        raise InvalidRequest(what=f"{path} holds <{cib.tag}>, no <cib>", remedy="give a whole CIB")
-    return cib
+    return read_cib(path) if path else read(context)
 
 
 def _print(context: Context, found: Sequence[tuple[str, str, str, str]]) -> None:

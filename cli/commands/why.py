@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Final
 
+from cli.cib_file import read_cib
 from cli.commands.changes import read
 from cli.context import EXIT_OK, Context, UsageError
 from cli.render.why import as_json, text
@@ -14,7 +14,6 @@ from crm.cib import codec
 from crm.cib.model import Element
 from crm.explain.question import Asked, ask
 from crm.scheduler.pipeline import effective_now_s
-from hacluster.errors import InvalidRequest
 
 USAGE: Final = (
     "why RESOURCE [[not] [promoted] on NODE] | ACTION [on NODE] | fenced NODE\n"
@@ -69,9 +68,7 @@ def _cib(context: Context, source: tuple[str, str]) -> tuple[Element, int]:
     kind, value = source
     now_s = int(time.time())
     if kind == "file" or (kind == "transition" and not value.isdigit()):
-        cib = codec.parse(Path(value).read_bytes(), source=value)
-        if cib.tag != "cib":
-            raise InvalidRequest(what=f"{value} holds <{cib.tag}>, no <cib>", remedy="give a whole CIB")
+        cib = read_cib(value)
     elif kind == "transition":
         reply = context.client.transition(int(value))
         cib = codec.parse(reply.input_xml, source=f"transition {value}")

@@ -22,6 +22,7 @@ PAGES = [
         "manual/configure.md",
         "manual/heartbeat.md",
         "manual/simulate.md",
+        "manual/verify.md",
         "manual/why.md",
     )
 ]
