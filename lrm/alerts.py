@@ -31,6 +31,14 @@ USER: Final = "hacluster"
 GROUP: Final = "haclient"
 PATH: Final = "/usr/sbin:/usr/bin:/sbin:/bin"
 
+_RESERVED: Final = frozenset(
+    {
+        *("GCONV_PATH", "GETCONF_DIR", "GLIBC_TUNABLES", "HOSTALIASES", "LOCALDOMAIN", "LOCPATH", "NIS_PATH"),
+        *("NLSPATH", "RESOLV_HOST_CONF", "RES_OPTIONS", "TMPDIR", "TZDIR", "LIBCAP_DEBUG"),
+        *("PATH", "IFS", "ENV", "SHELLOPTS", "PS4", "HOME", "SHELL", "LC_ALL", "HACLUSTER_NODE"),
+    }
+)
+
 log = structlog.get_logger()
 
 
@@ -60,6 +68,11 @@ class Alerts:
         for name, value in alert.environment.items():
             if not name or "=" in name or "\0" in name + value:
                 raise InvalidRequest(what=f"{name!r} of alert {alert.alert} cannot be in an environment")
+            if _is_reserved(name):
+                raise InvalidRequest(
+                    what=f"an alert may not set {name}: it would change what runs, not what it is told",
+                    remedy=f"take the attribute {name} out of alert {alert.alert}",
+                )
         try:
             self._waiting.put_nowait(alert)
         except asyncio.QueueFull:
@@ -93,6 +106,14 @@ class Alerts:
         name = AgentName("ocf", "alert", "alert")
         agent = ResolvedAgent(name=name, standard="alert", path=alert.path)
         return AgentCall(agent=agent, argv=(*_as_user(), alert.path), env=environment)
+
+
+def _is_reserved(name: str) -> bool:
+    """Variables that programs and their libraries obey, also those that run before privileges are dropped.
+
+    glibc's own list of what a set-user-id program must not see, what shells obey, and what is set here.
+    """
+    return name in _RESERVED or name.startswith(("LD_", "MALLOC_", "PYTHON", "BASH_"))
 
 
 def _as_user() -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import Final
 
 from crm.cib.model import COMMENT, Element
+from hacluster.vocabulary.agent import check_name_part
 
 
 class Severity(StrEnum):
@@ -295,6 +296,15 @@ def _warning(where: str, what: str, remedy: str) -> Problem:
     return Problem(severity=Severity.WARNING, where=where, what=what, remedy=remedy)
 
 
+def _names_an_agent(standard: str, what: str, part: str) -> bool:
+    """Names become paths: what could leave a folder is refused where it comes in."""
+    try:
+        check_name_part(part, what, f"{standard}:{part}")
+    except ValueError:
+        return False
+    return True
+
+
 class _Check:
     """One pass over one document."""
 
@@ -407,6 +417,12 @@ class _Check:
             yield _error(where, "class is missing", 'add class="ocf", "systemd", "lsb" or "stonith"')
         elif element.get("class") in _CLASSES_WITH_PROVIDER and not element.get("provider"):
             yield _error(where, "an OCF agent has a provider", 'add provider="heartbeat" or the right one')
+        for name in ("provider", "type"):
+            part = element.get(name)
+            if part and not _names_an_agent(element.get("class"), name, part):
+                yield _error(
+                    where, f"{name}={part[:80]!r} cannot name an agent", "the name of a file in its folder"
+                )
 
     # -- references
 
