@@ -24,8 +24,8 @@ done
 dest=${DESTDIR:-}
 here=$(cd "$(dirname "$0")" && pwd)
 python=${PYTHON:-python3}
-commands="ha-messaging ha-crm ha-lrm ha-sentinel hacli ha-agent"
-units="hacluster.target ha-lrm.service ha-messaging.service ha-crm.service ha-sentinel.service"
+commands="ha-messaging ha-crm ha-lrm ha-sentinel ha-qnet hacli ha-agent"
+units="hacluster.target ha-lrm.service ha-messaging.service ha-crm.service ha-sentinel.service ha-qnet.service"
 
 if [ -z "$dest" ] && [ "$(id -u)" != 0 ]; then
     echo "$0: run it as root (or set DESTDIR)" >&2

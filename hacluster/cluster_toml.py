@@ -34,6 +34,10 @@ def render(settings: Settings, *, heading: str = "") -> str:
             "last_man_standing = true",
             f"lms_window = {_text(render_ms(settings.quorum.lms_window_ms))}",
         ]
+    if settings.witness is not None:
+        witness = settings.witness
+        lines += ["", "[witness]", f"address = {_text(witness.address)}", f"port = {witness.port}"]
+        lines.append(f"votes = {witness.votes}")
     lines += ["", "[ports]", f"crm = {settings.ports.crm}", f"lrm = {settings.ports.lrm}"]
     for link in settings.links:
         lines += ["", "[[link]]", *_link(link)]

@@ -86,6 +86,15 @@ class Quorum:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Witness:
+    """ha-qnet on a third machine."""
+
+    address: str
+    port: int = 5562
+    votes: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Ports:
     """TCP ports of gRPC with mTLS."""
 
@@ -106,6 +115,7 @@ class Settings:
     nodes: tuple[Node, ...] = ()
     insecure: bool = False
     allow_diskless: bool = False
+    witness: Witness | None = None
 
     def node(self, name: str) -> Node | None:
         """The configured node of that name, or None."""
@@ -125,6 +135,7 @@ class Settings:
             tiebreak=order[0] if order else None,
             tiebreak_order=order,
             lms_window_ms=self.quorum.lms_window_ms if self.quorum.last_man_standing else 0,
+            witness_votes=self.witness.votes if self.witness is not None else 0,
         )
 
     def _tiebreak_order(self) -> tuple[NodeId, ...]:
@@ -172,7 +183,8 @@ def _error(source: object, line: int, what: str, remedy: str) -> InvalidDocument
 
 
 _KNOWN: Final[Mapping[str, tuple[str, ...]]] = {
-    "": ("cluster", "timers", "quorum", "ports", "link", "node"),
+    "": ("cluster", "timers", "quorum", "witness", "ports", "link", "node"),
+    "witness": ("address", "port", "votes"),
     "cluster": ("name", "id", "insecure", "allow_diskless"),
     "timers": ("keepalive", "warntime", "deadtime", "initdead", "deadping"),
     "quorum": (
@@ -211,6 +223,7 @@ class _Reader:
             nodes=nodes,
             insecure=self._flag("cluster", cluster, "insecure", False),
             allow_diskless=self._flag("cluster", cluster, "allow_diskless", False),
+            witness=self._witness(self._table("witness")),
         )
         self._whole(settings)
         return settings
@@ -320,6 +333,21 @@ class _Reader:
             if not holds:
                 self.fail("timers", 0, key, what, now)
         return timers
+
+    def _witness(self, values: Mapping[str, Any]) -> Witness | None:
+        if not values:
+            return None
+        address = values.get("address", "")
+        try:
+            ipaddress.ip_address(address)
+        except ValueError:
+            self.fail("witness", 0, "address", f"{address!r} is not an IP address", "where ha-qnet listens")
+            return None
+        return Witness(
+            address=address,
+            port=self._number("witness", 0, values, "port", 5562, 1, 65_535),
+            votes=self._number("witness", 0, values, "votes", 1, 1, 1_000),
+        )
 
     def _ports(self, values: Mapping[str, Any]) -> Ports:
         return Ports(
@@ -442,6 +470,9 @@ class _Reader:
             if node.diskless and node.votes:
                 what = f"node {node.name} is diskless: it cannot vote"
                 self.fail("node", index, "votes", what, "votes = 0, or give it a disk")
+        if settings.witness is not None and settings.quorum.two_node:
+            what = "two_node and a [witness] say two different things"
+            self.fail("quorum", 0, "two_node", what, "with a witness, two_node = false")
         owners: dict[str, int] = {}
         for index, node in enumerate(settings.nodes):
             for address in dict.fromkeys(node.addresses):

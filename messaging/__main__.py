@@ -125,6 +125,8 @@ class Daemon:
         loop.add_signal_handler(signal.SIGHUP, self._reload, shell)
         for link in shell.links:
             link.open(loop)
+        if shell.witness is not None:
+            shell.witness.open(loop)
         shell.begin()
         log.info(
             log_events.STARTED, incarnation=incarnation, boot_token=self._token[:16], links=len(shell.links)
@@ -149,6 +151,8 @@ class Daemon:
         finally:
             for link in shell.links:
                 link.close()
+            if shell.witness is not None:
+                shell.witness.close()
         log.info(log_events.STOPPED)
 
     async def _answer(

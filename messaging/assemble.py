@@ -22,6 +22,7 @@ from messaging.store import Store
 from messaging.transport.link import Carrier
 from messaging.transport.serial import SerialLink
 from messaging.transport.udp import UdpLink
+from messaging.witness.client import QnetClient
 
 IP_KINDS: Final = ("udp", "mcast", "bcast")
 MS: Final = 1_000_000
@@ -100,7 +101,7 @@ def use_nodes(before: Settings, after: Settings, me: Node, shell: MembershipShel
     """Go on with the nodes of `after`. Raises InvalidRequest: more differs, or a node stands in the way."""
     same = replace(after, nodes=before.nodes, quorum=before.quorum)
     if same != before:
-        parts = ("cluster_id", "timers", "links", "ports")
+        parts = ("cluster_id", "timers", "links", "ports", "witness")
         names = [name for name in parts if getattr(same, name) != getattr(before, name)]
         what = f"more than the nodes has changed ({', '.join(names) or 'see [cluster]'})"
         raise InvalidRequest(what=what, remedy="restart ha-messaging for that, one node after the other")
@@ -160,4 +161,14 @@ def shell_of(
         lease_word=lease_word,
     )
     shell.links = links_of(settings, me, shell)
+    if settings.witness is not None:
+        shell.witness = QnetClient(
+            settings.witness.address,
+            settings.witness.port,
+            cluster_id=settings.cluster_id,
+            node_id=me.id,
+            incarnation=incarnation,
+            keyring=keyring,
+            answered=shell.dispatch,
+        )
     return shell

@@ -53,6 +53,8 @@ class Kind(IntEnum):
     DATA = 10
     NACK = 11
     FRAGMENT = 12
+    WITNESS_ASK = 13  # these two only between a node and ha-qnet
+    WITNESS_ANSWER = 14
 
 
 class Drop(StrEnum):

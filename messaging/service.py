@@ -99,7 +99,18 @@ class MembershipService(membership_pb2_grpc.MembershipServicer):
             signing_key=self._shell.keyring.signing,
             key_ids=sorted(self._shell.keyring.keys),
             counters=core.talk.counters,
+            witness=self._witness(now_ns),
             advised_deadtime_ms=advised_ns // 1_000_000,
+        )
+
+    def _witness(self, now_ns: int) -> membership_pb2.WitnessStatus | None:
+        side, view = self._shell.core.authority.witness, self._shell.core.agreement.installed
+        if self._settings.witness is None:
+            return None
+        return membership_pb2.WitnessStatus(
+            granted=view is not None and side.support_until_ns(view) > now_ns,
+            silent_ms=(now_ns - side.reached_ns) // 1_000_000 if side.reached_ns else 0,
+            reason=side.reason,
         )
 
     def _links(self, links: Sequence[Carrier]) -> list[membership_pb2.LinkStatus]:

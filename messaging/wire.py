@@ -257,6 +257,7 @@ def quorum_to(quorum: CommittedQuorum) -> membership_pb2.QuorumConfig:
         log_index=quorum.log_index,
         tiebreak_order=config.tiebreak_order,
         lms_window_ms=config.lms_window_ms,
+        witness_votes=config.witness_votes,
         next=quorum_to(CommittedQuorum(config=config.next)) if config.next is not None else None,
     )
 
@@ -277,6 +278,7 @@ def quorum_from(message: membership_pb2.QuorumConfig) -> CommittedQuorum:
             tiebreak=NodeId(message.tiebreak) if message.tiebreak else None,
             tiebreak_order=tuple(NodeId(node) for node in message.tiebreak_order),
             lms_window_ms=message.lms_window_ms,
+            witness_votes=_bounded(message.witness_votes, 0xFFFF),
             next=_next_from(message),
         ),
         log_index=_bounded(message.log_index, COUNTER_MAX),

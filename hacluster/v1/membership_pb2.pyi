@@ -486,6 +486,7 @@ class MessagingStatus(message.Message):
     SIGNING_KEY_FIELD_NUMBER: builtins.int
     KEY_IDS_FIELD_NUMBER: builtins.int
     COUNTERS_FIELD_NUMBER: builtins.int
+    WITNESS_FIELD_NUMBER: builtins.int
     DEADTIME_AUTO_FIELD_NUMBER: builtins.int
     node: builtins.str
     incarnation: builtins.int
@@ -516,6 +517,10 @@ class MessagingStatus(message.Message):
     def counters(self) -> containers.ScalarMap[builtins.str, builtins.int]:
         """data_sent data_delivered data_repeated data_stale data_lost nacks_sent"""
 
+    @builtins.property
+    def witness(self) -> WitnessStatus:
+        """not set: there is none"""
+
     def __init__(
         self,
         *,
@@ -533,11 +538,38 @@ class MessagingStatus(message.Message):
         signing_key: builtins.int = ...,
         key_ids: abc.Iterable[builtins.int] | None = ...,
         counters: abc.Mapping[builtins.str, builtins.int] | None = ...,
+        witness: WitnessStatus | None = ...,
         deadtime_auto: builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["authority", b"authority"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["authority", b"authority", "witness", b"witness"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["advised_deadtime_ms", b"advised_deadtime_ms", "authority", b"authority", "counters", b"counters", "deadtime_auto", b"deadtime_auto", "deadtime_ms", b"deadtime_ms", "dropped", b"dropped", "health_score", b"health_score", "incarnation", b"incarnation", "keepalive_ms", b"keepalive_ms", "key_ids", b"key_ids", "links", b"links", "loop_lag_max_us", b"loop_lag_max_us", "node", b"node", "pings", b"pings", "signing_key", b"signing_key"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["advised_deadtime_ms", b"advised_deadtime_ms", "authority", b"authority", "counters", b"counters", "deadtime_auto", b"deadtime_auto", "deadtime_ms", b"deadtime_ms", "dropped", b"dropped", "health_score", b"health_score", "incarnation", b"incarnation", "keepalive_ms", b"keepalive_ms", "key_ids", b"key_ids", "links", b"links", "loop_lag_max_us", b"loop_lag_max_us", "node", b"node", "pings", b"pings", "signing_key", b"signing_key", "witness", b"witness"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class WitnessStatus(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    GRANTED_FIELD_NUMBER: builtins.int
+    SILENT_MS_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    granted: builtins.bool
+    """its votes count in our view at the moment"""
+    silent_ms: builtins.int
+    """since its last answer; 0: never"""
+    reason: builtins.str
+    """why it said no, last time"""
+    def __init__(
+        self,
+        *,
+        granted: builtins.bool = ...,
+        silent_ms: builtins.int = ...,
+        reason: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["granted", b"granted", "reason", b"reason", "silent_ms", b"silent_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -658,6 +690,7 @@ class QuorumConfig(message.Message):
     LOG_INDEX_FIELD_NUMBER: builtins.int
     TIEBREAK_ORDER_FIELD_NUMBER: builtins.int
     LMS_WINDOW_MS_FIELD_NUMBER: builtins.int
+    WITNESS_VOTES_FIELD_NUMBER: builtins.int
     NEXT_FIELD_NUMBER: builtins.int
     two_node: builtins.bool
     wait_for_all: builtins.bool
@@ -667,6 +700,8 @@ class QuorumConfig(message.Message):
     """an older one than the stored is ignored"""
     lms_window_ms: builtins.int
     """last_man_standing, 0: no"""
+    witness_votes: builtins.int
+    """0: there is none"""
     @builtins.property
     def voters(self) -> containers.RepeatedCompositeFieldContainer[QuorumConfig.Voter]: ...
     @builtins.property
@@ -687,11 +722,12 @@ class QuorumConfig(message.Message):
         log_index: builtins.int = ...,
         tiebreak_order: abc.Iterable[builtins.int] | None = ...,
         lms_window_ms: builtins.int = ...,
+        witness_votes: builtins.int = ...,
         next: QuorumConfig | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["next", b"next"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["lms_window_ms", b"lms_window_ms", "log_index", b"log_index", "next", b"next", "tiebreak", b"tiebreak", "tiebreak_order", b"tiebreak_order", "two_node", b"two_node", "voters", b"voters", "wait_for_all", b"wait_for_all"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["lms_window_ms", b"lms_window_ms", "log_index", b"log_index", "next", b"next", "tiebreak", b"tiebreak", "tiebreak_order", b"tiebreak_order", "two_node", b"two_node", "voters", b"voters", "wait_for_all", b"wait_for_all", "witness_votes", b"witness_votes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -285,6 +285,105 @@ class Data(message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 @typing.final
+class WitnessAsk(message.Message):
+    """A node to the witness, and its answer. A question counts only with the challenge of the witness's last answer to
+    this run of the node: recorded ones are worth nothing.
+    """
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    NONCE_FIELD_NUMBER: builtins.int
+    CHALLENGE_FIELD_NUMBER: builtins.int
+    VIEW_FIELD_NUMBER: builtins.int
+    MEMBERS_FIELD_NUMBER: builtins.int
+    VOTERS_FIELD_NUMBER: builtins.int
+    CONFIG_INDEX_FIELD_NUMBER: builtins.int
+    LEASE_MS_FIELD_NUMBER: builtins.int
+    SCORE_FIELD_NUMBER: builtins.int
+    RELEASE_FIELD_NUMBER: builtins.int
+    IN_SYNC_FIELD_NUMBER: builtins.int
+    TERM_COUNTER_FIELD_NUMBER: builtins.int
+    TERM_NODE_FIELD_NUMBER: builtins.int
+    nonce: builtins.int
+    challenge: builtins.bytes
+    config_index: builtins.int
+    lease_ms: builtins.int
+    score: builtins.int
+    release: builtins.bool
+    """we count on it no more"""
+    term_counter: builtins.int
+    term_node: builtins.int
+    @builtins.property
+    def view(self) -> common_pb2.ViewId: ...
+    @builtins.property
+    def members(self) -> containers.RepeatedScalarFieldContainer[builtins.int]: ...
+    @builtins.property
+    def voters(self) -> containers.RepeatedScalarFieldContainer[builtins.int]: ...
+    @builtins.property
+    def in_sync(self) -> containers.RepeatedScalarFieldContainer[builtins.int]:
+        """not empty: from now on only these have everything that is committed"""
+
+    def __init__(
+        self,
+        *,
+        nonce: builtins.int = ...,
+        challenge: builtins.bytes = ...,
+        view: common_pb2.ViewId | None = ...,
+        members: abc.Iterable[builtins.int] | None = ...,
+        voters: abc.Iterable[builtins.int] | None = ...,
+        config_index: builtins.int = ...,
+        lease_ms: builtins.int = ...,
+        score: builtins.int = ...,
+        release: builtins.bool = ...,
+        in_sync: abc.Iterable[builtins.int] | None = ...,
+        term_counter: builtins.int = ...,
+        term_node: builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["view", b"view"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["challenge", b"challenge", "config_index", b"config_index", "in_sync", b"in_sync", "lease_ms", b"lease_ms", "members", b"members", "nonce", b"nonce", "release", b"release", "score", b"score", "term_counter", b"term_counter", "term_node", b"term_node", "view", b"view", "voters", b"voters"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class WitnessAnswer(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    NONCE_FIELD_NUMBER: builtins.int
+    CHALLENGE_FIELD_NUMBER: builtins.int
+    VIEW_FIELD_NUMBER: builtins.int
+    GRANTED_FIELD_NUMBER: builtins.int
+    LEASE_MS_FIELD_NUMBER: builtins.int
+    IN_SYNC_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    nonce: builtins.int
+    challenge: builtins.bytes
+    """16 bytes"""
+    granted: builtins.bool
+    lease_ms: builtins.int
+    reason: builtins.str
+    @builtins.property
+    def view(self) -> common_pb2.ViewId: ...
+    @builtins.property
+    def in_sync(self) -> containers.RepeatedScalarFieldContainer[builtins.int]: ...
+    def __init__(
+        self,
+        *,
+        nonce: builtins.int = ...,
+        challenge: builtins.bytes = ...,
+        view: common_pb2.ViewId | None = ...,
+        granted: builtins.bool = ...,
+        lease_ms: builtins.int = ...,
+        in_sync: abc.Iterable[builtins.int] | None = ...,
+        reason: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["view", b"view"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["challenge", b"challenge", "granted", b"granted", "in_sync", b"in_sync", "lease_ms", b"lease_ms", "nonce", b"nonce", "reason", b"reason", "view", b"view"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
 class Nack(message.Message):
     """Repeat these. The bounds are included."""
 

@@ -73,7 +73,7 @@ class QuorumConfig:
 
     `tiebreak_order`: who breaks ties, the first of these that is a voter (`tiebreak` is that one, resolved).
     `lms_window_ms`: last_man_standing, 0 for no. `next`: a change is under way (cluster-protocol.md, 9.5);
-    both configurations have to agree until it is over.
+    both configurations have to agree until it is over. `witness_votes` are counted beside the voters'.
     """
 
     voters: tuple[tuple[NodeId, int], ...]
@@ -82,6 +82,7 @@ class QuorumConfig:
     tiebreak: NodeId | None = None
     tiebreak_order: tuple[NodeId, ...] = ()
     lms_window_ms: int = 0
+    witness_votes: int = 0
     next: QuorumConfig | None = None
 
     def among(self, voters: tuple[tuple[NodeId, int], ...]) -> QuorumConfig:

@@ -12,9 +12,10 @@ from messaging import log_events
 from messaging.membership.agreement import Agreement
 from messaging.membership.deadtime import lease_ns
 from messaging.membership.detector import Detector, Peer
-from messaging.membership.events import Config, Note, PeerStatus, Start, Status, ViewMember
-from messaging.membership.quorum import all_voters_in, lease_end_ns
+from messaging.membership.events import AskWitness, Config, Note, PeerStatus, Start, Status, ViewMember
+from messaging.membership.quorum import WITNESS, all_voters_in, lease_end_ns
 from messaging.membership.standing import LastManStanding
+from messaging.membership.witness import WitnessSide
 from messaging.packet import State
 
 
@@ -32,6 +33,7 @@ class AuthorityKeeper:
         self._published_lease_ns = 0
         self._looked_ns = 0
         self._standing = LastManStanding(config)
+        self.witness = WitnessSide(config)
         self.stale = True  # `news` has to look closely
         self.notes: list[Note] = []
 
@@ -66,6 +68,7 @@ class AuthorityKeeper:
     def void(self) -> None:
         """After a pause: whatever support we had, we cannot know how long ago that was."""
         self._support_until_ns.clear()
+        self.witness.void()
         self.stale = True
 
     def note_view(self) -> bool:
@@ -91,6 +94,8 @@ class AuthorityKeeper:
             return 0
         supports = self._support_until_ns if self._support_view == view.id else {}
         live = {node: until for node, until in supports.items() if until > now_ns}
+        if (until := self.witness.support_until_ns(view)) > now_ns:
+            live[WITNESS] = until
         own_until_ns = now_ns + lease_ns(self._detector.deadtime.ns)
         return lease_end_ns(
             self._agreement.quorum.config, self._config.node_id, live, own_until_ns=own_until_ns
@@ -102,13 +107,21 @@ class AuthorityKeeper:
             return None
         if now_ns < self._agreement.authority_from_ns:
             return self._agreement.authority_from_ns
-        times = (self.lease_end_ns(now_ns) or None, self._standing.wake_ns)
+        asks_ns = self.witness.wake_ns(self._agreement.quorum) if self._agreement.pending is None else None
+        times = (self.lease_end_ns(now_ns) or None, self._standing.wake_ns, asks_ns)
         return min((at for at in times if at is not None), default=None)
 
     def stand(self, now_ns: int) -> None:
         """Look whether the voters should be others (last_man_standing)."""
         quorate = self.lease_end_ns(now_ns) > now_ns
         self._standing.look(self._agreement.installed, self._agreement.quorum, now_ns, quorate=quorate)
+
+    def question(self, now_ns: int) -> AskWitness | None:
+        """To the witness, when one is due: only of a view that we act in, and of no other any more."""
+        view = self._agreement.installed
+        if view is None or self._agreement.pending is not None or now_ns < self._agreement.authority_from_ns:
+            return None
+        return self.witness.ask(view, self._agreement.quorum, now_ns)
 
     def status(self, now_ns: int) -> Status:
         """The whole picture, as of now."""

@@ -48,6 +48,7 @@ from messaging.membership.events import (
     RaiseIncarnation,
     Received,
     Refuse,
+    ReleaseWitness,
     Rng,
     Send,
     SetTimer,
@@ -56,6 +57,7 @@ from messaging.membership.events import (
     StrangerHeard,
     Suspended,
     Timer,
+    WitnessAnswered,
     node_list,
 )
 from messaging.membership.layouts import Layouts, moved
@@ -145,6 +147,9 @@ class MembershipCore:
                 self._begin_leave(leave)
             case DataRequested():
                 self.talk.request(event, now_ns)
+            case WitnessAnswered():
+                self.authority.witness.answered(event, now_ns)
+                self.authority.stale = True
             case NodesChanged(nodes):
                 self._reconfigure(nodes)
             case KeysChanged(key_ids):
@@ -274,6 +279,8 @@ class MembershipCore:
         self._out.append(Note("info", log_events.LEAVING, (("clean", leave.clean),)))
         self._leave = leave
         self._leave_copies = LEAVE_COPIES
+        if self.agreement.installed is not None and self.agreement.quorum.config.witness_votes:
+            self._out.append(ReleaseWitness(self.agreement.installed.id))
         self.agreement.leave(self._last_ns)
         self._leave_copy(self._last_ns)
 
@@ -334,6 +341,8 @@ class MembershipCore:
                     break
             self.authority.stale = True
             self.authority.stand(now_ns)
+            if (question := self.authority.question(now_ns)) is not None:
+                self._out.append(question)
             if self.authority.note_view():
                 self._out.append(MarkAllSeen())
             self._arm_check(now_ns)

@@ -93,6 +93,7 @@ def _quorum_content(config: QuorumConfig) -> dict[str, Any]:
         "tiebreak": config.tiebreak,
         "tiebreak_order": list(config.tiebreak_order),
         "lms_window_ms": config.lms_window_ms,
+        "witness_votes": config.witness_votes,
         "next": None if config.next is None else _quorum_content(config.next),
     }
 
@@ -106,5 +107,6 @@ def _quorum_from(content: dict[str, Any]) -> QuorumConfig:
         tiebreak=None if content["tiebreak"] is None else NodeId(content["tiebreak"]),
         tiebreak_order=tuple(NodeId(node) for node in content.get("tiebreak_order", ())),
         lms_window_ms=content.get("lms_window_ms", 0),
+        witness_votes=content.get("witness_votes", 0),
         next=None if following is None else _quorum_from(following),
     )

@@ -339,6 +339,17 @@ class NodesChanged:
     nodes: tuple[ConfiguredNode, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WitnessAnswered:
+    """The witness's word on an AskWitness of ours."""
+
+    nonce: int
+    view: ViewId
+    granted: bool
+    lease_ms: int
+    reason: str = ""
+
+
 Event: TypeAlias = (
     Received
     | Duplicated
@@ -354,6 +365,7 @@ Event: TypeAlias = (
     | KeysChanged
     | DataRequested
     | NodesChanged
+    | WitnessAnswered
 )
 
 # Effects.
@@ -437,6 +449,25 @@ class RaiseIncarnation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AskWitness:
+    """Would the witness support this view, for so long?"""
+
+    nonce: int
+    view: ViewId
+    members: tuple[int, ...]
+    voters: tuple[int, ...]
+    config_index: int
+    lease_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseWitness:
+    """We leave `view` on purpose, and count on the witness no more."""
+
+    view: ViewId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DataAnswered:
     """What became of a DataRequested: on its way as `number`, or refused; `exhausted`: for the moment."""
 
@@ -481,6 +512,8 @@ Effect: TypeAlias = (
     | MarkAllSeen
     | QuorumStored
     | RaiseIncarnation
+    | AskWitness
+    | ReleaseWitness
     | DataAnswered
     | Deliver
     | Lost

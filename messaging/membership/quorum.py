@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from typing import Final
 
 from hacluster.vocabulary.membership import QuorumConfig
+
+WITNESS: Final = 0
+"""Stands for the witness among nodes."""
 
 
 def is_quorate(config: QuorumConfig, present: Collection[int]) -> bool:
@@ -16,7 +20,8 @@ def is_quorate(config: QuorumConfig, present: Collection[int]) -> bool:
     if config.next is not None and not is_quorate(config.next, present):
         return False
     present_votes = sum(votes for node, votes in config.voters if node in present)
-    twice, total = 2 * present_votes, config.votes_total
+    witness = config.witness_votes if WITNESS in present and present_votes else 0
+    twice, total = 2 * (present_votes + witness), config.votes_total + config.witness_votes
     if twice > total or (twice == total and total > 0 and config.tiebreak in present):
         return True
     return config.two_node and len(config.voters) == 2 and present_votes > 0

@@ -19,6 +19,7 @@ from messaging.fragments import Assembler, body_room, cut
 from messaging.membership.core import LEAVE_APART_NS, LEAVE_COPIES, MembershipCore
 from messaging.membership.events import (
     KIND_OF,
+    AskWitness,
     CommittedQuorum,
     ConfiguredNode,
     DaemonsChanged,
@@ -44,6 +45,7 @@ from messaging.membership.events import (
     QuorumStored,
     RaiseIncarnation,
     Received,
+    ReleaseWitness,
     Send,
     SetTimer,
     Status,
@@ -55,6 +57,7 @@ from messaging.membership.events import (
 from messaging.packet import REMEDY, Drop, Dropped, Gate, Keyring, Kind, Sealer
 from messaging.store import Store
 from messaging.transport.link import Carrier
+from messaging.witness.client import QnetClient
 
 log = structlog.get_logger()
 
@@ -116,6 +119,7 @@ class MembershipShell:
         self.links: Sequence[Carrier] = ()
         self._gate, self._sealer, self._store, self._clock = gate, sealer, store, clock
         self.keyring = sealer.keyring
+        self.witness: QnetClient | None = None
         self._restart, self._store_timeout_s = restart, store_timeout_s
         self.payload_bytes = core.payload_bytes
         self._loop = asyncio.get_running_loop()
@@ -214,6 +218,9 @@ class MembershipShell:
                     answer = self._answers.pop(token, None)
                     if answer is not None and not answer.done():
                         answer.set_result(effect)
+                case AskWitness() | ReleaseWitness():
+                    if self.witness is not None:
+                        self.witness.ask(effect)
                 case Deliver() | Lost():
                     self._deliver(effect)
                 case RaiseIncarnation(highest):
@@ -415,6 +422,8 @@ class MembershipShell:
         if why and not force:
             raise InvalidRequest(what="the keys are not taken: " + "; ".join(why))
         self.keyring = keyring
+        if self.witness is not None:
+            self.witness.use(keyring)
         self._gate.use(keyring)
         self._sealer.use(keyring)
         self.dispatch(KeysChanged(keyring.id_bits))

@@ -372,6 +372,49 @@ async def test_a_third_node_comes_and_goes_while_two_run(running: list[Host], tm
         three.end()
 
 
+async def test_with_a_witness_one_of_two_goes_on(tmp_path: Path) -> None:
+    """ha-qnet on a third address: the survivor has its vote; a restarted witness remembers."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("127.0.92.1", 0))
+        port = probe.getsockname()[1]
+    toml = TOML.format(port=port) + f'[witness]\naddress = "127.0.92.9"\nport = {port}\n'
+    hosts = [Host(tmp_path, n, toml + "".join(NODE.format(number=m) for m in (1, 2))) for n in (1, 2)]
+    third = Paths(tmp_path / "third")
+    third.etc.mkdir(parents=True)
+    keyfile = third.etc / "loop.authkeys"
+    keyfile.write_text(KEY)
+    keyfile.chmod(0o600)
+    (third.etc / "qnet.toml").write_text(
+        f'address = "127.0.92.9"\nport = {port}\n[[cluster]]\nid = "9f86d081884c7d659a2feaa0c55ad015"\n'
+        f'nodes = [1, 2]\nauthkeys = "{keyfile}"\n'
+    )
+
+    def qnet() -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "messaging.witness", "--root", str(third.root), "--node", "w"]
+        return subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+
+    witness = qnet()
+    try:
+        for host in hosts:
+            host.start()
+        one, two = hosts
+        await one.until(lambda s: len(s.authority.view.members) == 2 and s.witness.granted, 15)
+        two.end(signal.SIGKILL)
+        status = await one.until(lambda s: len(s.authority.view.members) == 1 and s.authority.quorate, 15)
+        assert status.witness.granted
+        witness.kill()
+        witness.wait(10)
+        await one.until(lambda s: not s.authority.quorate, 15)
+        witness = qnet()
+        await one.until(lambda s: s.authority.quorate, 15)
+    finally:
+        witness.kill()
+        witness.wait(10)
+        for host in hosts:
+            if host.process is not None:
+                host.end()
+
+
 async def test_what_stops_the_start(hosts: list[Host]) -> None:
     one, two = hosts
     one.key(KEY, 0o644)

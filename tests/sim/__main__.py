@@ -10,7 +10,7 @@ import sys
 import time
 import traceback
 
-from tests.sim import cib_classes, explorer, full, nodes, standing, talk  # noqa: F401 - registers its classes
+from tests.sim import cib_classes, explorer, full, nodes, standing, talk, witness  # noqa: F401 - registers its classes
 from tests.sim.classes import REGISTRY
 from tests.sim.engine import SECOND, START_NS, render_trace
 from tests.sim.mutants import membership

@@ -51,6 +51,7 @@ class Profile:
     rate_ppm: int = 0
     diskless: tuple[str, ...] = ()
     lms_window_ms: int = 0
+    witness_votes: int = 0
     timing: Timing = Timing()  # noqa: RUF009
 
 
@@ -70,6 +71,7 @@ class ViewsRun:
             rates_ppm=rates if profile.rate_ppm else (),
             diskless=profile.diskless,
             lms_window_ms=profile.lms_window_ms,
+            witness_votes=profile.witness_votes,
         )
         self.world.checkers += [Views(self.cluster), Settles(self.cluster)]
         if profile.check_quorum:

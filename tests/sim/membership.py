@@ -14,6 +14,7 @@ from messaging.membership import durable as slots
 from messaging.membership.core import MembershipCore
 from messaging.membership.events import (
     KIND_OF,
+    AskWitness,
     Config,
     ConfiguredNode,
     DataAnswered,
@@ -33,12 +34,14 @@ from messaging.membership.events import (
     QuorumStored,
     RaiseIncarnation,
     Received,
+    ReleaseWitness,
     Send,
     SetTimer,
     Start,
     Status,
     StrangerHeard,
     Timer,
+    WitnessAnswered,
 )
 from messaging.packet import (
     TO_ALL,
@@ -53,9 +56,11 @@ from messaging.packet import (
     WorkingKey,
 )
 from messaging.store import DISKLESS_SHIFT
+from messaging.witness.core import Answer
 from tests.sim.engine import MS, SECOND, Disk, Node, PersistRequest, Process, World
 from tests.sim.network import Network
 
+WITNESS_NODE = "w"
 KEYRING = Keyring(keys={1: WorkingKey(id=1, method="sha256", key=b"k" * 32)}, signing=1)
 
 
@@ -86,6 +91,7 @@ class MessagingProcess(Process[Event, Effect]):
         self.status: Status | None = None
         self.on_publish: list[Callable[[MessagingProcess, Status], None]] = []
         self.on_talk: list[Callable[[MessagingProcess, DataAnswered | Deliver | Lost], None]] = []
+        self.on_ask: list[Callable[[MessagingProcess, AskWitness | ReleaseWitness], None]] = []
         self.assembler = Assembler()
         self.former_nodes: tuple[tuple[tuple[int, str], ...], ...] = ()
         self.gate = self._new_gate()
@@ -189,6 +195,9 @@ class MessagingProcess(Process[Event, Effect]):
                 self.world.count("incarnation_raised")
                 self.crash()
                 self.world.after(100 * MS, f"restart {self.name}", self.start)
+            case AskWitness() | ReleaseWitness():
+                for asked in self.on_ask:
+                    asked(self, effect)
             case DataAnswered() | Deliver() | Lost():
                 for heard in self.on_talk:
                     heard(self, effect)
@@ -228,6 +237,16 @@ class MessagingProcess(Process[Event, Effect]):
             return
         if isinstance(payload, bytes):
             self._opened(payload)
+            return
+        if isinstance(payload, Answer):
+            answer = WitnessAnswered(
+                nonce=payload.nonce,
+                view=payload.view,
+                granted=payload.granted,
+                lease_ms=payload.lease_ms,
+                reason=payload.reason,
+            )
+            self.deliver(answer)
             return
         event = self._event(*cast(tuple[Header, Message], payload))
         if event is not None:
@@ -287,6 +306,7 @@ class MembershipCluster:
         sealed: bool = False,
         diskless: Sequence[str] = (),
         lms_window_ms: int = 0,
+        witness_votes: int = 0,
     ) -> None:
         self.world = world
         self.timing = timing or Timing()
@@ -307,8 +327,9 @@ class MembershipCluster:
             tiebreak=NodeId(1) if lms_window_ms else None,
             tiebreak_order=tuple(node.id for node in configured) if lms_window_ms else (),
             lms_window_ms=lms_window_ms,
+            witness_votes=witness_votes,
         )
-        self.network = Network(world, names, links)
+        self.network = Network(world, names, links, beside=(WITNESS_NODE,) if witness_votes else ())
         rates = [*rates_ppm, *[0] * count]
         self.nodes = {
             name: Node(world, name, rate_ppm=rate) for name, rate in zip(names, rates, strict=False)

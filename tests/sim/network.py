@@ -30,14 +30,17 @@ class Path:
 class Network:
     """All paths between named nodes, `links` of them for each ordered pair."""
 
-    def __init__(self, world: World, nodes: Iterable[str], links: int) -> None:
+    def __init__(self, world: World, nodes: Iterable[str], links: int, *, beside: Iterable[str] = ()) -> None:
+        """`beside`: machines that are no nodes of the cluster."""
         self.world = world
         self.nodes = tuple(nodes)
+        self.beside = tuple(beside)
+        everybody = (*self.nodes, *self.beside)
         self.links = links
         self.paths = {
             (src, dst, link): Path()
-            for src in self.nodes
-            for dst in self.nodes
+            for src in everybody
+            for dst in everybody
             if src != dst
             for link in range(links)
         }
@@ -99,11 +102,13 @@ class Network:
         for path in self.each(link=link):
             path.cut = True
 
-    def partition(self, *groups: Iterable[str]) -> None:
-        """Only nodes of the same group hear each other; who is in no group is alone."""
+    def partition(self, *groups: Iterable[str], shared: Iterable[str] = ()) -> None:
+        """Only nodes of a group hear each other; who is in none is alone; all hear those shared."""
         group_of = {node: number for number, group in enumerate(groups) for node in group}
+        free = set(shared)
         for (src, dst, _), path in self.paths.items():
-            path.cut = group_of.get(src, src) != group_of.get(dst, dst)
+            apart = group_of.get(src, src) != group_of.get(dst, dst)
+            path.cut = apart and src not in free and dst not in free
 
     def noise(
         self, *, drop: float = 0.0, duplicate: float = 0.0, delay_ns: tuple[int, int], tail: float = 0.0

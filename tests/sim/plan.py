@@ -103,7 +103,13 @@ def inflict(cluster: MembershipCluster, fault: Fault, rng: random.Random) -> Non
     world.note("fault", str(fault)[14:])
     match fault.kind:
         case "partition":
-            network.partition(nodes, [name for name in network.nodes if name not in nodes])
+            rest = [name for name in network.nodes if name not in nodes]
+            if not network.beside:
+                network.partition(nodes, rest)
+            else:  # what is beside is with one side, with both, or with none
+                with_one, with_both = rng.random() < 0.7, rng.random() < 0.5
+                one = (*nodes, *network.beside) if with_one else nodes
+                network.partition(one, rest, shared=network.beside if with_both else ())
         case "cut":
             network.cut_edge(nodes[0], nodes[1], fault.link)
         case "one-way":

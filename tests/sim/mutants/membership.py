@@ -20,7 +20,8 @@ from messaging.membership import (
 )
 from messaging.membership.detector import Peer
 from messaging.membership.events import Durable, Propose
-from tests.sim import membership, standing
+from messaging.witness import core as witness_core
+from tests.sim import membership, standing, witness
 from tests.sim.engine import PersistRequest
 
 
@@ -91,6 +92,14 @@ def _at_once(self: standing.JointDc, old: QuorumConfig, new: QuorumConfig) -> Qu
 
 def _never_barred(self: candidates.Candidates, now_ns: int) -> bool:
     return False
+
+
+def _no_wait(self: witness_core.WitnessCore, asked: witness_core.Asked, now_ns: int) -> str:
+    return "" if asked.view >= self.state.last else "older"
+
+
+def _forgets(self: witness.WitnessProcess) -> witness_core.WitnessState:
+    return witness_core.WitnessState()
 
 
 _SUPPORT = authority.AuthorityKeeper.support
@@ -176,6 +185,22 @@ MUTANTS = (
         name="barred",
         broken=_never_barred,
         invariant="I6",
+    ),
+    Mutant(
+        what="the witness does not wait for those outside",
+        scenario="qnet4",
+        owner=witness_core.WitnessCore,
+        name="_refusal",
+        broken=_no_wait,
+        invariant="I14",
+    ),
+    Mutant(
+        what="the witness forgets at a restart",
+        scenario="qnet2",
+        owner=witness.WitnessProcess,
+        name="remembered",
+        broken=_forgets,
+        invariant="I14",
     ),
     Mutant(
         what="the first refusal leaves a member out",

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.sim import nodes, standing, talk  # noqa: F401 - registers its classes
+from tests.sim import nodes, standing, talk, witness  # noqa: F401 - registers its classes
 from tests.sim.classes import REGISTRY
 from tests.sim.mutants import talk as talk_mutants
 from tests.sim.mutants.membership import MUTANTS, Mutant

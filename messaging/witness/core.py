@@ -1,0 +1,211 @@
+"""Whom the witness supports: one view at a time, by memory and leases (cluster-protocol.md, 7.4).
+
+It grants a view that is newer than the last, when all nodes outside of it have lost the support that they may
+still count on, and when a node of the in-sync set is in it. Among halves that ask at the same time the larger
+one wins, then the better connected one, then the one with the lowest node id. `tests.sim.explorer` has these
+rules in small, and shows that each is needed. Pure.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Final, TypeAlias
+
+from hacluster.vocabulary.ids import NO_VIEW, ViewId
+
+LEASE_MS_MAX: Final = 120_000
+GATHER_NS: Final = 300_000_000
+SUPPORT_PERCENT: Final = 90
+"""A node counts on an answer for this part of the lease, from the moment at which it asked."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WitnessState:
+    """What is on disk. `in_sync`: who has everything committed with our help; empty: not set yet."""
+
+    last: ViewId = NO_VIEW
+    members: tuple[int, ...] = ()
+    lease_ms: int = 0
+    config_index: int = 0
+    in_sync: tuple[int, ...] = ()
+    term: tuple[int, int] = (0, 0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """A node of `members` wants support for `view`; `voters` are all that there are by its configuration."""
+
+    node: int
+    nonce: int
+    view: ViewId
+    members: tuple[int, ...]
+    voters: tuple[int, ...]
+    config_index: int
+    lease_ms: int
+    score: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Released:
+    """A node of the granted view goes away on purpose, and counts on us no more."""
+
+    node: int
+    view: ViewId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SyncChanged:
+    """The DC of the granted view: only these nodes have everything that is committed."""
+
+    node: int
+    nonce: int
+    view: ViewId
+    in_sync: tuple[int, ...]
+    term: tuple[int, int]
+
+
+Event: TypeAlias = Asked | Released | SyncChanged
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Persist:
+    """To disk before what follows is said."""
+
+    state: WitnessState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """To the one who asked. `reason` says why not."""
+
+    node: int
+    nonce: int
+    view: ViewId
+    granted: bool
+    lease_ms: int = 0
+    in_sync: tuple[int, ...] = ()
+    reason: str = ""
+
+
+Effect: TypeAlias = Persist | Answer
+
+
+@dataclass(slots=True)
+class _Candidate:
+    """A view that somebody has asked for."""
+
+    members: tuple[int, ...]
+    score: int
+    first_ns: int
+    last_ns: int
+
+
+class WitnessCore:
+    """One cluster's witness. After a start all of the last view may count on us for one lease yet."""
+
+    def __init__(self, state: WitnessState, now_ns: int) -> None:
+        self.state = state
+        self._support_ns = dict.fromkeys(state.members, now_ns + state.lease_ms * 1000000)
+        self._candidates: dict[ViewId, _Candidate] = {}
+
+    def handle(self, event: Event, now_ns: int) -> list[Effect]:
+        """Take one request; effects in order."""
+        match event:
+            case Asked():
+                return self._asked(event, now_ns)
+            case Released(node=node, view=view):
+                if view == self.state.last:
+                    self._support_ns.pop(node, None)
+                return []
+            case SyncChanged():
+                return self._sync(event)
+
+    def _asked(self, asked: Asked, now_ns: int) -> list[Effect]:
+        state = self.state
+        reason = self._refusal(asked, now_ns)
+        if reason:
+            return [self._answer(asked.node, asked.nonce, asked.view, reason)]
+        effects: list[Effect] = []
+        if asked.view != state.last or asked.lease_ms > state.lease_ms:
+            self.state = replace(
+                state,
+                last=asked.view,
+                members=asked.members,
+                lease_ms=max(asked.lease_ms, state.lease_ms if asked.view == state.last else 0),
+                config_index=max(asked.config_index, state.config_index),
+                in_sync=state.in_sync or asked.voters,
+            )
+            effects.append(Persist(state=self.state))
+            self._candidates.clear()
+        until_ns = now_ns + self.state.lease_ms * 1_000_000
+        self._support_ns[asked.node] = max(until_ns, self._support_ns.get(asked.node, 0))
+        effects.append(self._answer(asked.node, asked.nonce, asked.view, ""))
+        return effects
+
+    def _refusal(self, asked: Asked, now_ns: int) -> str:
+        """Why not, or why not yet; empty when it is granted."""
+        state = self.state
+        if asked.node not in asked.members:
+            return "who asks is not in the view"
+        if asked.view == state.last:
+            return "" if asked.members == state.members else "that view had other members"
+        if asked.view < state.last:
+            return "a later view was granted"
+        if asked.config_index < state.config_index:
+            return "the voters have changed since"
+        rest_ns = (
+            max((at for n, at in self._support_ns.items() if n not in asked.members), default=0) - now_ns
+        )
+        if rest_ns > 0:
+            return f"a node outside may count on it for {rest_ns // 1_000_000} ms yet"
+        if state.in_sync and not set(state.in_sync) & set(asked.members):
+            return "no node of the view has everything that was committed"
+        return self._not_preferred(asked, now_ns)
+
+    def _not_preferred(self, asked: Asked, now_ns: int) -> str:
+        """Give another half a moment to ask, and take the better one."""
+        if set(asked.voters) <= set(asked.members):
+            return ""
+        limit_ns = asked.lease_ms * 1_000_000
+        self._candidates = {v: c for v, c in self._candidates.items() if now_ns - c.last_ns < limit_ns}
+        candidate = self._candidates.setdefault(
+            asked.view, _Candidate(asked.members, asked.score, now_ns, now_ns)
+        )
+        candidate.last_ns, candidate.score = now_ns, asked.score
+        if now_ns - min(c.first_ns for c in self._candidates.values()) < GATHER_NS:
+            return "waiting whether another half asks"
+        recent = {v: c for v, c in self._candidates.items() if now_ns - c.last_ns < 2 * GATHER_NS}
+        voters = set(asked.voters)
+
+        def rank(view: ViewId) -> tuple[int, int, int, ViewId]:
+            one = recent[view]
+            return (len(voters & set(one.members)), one.score, -min(one.members), view)
+
+        # Of one set of members the newest view is the one that they are in.
+        best = max(recent, key=rank)
+        return "" if best == asked.view else "another half is preferred"
+
+    def _sync(self, change: SyncChanged) -> list[Effect]:
+        state = self.state
+        reason = ""
+        if change.view != state.last or change.node not in state.members:
+            reason = "that view is not the granted one"
+        elif change.term < state.term:
+            reason = "a later term has spoken"
+        elif not change.in_sync:
+            reason = "somebody has to have everything"
+        if reason:
+            return [self._answer(change.node, change.nonce, change.view, reason)]
+        self.state = replace(state, in_sync=tuple(sorted(change.in_sync)), term=change.term)
+        return [Persist(state=self.state), self._answer(change.node, change.nonce, change.view, "")]
+
+    def _answer(self, node: int, nonce: int, view: ViewId, reason: str) -> Answer:
+        return Answer(
+            node=node,
+            nonce=nonce,
+            view=view,
+            granted=not reason,
+            lease_ms=self.state.lease_ms,
+            in_sync=self.state.in_sync,
+            reason=reason,
+        )
