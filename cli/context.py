@@ -32,6 +32,7 @@ class UsageError(HaError):
 
     what: str
     usage: str = ""
+    left: int = 0  # the words from the wrong one to the end; 0: not known
 
     def __str__(self) -> str:
         return self.what + (f"\nusage: {self.usage}" if self.usage else "")
@@ -98,6 +99,7 @@ class Context:
     changed_cluster: bool = False
     goals: list[Goal] = field(default_factory=list)
     place: str = ""
+    line: str = ""
     _client: Client | None = None
 
     @property
@@ -172,6 +174,17 @@ class Context:
     def error(self, text: str) -> None:
         """To standard error, marked; in a script with the place of the line."""
         self._mark("ERROR", f"{self.place}: {text}" if self.place else text)
+
+    def point(self, left: int) -> None:
+        """On a terminal: the line that was typed, and a mark below the word that is wrong."""
+        if not self.interactive or not self.line or left < 0:
+            return
+        from cli.grammar.lexer import word_columns
+
+        columns = (*word_columns(self.line), len(self.line) + 1)
+        if left < len(columns):
+            column = columns[len(columns) - 1 - left]
+            self.err.write(f"  {self.line}\n  {' ' * column}^ column {column + 1}\n")
 
     def warning(self, text: str) -> None:
         """To standard error, marked."""

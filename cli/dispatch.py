@@ -16,6 +16,7 @@ from cli.context import (
     Unsafe,
     UsageError,
 )
+from cli.grammar.words import Misplaced
 from cli.levels import CONFIGURE, PROGRAMS, ROOT, Command, Level
 from hacluster.errors import ErrorCode, HaError
 
@@ -50,12 +51,16 @@ def run_words(context: Context, level: Level, words: Sequence[str]) -> int:
     try:
         return _run(context, level, tuple(words))
     except UsageError as error:
+        if error.left:
+            context.point(error.left)
         context.error(str(error))
         return EXIT_USAGE
     except Unsafe as error:
         context.error(str(error))
         return EXIT_UNSAFE
     except HaError as error:
+        if isinstance(error, Misplaced):
+            context.point(error.left)
         context.error(str(error))
         return EXIT_CONFLICT if error.code is ErrorCode.CONFLICT else EXIT_FAILED
     except BrokenPipeError:
@@ -83,7 +88,7 @@ def _run(context: Context, level: Level, words: tuple[str, ...]) -> int:
         return _run(context, below, rest)
     command = find_command(level, word)
     if command is None:
-        raise UsageError(what=unknown(level, word))
+        raise UsageError(what=unknown(level, word), left=len(words))
     if rest and rest[-1] in ("--help", "-h"):
         context.print(f"{command.synopsis}\n    {command.summary}")
         return EXIT_OK

@@ -52,6 +52,7 @@ class Shell:
 
     def run_line(self, line: Line) -> int:
         """Run one logical line; the status of it."""
+        self.context.line = line.text
         if line.is_xml and self.levels[-1].session:
             return run_words(self.context, self.levels[-1], ("xml", line.xml))
         try:

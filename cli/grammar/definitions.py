@@ -79,8 +79,15 @@ def is_keyword(word: str) -> bool:
 
 
 def parse_words(words: tuple[str, ...], provider: ProviderLookup = usual_provider) -> Element:
-    """The element one command defines, ids missing. Raises InvalidRequest."""
+    """The element one command defines, ids missing. Raises Misplaced."""
     cursor = Words(words)
+    try:
+        return _parsed(cursor, provider)
+    except InvalidRequest as error:
+        raise cursor.misplaced(error) from None
+
+
+def _parsed(cursor: Words, provider: ProviderLookup) -> Element:
     keyword = cursor.take("a keyword").lower()
     if keyword == "primitive":
         return resources.primitive(cursor, provider)

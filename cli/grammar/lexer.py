@@ -82,6 +82,29 @@ def split_words(text: str) -> tuple[str, ...]:
     return tuple(words)
 
 
+def word_columns(text: str) -> tuple[int, ...]:
+    """Where each word of a line begins, from 0; nothing for a line that cannot be split."""
+    columns: list[int] = []
+    position, inside = 0, False
+    while position < len(text):
+        character = text[position]
+        if character.isspace():
+            inside = False
+            position += 1
+            continue
+        if not inside:
+            columns.append(position)
+        inside = True
+        if character in "'\"":
+            try:
+                position = _quoted(text, position, [])
+            except InvalidRequest:
+                return ()
+        else:
+            position += 2 if character == "\\" else 1
+    return tuple(columns)
+
+
 def _quoted(text: str, start: int, into: list[str]) -> int:
     """Read a quoted part that opens at `start`; the position after its closing quote."""
     quote = text[start]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from hacluster.errors import InvalidRequest
@@ -70,10 +71,25 @@ class Words:
         self._at += 1
         return name.lower(), value
 
+    def misplaced(self, error: InvalidRequest) -> Misplaced:
+        """The error with the word that it is about: the next one, the one just read, or the end."""
+        at = min(self._at, len(self._words))
+        ended = at == len(self._words) and "is missing" in error.what
+        named = at < len(self._words) and repr(self._words[at]) in error.what
+        place = at if ended or named else max(at - 1, 0)
+        return Misplaced(what=error.what, remedy=error.remedy, left=len(self._words) - place)
+
     def expect_end(self, hint: str = "") -> None:
         """Raises InvalidRequest when words are left."""
         if not self.at_end:
             raise InvalidRequest(what=f"{self.peek()!r} is not understood here", remedy=hint)
+
+
+@dataclass(eq=False, kw_only=True)
+class Misplaced(InvalidRequest):
+    """A word of a command that is wrong; `left` words, from it on, are at the end of the command."""
+
+    left: int = 0
 
 
 def checked_identifier(word: str) -> str:
