@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from cli.grammar.document import configuration_of
+from cli.grammar.lexer import unwritable
 from crm.cib import codec, objects
 from crm.cib.model import Element
 from crm.cib.objects import ConflictingChanges
@@ -102,7 +103,10 @@ class FileSource:
                 "update-client": client,
             }
         )
-        write_atomically(self._path, codec.render(cib).encode())
+        text = codec.render(cib)
+        if bad := unwritable(text):
+            raise InvalidRequest(what=f"the CIB cannot hold the character {bad}; nothing was written")
+        write_atomically(self._path, text.encode())
         return Snapshot(cib=cib, digest=digest_of(cib))
 
     def replace(self, cib: Element) -> None:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from cli.grammar import access, constraints, options, resources
-from cli.grammar.lexer import Line, logical_lines, split_words
+from cli.grammar.lexer import Line, logical_lines, split_words, unwritable
 from cli.grammar.resources import ProviderLookup, usual_provider
-from cli.grammar.words import Words
+from cli.grammar.words import IDENTIFIER, Misplaced, Words
 from crm.cib import codec
 from crm.cib.model import COMMENT, Element
 from hacluster.errors import HaError, InvalidDocument, InvalidDocuments, InvalidRequest
@@ -81,10 +81,23 @@ def is_keyword(word: str) -> bool:
 def parse_words(words: tuple[str, ...], provider: ProviderLookup = usual_provider) -> Element:
     """The element one command defines, ids missing. Raises Misplaced."""
     cursor = Words(words)
+    for index, word in enumerate(words):
+        if bad := unwritable(word):
+            raise Misplaced(
+                what=f"{word!r}: the CIB cannot hold the character {bad}", left=len(words) - index
+            )
     try:
-        return _parsed(cursor, provider)
+        built = _parsed(cursor, provider)
+        wrong = [name for one in built.walk() for name in one.attributes if not _is_attribute(name)]
+        if wrong:
+            raise InvalidRequest(what=f"{wrong[0]!r} cannot be the name of an XML attribute")
+        return built
     except InvalidRequest as error:
         raise cursor.misplaced(error) from None
+
+
+def _is_attribute(name: str) -> bool:
+    return name == options.ALL_NODES or IDENTIFIER.fullmatch(name) is not None
 
 
 def _parsed(cursor: Words, provider: ProviderLookup) -> Element:
@@ -117,6 +130,8 @@ def parse_line(line: Line, provider: ProviderLookup = usual_provider) -> Definit
             raise InvalidRequest(what=f"<{built.tag}> is not an object of the configuration")
     else:
         built = parse_words(split_words(line.text), provider)
+    if any(map(unwritable, line.comments)):
+        raise InvalidRequest(what="a comment has a character that the CIB cannot hold")
     if line.comments:
         notes = tuple(Element(COMMENT, {}, (), _comment_text(text)) for text in line.comments)
         built = built.with_children((*notes, *built.children))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from hacluster.errors import InvalidRequest
@@ -32,7 +33,7 @@ def logical_lines(text: str) -> tuple[Line, ...]:
     comments: list[str] = []
     parts: list[str] = []
     start = 0
-    for number, physical in enumerate(text.splitlines(), 1):
+    for number, physical in enumerate(text.split("\n"), 1):
         stripped = physical.strip()
         if not parts:
             if stripped.startswith("#"):
@@ -52,6 +53,15 @@ def logical_lines(text: str) -> tuple[Line, ...]:
     if joined:
         lines.append(Line(number=start, text=joined, comments=tuple(comments)))
     return tuple(lines)
+
+
+_UNWRITABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+
+
+def unwritable(text: str) -> str:
+    """The first character that XML cannot hold, as Python writes it; empty when there is none."""
+    found = _UNWRITABLE.search(text)
+    return "" if found is None else repr(found[0])
 
 
 def split_words(text: str) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ def notes_of(item: Element) -> list[str]:
     found = [*item.all(COMMENT)]
     if item.tag in ("rsc_defaults", "op_defaults") and item.children:
         found += item.children[0].all(COMMENT)
-    lines = [line.strip() for one in found for line in one.text.splitlines() if line.strip()]
+    lines = [line.strip() for one in found for line in one.text.split("\n") if line.strip()]
     return [line if line.startswith("#") else f"# {line}" for line in lines]
 
 
@@ -24,7 +24,7 @@ def xml_text(item: Element) -> str:
 
     Reading makes one blank of many; inside values they are therefore written as character references.
     """
-    lines = codec.render(_with_plain_comments(item)).splitlines()[1:]
+    lines = codec.render(_with_plain_comments(item)).rstrip("\n").split("\n")[1:]
     out: list[str] = []
     for line in lines:
         text = line.strip()
