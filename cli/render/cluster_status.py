@@ -71,7 +71,7 @@ def node_status(work: WorkingSet, node: Node) -> tuple[str, bool]:
     health = _health_word(work, node)
     suffix = f" (health is {health})" if health else ""
     if node.unclean:
-        word = "pending" if node.pending else "online" if node.online else "offline"
+        word = "online" if node.online else "pending" if node.pending else "offline"
         return f"UNCLEAN ({word}){suffix}", True
     if node.pending:
         return f"pending{suffix}", True
@@ -175,7 +175,7 @@ def _nodes_of(instance: Resource) -> list[Node]:
 def _summary_place(context: StatusContext, instance: Resource) -> str:
     """individual, stopped, promoted or started: where an anonymous instance is told of."""
     parts = list(instance.primitives())
-    if context.pending and any(part.pending_task not in ("", "monitor") for part in parts):
+    if context.pending and instance.pending_task:  # of a group's instance nothing is pending, only of members
         return "individual"
     if not is_active(instance, every=False):
         return "stopped"
@@ -231,7 +231,7 @@ def _bundle(context: StatusContext, bundle: Resource, depth: int) -> Iterator[It
     data = bundle.bundle
     assert data is not None, bundle.id
     title = "Container bundle set" if len(data.replicas) > 1 else "Container bundle"
-    flags = (["unique"] if bundle.unique and data.per_host > 1 else []) + _managed_words(bundle)
+    flags = (["unique"] if bundle.unique else []) + _managed_words(bundle)
     yield Item(depth, _heading(f"{title}: {bundle.id} [{data.image}]", flags))
     for replica in data.replicas:
         yield Item(depth + 1, _replica(context, replica))

@@ -15,6 +15,9 @@ SIMULATED_CLUSTER: Final = "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx"
 """Stands where a transition key names the cluster, as in Pacemaker's simulations."""
 
 
+_MIGRATIONS: Final = frozenset({"migrate_to", "migrate_from"})
+
+
 @dataclass(slots=True)
 class _Resource:
     xml: dict[str, str]
@@ -178,36 +181,27 @@ class StatusEdit:
     ) -> None:
         """Write the entry that a resource action leaves in the history of its node.
 
-        It goes under `name`, or under the primitive's id where the history has that.
+        It goes into the history `name`, or that of the primitive's id where there is none; the entry is
+        named after the primitive's id.
         """
-        node_id = action.xml.get("on_node_uuid", "")
-        node = self._node(action.node, node_id)
-        resource_id = self._history_name(node, name, primitive)
-        ambiguous = node.merge_doubles(resource_id)
-        resource = node.resource(resource_id)
+        node = self._node(action.node, action.xml.get("on_node_uuid", ""))
+        ambiguous = node.merge_doubles(name)
+        resource = node.resource(name) or node.resource(primitive.id)
         if resource is None:
             agent = {name: primitive.get(name) for name in ("class", "provider", "type")}
-            xml = {"id": resource_id, **{name: value for name, value in agent.items() if value}}
+            xml = {"id": primitive.id, **{name: value for name, value in agent.items() if value}}
             resource = _Resource(xml, [])
             node.resources.append(resource)
-        task = "start" if action.operation == "reload-agent" else action.operation
-        interval = action.attributes.get("CRM_meta_interval", "0") or "0"
-        key = action.key if action.operation != "reload-agent" else f"{resource_id}_start_0"
+        operation = _Operation.of(action, primitive.id)
         call = 1 if ambiguous else _last_call(resource.entries) + 1
-        for entry_id in _entry_ids(resource_id, key, task, interval, failed=failed):
-            resource.put(self._entry(action, entry_id, key, task, interval, rc, failed, digest, call))
-
-    @staticmethod
-    def _history_name(node: _NodeState, name: str, primitive: Element) -> str:
-        return primitive.id if node.resource(name) is None and node.resource(primitive.id) else name
+        for entry_id in operation.entry_ids(failed=failed):
+            resource.put(self._entry(action, operation, entry_id, rc, failed, digest, call))
 
     def _entry(
         self,
         action: GraphAction,
+        operation: _Operation,
         entry_id: str,
-        key: str,
-        task: str,
-        interval: str,
         rc: int,
         failed: bool,
         digest: str,
@@ -218,8 +212,8 @@ class StatusEdit:
         transition_key = f"{action.id}:-1:{expected}:{SIMULATED_CLUSTER}"
         values = {
             "id": entry_id,
-            "operation_key": key,
-            "operation": task,
+            "operation_key": operation.key,
+            "operation": operation.task,
             "crm_feature_set": action.attributes.get("crm_feature_set", ""),
             "transition-key": transition_key,
             "transition-magic": f"{status}:{rc};{transition_key}",
@@ -228,27 +222,58 @@ class StatusEdit:
             "call-id": str(call),
             "rc-code": str(rc),
             "op-status": status,
-            "interval": interval,
+            "interval": operation.interval,
             "last-rc-change": str(self._stamp_s),
             "exec-time": "0",
             "queue-time": "0",
             "op-digest": digest,
         }
+        if operation.task in _MIGRATIONS:
+            for name in ("migrate_source", "migrate_target"):
+                values[name] = action.attributes.get(f"CRM_meta_{name}", "")
         return element("lrm_rsc_op", {name: value for name, value in values.items() if value})
+
+
+@dataclass(frozen=True, slots=True)
+class _Operation:
+    """What an action is called in the history of a resource."""
+
+    resource: str
+    task: str
+    interval: str
+    notification: str = ""  # TYPE_notify_TASK of a notification
+
+    @staticmethod
+    def of(action: GraphAction, resource: str) -> _Operation:
+        """A reload counts as a start."""
+        task = "start" if action.operation == "reload-agent" else action.operation
+        kind, told = (action.attributes.get(f"CRM_meta_notify_{name}", "") for name in ("type", "operation"))
+        notification = f"{kind}_notify_{told}" if task == "notify" else ""
+        return _Operation(
+            resource, task, action.attributes.get("CRM_meta_interval", "0") or "0", notification
+        )
+
+    @property
+    def key(self) -> str:
+        """RSC_TASK_INTERVALms."""
+        return f"{self.resource}_{self.task}_{self.interval}"
+
+    def entry_ids(self, *, failed: bool) -> list[str]:
+        """The entries it leaves: migrations and notifications are kept apart, and so are failures."""
+        if self.notification:
+            return [f"{self.resource}_{self.notification}_0"]
+        if self.task in _MIGRATIONS:
+            return [self.key]
+        last = f"{self.resource}_last_0"
+        recurring = self.interval != "0"
+        if failed:
+            return [f"{self.resource}_last_failure_0", *([] if recurring else [last])]
+        return [self.key] if recurring else [last]
 
 
 def _last_call(entries: list[Element]) -> int:
     calls = [entry.get("call-id", "0") for entry in entries]
     return max((int(call) for call in calls if call.isdigit()), default=0)
-
-
-def _entry_ids(resource_id: str, key: str, task: str, interval: str, *, failed: bool) -> list[str]:
-    if task == "notify" or task in ("migrate_to", "migrate_from"):
-        return [key]
-    recurring = interval not in ("", "0")
-    if failed:
-        return [f"{resource_id}_last_failure_0", *([] if recurring else [f"{resource_id}_last_0"])]
-    return [key] if recurring else [f"{resource_id}_last_0"]
 
 
 def _read_node(state: Element) -> _NodeState:

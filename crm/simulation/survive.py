@@ -64,7 +64,8 @@ def run_until_settled(cib: Element, now_s: int, *, sanitized: bool = False) -> S
         transition = schedule(cib, now_s, sanitized=sanitized)
         if not transition.graph.synapses:
             return Settled(cib=cib, work=transition.work, transitions=count, settled=True)
-        after = tidied(execute(cib, transition.graph, now_s).cib, transition.graph)
+        done = execute(cib, transition.graph, now_s, stamp_s=now_s + count + 1)  # after all that is there
+        after = tidied(done.cib, transition.graph)
         if after == cib or _same_work(transition.graph, before):
             return Settled(cib=cib, work=transition.work, transitions=count, settled=True)
         cib, before = after, transition.graph

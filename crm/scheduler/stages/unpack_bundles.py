@@ -48,12 +48,12 @@ def unpack_bundle(work: WorkingSet, bundle: Resource, unpack: Unpack) -> bool:
         options=runtime.attributes.get("options"),
     )
     bundle.bundle = data
+    bundle.unique = data.per_host > 1  # as configured: even where a control port allows but one a host
     _read_network(bundle.element.child("network"), data)
     data.network["network"] = runtime.get("network")
     _read_storage(bundle.element.child("storage"), data)
     if primitive is not None and not _prepare_for_primitive(data):
         return False
-    bundle.unique = data.per_host > 1
     if primitive is not None:
         data.child = unpack(work, _inner_clone(bundle, data, primitive), bundle)
         if data.child is None:

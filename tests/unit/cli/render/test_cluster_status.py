@@ -72,3 +72,20 @@ def test_columns_of_the_transition_summary_fit_its_longest_lines() -> None:
         "  * Start      db             ( a-long-name )",
         "  * Start      filesystem     (          n1 )",
     ]
+
+
+def test_a_clone_shows_an_instance_by_itself_while_an_action_on_it_is_pending() -> None:
+    pending = cibs.entry("d", "monitor", rc=193, expected=0, status=-1, call=-1, interval_ms=10000)
+    states = [cibs.state("n1", cibs.running("d", pending)), cibs.state("n2", cibs.running("d"))]
+    text = cibs.document([cibs.clone("c", cibs.primitive("d"))], states=states)
+    shown = status_text(pipeline.unpack(codec.parse(text), cibs.NOW_S), pending=True)
+    assert "      * d\t(ocf:test:Dummy):\t Started n1 (Monitoring)\n      * Started: [ n2 ]\n" in shown
+
+
+def test_an_unclean_node_that_is_online_is_not_called_pending() -> None:
+    joining = cibs.state("n1").replace('join="member"', 'join="pending"')
+    cib = codec.parse(cibs.document([], states=[joining], options={"stonith-enabled": "true"}))
+    work = pipeline.unpack(cib, cibs.NOW_S)
+    assert work.nodes_by_name["n1"].pending
+    work.nodes_by_name["n1"].unclean = True
+    assert "    * Node n1: UNCLEAN (online)\n" in status_text(work, pending=True)

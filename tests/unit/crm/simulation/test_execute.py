@@ -3,7 +3,7 @@ from __future__ import annotations
 from crm.cib.model import Element
 from crm.scheduler.pipeline import schedule
 from crm.simulation.execute import execute
-from tests.unit.crm.scheduler.cibs import NOW_S, document, element, entry, history, primitive, state
+from tests.unit.crm.scheduler.cibs import NOW_S, clone, document, element, entry, history, primitive, state
 
 STOPPED = {"target-role": "Stopped"}
 
@@ -33,3 +33,27 @@ def test_a_history_that_stands_once_counts_on() -> None:
         ("start", "4"),
         ("stop", "5"),
     ]
+
+
+def test_entries_are_named_after_the_primitive_even_in_the_history_of_an_instance() -> None:
+    old = state("n1", history("d:0", entry("d:0", call=2)))
+    cib = element(document([clone("c", primitive("d"), meta=STOPPED)], nodes=("n1",), states=[old]))
+    (found,) = [item for item in after(cib).walk() if item.tag == "lrm_resource"]
+    assert (found.id, [one.id for one in found.children]) == ("d:0", ["d:0_start_0", "d_last_0"])
+    assert [one.get("operation_key") for one in found.children] == ["d:0_start_0", "d_stop_0"]
+
+
+def test_migrations_say_whence_and_whither() -> None:
+    cib = element(
+        document(
+            [primitive("vm", meta={"allow-migrate": "true"})],
+            constraints='<rsc_location id="l" rsc="vm" node="n1" score="-INFINITY"/>',
+            states=[
+                state("n1", history("vm", entry("vm"))),
+                state("n2", history("vm", entry("vm", "monitor", rc=7))),
+            ],
+        )
+    )
+    moved = [one for one in after(cib).walk() if one.get("operation").startswith("migrate_")]
+    assert [one.id for one in moved] == ["vm_migrate_to_0", "vm_migrate_from_0"]
+    assert {(one.get("migrate_source"), one.get("migrate_target")) for one in moved} == {("n1", "n2")}
