@@ -228,6 +228,25 @@ class LoadRun(ViewsRun):
         return min(process.core.detector.deadtime.ns for process in self.cluster.live() if process.core)
 
 
+class BigRun(ViewsRun):
+    """Many nodes: one view soon after the last has booted, and without a dead one soon after deadtime."""
+
+    def __init__(self, seed: int, profile: Profile) -> None:
+        super().__init__(seed, profile)
+        self.cluster = MembershipCluster(self.world, profile.nodes, links=1, timing=profile.timing)
+        self.world.checkers[:] = [Views(self.cluster), Settles(self.cluster)]
+
+    def play(self) -> None:
+        for node in self.cluster.nodes.values():
+            self.world.after(self.rng.randint(0, 2_000) * MS, f"boot {node.name}", node.boot)
+        self.world.run_until(START_NS + 12 * SECOND)
+        assert self.cluster.one_view(), "no view of all ten seconds after the last booted"
+        self.rng.choice(list(self.cluster.nodes.values())).power_cut(self.rng)
+        self.world.run_until(self.world.now_ns + self.profile.timing.deadtime_ns + 3 * SECOND)
+        assert self.cluster.one_view(), "the dead one is still in the view"
+        self.world.settle()
+
+
 CHAOS = ("partition", "cut", "one-way", "dark", "kill", "crash-between", "power", "pause", "noise", "replay")
 
 
@@ -250,6 +269,9 @@ _class("stand-still", ViewsRun, Profile(kinds=("stand-still",), mean_gap_ns=5 * 
 _class("power", ViewsRun, Profile(kinds=("power", "kill"), mean_gap_ns=5 * SECOND))
 _class("clock", ViewsRun, Profile(kinds=CHAOS, rate_ppm=50_000))
 _class("diskless", ViewsRun, Profile(nodes=4, kinds=CHAOS, diskless=("n1",)))
+_SLOW = Timing(keepalive_ns=SECOND, warntime_ns=4 * SECOND, deadtime_ns=10 * SECOND, initdead_ns=60 * SECOND)
+_class("big30", BigRun, Profile(nodes=30, timing=_SLOW))
+_class("big100", BigRun, Profile(nodes=100, timing=_SLOW))
 _AUTO = Timing(deadtime_auto=True)
 _class("auto3", ViewsRun, Profile(kinds=CHAOS, timing=_AUTO))
 _class("auto5", ViewsRun, Profile(nodes=5, kinds=CHAOS, timing=_AUTO, rate_ppm=50_000))

@@ -1,0 +1,188 @@
+"""`python -m benchmarks.messaging.scale [--nodes 32] [--seconds 30]`: real daemons in network namespaces.
+
+How long after the last one's start they are in one view, and what each costs idle, in CPU seconds a second,
+at K = 1 s. Limits: 10 s, 1 % of a core. Needs root; the namespaces (names `hamsg-…`) are removed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+SWITCH = "hamsg-sw"
+VIEW_LIMIT_S = 10.0
+IDLE_LIMIT = 0.01
+GIVE_UP_S = 300.0
+
+HEAD = """\
+[cluster]
+name = "scale"
+id = "9f86d081884c7d659a2feaa0c55ad015"
+[timers]
+keepalive = "1s"
+warntime = "4s"
+deadtime = "10s"
+initdead = "120s"
+[[link]]
+kind = "udp"
+"""
+
+
+def ip(*words: str, space: str = "") -> None:
+    subprocess.run(["ip", *(["-n", space] if space else []), *words], check=True, capture_output=True)
+
+
+def address(number: int) -> str:
+    return f"10.231.{number // 250}.{number % 250 + 1}"
+
+
+class Machines:
+    """n namespaces on one bridge, which is in a namespace of its own."""
+
+    def __init__(self, count: int, folder: Path) -> None:
+        self.count, self.folder = count, folder
+        self.daemons: list[subprocess.Popen[bytes]] = []
+        self.spaces: list[str] = []
+
+    def build(self) -> None:
+        self._space(SWITCH)
+        ip("link", "add", "br0", "type", "bridge", space=SWITCH)
+        ip("link", "set", "br0", "up", space=SWITCH)
+        text = HEAD + "".join(
+            f'[[node]]\nid = {n}\nname = "n{n}"\naddresses = ["{address(n)}"]\n'
+            for n in range(1, self.count + 1)
+        )
+        for number in range(1, self.count + 1):
+            space = f"hamsg-{number}"
+            self._space(space)
+            ip(
+                "link",
+                "add",
+                "eth0",
+                "netns",
+                space,
+                "type",
+                "veth",
+                "peer",
+                "name",
+                f"p{number}",
+                "netns",
+                SWITCH,
+            )
+            ip("link", "set", f"p{number}", "master", "br0", "up", space=SWITCH)
+            ip("addr", "add", f"{address(number)}/16", "dev", "eth0", space=space)
+            ip("link", "set", "eth0", "up", space=space)
+            ip("link", "set", "lo", "up", space=space)
+            etc = self.folder / f"n{number}/etc/hacluster"
+            etc.mkdir(parents=True)
+            (etc / "cluster.toml").write_text(text)
+            (etc / "authkeys").write_text("auth 1\n1 sha256 0123456789abcdef0123456789abcdef\n")
+            (etc / "authkeys").chmod(0o600)
+
+    def _space(self, name: str) -> None:
+        ip("netns", "add", name)
+        self.spaces.append(name)
+
+    def start(self) -> None:
+        environment = {**os.environ, "HACLUSTER_LAB": "1", "GRPC_ENABLE_FORK_SUPPORT": "0"}
+        for number in range(1, self.count + 1):
+            root = self.folder / f"n{number}"
+            command = ["ip", "netns", "exec", f"hamsg-{number}", sys.executable, "-m", "messaging"]
+            command += ["--root", str(root), "--node", f"n{number}", "--log-format", "kv"]
+            with (self.folder / f"n{number}.log").open("wb") as log:
+                self.daemons.append(
+                    subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
+                )
+
+    def in_one_view(self) -> bool:
+        """Every daemon's newest view has all members."""
+        return all(self._view(number) == self.count for number in range(1, self.count + 1))
+
+    def _view(self, number: int) -> int:
+        log = (self.folder / f"n{number}.log").read_text(errors="replace")
+        found = re.findall(r"view_installed.*?members='?([^'=]*n\d+)'?", log)
+        return len(found[-1].split()) if found else 0
+
+    def started(self) -> int:
+        """How many have begun to send."""
+        logs = (self.folder / f"n{n}.log" for n in range(1, self.count + 1))
+        return sum("messaging.started" in log.read_text(errors="replace") for log in logs)
+
+    def cpu_s(self) -> list[float]:
+        ticks = os.sysconf("SC_CLK_TCK")
+        fields = [Path(f"/proc/{d.pid}/stat").read_text().rpartition(")")[2].split() for d in self.daemons]
+        return [(int(one[11]) + int(one[12])) / ticks for one in fields]
+
+    def remove(self) -> None:
+        for daemon in self.daemons:
+            daemon.terminate()
+        for daemon in self.daemons:
+            try:
+                daemon.wait(20)
+            except subprocess.TimeoutExpired:
+                daemon.kill()
+                daemon.wait(20)
+        for space in self.spaces:
+            ip("netns", "del", space)
+
+
+def wait(what: str, holds: object) -> float:
+    """Seconds of wall time until it holds."""
+    assert callable(holds)
+    began = time.monotonic()
+    while not holds():
+        if time.monotonic() - began > GIVE_UP_S:
+            raise SystemExit(f"{what}: not within {GIVE_UP_S:.0f} s")
+        time.sleep(0.2)
+    return time.monotonic() - began
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.messaging.scale")
+    parser.add_argument("--nodes", type=int, default=32)
+    parser.add_argument("--seconds", type=float, default=30.0)
+    options = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="hamsg-"))
+    machines = Machines(options.nodes, folder)
+    try:
+        machines.build()
+        machines.start()
+        starting_s = wait("all send", lambda: machines.started() == options.nodes)
+        view_s = wait("one view", machines.in_one_view)
+        time.sleep(5.0)  # gRPC is imported meanwhile, which is no idling
+        wait("start-up over", lambda: _settled(machines))
+        before, began = machines.cpu_s(), time.monotonic()
+        time.sleep(options.seconds)
+        took = time.monotonic() - began
+        shares = sorted((after - was) / took for was, after in zip(before, machines.cpu_s(), strict=True))
+        still = machines.in_one_view()
+    finally:
+        machines.remove()
+        shutil.rmtree(folder, ignore_errors=True)
+    mean = sum(shares) / len(shares)
+    print(f"{options.nodes} daemons; all were sending {starting_s:.1f} s after the first was started")
+    print(f"one view of all {view_s:.1f} s after the last one's first packet   limit {VIEW_LIMIT_S:.0f} s")
+    print(f"idle at K = 1 s: mean {mean:.2%} of a core, most {shares[-1]:.2%}   limit {IDLE_LIMIT:.0%}")
+    print(
+        f"load of the machine: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores; view still whole: {still}"
+    )
+    return 0 if view_s <= VIEW_LIMIT_S and mean <= IDLE_LIMIT and still else 1
+
+
+def _settled(machines: Machines) -> bool:
+    """A second in which nobody used more than a tenth of a core."""
+    before = machines.cpu_s()
+    time.sleep(1.0)
+    return max(after - was for was, after in zip(before, machines.cpu_s(), strict=True)) < 0.1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
