@@ -1,8 +1,9 @@
 """`python -m tests.soak.fence_races --rounds N [--seed S]`: two nodes lose each other, and both may shoot.
 
 Each round their links are cut while both are healthy; a power switch, asked by fence_netns, ends who is shot.
-What must hold: exactly one survives, after one shot; everything runs there and nowhere else; with the link healed
-and the other node booted both are a cluster again. The switch takes a random time, up to most of a second.
+What must hold: exactly one survives, after one shot; everything runs there and nowhere else; with the link
+healed and the other node booted both are a cluster again. The switch takes a random time, up to most of a
+second.
 """
 
 from __future__ import annotations
