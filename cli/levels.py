@@ -114,6 +114,13 @@ CONFIGURE: Final = Level(
         ),
         _configure("refresh", "drop the changes"),
         _configure("erase", "delete everything but nodes", usage="erase [nodes]"),
+        _configure(
+            "default-timeouts",
+            "write the times that agents advise into operations",
+            "object",
+            "…",
+            usage="default-timeouts ID…",
+        ),
         _configure("schema", "show or set the schema", usage="schema [NAME]"),
     ),
 )
@@ -193,6 +200,7 @@ RESOURCE: Final = Level(
             "node",
             usage="failcount RSC show|delete NODE",
         ),
+        _resource("scores", "what speaks for each node", usage="scores"),
         _resource("constraints", "what constrains a resource", "resource", usage="constraints RSC"),
         _resource("locate", "the nodes it runs on", "resource", usage="locate RSC"),
         _resource("operations", "operation history", "resource", "node", usage="operations [RSC] [NODE]"),

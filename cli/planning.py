@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from cli.grammar.document import configuration_of
+from cli.grammar.document import configuration_of, section
+from cli.grammar.references import named_by
 from cli.grammar.side_effects import side_effects
 from cli.render import transition_summary
 from crm.cib.model import Element
@@ -82,7 +83,7 @@ def make_plan(before: Element, after: Element, now_s: int, named: frozenset[str]
     now = pipeline.schedule(before, now_s, sanitized=True)
     then = pipeline.schedule(after, now_s, sanitized=True)
     due = set(_steps(now, frozenset()))
-    every = tuple(_steps(then, known | frozenset(_inside(changed, known))))
+    every = tuple(_steps(then, frozenset(_about(changed, known, (before, after)))))
     anyway = tuple(one for one in every if _plain(one) in due)
     return Plan(
         changes=changed,
@@ -107,17 +108,24 @@ def _plain(step: Step) -> Step:
 
 def _spoken_of(changed: tuple[ObjectChange, ...]) -> Iterator[str]:
     for one in changed:
-        if one.key[0] == "resources":
+        if one.key[0] in ("resources", "constraints"):
             yield one.key[2]
 
 
-def _inside(changed: tuple[ObjectChange, ...], named: frozenset[str]) -> Iterator[str]:
-    """Members of the resources that were named."""
+def _about(
+    changed: tuple[ObjectChange, ...], named: frozenset[str], cibs: tuple[Element, ...]
+) -> Iterator[str]:
+    """What was named, what constraints that were named are about, and the members of all of these."""
+    names = set(named)
     for one in changed:
-        for item in (one.before, one.after):
-            for part in item.walk() if item is not None and one.key[0] == "resources" else ():
-                if part.id in named:
-                    yield from (inner.id for inner in part.walk() if inner.tag == "primitive")
+        if one.key[0] == "constraints" and one.key[2] in named:
+            for item in (one.before, one.after):
+                names.update(named_by(item) if item is not None else ())
+    yield from names
+    for cib in cibs:
+        for item in section(cib, "resources").walk():
+            if item.id in names:
+                yield from (inner.id for inner in item.walk() if inner.tag == "primitive")
 
 
 def _steps(transition: pipeline.Transition, asked: frozenset[str]) -> Iterator[Step]:

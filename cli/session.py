@@ -26,7 +26,8 @@ def finish_session(context: Context, client: str = "hacli configure") -> int:
         return EXIT_FAILED
     if not _is_valid(context, workspace):
         return EXIT_REFUSED
-    if (context.shows_plans or context.options.safe) and not show_plan(context, workspace):
+    careful = context.options.safe or (workspace.deletes and not context.options.force)
+    if (context.shows_plans or careful) and not show_plan(context, workspace):
         context.info("nothing was written")
         return EXIT_UNSAFE
     return write(context, workspace, client)
@@ -51,6 +52,9 @@ def _is_valid(context: Context, workspace: Workspace) -> bool:
 
 def show_plan(context: Context, workspace: Workspace) -> bool:
     """What the change leads to, to standard error. Asks when others than it is about would be interrupted."""
+    status = workspace.base.cib.child("status")
+    if not context.shows_plans and (status is None or not status.all("node_state")):
+        return True  # a configuration in a file: nothing runs
     from cli.planning import make_plan
     from cli.render.plan import plan_text, steps_text
 
@@ -60,10 +64,11 @@ def show_plan(context: Context, workspace: Workspace) -> bool:
         context.out.flush()
         context.err.write(plan_text(plan, before, after, colour=context.err.isatty()))
         context.err.flush()
-    if plan.unasked and context.options.safe:
-        context.error(f"this would {steps_text(plan.unasked)}")
+    nobody = workspace.deletes and not context.options.force and not context.can_ask
+    if plan.unasked and (context.options.safe or nobody):
+        context.error(f"this would {steps_text(plan.unasked)}; -F does it all the same")
         return False
-    if not plan.unasked or not context.interactive:
+    if not plan.unasked or not (context.interactive or workspace.deletes):
         return True
     return context.confirm(f"This would {steps_text(plan.unasked)}. Write it?")
 

@@ -143,6 +143,7 @@ class Workspace:
     base: Snapshot
     cib: Element
     failed: bool = False
+    deletes: bool = False  # something is deleted: what that interrupts is asked about
     named: set[str] = field(default_factory=set)
 
     @classmethod
@@ -162,7 +163,7 @@ class Workspace:
         """Drop the changes and read again."""
         self.base = self.source.read()
         self.cib = self.base.cib
-        self.failed = False
+        self.failed = self.deletes = False
         self.named.clear()
 
     def commit(self, client: str, *, confirm: Confirm | None = None) -> bool:
@@ -184,6 +185,7 @@ class Workspace:
                 time.sleep(random.uniform(0, PAUSE_S * attempt))  # noqa: S311 (no secret)
                 self.rebase()
         self.cib = self.base.cib
+        self.deletes = False
         self.named.clear()
         return True
 

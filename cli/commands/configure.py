@@ -175,6 +175,7 @@ def delete(context: Context, words: Sequence[str]) -> int:
         _refuse_running(context, workspace, names)
     workspace.cib = edits.delete(workspace.cib, names)
     workspace.named |= {*names}
+    workspace.deletes = workspace.deletes or len(names) == len(words)
     return EXIT_OK
 
 
@@ -365,6 +366,29 @@ def schema(context: Context, words: Sequence[str]) -> int:
     raise InvalidRequest(
         what="the schema cannot be changed here", remedy="set validate-with in the XML of the CIB"
     )
+
+
+def default_timeouts(context: Context, words: Sequence[str]) -> int:
+    """`default-timeouts ID…`: the times that the agents advise; start, stop and monitor are added."""
+    from agents.catalog import Catalog
+    from cli.agent_information import agent_name, read_metadata
+    from cli.grammar.advised import with_advised_times
+
+    if not words:
+        raise UsageError(what="name a primitive", usage="default-timeouts ID…")
+    workspace, catalog = context.open_workspace(), Catalog.of_this_node()
+    for name in words:
+        item = find(workspace.cib, name, "primitive", "template")
+        if item is None:
+            raise NotFound(kind="primitive", name=name)
+        if not item.get("type"):
+            raise InvalidRequest(what=f"{name} has the type of its template", remedy="name the template")
+        agent = ":".join(item.get(part) for part in ("class", "provider", "type") if item.get(part))
+        advised = read_metadata(agent_name(agent, catalog), catalog).actions
+        times = [(one.name, one.role or "", one.timeout_ms, one.interval_ms) for one in advised]
+        workspace.cib = with_advised_times(workspace.cib, item, times)
+        workspace.named.add(name)
+    return EXIT_OK
 
 
 def filter(context: Context, words: Sequence[str]) -> int:  # noqa: A001 (the command's name)

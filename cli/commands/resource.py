@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
@@ -293,6 +294,17 @@ def constraints(context: Context, words: Sequence[str]) -> int:
         context.emit("constraints", {"resource": name, "constraints": rows})
         return EXIT_OK
     context.print(show_objects(cib, chosen), end="")
+    return EXIT_OK
+
+
+def scores(context: Context, words: Sequence[str]) -> int:
+    """`scores`: the allocation scores of every resource on every node."""
+    if words:
+        raise UsageError(what="scores takes no arguments", usage="scores")
+    from crm.scheduler.pipeline import schedule
+
+    for line in schedule(read(context), int(time.time()), sanitized=True).score_lines:
+        context.print(line)
     return EXIT_OK
 
 

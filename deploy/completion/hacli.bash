@@ -3,8 +3,8 @@ _hacli() {
   local current=${COMP_WORDS[COMP_CWORD]} before="${COMP_WORDS[*]:1:COMP_CWORD-1}"
   case "$before" in
     "") COMPREPLY=($(compgen -W "apply cib cluster configure confirm demo diff fence help history import maintenance node options plan ra report resource rollback script simulate site status transition undo verify why" -- "$current")); return ;;
-    "configure") COMPREPLY=($(compgen -W "acl_group acl_target alert bundle clone colocation commit delete edit erase fencing_topology filter get_property group help load location modgroup monitor ms node op_defaults order plan primitive property refresh rename role rsc_defaults rsc_template rsc_ticket save schema set show simulate tag user verify xml" -- "$current")); return ;;
-    "resource") COMPREPLY=($(compgen -W "ban cleanup clear constraints demote failcount help locate maintenance manage meta move operations param promote refresh restart secret start status stop trace unmanage untrace utilization" -- "$current")); return ;;
+    "configure") COMPREPLY=($(compgen -W "acl_group acl_target alert bundle clone colocation commit default-timeouts delete edit erase fencing_topology filter get_property group help load location modgroup monitor ms node op_defaults order plan primitive property refresh rename role rsc_defaults rsc_template rsc_ticket save schema set show simulate tag user verify xml" -- "$current")); return ;;
+    "resource") COMPREPLY=($(compgen -W "ban cleanup clear constraints demote failcount help locate maintenance manage meta move operations param promote refresh restart scores secret start status stop trace unmanage untrace utilization" -- "$current")); return ;;
     "node") COMPREPLY=($(compgen -W "attribute clearstate delete fence help maintenance online ready show standby status status-attr utilization" -- "$current")); return ;;
     "fence") COMPREPLY=($(compgen -W "confirm fence help history list unfence" -- "$current")); return ;;
     "maintenance") COMPREPLY=($(compgen -W "help off on" -- "$current")); return ;;

@@ -9,8 +9,8 @@ function __hacli_rest
 end
 complete -c hacli -f
 complete -c hacli -n "test (__hacli_before) = ''" -a 'apply cib cluster configure confirm demo diff fence help history import maintenance node options plan ra report resource rollback script simulate site status transition undo verify why'
-complete -c hacli -n "test (__hacli_before) = 'configure'" -a 'acl_group acl_target alert bundle clone colocation commit delete edit erase fencing_topology filter get_property group help load location modgroup monitor ms node op_defaults order plan primitive property refresh rename role rsc_defaults rsc_template rsc_ticket save schema set show simulate tag user verify xml'
-complete -c hacli -n "test (__hacli_before) = 'resource'" -a 'ban cleanup clear constraints demote failcount help locate maintenance manage meta move operations param promote refresh restart secret start status stop trace unmanage untrace utilization'
+complete -c hacli -n "test (__hacli_before) = 'configure'" -a 'acl_group acl_target alert bundle clone colocation commit default-timeouts delete edit erase fencing_topology filter get_property group help load location modgroup monitor ms node op_defaults order plan primitive property refresh rename role rsc_defaults rsc_template rsc_ticket save schema set show simulate tag user verify xml'
+complete -c hacli -n "test (__hacli_before) = 'resource'" -a 'ban cleanup clear constraints demote failcount help locate maintenance manage meta move operations param promote refresh restart scores secret start status stop trace unmanage untrace utilization'
 complete -c hacli -n "test (__hacli_before) = 'node'" -a 'attribute clearstate delete fence help maintenance online ready show standby status status-attr utilization'
 complete -c hacli -n "test (__hacli_before) = 'fence'" -a 'confirm fence help history list unfence'
 complete -c hacli -n "test (__hacli_before) = 'maintenance'" -a 'help off on'
