@@ -12,7 +12,6 @@ os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"  # before grpc is imported
 from crm.replica.shell import ReplicaDied
 from crm.shell import CrmShell
 from hacluster import logging as ha_logging
-from hacluster import rpc
 from hacluster import settings as ha_settings
 from hacluster.boot import boot_token
 from hacluster.clock import SystemClock
@@ -26,6 +25,7 @@ from hacluster.supervision import (
     report_and_code,
     until_stopped,
 )
+from hacluster.tls import TlsFolder
 
 
 def main() -> int:
@@ -63,7 +63,7 @@ async def _serve(options: DaemonOptions) -> None:
         boot_token=boot_token(options.paths),
         instance=secrets.randbits(63) | 1,
         clock=SystemClock(),
-        tls=rpc.read_tls(options.paths.tls),
+        tls=TlsFolder(options.paths.tls),
     )
     end_on_bugs(asyncio.get_running_loop())
     await until_stopped(shell.run)

@@ -51,6 +51,7 @@ from hacluster.errors import HaError, PermissionDenied, Unavailable
 from hacluster.paths import Paths
 from hacluster.settings import Node, Settings
 from hacluster.supervision import Notifier
+from hacluster.tls import ReloadingChannel, TlsFolder
 from hacluster.v1 import crm_pb2_grpc, membership_pb2, node_pb2_grpc
 from hacluster.vocabulary.ids import NO_VIEW, BootToken, NodeId
 from hacluster.vocabulary.membership import Authority, MembershipView
@@ -81,7 +82,7 @@ class CrmShell:
         boot_token: BootToken,
         instance: int,
         clock: Clock,
-        tls: rpc.Tls,
+        tls: TlsFolder,
     ) -> None:
         self._settings, self._paths, self._node, self._clock = settings, paths, node, clock
         self._boot_token, self._tls = boot_token, tls
@@ -225,13 +226,16 @@ class CrmShell:
 
     def _channel(self, other: Node, port: int) -> Any:
         keepalive_ms = max(self._settings.timers.deadtime_ms // 2, 100)
-        return rpc.tcp_channel(
-            other.addresses[0],
-            port,
+        return ReloadingChannel(
             self._tls,
-            server_name=other.name,
-            keepalive_ms=keepalive_ms,
-            others=other.addresses[1:],
+            lambda tls: rpc.tcp_channel(
+                other.addresses[0],
+                port,
+                tls,
+                server_name=other.name,
+                keepalive_ms=keepalive_ms,
+                others=other.addresses[1:],
+            ),
         )
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
@@ -281,6 +285,7 @@ class CrmShell:
                 self.spawn(self._follow(name), f"history {name}")
             await server.start()
             self.spawn(self._public.serve(), "clients")
+            self.spawn(self._tls.watch(), "certificates")
             Notifier().tell("READY=1")
             log.info(log_events.STARTED, boot_token=self._boot_token[:16])
             await stop.wait()

@@ -14,14 +14,24 @@ import ssl
 import stat
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from hacluster.errors import ErrorCode, HaError, InvalidDocument, StaleTerm, Timeout, Unavailable, Unreachable
+from hacluster.errors import (
+    ErrorCode,
+    HaError,
+    InvalidDocument,
+    PermissionDenied,
+    StaleTerm,
+    Timeout,
+    Unavailable,
+    Unreachable,
+)
 from hacluster.v1 import common_pb2
 from hacluster.vocabulary.ids import Term
 
@@ -82,15 +92,29 @@ class RemoteFailure(HaError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tls:
-    """The cluster's CA and this node's certificate and key, PEM."""
+    """The cluster's CA and this node's certificate and key, PEM; serial numbers the CA has revoked."""
 
     ca: bytes
     certificate: bytes
     key: bytes
+    revoked: frozenset[int] = frozenset()
+
+
+class TlsSource(Protocol):
+    """Where these may change while a server runs (`hacluster.tls`)."""
+
+    @property
+    def current(self) -> Tls:
+        """As they are."""
+        ...
+
+    def look(self) -> bool:
+        """Look whether they have changed. Called from other threads."""
+        ...
 
 
 def read_tls(folder: Path) -> Tls:
-    """ca.pem, node.pem and node.key (0600). Raises InvalidDocument naming the file and the remedy."""
+    """ca.pem, node.pem, node.key (0600), crl.pem if it is there. Raises InvalidDocument with a remedy."""
     parts: dict[str, bytes] = {}
     for name in ("ca.pem", "node.pem", "node.key"):
         path = folder / name
@@ -108,7 +132,38 @@ def read_tls(folder: Path) -> Tls:
                 remedy="copy the node's folder that `hacli cluster init` made",
             ) from None
     _check_pem(folder)
-    return Tls(ca=parts["ca.pem"], certificate=parts["node.pem"], key=parts["node.key"])
+    revoked = _revoked(folder / "crl.pem", parts["ca.pem"])
+    return Tls(ca=parts["ca.pem"], certificate=parts["node.pem"], key=parts["node.key"], revoked=revoked)
+
+
+def _revoked(path: Path, ca: bytes) -> frozenset[int]:
+    """The serial numbers on the list; a list that is overdue still counts."""
+    if not path.exists():
+        return frozenset()
+    from cryptography import x509  # takes long, and most who import this module need none of it
+    from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+
+    keys = (ec.EllipticCurvePublicKey, rsa.RSAPublicKey, ed25519.Ed25519PublicKey)
+    try:
+        revoked = x509.load_pem_x509_crl(path.read_bytes())
+        issuer = x509.load_pem_x509_certificate(ca).public_key()
+        if not isinstance(issuer, keys) or not revoked.is_signature_valid(issuer):
+            raise ValueError("it is not signed by the CA of ca.pem")
+    except (ValueError, TypeError, OSError) as error:
+        raise InvalidDocument(
+            source=str(path),
+            line=0,
+            what=f"no certificate revocation list of this cluster ({error})",
+            remedy="make it again with the CA's key, or remove it",
+        ) from None
+    return frozenset(entry.serial_number for entry in revoked)
+
+
+@lru_cache(maxsize=1_024)
+def _serial_of(certificate: bytes) -> int:
+    from cryptography import x509
+
+    return x509.load_pem_x509_certificate(certificate).serial_number
 
 
 def _check_pem(folder: Path) -> None:
@@ -180,8 +235,9 @@ class Server:
         self, *, names: Sequence[str], access: Access | None = None, keepalive_ms: int = 1_250
     ) -> None:
         """`keepalive_ms`: clients are pinged so often, and given up when they do not answer as long."""
+        self._errors = _ErrorInterceptor(access)
         self._server = grpc.aio.server(
-            interceptors=(_ErrorInterceptor(access),),
+            interceptors=(self._errors,),
             options=(
                 *_OPTIONS,
                 ("grpc.so_reuseport", 0),
@@ -222,12 +278,10 @@ class Server:
         finally:
             os.umask(before)
 
-    def listen_tcp(self, address: str, port: int, tls: Tls) -> None:
+    def listen_tcp(self, address: str, port: int, tls: Tls | TlsSource) -> None:
         """Listen with mTLS: no handler runs without a certificate of the CA. Raises Unavailable."""
         host = f"[{address}]" if ":" in address else address
-        credentials = grpc.ssl_server_credentials(
-            [(tls.key, tls.certificate)], root_certificates=tls.ca, require_client_auth=True
-        )
+        credentials = self._credentials(tls)
         try:
             self._server.add_secure_port(f"{host}:{port}", credentials)
         except RuntimeError:
@@ -235,6 +289,22 @@ class Server:
                 why=f"cannot listen on {host}:{port} "
                 "(is the address on this machine? `ss -lntp` names who has the port)"
             ) from None
+
+    def _credentials(self, tls: Tls | TlsSource) -> grpc.ServerCredentials:
+        if isinstance(tls, Tls):
+            self._errors.revoked = lambda: tls.revoked
+            return grpc.ssl_server_credentials(
+                [(tls.key, tls.certificate)], root_certificates=tls.ca, require_client_auth=True
+            )
+        self._errors.revoked = lambda: tls.current.revoked
+
+        def at_handshake() -> grpc.ServerCertificateConfiguration:
+            tls.look()
+            return _configuration(tls.current)
+
+        return grpc.dynamic_ssl_server_credentials(
+            _configuration(tls.current), at_handshake, require_client_authentication=True
+        )
 
     async def start(self) -> None:
         """Serve; health says SERVING for each service."""
@@ -247,11 +317,16 @@ class Server:
         await self._server.stop(grace_s)
 
 
+def _configuration(tls: Tls) -> grpc.ServerCertificateConfiguration:
+    return grpc.ssl_server_certificate_configuration([(tls.key, tls.certificate)], root_certificates=tls.ca)
+
+
 class _ErrorInterceptor(grpc.aio.ServerInterceptor):
     """Checks access and turns HaError into a status with details in the trailing metadata."""
 
     def __init__(self, access: Access | None) -> None:
         self._access = access
+        self.revoked: Callable[[], frozenset[int]] = frozenset
 
     async def intercept_service(
         self,
@@ -283,6 +358,10 @@ class _ErrorInterceptor(grpc.aio.ServerInterceptor):
         return handler
 
     def _check(self, method: str, context: Any) -> None:
+        if revoked := self.revoked():
+            for certificate in context.auth_context().get("x509_pem_cert", ()):
+                if _serial_of(certificate) in revoked:
+                    raise PermissionDenied(what="the caller's certificate has been revoked")
         if self._access is not None and not method.startswith("/grpc."):
             self._access(method, caller_of(context))
 

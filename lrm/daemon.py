@@ -19,6 +19,7 @@ from hacluster.errors import Unavailable
 from hacluster.sentinel_word import WordFile
 from hacluster.settings import Settings
 from hacluster.supervision import EXIT_FAILURE, DaemonOptions, Notifier
+from hacluster.tls import TlsFolder
 from hacluster.v1 import lrm_pb2_grpc
 from hacluster.vocabulary.ids import BootToken, NodeName
 from hacluster.vocabulary.sentinel import ACTIVITY, CLEAN, Word
@@ -120,7 +121,7 @@ class Daemon:
         server.add(lrm_pb2_grpc.add_LrmServicer_to_server, service.LrmService(shell, executor, alerts))
         server.listen_unix(self._paths.lrm_socket, mode=0o600)
         _give_to_ha_crm(self._paths.lrm_socket)
-        await self._listen_tcp(server)
+        tls = await self._listen_tcp(server)
         background = [
             tasks.create_task(executor.link.run(connection), name="lrm-exec"),
             tasks.create_task(executor.watch(), name="watch lrm-exec"),
@@ -136,6 +137,8 @@ class Daemon:
             tasks.create_task(alerts.run(), name="alerts"),
             tasks.create_task(self._tell_sentinel(shell, word), name="sentinel"),
         ]
+        if tls is not None:
+            background.append(tasks.create_task(tls.watch(), name="certificates"))
         await server.start()
         Notifier().tell("READY=1")
         log.info(log_events.STARTED, boot_token=self._boot_token[:16], instance=self._instance)
@@ -162,12 +165,12 @@ class Daemon:
         except OSError as error:  # an old word is on the safe side
             log.warning(log_events.SENTINEL_NOT_TOLD, reason=str(error))
 
-    async def _listen_tcp(self, server: rpc.Server) -> None:
+    async def _listen_tcp(self, server: rpc.Server) -> TlsFolder | None:
         """Listen on this node's addresses, if there is TLS; the former ha-lrm may need a moment to let go."""
         if not (self._paths.tls / "node.pem").exists():
             log.warning(log_events.NO_TLS, file=str(self._paths.tls / "node.pem"))
-            return
-        tls = rpc.read_tls(self._paths.tls)
+            return None
+        tls = TlsFolder(self._paths.tls)
         me = next(node for node in self._settings.nodes if node.name == self._node)
         for address in me.addresses:
             for attempt in range(_BIND_TRIES):
@@ -178,6 +181,7 @@ class Daemon:
                     if attempt == _BIND_TRIES - 1:
                         raise
                     await asyncio.sleep(_BIND_RETRY_S)
+        return tls
 
     def _log_journal(self, opened: Opened) -> None:
         if opened.void:

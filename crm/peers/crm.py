@@ -23,6 +23,7 @@ from crm.replica.events import WriteOutcome
 from hacluster import rpc
 from hacluster.errors import Timeout, Unreachable
 from hacluster.settings import Settings
+from hacluster.tls import ReloadingChannel, TlsFolder
 from hacluster.v1 import cib_pb2, cib_pb2_grpc
 from hacluster.vocabulary.ids import Term, ViewId
 from hacluster.wire import term_to, view_id_to
@@ -49,7 +50,12 @@ class GrpcCrmPeers:
     """CrmPeers over mTLS. `ports` may name another port than the settings' for a node (tests)."""
 
     def __init__(
-        self, settings: Settings, tls: rpc.Tls, me: int, *, ports: Mapping[int, int] | None = None
+        self,
+        settings: Settings,
+        tls: rpc.Tls | TlsFolder,
+        me: int,
+        *,
+        ports: Mapping[int, int] | None = None,
     ) -> None:
         self._port = settings.ports.crm
         self._ports = dict(ports or {})
@@ -72,14 +78,20 @@ class GrpcCrmPeers:
         if node is None:
             raise Unreachable(who=f"node {peer}", remedy="it is not in cluster.toml")
         if node.channel is None:
-            node.channel = rpc.tcp_channel(
+            node.channel = self._channel(peer, node)
+        return cib_pb2_grpc.CrmPeerStub(node.channel)
+
+    def _channel(self, peer: int, node: _Node) -> grpc.aio.Channel:
+        def make(tls: rpc.Tls) -> grpc.aio.Channel:
+            return rpc.tcp_channel(
                 node.addresses[node.current % len(node.addresses)],
                 self._ports.get(peer, self._port),
-                self._tls,
+                tls,
                 server_name=node.name,
                 keepalive_ms=self._keepalive_ms,
             )
-        return cib_pb2_grpc.CrmPeerStub(node.channel)
+
+        return ReloadingChannel(self._tls, make) if isinstance(self._tls, TlsFolder) else make(self._tls)
 
     async def _call(
         self,
