@@ -435,7 +435,7 @@ ROOT: Final = Level(
             "verify",
             "cli.commands.verify:main",
             "check the configuration, or what the loss of nodes would mean",
-            usage="verify [-x FILE] [--survive 1|2] [--output json]",
+            usage="verify [-x FILE] [--agents] [--survive 1|2 [--jobs N]] [--output json]",
         ),
     ),
 )

@@ -31,6 +31,9 @@ Goal = Callable[[WorkingSet], bool]
 
 TRIED_MAX: Final = 40
 """Runs of the scheduler for one question: each takes as long as the transition itself."""
+TRIED_MIN: Final = 8
+ACTIONS_MAX: Final = 100_000
+"""That all these runs may consider together: some seconds of work."""
 REMEDIES_MAX: Final = 3
 
 
@@ -228,11 +231,12 @@ class Asked:
         """Single changes that reach the goal; else pairs, else all of them together."""
         distinct = list({change.command: change for change in changes}.values())
         tried = 0
+        tried_max = min(TRIED_MAX, max(TRIED_MIN, ACTIONS_MAX // (len(self.work.actions) + 1)))
         found: list[Remedy] = []
         sizes = (1, 2, len(distinct)) if len(distinct) > 2 else (1, 2)
         for size in sizes:
             for chosen in itertools.combinations(distinct, size):
-                if tried >= TRIED_MAX or len(found) >= REMEDIES_MAX:
+                if tried >= tried_max or len(found) >= REMEDIES_MAX:
                     break
                 tried += 1
                 if self._reaches(chosen, goal):

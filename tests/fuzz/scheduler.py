@@ -18,9 +18,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
+from cli.render.dot import dot_text
+from cli.render.svg import svg_text
 from crm.cib import codec
 from crm.cib.model import Element
-from crm.explain.doubts import doubts
+from crm.explain.doubts import doubts, in_this_state
 from crm.explain.question import Asked, ask
 from crm.scheduler.pipeline import Transition, schedule
 from crm.simulation.execute import execute
@@ -70,9 +72,12 @@ def check_case(cib: Element, rng: random.Random) -> None:
             again = schedule(cib, NOW_S)
             assert again.graph == transition.graph, "the same CIB gave another transition"
             assert again.score_lines == transition.score_lines, "the same CIB gave other scores"
-        elif draw < 0.18:
+        elif draw < 0.20:
             doubts(cib, NOW_S)
-        elif draw < 0.21:
+            in_this_state(cib, NOW_S)
+            svg_text(transition.graph)
+            dot_text(transition.work, every=True)
+        elif draw < 0.25:
             _why(cib, transition, rng)
     except HaError:
         return  # refused with a reason
@@ -86,6 +91,9 @@ def _why(cib: Element, transition: Transition, rng: random.Random) -> None:
             ask(asked, (rng.choice(names),))
     if work.nodes:
         ask(asked, ("fenced", rng.choice(work.nodes).name))
+        promotable = [one.id for one in work.all_resources() if one.promotable]
+        if promotable:
+            ask(asked, (rng.choice(promotable), "not", "promoted", "on", rng.choice(work.nodes).name))
 
 
 def check_transition(transition: Transition) -> None:
