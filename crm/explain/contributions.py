@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
@@ -32,13 +33,26 @@ def contributions(work: WorkingSet, resource: Resource, entry: Entry) -> tuple[F
     return tuple(
         Fact(
             kind=kind,
-            text=f"{_signed(score)} {sentence(work, resource, entry.node, kind, origin, score)}",
+            text=f"{_times(score, count)} {sentence(work, resource, entry.node, kind, origin, score)}",
             node=entry.node.name,
             origin=origin,
-            score=score,
+            score=score * count,
         )
-        for score, kind, origin in unique
+        for (score, kind, origin), count in _counted(unique)
     )
+
+
+def _counted(parts: list[tuple[int, str, str]]) -> Iterator[tuple[tuple[int, str, str], int]]:
+    """Each with how often it stands there; one by one where the sum would leave the range of scores."""
+    for one, count in Counter(parts).items():
+        if abs(one[0] * count) < INFINITY:
+            yield one, count
+        else:
+            yield from ((one, 1) for _ in range(count))
+
+
+def _times(score: int, count: int) -> str:
+    return _signed(score) if count == 1 else f"{_signed(score * count)} ({count} times {_signed(score)})"
 
 
 def _signed(score: int) -> str:
@@ -76,9 +90,9 @@ def _colocation(work: WorkingSet, resource: Resource, _node: Node, origin: str, 
 
 def _wish(work: WorkingSet, resource: Resource, _node: Node, origin: str, score: int) -> str:
     one = next((item for item in work.colocations if item.id == origin), None)
-    if one is None or one.dependent.top() is resource.top():
-        return "what others of its group would like"
     like = "would like to be there" if score > 0 else "would not like to be there"
+    if one is None or one.dependent.top() is resource.top():
+        return f"others of its group, or of what goes with it, {like}"
     return f"colocation {origin}: {one.dependent.id}, which goes with it, {like}"
 
 
