@@ -350,10 +350,13 @@ class Election:
     def _bootstrap(self, claims: dict[int, Claim]) -> bool:
         """Whether this is a new cluster: all voters are here, and none has ever had a log.
 
-        A majority is not enough: it may have lost its disks, and the rest have the configuration.
+        A majority is not enough: it may have lost its disks, and the rest have the configuration. One of two
+        that is not to wait for the other (as in heartbeat) begins alone; what it commits is provisional.
         """
-        all_claim = all(node in claims for node in self.live)
-        return all_claim and self._all_voters_here() and all(c.blank and not c.voter for c in claims.values())
+        if any(node not in claims for node in self.live) or any(c.voter for c in claims.values()):
+            return False
+        alone = self._is_lone_survivor() and not self.settings.quorum.wait_for_all
+        return (alone or self._all_voters_here()) and all(claim.blank for claim in claims.values())
 
     def _memory_lost(self, claims: dict[int, Claim]) -> bool:
         """Enough are here, but too few have a memory, nor is this a new cluster: only the operator can go on.

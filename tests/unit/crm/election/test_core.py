@@ -124,7 +124,9 @@ class Scenario:
             boot_token=a_token(int(options["me"])),
             instance=1,
             quorum=QuorumConfig(
-                voters=tuple((NodeId(node), 1) for node in voters), two_node="two_node" in options
+                voters=tuple((NodeId(node), 1) for node in voters),
+                two_node="two_node" in options,
+                wait_for_all="wait" in options,
             ),
         )
         promise = Promise(term=a_term(options.get("promised", "1.1")), voter="blank" not in options)
