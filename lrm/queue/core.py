@@ -1,6 +1,7 @@
 """The queue: what a DC asked for, in which order agents run, and what is answered. Pure.
 
-Per resource strictly one agent at a time, first come first served; a stop ends recurring operations. All that
+Per resource strictly one agent at a time, first come first served; what changes the resource's state ends its
+recurring operations (the graph orders those that belong to the new state). All that
 must outlive a crash goes through the ledger (lrm/journal/model.py): `Queue(ledger).restore()` continues where
 any prefix of the journal left off.
 """
@@ -57,6 +58,10 @@ TIMEOUT_MS_MAX: Final = 7 * 24 * 3_600_000
 # Stops and fencing never wait for a slot; of the others, one-shot operations go first.
 _URGENT: Final = frozenset({"stop", "off", "reboot", "on"})
 _ONE_SHOT, _PROBE, _RECURRING = 0, 1, 2
+CHANGES_STATE: Final = frozenset(
+    ("start", "stop", "promote", "demote", "migrate_to", "migrate_from", "reload", "reload-agent")
+)
+"""Operations before which recurring ones end: all but monitors, notifications, enquiries (as in Pacemaker)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,8 +232,10 @@ class Queue:
             if why is not None:
                 raise NoAuthority(why=why)
         call_id = self.ledger.next_call_id
+        if operation.action in CHANGES_STATE:
+            self._end_recurring(operation.resource)
         if operation.action == "stop":
-            self._end_recurring(operation.resource, now_ns)
+            self._end_held(operation.resource, now_ns)
         self._supersede(operation)
         self._record(
             records.Accepted(
@@ -329,10 +336,13 @@ class Queue:
         )
         self._effects.append(PublishForgotten(resource, action, interval_ms, failures_only))
 
-    def _end_recurring(self, resource: ResourceId, now_ns: int) -> None:
-        """A stop: recurring operations end at once, and starts that are still being held are not run."""
+    def _end_recurring(self, resource: ResourceId) -> None:
+        """What they expect is over: a monitor of the promoted role would call a demotion a failure."""
         for key in [key for key in self.ledger.recurring if key.resource == resource]:
             self._disarm(key)
+
+    def _end_held(self, resource: ResourceId, now_ns: int) -> None:
+        """A stop: starts that are still being held are not run."""
         lane = self._lanes.get(resource)
         for call_id in list(lane.waiting) if lane is not None else ():
             flight = self.ledger.flight(call_id)
