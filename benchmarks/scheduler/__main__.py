@@ -1,144 +1,234 @@
-"""Time to schedule synthetic clusters, per resource: `python -m benchmarks.scheduler [RESOURCES]`.
+"""Time and memory of `schedule` beside crm_simulate's: `python -m benchmarks.scheduler [--all] [--mix ...]`.
 
-A resource here is what can run: a primitive, a member of a group, an instance of a clone. Three states are
-measured: fresh (nothing probed yet), running (everything where it belongs), lost (a node is to be fenced).
+Each run is a process of its own: CIB as bytes in, graph as bytes out. Counted are seconds of the processor
+and peak memory, without the start of Python with its modules, which is measured in the same run; of short
+runs the best of three counts, ours and theirs. Goals: faster than crm_simulate where that needs more than a
+second, at most three times its time where it needs less; less memory; and time that grows as what there is
+to do (actions, and entries of histories to read). A goal that is missed makes the exit code 1.
+
+CIBs come from make_cib.py (option --make-cib, or HACLUSTER_MAKE_CIB); without it from a plain generator here.
 """
 
 from __future__ import annotations
 
+import argparse
+import json
+import os
+import shutil
+import subprocess
 import sys
-import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
-from crm.cib.codec import parse
-from crm.cib.model import Element
-from crm.scheduler.digests import digest_of
-from crm.scheduler.pipeline import schedule
+from benchmarks.scheduler import built_in
+from benchmarks.scheduler.measuring import Usage, ours, reference, start
 
-NOW_S = 1_700_000_000
-NODES = 16
-MEMBERS = 5
-# Three times what a slow core of 2020 needs, so that only a change of complexity trips it.
-MS_PER_RESOURCE_MAX = {"fresh": 12.0, "running": 6.0, "lost": 8.0}
-AGENT = 'class="ocf" provider="bench" type="Dummy"'
-STICKY = (
-    '<rsc_defaults><meta_attributes id="d"><nvpair id="s" name="resource-stickiness" value="1000"/>'
-    "</meta_attributes></rsc_defaults>"
+SIZES = ((3, 30), (16, 200), (32, 1000), (100, 1000), (100, 5000))
+MIXES = ("primitives", "groups", "clones", "constraints", "utilization", "mixed")
+STATES = ("fresh", "stopped", "running", "failed", "recover")
+QUICK = (
+    *((3, 30, mix, state) for mix in MIXES for state in ("fresh", "running")),
+    *((16, 200, mix, state) for mix in MIXES for state in ("fresh", "running")),
+    *((32, 1000, "mixed", state) for state in ("running", "failed")),
+    (32, 1000, "clones", "fresh"),
+    (100, 1000, "clones", "fresh"),
 )
+SLOW_S = 1.0
+RATIO_MAX = 3.0
+GROWTH_MAX = 1.5
+# Below this the figures are those of the clock rather than of the program.
+GROWTH_FROM_S = 0.1
+TIMES = 3
+SHORT_RESOURCES_MAX = 200
+LIVE_RESOURCES_MAX = 1000  # larger clusters cost crm_simulate minutes and gigabytes
+
+Row = tuple[int, int, str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """A top-level resource: its XML and, for each name in the history, where it runs."""
+@dataclass(slots=True)
+class Result:
+    """What was measured for one CIB."""
 
-    xml: str
-    places: dict[str, tuple[int, ...]]
+    row: Row
+    usage: Usage
+    told: dict[str, Any]
+    again_s: float | None
+    theirs: Usage | None
+    stored: bool
+    missed: list[str] = field(default_factory=list)
 
-
-def primitive(name: str) -> str:
-    return (
-        f'<primitive id="{name}" {AGENT}><instance_attributes id="{name}-i">'
-        f'<nvpair id="{name}-p" name="config" value="/etc/{name}"/></instance_attributes><operations>'
-        f'<op id="{name}-m" name="monitor" interval="10s" timeout="20s"/></operations></primitive>'
-    )
-
-
-def pieces(resources: int) -> Iterator[Piece]:
-    """Alternately a group, five primitives and, every fourth time, a clone, until there are enough."""
-    made = number = 0
-    while made < resources:
-        home = number % NODES
-        if number % 4 == 3:
-            name = f"c{number}"
-            yield Piece(f'<clone id="{name}-clone">{primitive(name)}</clone>', {name: tuple(range(NODES))})
-            made += NODES
-        elif number % 2:
-            names = [f"g{number}m{member}" for member in range(MEMBERS)]
-            inner = "".join(map(primitive, names))
-            yield Piece(f'<group id="g{number}">{inner}</group>', dict.fromkeys(names, (home,)))
-            made += MEMBERS
-        else:
-            yield from (
-                Piece(primitive(name), {name: (home,)})
-                for name in (f"p{number}n{index}" for index in range(MEMBERS))
-            )
-            made += MEMBERS
-        number += 1
+    @property
+    def size(self) -> int:
+        """What there is to do: actions, and entries of histories to read."""
+        return int(self.told["actions"] + self.told["history"])
 
 
-def entry(name: str, task: str, interval_ms: int, rc: int, call: int) -> str:
-    parameters = {"config": f"/etc/{name}"}
-    if interval_ms:
-        parameters["CRM_meta_timeout"] = "20000"
-    key = f"{name}_{task}_{interval_ms}"
-    return (
-        f'<lrm_rsc_op id="{key}" operation_key="{key}" operation="{task}" interval="{interval_ms}" '
-        f'call-id="{call}" rc-code="{rc}" op-status="0" crm_feature_set="3.20.0" '
-        f'transition-key="1:1:{rc}:bench" transition-magic="0:{rc};1:1:{rc}:bench" '
-        f'last-rc-change="{NOW_S - 500}" op-digest="{digest_of(parameters)}"/>'
-    )
+def name_of(row: Row) -> str:
+    """NODES-RESOURCES-MIX-STATE, as in a reference file."""
+    return "-".join(map(str, row))
 
 
-def history(name: str, *, active: bool) -> str:
-    entries = (
-        entry(name, "start", 0, 0, 1) + entry(name, "monitor", 10_000, 0, 2)
-        if active
-        else entry(name, "monitor", 0, 7, 1)
-    )
-    return f'<lrm_resource id="{name}" {AGENT}>{entries}</lrm_resource>'
+class Benchmark:
+    """One run of the command."""
 
+    def __init__(self, options: argparse.Namespace, folder: Path) -> None:
+        self._options = options
+        self._folder = folder
+        self._program = shutil.which("crm_simulate") or shutil.which("crm_simulate", path="/usr/sbin")
+        self._stored: dict[str, dict[str, float]] = {}
+        if options.reference_file is not None:
+            self._stored = json.loads(options.reference_file.read_text())["figures"]
+        self._start = start()
+        self.results: list[Result] = []
 
-def cluster(resources: int, state: str) -> Element:
-    made = list(pieces(resources))
-    states = []
-    for node in range(NODES):
-        online = not (state == "lost" and node == NODES - 1)
-        known = (
-            ""
-            if state == "fresh"
-            else "".join(
-                history(name, active=node in nodes) for one in made for name, nodes in one.places.items()
-            )
-        )
-        states.append(
-            f'<node_state id="{node}" uname="node{node:02}" in_ccm="{str(online).lower()}" '
-            f'crmd="{"online" if online else "offline"}" join="{"member" if online else "down"}" '
-            f'expected="member"><lrm id="{node}"><lrm_resources>{known}</lrm_resources></lrm></node_state>'
-        )
-    nodes = "".join(f'<node id="{node}" uname="node{node:02}"/>' for node in range(NODES))
-    groups = [one.xml.split('"')[1] for one in made if one.xml.startswith("<group")]
-    rules = "".join(
-        f'<rsc_order id="o{one}" first="{one}" then="{two}"/>'
-        f'<rsc_colocation id="k{one}" rsc="{two}" with-rsc="{one}" score="100"/>'
-        for one, two in zip(groups[::2], groups[1::2], strict=False)
-    )
-    fence = '<primitive id="fence" class="stonith" type="fence_bench"/>'
-    return parse(
-        '<cib validate-with="pacemaker-3.9" have-quorum="1" dc-uuid="0"><configuration><crm_config/>'
-        f"<nodes>{nodes}</nodes><resources>{fence}{''.join(one.xml for one in made)}</resources>"
-        f"<constraints>{rules}</constraints>{STICKY}</configuration><status>{''.join(states)}</status></cib>"
-    )
-
-
-def main() -> int:
-    resources = int(sys.argv[1]) if len(sys.argv) > 1 else 500
-    beyond = False
-    for state, limit in MS_PER_RESOURCE_MAX.items():
-        cib = cluster(resources, state)
-        best_ms = float("inf")
-        actions = 0
-        for _ in range(3):
-            started = time.perf_counter()
-            actions = len(schedule(cib, NOW_S).graph.synapses)
-            best_ms = min(best_ms, (time.perf_counter() - started) * 1000)
-        per_resource = best_ms / resources
-        beyond = beyond or per_resource > limit
+    def run(self, rows: Sequence[Row]) -> bool:
+        """Measure all and print; True if every goal was met."""
+        print(f"start of Python with its modules: {self._start.cpu_s:.2f} s, {self._start.memory_mb:.0f} MB")
+        print("(not counted below; * = stored figure, not measured now; again = a second run, same process)")
+        if self._program is None:
+            print("crm_simulate is not installed: only stored figures and growth are compared")
         print(
-            f"{state:8} {NODES} nodes, {resources} resources: {best_ms:.0f} ms, {actions} actions; "
-            f"{per_resource:.2f} ms a resource, limit {limit:.0f}, ratio {per_resource / limit:.2f}"
+            f"{'nodes-resources-mix-state':34} {'actions':>7} {'history':>7} {'ours':>7} {'theirs':>8} "
+            f"{'ratio':>6} {'MB':>5} {'theirs':>7} {'again':>6} {'us/item':>8}"
         )
-    return 1 if beyond else 0
+        for row in rows:
+            result = self._measure(row)
+            if result is not None:
+                self.results.append(result)
+                print(self._line(result), flush=True)
+        grown = self._growth()
+        missed = [result for result in self.results if result.missed]
+        print(
+            f"{len(self.results)} clusters, {len(missed)} beyond a goal, {grown} growths beyond {GROWTH_MAX}"
+        )
+        return not missed and not grown
+
+    def _cib(self, row: Row) -> Path | None:
+        nodes, resources, mix, state = row
+        path = self._folder / f"{name_of(row)}.xml"
+        maker = self._options.make_cib
+        if maker:
+            size = ["--nodes", str(nodes), "--resources", str(resources)]
+            kind = ["--mix", mix, "--state", state, "-o", str(path)]
+            subprocess.run([sys.executable, maker, *size, *kind], check=True, timeout=600)
+        elif mix == "mixed" and state in built_in.STATES:
+            path.write_text(built_in.cluster(nodes, resources, state))
+        else:
+            return None
+        return path
+
+    def _measure(self, row: Row) -> Result | None:
+        path = self._cib(row)
+        if path is None:
+            return None
+        times = 1 if row[1] > SHORT_RESOURCES_MAX else TIMES
+        (usage, told), *more = [ours(str(path)) for _ in range(times)]
+        usage = min([usage, *(one for one, _ in more)], key=lambda one: one.cpu_s)
+        again_s = ours("--again", str(path))[1]["again_s"] if told["history"] else None
+        theirs, stored = self._theirs(row, path)
+        path.unlink()
+        result = Result(row, usage.without(self._start), told, again_s, theirs, stored)
+        if theirs is not None:
+            limit_s = theirs.cpu_s if theirs.cpu_s > SLOW_S else RATIO_MAX * theirs.cpu_s
+            if result.usage.cpu_s > limit_s:
+                result.missed.append("time")
+            if result.usage.memory_mb > theirs.memory_mb:
+                result.missed.append("memory")
+        return result
+
+    def _theirs(self, row: Row, path: Path) -> tuple[Usage | None, bool]:
+        stored = self._stored.get(name_of(row))
+        if stored is not None:
+            return Usage(stored["cpu_s"], stored["memory_mb"]), True
+        nodes, resources, _, state = row
+        small = resources <= LIVE_RESOURCES_MAX and (nodes < 100 or state != "fresh" or row[2] == "clones")
+        if self._program is None or not (small or self._options.run_huge):
+            return None, False
+        times = 1 if resources > SHORT_RESOURCES_MAX else TIMES
+        return min((reference(self._program, path) for _ in range(times)), key=lambda one: one.cpu_s), False
+
+    def _line(self, result: Result) -> str:
+        mark = "*" if result.stored else " "
+        theirs = result.theirs
+        compared = f"{'-':>7}  {'-':>6}" if theirs is None else f"{theirs.cpu_s:7.2f}{mark}"
+        if theirs is not None:
+            compared += f" {result.usage.cpu_s / theirs.cpu_s:6.2f}"
+        memory = f"{'-':>6} " if theirs is None else f"{theirs.memory_mb:6.0f}{mark}"
+        again = "-" if result.again_s is None else f"{result.again_s:.2f}"
+        verdict = f"  MISSED: {', '.join(result.missed)}" if result.missed else "  ok" if theirs else ""
+        return (
+            f"{name_of(result.row):34} {result.told['actions']:7.0f} {result.told['history']:7.0f} "
+            f"{result.usage.cpu_s:7.2f} {compared} {result.usage.memory_mb:5.0f} {memory} {again:>6} "
+            f"{1e6 * result.usage.cpu_s / result.size:8.0f}{verdict}"
+        )
+
+    def _growth(self) -> int:
+        """How the time for one thing to do grows, from the smallest cluster that can be timed on."""
+        beyond = 0
+        for mix in MIXES:
+            for state in STATES:
+                found = [
+                    one
+                    for one in self.results
+                    if one.row[2:] == (mix, state) and one.usage.cpu_s >= GROWTH_FROM_S
+                ]
+                if len(found) < 2:
+                    continue
+                first, last = (one.usage.cpu_s / one.size for one in (found[0], found[-1]))
+                over = last / first > GROWTH_MAX
+                beyond += over
+                print(
+                    f"growth {mix}-{state}: {1e6 * first:.0f} us each at {found[0].row[:2]}, "
+                    f"{1e6 * last:.0f} us at {found[-1].row[:2]}: {last / first:.2f}"
+                    f"{'  MISSED' if over else ''}"
+                )
+        return beyond
+
+
+def options_of(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.scheduler")
+    parser.add_argument("--all", action="store_true", help="all sizes, mixes and states but 100-5000")
+    parser.add_argument("--huge", action="store_true", help="also 100 nodes with 5000 resources, running")
+    parser.add_argument(
+        "--run-huge", action="store_true", help="run crm_simulate where it takes minutes, too"
+    )
+    parser.add_argument("--mix", choices=MIXES, action="append", help="only this mix (may be repeated)")
+    parser.add_argument("--state", choices=STATES, action="append", help="only this state (may be repeated)")
+    parser.add_argument("--size", action="append", help="only this size: NODES-RESOURCES (may be repeated)")
+    parser.add_argument("--make-cib", default=os.environ.get("HACLUSTER_MAKE_CIB", ""), metavar="FILE")
+    parser.add_argument(
+        "--reference-file", type=Path, metavar="FILE", help="stored figures of crm_simulate, not run then"
+    )
+    return parser.parse_args(arguments)
+
+
+def rows_of(options: argparse.Namespace) -> list[Row]:
+    """The clusters to measure."""
+    rows: list[Row] = list(QUICK)
+    if options.all or options.mix or options.state or options.size or options.huge:
+        rows = [(*size, mix, state) for size in SIZES[:-1] for mix in MIXES for state in STATES]
+    if options.huge:
+        rows = [(*size, "mixed", "running") for size in SIZES]
+    return [
+        row
+        for row in rows
+        if (not options.mix or row[2] in options.mix)
+        and (not options.state or row[3] in options.state)
+        and (not options.size or f"{row[0]}-{row[1]}" in options.size)
+    ]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """0 when every goal was met."""
+    options = options_of(arguments)
+    if not options.make_cib:
+        print("no make_cib.py (HACLUSTER_MAKE_CIB): CIBs of the plain generator, mix mixed only")
+    with tempfile.TemporaryDirectory(prefix="scheduler-benchmark-") as folder:
+        return 0 if Benchmark(options, Path(folder)).run(rows_of(options)) else 1
 
 
 if __name__ == "__main__":
