@@ -284,6 +284,7 @@ class CrmShell:
             for name in self._lrms:
                 self.spawn(self._follow(name), f"history {name}")
             await server.start()
+            self._public.listen()
             self.spawn(self._public.serve(), "clients")
             self.spawn(self._tls.watch(), "certificates")
             Notifier().tell("READY=1")

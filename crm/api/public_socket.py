@@ -64,6 +64,7 @@ class PublicSocket:
         self.inner = inner
         self._public = public
         self._groups: dict[int, frozenset[str]] = {}
+        self._listener: socket.socket | None = None
         self._count = 0
         self._open = 0
 
@@ -72,12 +73,14 @@ class PublicSocket:
         return self._groups.get(uid, frozenset())
 
     async def serve(self) -> None:
-        """Accept until cancelled. Raises OSError when the socket cannot be made."""
-        server = await asyncio.start_unix_server(self._accept, sock=self._listen())
+        """Accept until cancelled; after `listen`."""
+        assert self._listener is not None, "listen first"
+        server = await asyncio.start_unix_server(self._accept, sock=self._listener)
         async with server:
             await server.serve_forever()
 
-    def _listen(self) -> socket.socket:
+    def listen(self) -> None:
+        """Make the socket: who connects from now on is served. Raises OSError."""
         self._public.unlink(missing_ok=True)
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
         before = os.umask(0o777 & ~0o660)
@@ -85,7 +88,8 @@ class PublicSocket:
             listener.bind(str(self._public))
         finally:
             os.umask(before)
-        return listener
+        listener.listen(CONNECTIONS_MAX)
+        self._listener = listener
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         client: socket.socket = writer.get_extra_info("socket")

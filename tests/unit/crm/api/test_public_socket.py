@@ -49,9 +49,9 @@ async def public(folder: Path) -> AsyncIterator[Path]:
     await server.start()
     path = folder / "crm.sock"
     path.touch()  # what a former run left
-    task = asyncio.create_task(PublicSocket(path, inner).serve())
-    while not path.is_socket():  # noqa: ASYNC110 - a file's kind has no event
-        await asyncio.sleep(0.001)
+    public = PublicSocket(path, inner)
+    public.listen()
+    task = asyncio.create_task(public.serve())
     yield path
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
