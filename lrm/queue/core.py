@@ -61,7 +61,7 @@ _ONE_SHOT, _PROBE, _RECURRING = 0, 1, 2
 CHANGES_STATE: Final = frozenset(
     ("start", "stop", "promote", "demote", "migrate_to", "migrate_from", "reload", "reload-agent")
 )
-"""Operations before which recurring ones end: all but monitors, notifications, enquiries (as in Pacemaker)."""
+"""Operations before which recurring ones end: all but monitors, notifications and enquiries (Pacemaker)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
