@@ -355,7 +355,7 @@ async def test_a_device_that_lies_is_found_out_and_not_believed_again() -> None:
         await world.executed("node1", "f-fencing_off_0")
         world.scheduler.graphs.append(a_graph("1 stonith node2 node2 stonith_action=off"))
         world.result("node1")
-        await world.until(lambda: world.nodes["node2"].fenced)
+        await world.until(lambda: world.nodes["node2"].fenced or world.nodes["node2"].lied)
         await world.until(lambda: world.nodes["node2"].lied)
         (notice,) = [notice for notice in world.fencing.notices() if "lives on" in notice]
         assert notice.startswith("node2 was confirmed to be off by f, but lives on")
