@@ -25,6 +25,7 @@ from hacluster.sentinel_word import WordFile
 from hacluster.vocabulary.sentinel import ACTIVITY, LEASE, STATE, VERDICT, Word
 from lrm.sentinel.core import Sentinel, Verdict
 from lrm.sentinel.death import SelfFence, check, die
+from lrm.sentinel.poison import PoisonWatch
 from lrm.sentinel.watchdog import Watchdog, open_watchdog
 
 PRIORITY: Final = 90
@@ -44,6 +45,7 @@ class Shell:
     timeout_ms: int
     how: SelfFence
     supervisor: int
+    disk: PoisonWatch | None = None
     stopping: bool = False
     complained: str = ""
 
@@ -60,19 +62,28 @@ class Shell:
             activity = words[ACTIVITY].read()
             if self.stopping and core.may_stop(activity):
                 state.remove()
+                if self.disk is not None:
+                    self.disk.disarm()
                 if self.watchdog is not None:
                     self.watchdog.close(disarm=True)
                 say("info", "sentinel.stopped")
                 return 0
             now_ns = clock.now_ns()
             verdict = core.decide(
-                now_ns, lease=words[LEASE].read(), activity=activity, verdict=words[VERDICT].read()
+                now_ns,
+                lease=words[LEASE].read(),
+                activity=activity,
+                verdict=words[VERDICT].read(),
+                disk=self.disk.state if self.disk is not None else None,
             )
             self._obey(verdict)
             if verdict.die:
                 return 1
             state.write(Word(now_ns, self.timeout_ms, kind))
-            time.sleep(step_s)
+            if self.disk is not None:
+                self.disk.wait(step_s)
+            else:
+                time.sleep(step_s)
 
     def _obey(self, verdict: Verdict) -> None:
         if verdict.feed:
@@ -87,6 +98,8 @@ class Shell:
             say("critical", "sentinel.not_fed", reason=verdict.why, dead_in_ms=self.timeout_ms)
         if verdict.die:
             say("critical", "sentinel.node_dies", reason=verdict.why, self_fence=self.how.value)
+            if self.disk is not None:
+                self.disk.acknowledge()
             die(self.how, self.paths, self.node, self.supervisor)
 
     def stop(self, _number: int, _frame: object) -> None:
@@ -126,14 +139,24 @@ def main() -> int:
     parser.add_argument("--node", default=os.environ.get("HACLUSTER_NODE") or os.uname().nodename)
     parser.add_argument("--watchdog", default="auto", help="auto, software, a device, or test:FILE")
     parser.add_argument("--timeout", default="10s", help="of the watchdog")
+    parser.add_argument("--qdisk", default="", help="a shared disk with slots (agents.fencing.slots)")
     parser.add_argument("--self-fence", choices=[one.value for one in SelfFence], default="node")
     parser.add_argument("--supervisor", type=int, default=0, help="the node's first process, for a lab")
     given = parser.parse_args()
     paths, how = Paths.from_environment(given.root), SelfFence(given.self_fence)
+    # Who is told to end while it arms the watchdog must not end with it armed.
+    ends = {signal.SIGTERM, signal.SIGINT}
+    signal.pthread_sigmask(signal.SIG_BLOCK, ends)
     try:
         check(how, paths)
         timeout_ms = parse_ms(given.timeout)
         watchdog = open_watchdog(given.watchdog, timeout_ms)
+        if watchdog is not None:
+            timeout_ms = watchdog.timeout_ms
+        disk = None
+        if given.qdisk:
+            step_s = min(timeout_ms / 1_000 / FEEDINGS_A_TIMEOUT, STEP_S_MAX)
+            disk = PoisonWatch(given.qdisk, given.node, timeout_ms, step_s, SystemClock())
     except (HaError, ValueError) as error:
         say("error", "sentinel.cannot_start", reason=str(error))
         return 6
@@ -141,12 +164,14 @@ def main() -> int:
         paths=paths,
         node=given.node,
         watchdog=watchdog,
-        timeout_ms=watchdog.timeout_ms if watchdog is not None else timeout_ms,
+        timeout_ms=timeout_ms,
+        disk=disk,
         how=how,
         supervisor=given.supervisor,
     )
     signal.signal(signal.SIGTERM, shell.stop)
     signal.signal(signal.SIGINT, shell.stop)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ends)
     prepare()
     return shell.run()
 

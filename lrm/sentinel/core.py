@@ -26,6 +26,14 @@ class Verdict:
     why: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class DiskState:
+    """This node's slot on a shared disk: when it was read last, and whether it says to die."""
+
+    read_ns: int
+    poisoned: bool
+
+
 class Sentinel:
     """`timeout_ms`: the watchdog's. `software`: there is none, and this process is the timer."""
 
@@ -41,17 +49,31 @@ class Sentinel:
         return self._fed_ns
 
     def decide(
-        self, now_ns: int, *, lease: Word | None, activity: Word | None, verdict: Word | None = None
+        self,
+        now_ns: int,
+        *,
+        lease: Word | None,
+        activity: Word | None,
+        verdict: Word | None = None,
+        disk: DiskState | None = None,
     ) -> Verdict:
         """Look at the words. Feed the watchdog at once when the answer says so."""
+        if disk is not None and disk.poisoned:
+            return Verdict(feed=False, die=True, why="told to die by the shared disk")
         if verdict is not None and verdict.written_ns >= self._began_ns:
             return Verdict(feed=False, die=True, why=verdict.note or "told to die")
-        why = self._must_not_live(now_ns, lease, activity)
+        why = self._must_not_live(now_ns, lease, activity) or self._cannot_be_told(now_ns, disk)
         if not why:
             self._fed_ns = now_ns
             return Verdict(feed=True)
         late = now_ns - self._fed_ns >= self._timeout_ns
         return Verdict(feed=False, die=self._software and late, why=why)
+
+    def _cannot_be_told(self, now_ns: int, disk: DiskState | None) -> str:
+        """Others count on it that a message on the disk is read: who cannot read it must not live on."""
+        if disk is None or now_ns - disk.read_ns < self._timeout_ns // 2:
+            return ""
+        return f"the shared disk cannot be read for {(now_ns - disk.read_ns) // _MS} ms"
 
     @staticmethod
     def may_stop(activity: Word | None) -> bool:

@@ -33,7 +33,7 @@ def run(agent: str, **options: str) -> tuple[int, str, str]:
     return done.returncode, done.stdout, done.stderr
 
 
-@pytest.mark.parametrize("agent", ["fence_netns", "fence_qemu"])
+@pytest.mark.parametrize("agent", ["fence_netns", "fence_qemu", "fence_qdisk"])
 def test_meta_data_and_the_catalog(agent: str) -> None:
     code, out, _ = run(agent, action="metadata")
     assert code == 0
