@@ -75,6 +75,7 @@ class Local:
     waiting: bool = False
     settling: bool = False
     was_dc: bool = False
+    may_be_dc: bool = True  # not without a disk
 
 
 class DcShell:

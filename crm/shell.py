@@ -89,7 +89,7 @@ class CrmShell:
         self._tasks: asyncio.TaskGroup | None = None
         self._spawned: set[asyncio.Task[None]] = set()
         self.changes = Changes()
-        self.local = Local(node=node.name)
+        self.local = Local(node=node.name, may_be_dc=not node.diskless)
         names = [str(other.name) for other in settings.nodes]
         self.nodes = NodeTable(((other.id, other.name) for other in settings.nodes), digest_of)
         self.histories = Histories(self.nodes, names)
@@ -106,6 +106,7 @@ class CrmShell:
             clock=clock,
             validate=refusal,
         )
+        self.replica.set_eligibility(eligible=self.local.may_be_dc)
         self._lrms: dict[str, LrmPeer] = {
             other.name: LrmPeer(other.name, self._lrm_channel(other)) for other in settings.nodes
         }

@@ -161,6 +161,12 @@ def _link_lines(status: membership_pb2.MessagingStatus) -> list[str]:
             f"out of order {one.out_of_order}, longest gap {one.gap_max_us / 1000:.0f} ms{rtt}"
         )
     lines += [f"  * ping {ping.target}: {'answers' if ping.alive else 'SILENT'}" for ping in status.pings]
+    if status.HasField("witness"):
+        witness = status.witness
+        word = (
+            "its votes count" if witness.granted else f"its votes do not count ({witness.reason or 'silent'})"
+        )
+        lines.append(f"  * witness: {word}, last answer {witness.silent_ms} ms ago")
     lines += ["", "Dropped packets:"]
     dropped = {name: count for name, count in sorted(status.dropped.items()) if count}
     lines += [f"  * {name}: {count}" for name, count in dropped.items()] or ["  * none"]

@@ -209,7 +209,7 @@ class Cluster:
         if self.left.is_set():
             return
         # The last of the cluster has to be able to reign, or nothing would stop what runs there.
-        self.replica.set_eligibility(eligible=True, priority=PRIORITY_LEAVING)
+        self.replica.set_eligibility(eligible=self.local.may_be_dc, priority=PRIORITY_LEAVING)
         self.keeper.change({SHUTDOWN: str(self.clock.wall_s())})
         log.info(log_events.NODE_LEAVES, peer=self.local.node)
         alone_ms = 0

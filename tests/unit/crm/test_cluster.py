@@ -150,6 +150,17 @@ async def test_a_fail_count_that_is_removed_by_hand_takes_the_failure_with_it(tm
         assert world.nodes["node1"].history.failures() == ()
 
 
+async def test_a_node_without_a_disk_never_becomes_eligible(tmp_path: Path) -> None:
+    async with a_cluster(tmp_path) as (world, cluster, _):
+        cluster.local.may_be_dc = False
+        stopping = asyncio.ensure_future(cluster.stop_node())
+        await world.until(lambda: "shutdown" in cluster.keeper.current)
+        assert not world.replica.eligible
+        world.hear("node1", a_result(an_operation()))
+        await cluster.leave()
+        await stopping
+
+
 async def test_leaving_waits_for_the_dc(tmp_path: Path) -> None:
     async with a_cluster(tmp_path) as (world, cluster, messaging):
         with pytest.raises(Conflict):
