@@ -128,7 +128,25 @@ _BY_AGE = cmp_to_key(compare)
 def by_age(items: Iterable[Element]) -> list[Element]:
     """Oldest first; entries that compare equal stay in reverse document order."""
     backwards = list(items)[::-1]
-    return sorted(backwards, key=_BY_AGE)
+    if all(one.attributes.get("call-id", "-1") != "-1" for one in backwards):
+        return sorted(backwards, key=_BY_AGE)
+    return _merged(backwards)
+
+
+def _merged(items: list[Element]) -> list[Element]:
+    """Sorted by merging halves, the second of them the larger.
+
+    While a result is still to come an entry can be older than one that is older than a third that is older
+    than the first: then the order depends on who is compared with whom, and this is what GLib's lists do.
+    """
+    if len(items) < 2:
+        return items
+    middle = len(items) // 2
+    left, right = _merged(items[:middle]), _merged(items[middle:])
+    found: list[Element] = []
+    while left and right:
+        found.append((right if compare(left[0], right[0]) > 0 else left).pop(0))
+    return found + left + right
 
 
 def is_newer(left: Element, right: Element) -> bool:

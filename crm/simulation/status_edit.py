@@ -24,10 +24,10 @@ class _Resource:
     entries: list[Element]
 
     def put(self, entry: Element) -> None:
-        """Add an entry, or replace the one of the same id."""
+        """Add an entry, or write it over the one of the same id, whose other attributes stay."""
         for index, old in enumerate(self.entries):
             if old.id == entry.id:
-                self.entries[index] = entry
+                self.entries[index] = old.with_attribute_map(dict(entry.attributes))
                 return
         self.entries.append(entry)
 
@@ -231,7 +231,8 @@ class StatusEdit:
         if operation.task in _MIGRATIONS:
             for name in ("migrate_source", "migrate_target"):
                 values[name] = action.attributes.get(f"CRM_meta_{name}", "")
-        return element("lrm_rsc_op", {name: value for name, value in values.items() if value})
+        kept = {name: value for name, value in values.items() if value or name == "exit-reason"}
+        return element("lrm_rsc_op", kept)
 
 
 @dataclass(frozen=True, slots=True)

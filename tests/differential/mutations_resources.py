@@ -66,7 +66,10 @@ def clone_meta(cib: Element, rng: random.Random) -> Changed:
     if place is None:
         return None
     resource = at(cib, place)
-    name = rng.choice(list(CLONE_META))
+    names = [*CLONE_META]
+    if any(one.get("class") not in {"ocf", ""} for one in resource.walk() if one.tag == "primitive"):
+        names.remove("promotable")
+    name = rng.choice(names)
     value = rng.choice((*CLONE_META[name], None))
     resource = with_pair(resource, "meta_attributes", name, value)
     if name == "clone-node-max" and value == "2":  # older releases do not take it as a wish for uniqueness
@@ -130,9 +133,10 @@ def shape(cib: Element, rng: random.Random) -> Changed:
         return f"out of group {item.id}", put(changed, top, at(changed, top), item)
     if parent.tag != "resources" or item.tag == "bundle":
         return None
-    kind = rng.choice(
-        ("clone", "promotable", "group") if item.tag == "primitive" else ("clone", "promotable")
-    )
+    kinds = ["clone", "group"] if item.tag == "primitive" else ["clone"]
+    if all(one.get("class") in {"ocf", ""} for one in item.walk() if one.tag == "primitive"):
+        kinds.append("promotable")  # what is made of other agents is refused, by older releases in part
+    kind = rng.choice(kinds)
     name = f"{item.id}-{kind}"
     made = element("group" if kind == "group" else "clone", {"id": name}, item)
     if kind == "promotable":

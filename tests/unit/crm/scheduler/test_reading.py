@@ -249,3 +249,13 @@ def test_documents_of_old_schemas_mean_what_they_meant() -> None:
     assert moved is not None
     assert moved.tag == "meta_attributes"
     assert upgrade(parse('<cib validate-with="pacemaker-4.0"><configuration/></cib>')).tag == "cib"
+
+
+def test_entries_whose_ages_form_a_circle_are_ordered_as_lists_of_glib_are() -> None:
+    pending = entry("vm", "monitor", rc=193, expected=7, status=-1, call=-1).replace(
+        "1:1:7:uuid", "1:0:7:uuid"
+    )
+    started = entry("vm", call=16).replace("1:1:0:uuid", "1:2:0:uuid")
+    moving = entry("vm", "migrate_to", rc=1, expected=0, call=17).replace(":uuid", ":another")
+    parsed = [element(text) for text in (pending, started, moving)]
+    assert [one.get("operation") for one in by_age(parsed)] == ["migrate_to", "monitor", "start"]

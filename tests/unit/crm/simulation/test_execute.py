@@ -57,3 +57,16 @@ def test_migrations_say_whence_and_whither() -> None:
     moved = [one for one in after(cib).walk() if one.get("operation").startswith("migrate_")]
     assert [one.id for one in moved] == ["vm_migrate_to_0", "vm_migrate_from_0"]
     assert {(one.get("migrate_source"), one.get("migrate_target")) for one in moved} == {("n1", "n2")}
+
+
+def test_what_an_entry_says_beyond_a_result_stays_when_it_is_written_over() -> None:
+    old = entry("web", ident="web_last_0", more='op-force-restart=" state " exit-reason="why"')
+    cib = element(
+        document([primitive("web", meta=STOPPED)], nodes=("n1",), states=[state("n1", history("web", old))])
+    )
+    (found,) = [item for item in after(cib).walk() if item.tag == "lrm_rsc_op"]
+    assert (found.get("operation"), found.get("op-force-restart"), found.get("exit-reason")) == (
+        "stop",
+        " state ",
+        "",
+    )
