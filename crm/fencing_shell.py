@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 ASK_S: Final = 10.0
 """How long devices may take to say which nodes they know, before those that have answered are used."""
+STATUS_OFF: Final = frozenset({2, 7})
+"""What `status` answers for "off"; ha-lrm makes OCF's 7 of it."""
+
 LEARN_EVERY_S: Final = 5.0
 ALERT_ROUNDS: Final = 3
 
@@ -192,6 +195,7 @@ class FencingShell:
             executors=members,
             by_device=by_device,
             timeout_ms=_timeout_ms(options),
+            verify=options.get("fence-verify", "").lower() in ("true", "yes", "on", "1", "y"),
             extra_delay_ms=delay_ms + race_ms if how != "on" else 0,
             under_way=self._under_way(record, members),
         )
@@ -385,6 +389,9 @@ class FencingShell:
                 identity, device, action, order.target, order.executor, order.timeout_ms
             )
         good, why = end.good, end.why
+        if action == "status":  # fence-verify: wanted is the answer "off"
+            good = end.rc in STATUS_OFF
+            why = "" if good else why or "it says that the node is on"
         node = self._nodes[order.target]
         if good and node.lied and device.id in node.fenced_by:
             good, why = False, f"it says so, as before, when {order.target} lived on"

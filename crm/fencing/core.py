@@ -44,9 +44,10 @@ class UnderWay:
 class Wanted:
     """Fence this node. `executors`: members that can run agents, the best first, never the target.
 
-    `by_device`: other executors for some devices. `extra_delay_ms` comes before the first device, with the
-    device's own delay. Asked again for a node that is being fenced: devices and executors count from the next
-    round on, and that begins at once when the devices are others.
+    `by_device`: other executors for some devices. `verify`: devices are asked whether the node is off, too (a
+    reboot is off and on then); Ran has succeeded when they say so. `extra_delay_ms` comes before the first
+    device, with the device's own delay. Asked again for a node that is being fenced: devices and executors
+    count from the next round on, and that begins at once when the devices are others.
     """
 
     target: str
@@ -56,6 +57,7 @@ class Wanted:
     timeout_ms: int
     extra_delay_ms: int = 0
     by_device: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    verify: bool = False
     under_way: UnderWay | None = None
 
 
@@ -257,11 +259,14 @@ class Fencer:
         """A reboot by several devices is off at all of them, then on; so is one by a device that cannot."""
         levels, how = fencing.order.levels, fencing.order.how
         group = levels[fencing.level] if fencing.level < len(levels) else ()
-        if how == "reboot" and (len(group) > 1 or any(not device.can("reboot") for device in group)):
-            fencing.steps = [_Step(device, "off", True) for device in group]
-            fencing.steps += [_Step(device, "on", False) for device in group]
-        else:
+        verified = [device for device in group if device.can("status")] if fencing.order.verify else []
+        apart = len(group) > 1 or bool(verified) or any(not device.can("reboot") for device in group)
+        if how == "on" or not apart or (how == "off" and not verified):
             fencing.steps = [_Step(device, how, True) for device in group]
+        else:
+            fencing.steps = [_Step(device, "off", True) for device in group]
+            fencing.steps += [_Step(device, "status", True) for device in verified]
+            fencing.steps += [_Step(device, "on", False) for device in group if how == "reboot"]
         self._enter_step(fencing)
 
     def _enter_step(self, fencing: _Fencing) -> None:

@@ -100,6 +100,7 @@ class World:
                     executors=tuple(options["by"].split(",")) if options.get("by") else (),
                     timeout_ms=60_000,
                     extra_delay_ms=int(options.get("delay", "0")),
+                    verify="verify" in words,
                     under_way=under_way(options.get("runs", "")),
                 )
             case "ran":
