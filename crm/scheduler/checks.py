@@ -141,10 +141,9 @@ def _secure_digest(
     if version < _SECURE_SINCE:
         kept = plain_parameters(effective_parameters(work, resource, node))
     kept = without(kept, item.get("op-secure-params").split())
-    if version < _SECURE_SINCE:
-        if resource.is_fence_device:
-            kept = {name: value for name, value in kept.items() if not is_special_parameter(name)}
-        kept.pop(TIMEOUT_NAME, None)
+    if version < _SECURE_SINCE and resource.is_fence_device:
+        kept = {name: value for name, value in kept.items() if not is_special_parameter(name)}
+    kept.pop(TIMEOUT_NAME, None)  # the time-out stays only beside an interval, which is gone by now
     return digest_of(kept)
 
 
