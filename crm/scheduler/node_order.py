@@ -22,7 +22,15 @@ def compare_capacity(left: Node, right: Node) -> int:
 
 def sorted_entries(resource: Resource, current: Node | None, strategy: str = "default") -> list[Entry]:
     """The allowed nodes: score, (free capacity,) fewest assigned resources, the current one, name."""
-    entries = list(resource.allowed.values())
+    if strategy == "balanced":
+        # Points for capacities are no order where each of three nodes is freer than the next.
+        met = [resource.allowed[key] for key in reversed(table_order(tuple(resource.allowed)))]
+        return sorted_as_met(met, current, strategy)
+    return sorted_as_met(list(resource.allowed.values()), current, strategy)
+
+
+def sorted_as_met(entries: list[Entry], current: Node | None, strategy: str) -> list[Entry]:
+    """The entries sorted as `sorted_entries` does; where capacities go in a circle the given order counts."""
 
     def score(entry: Entry) -> int:
         return -entry.score if is_available(entry.node) else INFINITY
@@ -49,6 +57,4 @@ def sorted_entries(resource: Resource, current: Node | None, strategy: str = "de
         b = (right.node.assigned_count, right.node is not current, name(right))
         return (a > b) - (a < b)
 
-    # Points for capacities are no order where each of three nodes is freer than the next.
-    met = [resource.allowed[key] for key in reversed(table_order(tuple(resource.allowed)))]
-    return merge_sorted(met, compare)
+    return merge_sorted(entries, compare)

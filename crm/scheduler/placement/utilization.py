@@ -7,7 +7,7 @@ from functools import cmp_to_key
 from crm.scheduler.activity import current_node, entry_available
 from crm.scheduler.colocation import Affects, affects, this_with, with_this
 from crm.scheduler.model import Colocation, Entry, Node, Resource, Table, Variant, WorkingSet
-from crm.scheduler.node_order import compare_capacity, sorted_entries
+from crm.scheduler.node_order import compare_capacity, sorted_as_met
 from crm.scheduler.scores import INFINITY
 from crm.scheduler.table_order import table_order
 from crm.scheduler.tables import ban
@@ -116,9 +116,8 @@ def sort_for_capacity(work: WorkingSet) -> None:
     """With capacity limits, place the resources first that have most to say about where they go."""
     if work.options.placement == "default" or not work.nodes:
         return
-    probe = Resource(id="", variant=Variant.PRIMITIVE, element=work.cib)
-    probe.allowed = {node.id: Entry(node, node.score) for node in work.nodes}
-    nodes = [entry.node for entry in sorted_entries(probe, None, work.options.placement)]
+    entries = [Entry(node, node.score) for node in work.nodes]
+    nodes = [entry.node for entry in sorted_as_met(entries, None, work.options.placement)]
     tables: dict[str, Table] = {}
     for resource in work.resources:
         table = add_wishes(resource, resource, None, None, 1.0, THIS_WITH)
