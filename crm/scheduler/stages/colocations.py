@@ -28,6 +28,8 @@ def unpack_colocation(work: WorkingSet, item: Element) -> None:
         return
     if dependents[1] and primaries[1]:
         return  # tags on both sides are an error
+    if dependents[1] or primaries[1]:
+        item = item.with_attribute_map({"node-attribute": None})  # as if it were written with sets
     for dependent in dependents[0]:
         for primary in primaries[0]:
             add_colocation(
@@ -119,6 +121,7 @@ def anti_colocation_order(
 
 
 def _unpack_sets(work: WorkingSet, item: Element, sets: list[Element], score: int) -> None:
+    item = item.with_attribute_map({"node-attribute": None})  # only between two resources
     members = references.set_members(work, sets)
     for index, (one, found) in enumerate(zip(sets, members, strict=True)):
         _inside(work, item, one, references.until_unknown(found), score)
