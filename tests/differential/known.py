@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from crm.cib.model import Element
-from crm.scheduler import active_nodes, colocation, node_order, options, scores, wishes
+from crm.scheduler import active_nodes, colocation, node_order, options, rules, scores, wishes
 from crm.scheduler.activity import entry_available, is_available
 from crm.scheduler.kinds import Rel
 from crm.scheduler.model import Colocation, Entry, Node, Resource, WorkingSet
@@ -42,20 +42,16 @@ class Change:
 @contextmanager
 def replaced(function: Callable[..., Any], by: Callable[..., Any]) -> Iterator[None]:
     """Use another function wherever the scheduler's modules hold this one."""
-    places = [
-        (module, name)
-        for key, module in list(sys.modules.items())
-        if key.startswith("crm.scheduler")
-        for name, value in list(vars(module).items())
-        if value is function
-    ]
-    for module, name in places:
-        setattr(module, name, by)
+    spaces = [vars(module) for key, module in list(sys.modules.items()) if key.startswith("crm.scheduler")]
+    spaces += [value for space in list(spaces) for value in space.values() if isinstance(value, dict)]
+    places = [(space, name) for space in spaces for name, value in space.items() if value is function]
+    for space, name in places:
+        space[name] = by
     try:
         yield
     finally:
-        for module, name in places:
-            setattr(module, name, function)
+        for space, name in places:
+            space[name] = function
 
 
 # --- the old behaviours
@@ -138,6 +134,18 @@ def _factor_alone(one: Colocation, scale: float = 1.0) -> float:
     return _factor_of(one)
 
 
+def _rsc_expression(item: Element, context: rules.Context) -> bool:
+    """Without a provider it holds for agents without one only."""
+    if context.agent is None:
+        return False
+    standard, provider, kind = context.agent
+    return (
+        item.attributes.get("class") in {None, standard}
+        and item.get("provider") == (provider or "")
+        and item.attributes.get("type") in {None, kind}
+    )
+
+
 _read_options = options.read_options
 
 
@@ -200,6 +208,7 @@ CHANGES: tuple[Change, ...] = (
     ),
     Change(name="degraded results of other operations", swaps=((_remap, _remap_monitors_only),)),
     Change(name="factors of chained colocations", swaps=((_factor_of, _factor_alone),)),
+    Change(name="rsc_expression without a provider", swaps=((rules._rsc_expression, _rsc_expression),)),
     Change(name="remote nodes without quorum", swaps=((_read_options, _options_of_old),)),
 )
 
