@@ -206,6 +206,12 @@ class Client:
                 return
             raise self._explained(error_of(error, who=self.who)) from None
 
+    async def _disconnect(self) -> None:
+        """The next call connects anew: a channel that has failed tries again by itself later and later."""
+        channel, self._channel = self._channel, None
+        if channel is not None:
+            await channel.close()
+
     def _stub(self) -> Any:
         if self._channel is None:
             self._channel = unix_channel(self._paths.crm_socket)
@@ -218,6 +224,7 @@ class Client:
         try:
             return await call(getattr(self._stub(), method), request, timeout_ms=timeout_ms, who=self.who)
         except Unreachable as error:
+            await self._disconnect()
             raise self._explained(error) from None
 
     def _run(self, work: Coroutine[Any, Any, _Value]) -> _Value:

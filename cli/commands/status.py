@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
@@ -121,22 +122,29 @@ def summary_of(status: crm_pb2.ClusterStatus) -> Summary:
 
 
 def _watch(context: Context, every_s: float, *, links: bool) -> int:
-    """Again and again until ^C; the screen is cleared on a terminal only."""
+    """Again and again until ^C; the screen is cleared on a terminal only. A cluster may go and return."""
+
+    def interrupted(_number: int, _frame: object) -> None:
+        raise KeyboardInterrupt  # at once: asyncio's own way asks a call to end, which can answer instead
+
     clear = "\x1b[H\x1b[2J" if context.out.isatty() else ""
-    before = ""
+    shown = ""
+    before = signal.signal(signal.SIGINT, interrupted)
     try:
         while True:
             try:
                 now = _links(context) if links else _once(context)
-            except HaError as error:  # it may come back
+            except HaError as error:
                 now = f"{time.strftime('%T')} {error}"
-            if now != before:
+            if now != shown:
                 context.print(clear + now)
                 context.out.flush()
-                before = now
+                shown = now
             time.sleep(every_s)
     except KeyboardInterrupt:
         return EXIT_OK
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _links(context: Context) -> str:

@@ -22,11 +22,15 @@ primitive b ocf:hacluster:Dummy
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
-    cluster = LocalCluster(tmp_path_factory.mktemp("history"), 3)
+    cluster = LocalCluster(tmp_path_factory.mktemp("history"), 3, keepalive_ms=300, deadtime_ms=4_000)
     for node in cluster.nodes:
         node.start()
     try:
-        until(lambda: all((status := node.status()) and status.dc for node in cluster.nodes), 30, "a DC")
+        until(
+            lambda: all((now := node.status()) and now.dc and now.quorate for node in cluster.nodes),
+            60,
+            "a DC",
+        )
         text = cluster.nodes[0].root / "site.crm"
         text.write_text(CONFIGURATION)
         hacli(cluster.nodes[0], "-w", "--reason", "the beginning", "apply", str(text))
@@ -90,11 +94,11 @@ def test_events_quorum_and_a_report(cluster: LocalCluster) -> None:
 
 def test_what_nobody_confirms_is_undone_and_what_is_confirmed_stays(cluster: LocalCluster) -> None:
     one, other = cluster.nodes[:2]
-    hacli(one, "--confirm", "2s", "resource", "meta", "b", "set", "priority", "2")
+    hacli(one, "--confirm", "8s", "resource", "meta", "b", "set", "priority", "2")
     assert priority(other) == "2"
-    until(lambda: priority(other) != "2", 15, "the rollback")
+    until(lambda: priority(other) != "2", 60, "the rollback")
     assert "rollback: it was not confirmed in time" in hacli(one, "history", "config")
-    hacli(one, "--confirm", "5s", "resource", "meta", "b", "set", "priority", "3")
+    hacli(one, "--confirm", "60s", "resource", "meta", "b", "set", "priority", "3")
     hacli(other, "confirm")
     assert priority(one) == "3"
     hacli(other, "confirm", status=1)
@@ -111,12 +115,13 @@ def test_the_next_dc_keeps_the_promise(cluster: LocalCluster) -> None:
     status = cluster.nodes[0].status()
     assert status is not None
     dc, other, third = sorted(cluster.nodes, key=lambda node: node.name != status.dc)
-    hacli(other, "--confirm", "10s", "resource", "meta", "b", "set", "priority", "9")
+    before = priority(other)
+    hacli(other, "--confirm", "20s", "resource", "meta", "b", "set", "priority", "9")
     dc.kill("crm")
     until(
         lambda: (now := other.status()) is not None and now.dc in (other.name, third.name), 30, "the next DC"
     )
     assert priority(other) == "9"
-    until(lambda: priority(other) == "3", 30, "the rollback by the next DC")
+    until(lambda: priority(other) == before, 90, "the rollback by the next DC")
     dc.start("crm")
     until(lambda: (now := dc.status()) is not None and bool(now.dc), 30, "the first node")

@@ -18,7 +18,7 @@ from tests.live.local_cluster import LocalCluster, LocalNode, until
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
-WITHIN_S = 15
+WITHIN_S = 40
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]|\x1b[=>]|\r")
 SITE = """\
 node 1: node1
@@ -215,11 +215,15 @@ def hacli(node: LocalNode, folder: Path, *words: str) -> Terminal:
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
-    cluster = LocalCluster(tmp_path_factory.mktemp("terminal"), 2)
+    cluster = LocalCluster(tmp_path_factory.mktemp("terminal"), 2, keepalive_ms=300, deadtime_ms=4_000)
     for node in cluster.nodes:
         node.start()
     try:
-        until(lambda: all((status := node.status()) and status.dc for node in cluster.nodes), 30, "a DC")
+        until(
+            lambda: all((now := node.status()) and now.dc and now.quorate for node in cluster.nodes),
+            60,
+            "a DC",
+        )
         yield cluster
     finally:
         for node in cluster.nodes:
