@@ -69,6 +69,7 @@ class Catalog:
     lsb_folder: Path = Path("/etc/init.d")
     heartbeat_folder: Path = Path("/etc/ha.d/resource.d")
     fence_folder: Path = Path("/usr/sbin")
+    glue_folder: Path = Path("/usr/lib/stonith/plugins")
     our_fence_folder: Path = field(default_factory=our_fence_folder)
     systemd_folders: tuple[Path, ...] = tuple(map(Path, _SYSTEMD_FOLDERS))
 
@@ -104,6 +105,10 @@ class Catalog:
             case "systemd":
                 return ResolvedAgent(name=name, standard="systemd", unit=systemd_unit(name.type))
             case "stonith":
+                if "/" in name.type:  # cluster-glue's external/NAME
+                    return ResolvedAgent(
+                        name=name, standard="stonith", path=self._program(name, self.glue_folder)
+                    )
                 path = self._first_program(name, (self.fence_folder, self.our_fence_folder))
                 return ResolvedAgent(name=name, standard="stonith", path=path)
             case _:
@@ -141,6 +146,7 @@ class Catalog:
         if standard in ("", "stonith"):
             programs = _programs(self.fence_folder) | _programs(self.our_fence_folder)
             fence = {kind for kind in programs if kind.startswith("fence_")}
+            fence |= {f"external/{kind}" for kind in _programs(self.glue_folder / "external")}
             found |= {AgentName("stonith", "", kind) for kind in fence}
         if standard in ("", "systemd"):
             units = {

@@ -31,6 +31,16 @@ _ACTION: Final = re.compile(r"[a-z][a-z0-9_-]{0,63}", re.ASCII)
 # Agents written for OCF 1.0 ask for these; Pacemaker sends both names.
 _OLD_META_NAMES: Final = {"promoted_max": "master_max", "promoted_node_max": "master_node_max"}
 
+# What cluster-glue calls it; its `status` is about the device, not about a node.
+_GLUE_VERBS: Final = {
+    "reboot": "reset",
+    "off": "off",
+    "on": "on",
+    "monitor": "status",
+    "list": "gethosts",
+    "getinfo-xml": "getinfo-xml",
+}
+
 _STATUS_STANDARDS: Final = frozenset({"lsb", "heartbeat"})
 
 
@@ -84,6 +94,8 @@ def invocation(operation: Operation, path: str, facts: NodeFacts, *, standard: s
             arguments = positional(operation.parameters)
             argv = (path, *arguments, _script_action(operation.action))
             return Invocation(argv=argv, environ=base_environment(facts))
+        case "stonith" if "/" in operation.agent.type:
+            return _glue_plugin(operation, path, facts)
         case "stonith":
             return Invocation(argv=(path,), environ=base_environment(facts), stdin=fence_input(operation))
         case _:
@@ -144,6 +156,26 @@ def environment(operation: Operation, facts: NodeFacts) -> dict[str, str]:
     for name, value in built.items():
         _check_value(operation, name, value)
     return built
+
+
+def _glue_plugin(operation: Operation, path: str, facts: NodeFacts) -> Invocation:
+    """A plugin of cluster-glue (external/NAME): VERB [NODE], parameters as variables of their own names."""
+    built = base_environment(facts)
+    built["PATH"] += ":/usr/share/cluster-glue"
+    parameters = dict(operation.parameters)
+    node = parameters.pop("nodename", "")
+    for name, value in parameters.items():
+        if name.startswith(("pcmk_", "CRM_meta_")) or name in ("provides", FEATURE_SET):
+            continue
+        if _checked_name(operation, name) in built or name.startswith("LD_"):
+            raise InvalidRequest(what=f"{operation.resource} has a parameter {name}, which programs obey")
+        _check_value(operation, name, value)
+        built[name] = value
+    verb = _GLUE_VERBS.get(operation.action)
+    if verb is None:
+        raise InvalidRequest(what=f"plugins of cluster-glue have nothing for {operation.action!r}")
+    wants_node = operation.action in ("on", "off", "reboot")
+    return Invocation(argv=(path, verb, *((node,) if wants_node else ())), environ=built)
 
 
 def metadata_environment(agent: AgentName, facts: NodeFacts) -> dict[str, str]:

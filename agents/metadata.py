@@ -193,6 +193,20 @@ def systemd_metadata(unit: str, description: str) -> AgentMetadata:
     )
 
 
+def glue_metadata(name: str, parameters: str) -> str:
+    """The meta-data of a plugin of cluster-glue, which prints its <parameters> alone. It cannot tell a node's
+    status, and what "list" is to others it calls gethosts.
+    """
+    actions = "".join(
+        f'<action name="{one}" timeout="60s"/>' for one in ("on", "off", "reboot", "list", "monitor")
+    )
+    inner = parameters[parameters.find("<parameters") :] if "<parameters" in parameters else "<parameters/>"
+    return (
+        f'<resource-agent name="{name}"><version>1.0</version><shortdesc lang="en">{name}</shortdesc>'
+        f"{inner}<actions>{actions}</actions></resource-agent>"
+    )
+
+
 def to_xml(metadata: AgentMetadata) -> str:
     """Meta-data of an agent without parameters, which cannot print its own (LSB, systemd)."""
     root = etree.Element("resource-agent", name=metadata.name, version=metadata.version or "1.0")

@@ -69,8 +69,12 @@ def _keep(path: Path, text: bytes) -> None:
 
 def _ask(name: AgentName, found: ResolvedAgent) -> bytes:
     fence = found.standard == "stonith"
+    glue = fence and "/" in name.type
     command = [found.path, "-o", "metadata"] if fence else [found.path, "meta-data"]
     environment = dict(os.environ)
+    if glue:
+        command = [found.path, "getinfo-xml"]
+        environment["PATH"] = f"{environment.get('PATH', '')}:/usr/share/cluster-glue"
     if found.ocf_root:
         environment["OCF_ROOT"] = found.ocf_root
     environment["HA_AGENT"] = str(our_sbin_dir().parent / "bin" / "ha-agent")
@@ -90,4 +94,6 @@ def _ask(name: AgentName, found: ResolvedAgent) -> bytes:
         raise InvalidDocument(
             source=str(name), line=0, what=f"no meta-data (status {done.returncode}): {said}"
         )
+    if glue:
+        return metadata.glue_metadata(name.type, done.stdout.decode(errors="replace")).encode()
     return done.stdout

@@ -108,6 +108,10 @@ class Calls:
     def metadata_call(self, name: AgentName) -> AgentCall:
         """How to ask an agent for its meta-data. Raises NotFound, PermissionDenied, InvalidRequest."""
         agent = self.catalog.resolve(name)
+        if agent.standard == "stonith" and "/" in name.type:
+            environ = base_environment(self._facts)
+            environ["PATH"] += ":/usr/share/cluster-glue"
+            return AgentCall(agent=agent, argv=(agent.path, "getinfo-xml"), env=environ)
         if agent.standard == "stonith":
             environ = base_environment(self._facts)
             return AgentCall(agent=agent, argv=(agent.path,), env=environ, stdin="action=metadata\n")

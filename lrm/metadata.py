@@ -11,6 +11,7 @@ from typing import Final, Protocol
 
 from agents.metadata import (
     AgentMetadata,
+    glue_metadata,
     is_secret_name,
     lsb_metadata,
     parse,
@@ -137,7 +138,10 @@ class MetadataCache:
             raise NotFound(kind="agent", name=f"{name} ({os.strerror(finished.errno)})")
         if finished.how is not How.EXITED or finished.status != 0:
             raise InvalidRequest(what=f"{name} meta-data failed", remedy=finished.stderr[-500:].strip())
-        return Described(finished.stdout, parse(finished.stdout, str(name)))
+        text = finished.stdout
+        if "/" in name.type:
+            text = glue_metadata(name.type, text)
+        return Described(text, parse(text, str(name)))
 
 
 def _described(metadata: AgentMetadata) -> Described:

@@ -140,6 +140,11 @@ class Device:
         given.pop("action", None)
         if target:
             argument = self.parameters.get("pcmk_host_argument") or self._host_argument()
+            if "/" in self.agent.type:  # a plugin of cluster-glue: it is told the name, or what the map says
+                return self.parameters.get(f"pcmk_{action}_action", action), {
+                    **given,
+                    "nodename": self._map().get(target, target),
+                }
             if argument != "none":
                 given.setdefault(argument, self._map().get(target, target))
             given["nodename"] = target

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from hacluster.v1 import lrm_pb2
 from hacluster.vocabulary.operation import ExecutionStatus
 from tests.live.lrm_node import LrmNode
 from tests.live.test_agents_ocf import Answering
@@ -234,6 +235,18 @@ async def test_postgresql(node: LrmNode, crm: Answering, root: Path) -> None:
         "tmpdir": str(sockets / "tmp"),
     }
     assert await life_of(node, "pg", "ocf:heartbeat:pgsql", **parameters) == LIFE
+
+
+@pytest.mark.skipif(
+    not Path("/usr/lib/stonith/plugins/external/ssh").exists(), reason="cluster-glue is not installed"
+)
+async def test_a_plugin_of_cluster_glue(node: LrmNode) -> None:
+    metadata = await node.stub.Metadata(lrm_pb2.MetadataRequest(agent="stonith:external/ssh"))
+    assert 'name="hostlist"' in metadata.xml
+    assert '<action name="reboot"' in metadata.xml
+    hosts = await node.run("f-fencing", "list", "stonith:external/ssh", parameters={"hostlist": "n1 n2"})
+    assert (hosts.status, hosts.rc) == (ExecutionStatus.DONE, 0), hosts
+    assert hosts.output.split() == ["n1", "n2"]
 
 
 async def test_an_init_script(node: LrmNode) -> None:

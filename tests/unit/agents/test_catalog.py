@@ -26,6 +26,7 @@ def catalog(tmp_path: Path) -> Catalog:
         heartbeat_folder=tmp_path / "ha.d",
         fence_folder=tmp_path / "sbin",
         our_fence_folder=tmp_path / "fencing",
+        glue_folder=tmp_path / "glue",
         systemd_folders=(tmp_path / "system",),
     )
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from agents.catalog import Catalog, our_ocf_root
+from agents.metadata import glue_metadata, parse
 from hacluster.paths import Paths
 from hacluster.vocabulary.agent import AgentName
 from hacluster.vocabulary.ids import ResourceId
@@ -28,6 +29,7 @@ def calls(folder: Path) -> Calls:
         lsb_folder=folder / "init.d",
         heartbeat_folder=folder / "resource.d",
         fence_folder=folder / "sbin",
+        glue_folder=folder / "glue",
     )
     return Calls(Paths(folder / "root"), "node1", "1", catalog)
 
@@ -168,6 +170,28 @@ def test_a_unit_is_systemds_business_and_service_means_an_init_script_first(
     assert calls.call(an_operation("service:web", "start")) == UnitCall("web.service")
     path = program(folder / "init.d/web", "")
     assert called(calls, "service:web", "start").argv == (str(path), "start")
+
+
+def test_a_plugin_of_cluster_glue(calls: Calls, folder: Path) -> None:
+    path = program(folder / "glue/external/ssh", "")
+    parameters = {"hostlist": "n1 n2", "nodename": "n2", "pcmk_host_list": "n1 n2"}
+    reset = called(calls, "stonith:external/ssh", "reboot", parameters=parameters)
+    assert (reset.argv, reset.stdin) == ((str(path), "reset", "n2"), "")
+    assert reset.env["hostlist"] == "n1 n2"
+    assert "pcmk_host_list" not in reset.env
+    assert called(calls, "stonith:external/ssh", "monitor", interval_ms=9).argv == (str(path), "status")
+    assert called(calls, "stonith:external/ssh", "list").argv == (str(path), "gethosts")
+    for name in ("PATH", "LD_PRELOAD"):
+        cannot = refused(calls, an_operation("stonith:external/ssh", "off", parameters={name: "x"}))
+        assert cannot.status is ExecutionStatus.INVALID
+    assert calls.metadata_call(AgentName.parse("stonith:external/ssh")).argv == (str(path), "getinfo-xml")
+    described = glue_metadata("external/ssh", '<parameters><parameter name="hostlist"/></parameters>')
+    metadata = parse(described, "external/ssh")
+    assert metadata.parameter("hostlist") is not None
+    assert {action.name for action in metadata.actions} == {"on", "off", "reboot", "list", "monitor"}
+    assert AgentName("stonith", "", "external/ssh") in calls.catalog.list("stonith")
+    cannot = refused(calls, an_operation("stonith:external/none", "off"))
+    assert cannot.status is ExecutionStatus.NOT_INSTALLED
 
 
 def test_parameters_that_no_environment_can_hold(calls: Calls, folder: Path) -> None:
