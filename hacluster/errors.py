@@ -82,9 +82,10 @@ class NotFound(HaError):
     code = ErrorCode.NOT_FOUND
     kind: str
     name: str
+    remedy: str = ""
 
     def __str__(self) -> str:
-        return f"there is no {self.kind} {self.name!r}"
+        return f"there is no {self.kind} {self.name!r}" + (f" ({self.remedy})" if self.remedy else "")
 
 
 @dataclass(eq=False, kw_only=True)

@@ -25,6 +25,7 @@ from crm.explain.promotion import is_promoted, node_of, promotable_of, promotion
 from crm.scheduler.actions import first_with_task, split_key
 from crm.scheduler.model import Node, Resource, Role, Variant, WorkingSet
 from crm.scheduler.pipeline import schedule
+from crm.simulation.inject import nearest
 from hacluster.errors import InvalidRequest, NotFound
 
 Goal = Callable[[WorkingSet], bool]
@@ -293,7 +294,8 @@ def _about_name(asked: Asked, name: str, node: str, *, absent: bool) -> Explanat
             subject=name,
             answer=f"{name}{where} is not part of this transition: nothing asks for it. {about.answer}",
         )
-    raise NotFound(kind="resource or action", name=name)
+    names = [*(one.id for one in work.all_resources()), *work.actions_by_key]
+    raise NotFound(kind="resource or action", name=name, remedy=nearest(name, names, "resources"))
 
 
 def served(work: WorkingSet, name: str) -> bool:
@@ -372,7 +374,8 @@ def _find(work: WorkingSet, name: str) -> Resource | None:
 def _resource(work: WorkingSet, name: str) -> Resource:
     found = _find(work, name)
     if found is None:
-        raise NotFound(kind="resource", name=name)
+        names = [one.id for one in work.all_resources()]
+        raise NotFound(kind="resource", name=name, remedy=nearest(name, names, "resources"))
     return found
 
 
