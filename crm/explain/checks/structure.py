@@ -22,6 +22,9 @@ _ONCE: Final = {
 
 def check(cib: Element) -> Iterator[Problem]:
     """All findings."""
+    if cib.get("validate-with") == "none":
+        what = "validate-with is none: Pacemaker's tools do not check the structure of this CIB"
+        yield warning("validate-with", what, "name the schema, as pacemaker-3.0")
     configuration = cib.child("configuration") or element("configuration")
     for item in configuration.walk():
         for tag in _ONCE.get(item.tag, ()):

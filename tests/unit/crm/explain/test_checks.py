@@ -93,6 +93,12 @@ def in_state(*states: str) -> list[str]:
     return [str(one) for one in in_this_state(codec.parse(text.encode(), source="test"), NOW_S)]
 
 
+def test_a_cib_that_nobody_checks() -> None:
+    text = '<cib validate-with="none"><configuration><crm_config/><nodes/><resources/></configuration></cib>'
+    (one,) = doubts(codec.parse(text.encode(), source="test"), NOW_S)
+    assert one.where == "validate-with"
+
+
 def test_the_state_is_looked_at_too() -> None:
     both = [HISTORY.format(id=n, name="web", ops=entry("web", "start", 0)) for n in (1, 2)]
     assert any(
