@@ -100,8 +100,8 @@ class ExecServer:
             for key, events in self._selector.select(self._wait_s()):
                 if key.fileobj is self._client:
                     self._client_ready(events)
-                elif key.fd in self._selector.get_map():
-                    key.data()  # an earlier one in this pass may have closed it
+                elif is_registered(self._selector, key):
+                    key.data()
             self._runs.tick()
 
     def _wait_s(self) -> float:
@@ -246,6 +246,15 @@ class ExecServer:
             self._client = None
             self._backlog.clear()
             self._alone_since_ns = self._clock.now_ns()
+
+
+def is_registered(selector: selectors.BaseSelector, key: selectors.SelectorKey) -> bool:
+    """Whether what was ready is still there.
+
+    An earlier one of the same pass may have closed it, and a pipe of another agent got its descriptor since.
+    """
+    now = selector.get_map().get(key.fd)
+    return now is not None and now.data is not None and now.data is key.data
 
 
 def listen(path: Path) -> socket.socket:

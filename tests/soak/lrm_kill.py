@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Final
 
 from hacluster.errors import ErrorCode, HaError
+from hacluster.paths import Paths
 from hacluster.v1 import lrm_pb2
 from hacluster.vocabulary.operation import ExecutionStatus
 from tests.live.lrm_node import LrmNode, an_agent
@@ -264,8 +265,9 @@ def main(arguments: list[str] | None = None) -> int:
                 soak(Path(folder), rounds=options.rounds, seed=options.seed, until_s=until_s)
             )
         except Broken as broken:
-            log = Path(folder) / "n/lrm.log"
-            print("\n".join(log.read_text(errors="replace").splitlines()[-100:]) if log.exists() else "")
+            for log in (Path(folder) / "n/lrm.log", Paths(Path(folder) / "n").log / "lrm-exec.log"):
+                if log.exists():
+                    print(f"== {log.name}", *log.read_text(errors="replace").splitlines()[-100:], sep="\n")
             print(f"BROKEN (seed {options.seed}): {broken}")
             return 1
     print(f"held: {figures}")

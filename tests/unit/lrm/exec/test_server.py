@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import selectors
 import signal
 import socket
 import subprocess
@@ -37,6 +38,7 @@ from lrm.exec.protocol import (
     Welcome,
     encode,
 )
+from lrm.exec.server import is_registered
 from tests.unit.lrm.exec.cleanup import clear_cgroups
 
 WITHIN_S = 20.0
@@ -165,6 +167,25 @@ def test_what_a_fence_agent_reads(client: Client) -> None:
     )
     client.say(start)
     assert client.hear(Finished).stdout == options
+
+
+def test_what_was_closed_in_this_pass_is_not_read_under_another_s_descriptor() -> None:
+    """One agent ends, another starts, and the pipe of the one was ready, too: all in one pass of the loop."""
+    with selectors.DefaultSelector() as selector:
+        read, write = os.pipe()
+        os.write(write, b"x")
+        selector.register(read, selectors.EVENT_READ, lambda: "the first agent")
+        ((key, _),) = selector.select(5)
+        assert is_registered(selector, key)
+        selector.unregister(read)
+        assert not is_registered(selector, key)
+        os.close(read)
+        again, other = os.pipe()
+        assert again == read, "the lowest number that is free"
+        selector.register(again, selectors.EVENT_READ, lambda: "the second agent")
+        assert not is_registered(selector, key)
+        for descriptor in (write, again, other):
+            os.close(descriptor)
 
 
 def test_a_session_of_its_own(client: Client) -> None:
