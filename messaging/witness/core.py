@@ -1,7 +1,7 @@
 """Whom the witness supports: one view at a time, by memory and leases (cluster-protocol.md, 7.4).
 
-It grants a view that is newer than the last, when all nodes outside of it have lost the support that they may
-still count on, and when a node of the in-sync set is in it. Among halves that ask at the same time the larger
+It grants a view when nobody may rest on it in another one any more, but for nodes that have gone on from
+there, and when a node of the in-sync set is in it. Among halves that ask at the same time the larger
 one wins, then the better connected one, then the one with the lowest node id. `tests.sim.explorer` has these
 rules in small, and shows that each is needed. Pure.
 """
@@ -105,7 +105,8 @@ class WitnessCore:
 
     def __init__(self, state: WitnessState, now_ns: int) -> None:
         self.state = state
-        self._support_ns = dict.fromkeys(state.members, now_ns + state.lease_ms * 1000000)
+        until_ns = now_ns + state.lease_ms * 1_000_000
+        self._support = dict.fromkeys(state.members, (state.last, until_ns))
         self._candidates: dict[ViewId, _Candidate] = {}
 
     def handle(self, event: Event, now_ns: int) -> list[Effect]:
@@ -114,8 +115,8 @@ class WitnessCore:
             case Asked():
                 return self._asked(event, now_ns)
             case Released(node=node, view=view):
-                if view == self.state.last:
-                    self._support_ns.pop(node, None)
+                if self._support.get(node, (NO_VIEW, 0))[0] == view:
+                    del self._support[node]
                 return []
             case SyncChanged():
                 return self._sync(event)
@@ -138,7 +139,7 @@ class WitnessCore:
             effects.append(Persist(state=self.state))
             self._candidates.clear()
         until_ns = now_ns + self.state.lease_ms * 1_000_000
-        self._support_ns[asked.node] = max(until_ns, self._support_ns.get(asked.node, 0))
+        self._support[asked.node] = (asked.view, until_ns)
         effects.append(self._answer(asked.node, asked.nonce, asked.view, ""))
         return effects
 
@@ -147,20 +148,32 @@ class WitnessCore:
         state = self.state
         if asked.node not in asked.members:
             return "who asks is not in the view"
+        if asked.view == state.last and asked.members != state.members:
+            return "that view had other members"
+        rest_ns = self._conflict_until_ns(asked) - now_ns
+        if rest_ns > 0:
+            return f"a node in another view may count on it for {rest_ns // 1_000_000} ms yet"
         if asked.view == state.last:
-            return "" if asked.members == state.members else "that view had other members"
-        if asked.view < state.last:
-            return "a later view was granted"
+            return ""
         if asked.config_index < state.config_index:
             return "the voters have changed since"
-        rest_ns = (
-            max((at for n, at in self._support_ns.items() if n not in asked.members), default=0) - now_ns
-        )
-        if rest_ns > 0:
-            return f"a node outside may count on it for {rest_ns // 1_000_000} ms yet"
         if state.in_sync and not set(state.in_sync) & set(asked.members):
             return "no node of the view has everything that was committed"
         return self._not_preferred(asked, now_ns)
+
+    def _conflict_until_ns(self, asked: Asked) -> int:
+        """Until when somebody may rest on us in another view than the one asked for.
+
+        Not who has gone on from an older view to this one: by accepting it, it has given the older one up.
+        """
+        return max(
+            (
+                until_ns
+                for node, (view, until_ns) in self._support.items()
+                if view != asked.view and not (node in asked.members and view < asked.view)
+            ),
+            default=0,
+        )
 
     def _not_preferred(self, asked: Asked, now_ns: int) -> str:
         """Give another half a moment to ask, and take the better one."""

@@ -29,9 +29,9 @@ RULES = {
     "persist": "a promise is on disk before it is spoken of",
     "echo": "a lease counts from the moment of sending, not of arrival",
     "no-stretch": "bad health stretches our suspicion of others, never our own authority",
-    "witness-wait": "the witness waits until those outside of the new view have lost its support",
+    "witness-wait": "the witness waits until nobody can rest on it in another view",
     "witness-memory": "the witness remembers over its restart",
-    "witness-order": "the witness grants no older view",
+    "witness-view": "who has gone on to a later view may rest on it there",
     "in-sync": "the witness supports nobody who is without a node of the in-sync set",
     "store-all": "a commit that counts the witness is stored by all of the in-sync set",
 }
@@ -89,7 +89,7 @@ class Witness:
     """The third machine: which view it supports, who may rest on that since when, and who has everything."""
 
     last: View = NONE
-    renewed: dict[int, int] = field(default_factory=dict)
+    renewed: dict[int, tuple[View, int]] = field(default_factory=dict)
     in_sync: frozenset[int] = frozenset()
 
 
@@ -309,17 +309,17 @@ class Explorer:
         view, members, sent = body
         assert isinstance(view, tuple)
         assert isinstance(members, frozenset)
-        if view < state.last and "witness-order" in self.rules:
-            return
-        if view != state.last:
-            others = {n: at for n, at in state.renewed.items() if n not in members}
-            if "witness-wait" in self.rules and any(self.now - at < WITNESS_LEASE for at in others.values()):
+        for n, (other, at) in state.renewed.items():
+            gone_on = n in members and (other < view or "witness-view" not in self.rules)
+            resting = other != view and not gone_on and self.now - at < WITNESS_LEASE
+            if resting and "witness-wait" in self.rules:
                 return
+        if view != state.last:
             if "in-sync" in self.rules and not members & state.in_sync:
                 return
             state.last = view
             self._count("grants")
-        state.renewed[source] = self.now
+        state.renewed[source] = (view, self.now)
         self._send(0, source, "granted", view, sent)
 
     def _on_granted(self, node: Member, _source: int, view: View, sent: int) -> None:

@@ -147,6 +147,33 @@ class HalvesRun(WitnessRun):
         self.settle()
 
 
+class MemoryRun(WitnessRun):
+    """The witness changes sides, and is started anew on the way: it waits for the lease that it has given."""
+
+    def play(self) -> None:
+        self.witness.node.boot()
+        self.cluster.boot_all()
+        self.world.run_until(START_NS + 3 * SECOND)
+        for _ in range(4):
+            first, second = self.rng.sample(list(self.cluster.network.nodes), 2)
+            self.cluster.network.partition([first, WITNESS_NODE], [second])
+            self.world.run_until(self.world.now_ns + 14 * SECOND)
+            assert self._acts(first), f"{first} has the witness and does not act"
+            self.witness.node.power_cut(self.rng)
+            self.cluster.network.partition([first], [second, WITNESS_NODE])
+            self.world.after(self.rng.randint(1, 500) * MS, "boot w", self._boot)
+            self.world.run_until(self.world.now_ns + 14 * SECOND)
+            assert self._acts(second), f"{second} has the witness and does not act"
+            self.cluster.network.heal()
+            self.world.run_until(self.world.now_ns + self.rng.randint(8, 15) * SECOND)
+        self.settle()
+
+    def _acts(self, name: str) -> bool:
+        status = self.cluster.processes[name].status
+        return status is not None and status.authority.quorate
+
+
+register("qnet-memory")(lambda seed: MemoryRun(seed, Profile(nodes=2, witness_votes=1)))
 register("qnet2")(lambda seed: WitnessRun(seed, Profile(nodes=2, witness_votes=1)))
 register("qnet4")(lambda seed: WitnessRun(seed, Profile(nodes=4, witness_votes=1)))
 register("qnet4-clock")(lambda seed: WitnessRun(seed, Profile(nodes=4, witness_votes=1, rate_ppm=50_000)))

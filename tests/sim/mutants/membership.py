@@ -95,7 +95,7 @@ def _never_barred(self: candidates.Candidates, now_ns: int) -> bool:
 
 
 def _no_wait(self: witness_core.WitnessCore, asked: witness_core.Asked, now_ns: int) -> str:
-    return "" if asked.view >= self.state.last else "older"
+    return ""
 
 
 def _forgets(self: witness.WitnessProcess) -> witness_core.WitnessState:
@@ -196,7 +196,7 @@ MUTANTS = (
     ),
     Mutant(
         what="the witness forgets at a restart",
-        scenario="qnet2",
+        scenario="qnet-memory",
         owner=witness.WitnessProcess,
         name="remembered",
         broken=_forgets,

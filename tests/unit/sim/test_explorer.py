@@ -6,7 +6,7 @@ import pytest
 
 from tests.sim.explorer import RULES, Violation, explore
 
-NODES = {"hold": 3, "echo": 3, "no-stretch": 4, "witness-order": 2}
+NODES = {"hold": 3, "echo": 3, "no-stretch": 4, "witness-view": 2}
 
 
 @pytest.mark.parametrize("nodes", [2, 3, 4])

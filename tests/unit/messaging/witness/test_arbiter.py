@@ -71,7 +71,7 @@ def test_what_was_recorded_or_forged_changes_nothing() -> None:
     challenge, _ = bench.ask(bytes(16))
     recorded = bench.sealed(QUESTION, challenge)
     assert not isinstance(bench.arbiter.taken(recorded, 0), str)
-    before = bench.arbiter.core.state, dict(bench.arbiter.core._support_ns)
+    before = bench.arbiter.core.state, dict(bench.arbiter.core._support)
     assert bench.arbiter.taken(recorded, 10**12) == "replayed"
     forged = a_sealer(1, keyring=a_keyring(secret=b"f" * 32), session=b"f" * 16)
     body = wire.ask_to(QUESTION, challenge)
@@ -82,7 +82,7 @@ def test_what_was_recorded_or_forged_changes_nothing() -> None:
     heartbeat = bench.sealer.seal(Kind.HEARTBEAT, b"", link=0, sequence=99, destination=ARBITER_ID)
     assert bench.arbiter.taken(heartbeat, 10**12) == "bad_body"
     assert bench.arbiter.taken(b"noise", 0) == "bad_length"
-    assert (bench.arbiter.core.state, bench.arbiter.core._support_ns) == before
+    assert (bench.arbiter.core.state, bench.arbiter.core._support) == before
 
 
 def test_a_release_without_the_challenge_is_stale() -> None:
@@ -90,9 +90,9 @@ def test_a_release_without_the_challenge_is_stale() -> None:
     challenge, _ = bench.ask(bytes(16))
     bench.ask(challenge)
     assert bench.arbiter.taken(bench.sealed(ReleaseWitness(VIEW), bytes(16)), 0) == "stale"
-    assert 1 in bench.arbiter.core._support_ns
+    assert 1 in bench.arbiter.core._support
     assert bench.arbiter.taken(bench.sealed(ReleaseWitness(VIEW), challenge), 0) == "released"
-    assert 1 not in bench.arbiter.core._support_ns
+    assert 1 not in bench.arbiter.core._support
 
 
 def test_the_state_survives_and_damage_is_noticed(tmp_path: Path) -> None:
