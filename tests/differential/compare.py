@@ -87,9 +87,15 @@ def with_plain_history(source: bytes) -> bytes:
     """What crm_simulate writes, as a real cluster would have written it.
 
     Entries name their node, and none is younger than the cluster's "now" (crm_simulate stamps them with the
-    clock of the machine): the age of entries depends on both.
+    clock of the machine): the age of entries depends on both. A cancelled operation leaves no entry, nor does
+    its cancellation, which 2.1.5 would take for a sign of life.
     """
     tree = etree.fromstring(source)
+    for resource in list(tree.iter("lrm_resource")):
+        gone = {one.get("interval") for one in resource if one.get("operation") == "cancel"}
+        for entry in list(resource):
+            if entry.get("interval") in gone:
+                resource.remove(entry)
     for entry in tree.iter("lrm_rsc_op"):
         state = next(entry.iterancestors("node_state"))
         entry.set("on_node", state.get("uname", ""))

@@ -63,11 +63,15 @@ class RandomConstraints:
             first, second = self._name(), self._name()
             special = {**self.tags, **self._made.templates}
             both = first in special and second in special
-            # crm_simulate 2.1.5 stops at an assertion when a resource is ordered after itself
-            meet = set(special.get(first, [first])) & set(special.get(second, [second]))
-            if not both and not meet:
+            # nothing is related to itself or its own members: 2.1.5 may stop at an assertion
+            if not both and not (
+                self._all_in(special.get(first, [first])) & self._all_in(special.get(second, [second]))
+            ):
                 return first, second
         return (self._made.top * 2)[0], (self._made.top * 2)[1]
+
+    def _all_in(self, names: list[str]) -> set[str]:
+        return {one for name in names for one in self._made.inside.get(name, {name})}
 
     def _role(self, name: str, key: str, chance: float) -> dict[str, str]:
         if name in self._made.promotable and self._draw.chance(chance):

@@ -49,6 +49,7 @@ class Inventory:
 
     top: list[str] = field(default_factory=list)
     members: list[str] = field(default_factory=list)  # inside groups
+    inside: dict[str, set[str]] = field(default_factory=dict)  # top-level id -> ids in it
     promotable: dict[str, str] = field(default_factory=dict)  # clone or bundle id -> its primitive
     clones: list[str] = field(default_factory=list)
     bundles: list[str] = field(default_factory=list)
@@ -76,6 +77,7 @@ class RandomResources:
             resource = self._resource()
             resources.append(resource)
             made.top.append(resource.id)
+            made.inside[resource.id] = {one.id for one in resource.walk() if one.id}
         if fencing:
             for _ in range(draw.number(1, 2)):
                 resources.insert(draw.number(len(made.templates), len(resources)), self._fence_device())
