@@ -254,7 +254,7 @@ def _failed(work: WorkingSet, run: HistoryRun, entry: Entry) -> None:
         return
     if entry.status == Status.NOT_CONNECTED:
         connection = node.connection
-        if node.kind is NodeKind.REMOTE and connection is not None and connection.managed:
+        if connection is not None and connection.managed:  # of a remote node or a guest
             connection.failed = connection.stop_if_failed = True
     if on_fail is OnFail.IGNORE or (on_fail is OnFail.RESTART_CONTAINER and entry.task == "stop"):
         _update_state(work, run, entry, entry.expected)
