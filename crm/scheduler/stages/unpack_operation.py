@@ -14,7 +14,6 @@ from crm.scheduler.migration_history import migrate_from_failure, migrate_to_fai
 from crm.scheduler.model import (
     FailedOperation,
     Node,
-    NodeKind,
     OnFail,
     Resource,
     Role,
