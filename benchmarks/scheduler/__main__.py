@@ -135,7 +135,7 @@ class Benchmark:
             limit_s = theirs.cpu_s if theirs.cpu_s > SLOW_S else RATIO_MAX * theirs.cpu_s
             if result.usage.cpu_s > limit_s:
                 result.missed.append("time")
-            if result.usage.memory_mb > theirs.memory_mb:
+            if 0 < theirs.memory_mb < result.usage.memory_mb:
                 result.missed.append("memory")
         return result
 
@@ -201,7 +201,10 @@ def options_of(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--size", action="append", help="only this size: NODES-RESOURCES (may be repeated)")
     parser.add_argument("--make-cib", default=os.environ.get("HACLUSTER_MAKE_CIB", ""), metavar="FILE")
     parser.add_argument(
-        "--reference-file", type=Path, metavar="FILE", help="stored figures of crm_simulate, not run then"
+        "--reference-file",
+        type=Path,
+        metavar="FILE",
+        help="stored figures of crm_simulate, which is not run for these (for instance reference.json here)",
     )
     return parser.parse_args(arguments)
 

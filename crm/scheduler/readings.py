@@ -32,6 +32,7 @@ class Reading:
     """
 
     item: Element
+    agent: tuple[str, str, str]  # class, provider, type
     entries: tuple[Facts, ...]
     start: int
     stop: int
@@ -42,7 +43,8 @@ def read(item: Element) -> Reading:
     """Read an <lrm_resource>."""
     entries = tuple(_facts(entry) for entry in history.by_age(item.all("lrm_rsc_op")))
     start, stop = active_period(entries)
-    return Reading(item, entries, start, stop, _is_stopped_probe(entries))
+    agent = (item.get("class"), item.get("provider"), item.get("type"))
+    return Reading(item, agent, entries, start, stop, _is_stopped_probe(entries))
 
 
 def _facts(item: Element) -> Facts:

@@ -10,6 +10,7 @@ from crm.scheduler.basic_actions import stop_on
 from crm.scheduler.checks import Difference, needs_remote_name
 from crm.scheduler.failures import clear_fail_count, fail_count
 from crm.scheduler.model import Action, Node, ParameterCheck, Rel, Resource, WorkingSet
+from crm.scheduler.readings import Reading
 from crm.scheduler.relations import order
 from crm.scheduler.unfencing import trigger_unfencing
 
@@ -34,24 +35,21 @@ def handle_config_changes(work: WorkingSet) -> None:
         found = states.get(node.name)
         section = found.path("lrm", "lrm_resources") if found is not None else None
         for item in section.all("lrm_resource") if section is not None else ():
-            if not item.all("lrm_rsc_op"):
+            reading = work.readings.of(item)
+            if not reading.entries:
                 continue
             for resource in by_name.get(item.id, ()):
                 if resource.is_primitive:
-                    _compare_history(work, resource, node, item)
+                    _compare_history(work, resource, node, reading)
 
 
-def _compare_history(work: WorkingSet, resource: Resource, node: Node, item: Element) -> None:
+def _compare_history(work: WorkingSet, resource: Resource, node: Node, reading: Reading) -> None:
     if resource.removed:
         top = resource.top()
         if not (top.is_clone and not top.unique):
             schedule_cleanup(work, resource, node, optional=False)
         return
-    changed = (item.get("class"), item.get("provider"), item.get("type")) != (
-        resource.agent_class,
-        resource.provider,
-        resource.agent_type,
-    )
+    changed = reading.agent != (resource.agent_class, resource.provider, resource.agent_type)
     active = node in resource.active_nodes
     if changed:
         trigger_unfencing(work, resource, node, "Device definition changed", None)
@@ -61,7 +59,6 @@ def _compare_history(work: WorkingSet, resource: Resource, node: Node, item: Ele
         schedule_cleanup(work, resource, node, optional=False)
     if not active:
         return
-    reading = work.readings.of(item)
     if reading.start < reading.stop:
         return
     for facts in reading.entries[max(0, reading.start) :]:
