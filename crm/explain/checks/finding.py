@@ -40,8 +40,20 @@ def own_parts(holder: Element) -> Iterator[Element]:
 
 
 def parents(cib: Element) -> dict[str, Element]:
-    """What each resource is inside of, by its id."""
-    return {child.id: one for one in resources(cib) for child in one.children if child.tag in RESOURCE_TAGS}
+    """What each resource is inside of, by its id; no circles, which ids that stand twice would make."""
+    found = {child.id: one for one in resources(cib) for child in one.children if child.tag in RESOURCE_TAGS}
+    settled: set[str] = set()
+    for name in tuple(found):
+        path: set[str] = set()
+        here = name
+        while here in found and here not in settled:
+            path.add(here)
+            above = found[here].id
+            if above in path:
+                del found[here]
+            here = above
+        settled |= path
+    return found
 
 
 def pairs(holder: Element, *tags: str) -> Iterator[Element]:

@@ -112,3 +112,12 @@ def test_the_state_is_looked_at_too() -> None:
     assert any("web: web_start_0 ended with rc=1 on n1" in line for line in in_state(*failed))
     lost = STATES.replace('crmd="online"', 'crmd="offline"').replace('in_ccm="true"', 'in_ccm="false"')
     assert any("n1: it is unclean" in line for line in in_state(lost))
+
+
+@pytest.mark.timeout(20)
+def test_ids_that_stand_twice_make_no_circle() -> None:
+    cib = codec.parse(
+        '<cib><configuration><resources><group id="a"><primitive id="b"/><primitive id="a"/></group>'
+        '<clone id="b"><group id="a"><primitive id="b"/></group></clone></resources></configuration></cib>'
+    )
+    assert doubts(cib, 0)
