@@ -102,6 +102,8 @@ def _definition_changed(work: WorkingSet, resource: Resource, node: Node, entry:
                 key = key_of(resource.id, task, interval)
                 action = find_or_make(work, resource, key, task, node, optional=True)
                 action.reschedule = True
+                reason = "Device parameters changed (reschedule)"
+                trigger_unfencing(work, resource, node, reason, None)
             elif "op-restart-digest" in entry.attributes:
                 schedule_reload(work, resource, node)
             else:
