@@ -429,6 +429,8 @@ def location_added(tree: Tree, rng: random.Random) -> str:
     """Somebody moves or bans a resource."""
     resources = tree.xpath("configuration/resources/*[not(self::template)]/@id")
     nodes = tree.xpath("configuration/nodes/node/@uname")
+    if not resources or not nodes:
+        return ""
     values = {"rsc": rng.choice(resources), "node": rng.choice(nodes)}
     values["score"] = rng.choice(("INFINITY", "-INFINITY", "500"))
     etree.SubElement(
