@@ -44,7 +44,7 @@ def test_console_blocks(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     (tmp_path / "hosts").write_text(HOSTS)
     found = list(commands(page.read_text()))
     for command, output in found:
-        words = shlex.split(command)
+        words = shlex.split(command, comments=True)
         if words[0] == "export":
             name, _, value = words[1].partition("=")
             monkeypatch.setenv(name, value)
