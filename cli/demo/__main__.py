@@ -38,10 +38,10 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--keep", action="store_true", help="leave the nodes running at the end")
     result.add_argument("--stop", action="store_true", help="end what --keep has left running")
     result.add_argument(
-        "--enter", metavar="NODE", help="a shell, or the command after --, in a node that was kept"
+        "--enter", metavar="NODE", help="a shell, or the command after NODE, in a node that was kept"
     )
     result.add_argument("--name", default="demo", help="another name, to run two at once")
-    result.add_argument("command", nargs="*", help=argparse.SUPPRESS)
+    result.add_argument("command", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     return result
 
 
@@ -60,7 +60,7 @@ def main(context: Context | None, words: Sequence[str]) -> int:
         if options.stop:
             return stop(options.name)
         if options.enter:
-            enter(options.name, options.enter, options.command)
+            enter(options.name, options.enter, options.command[options.command[:1] == ["--"] :])
         requirements()
         return play(options)
     except LabError as error:
@@ -134,7 +134,7 @@ def how_to_look_around(lab: Lab) -> str:
         (
             "",
             "It is left running. To look around:",
-            f"  hacli demo{name} --enter {node.name.partition('.')[0]} -- hacli status",
+            f"  hacli demo{name} --enter {node.name.partition('.')[0]} hacli status",
             f"  hacli demo{name} --enter {node.name.partition('.')[0]}        (a shell in the node)",
             "or by hand:",
             f"  {shlex.join(['env', *variables, *command])}",
@@ -183,6 +183,7 @@ def _become(pid: int, environment: dict[str, str], command: Sequence[str]) -> No
     program = [sys.executable, "-m", "cli", *command[1:]] if command[0] == "hacli" else list(command)
     words = enter_command(pid, *program)
     variables = {**host_env(), **environment, "TERM": os.environ.get("TERM", "dumb")}
+    variables["PATH"] = f"{Path(sys.executable).parent}:{variables['PATH']}"  # a shell there knows hacli
     os.execvpe(words[0], words, variables)  # noqa: S606 - the user asked for this command
 
 

@@ -64,6 +64,8 @@ def test_kept_entered_and_stopped() -> None:
         assert entered.stdout == "node2.nyist.com\n"
         status = demo("--name", "livekeep", "--enter", "node2", "hacli", "status")
         assert "node1.nyist.com" in status.stdout
+        status = demo("--name", "livekeep", "--enter", "node2", "hacli", "status", "--json")
+        assert json.loads(status.stdout)["quorate"] is True
         again = demo("--fast", "--name", "livekeep")
         assert again.returncode == 1
         assert "--stop" in again.stderr
