@@ -112,11 +112,14 @@ def _one_shot(context: Context, level: Level, words: tuple[str, ...]) -> int:
 def unknown(level: Level, word: str) -> str:
     """What to say of a word that is no command here."""
     names = (*level.names(), *(PROGRAMS if level is ROOT else ()))
+    where = f" in {level.name}" if level.name else ""
+    begun = sorted({name for name in names if word and name.startswith(word)})
+    if len(begun) > 1:
+        return f"{word!r} is short for several commands{where}: {', '.join(begun)}"
     import difflib
 
-    close = difflib.get_close_matches(word, names, 1)
+    close = begun or difflib.get_close_matches(word, names, 1)
     hint = f"; did you mean {close[0]!r}?" if close else ""
-    where = f" in {level.name}" if level.name else ""
     return f"{word!r} is no command{where}{hint} (see `help`)"
 
 
