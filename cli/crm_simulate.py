@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Sequence
@@ -46,6 +47,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         context.error(str(error))
         codes = {ErrorCode.INVALID_REQUEST: EXIT_USAGE, ErrorCode.INVALID_DOCUMENT: EXIT_DATA}
         return codes.get(error.code, EXIT_ERROR)
+    except BrokenPipeError:
+        # The reader has seen enough; the interpreter must not complain at exit either.
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_ERROR
     except OSError as error:
         context.error(f"{error.filename}: {error.strerror}")
         return EXIT_NO_INPUT if isinstance(error, FileNotFoundError) else EXIT_CANNOT_CREATE

@@ -63,6 +63,8 @@ def main(argv: Sequence[str], out: TextIO | None = None, live: LiveCib | None = 
     except HaError as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_FAILED
+    except BrokenPipeError:
+        raise
     except OSError as error:
         print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
         return EXIT_FAILED

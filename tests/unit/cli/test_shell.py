@@ -177,8 +177,11 @@ def test_a_file_that_is_no_cib(tmp_path: Path) -> None:
     assert hacli(["--cib-file", str(tmp_path / "none"), "configure", "show"])[0] == 1
 
 
-def test_output_to_a_closed_pipe_is_quiet(cib_file: str) -> None:
-    command = f"{sys.executable} -m cli --cib-file {cib_file} configure show | true"
+@pytest.mark.parametrize(
+    "words", ["cli --cib-file {} configure show", "cli simulate -x {} -s", "cli.crm_simulate -x {} -s"]
+)
+def test_output_to_a_closed_pipe_is_quiet(cib_file: str, words: str) -> None:
+    command = f"{sys.executable} -m {words.format(cib_file)} | true"
     done = subprocess.run(
         ["/bin/sh", "-c", command],
         capture_output=True,
