@@ -347,7 +347,7 @@ IMPORT: Final = Level(
             "cli.commands.import_heartbeat:run",
             "ha.cf, haresources and authkeys of heartbeat version 1",
             ("directory",),
-            usage="heartbeat DIR [--output OUT] [--as-is] [--node NAME=ADDR]… [--name NAME]",
+            usage="heartbeat DIR [--output OUT] [--as-is] [--node NAME=ADDR]… [--name NAME] [--hosts FILE]",
         ),
     ),
 )

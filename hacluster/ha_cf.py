@@ -72,14 +72,15 @@ def convert(
     source: str = "ha.cf",
     name: str = "",
     resolve: Resolve = lambda _host: (),
+    hosts: str = "/etc/hosts",
     addresses: Mapping[str, Sequence[str]] | None = None,
 ) -> Converted:
     """Read the text. Raises InvalidDocuments with everything that is wrong.
 
     `name` is the cluster's, else that of the directive `cluster`. `addresses` (node -> one for each link) win
-    over the ucast lines, which win over `resolve`.
+    over the ucast lines, which win over `resolve`; `hosts` is the file that this one reads.
     """
-    reader = _Reader(source)
+    reader = _Reader(source, hosts)
     for number, line in enumerate(text.splitlines(), start=1):
         words = line.partition("#")[0].split() if line.lstrip().startswith("#") else _words(line)
         if words:
@@ -108,6 +109,7 @@ def cluster_id(name: str, nodes: Sequence[str]) -> bytes:
 @dataclass(slots=True)
 class _Reader:
     source: str
+    hosts: str
     errors: list[InvalidDocument] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     times: dict[str, tuple[int, int]] = field(default_factory=dict)
@@ -337,11 +339,11 @@ class _Reader:
                 self.fail(
                     self.nodes[node],
                     f"the address of {node} on {place} is not known",
-                    f"say --node {node}=ADDRESS{more}, or put {node} into /etc/hosts",
+                    f"say --node {node}=ADDRESS{more}, or put {node} into {self.hosts}",
                 )
                 return ()
             found.append(address)
-        where = "as given" if own else "from ucast and /etc/hosts" if self.unicast else "from /etc/hosts"
+        where = "as given" if own else f"from ucast and {self.hosts}" if self.unicast else f"from {self.hosts}"
         if found:
             self.notes.append(f"{self.source}: node {node} has {', '.join(found)} ({where})")
         return tuple(found)

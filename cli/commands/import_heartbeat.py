@@ -16,7 +16,7 @@ from crm.cib import codec, haresources
 from hacluster import ha_cf
 from hacluster.errors import InvalidDocument, InvalidDocuments
 
-_USAGE: Final = "import heartbeat DIR [--output OUT] [--as-is] [--node NAME=ADDR[,ADDR]]… [--name NAME]"
+_USAGE: Final = "import heartbeat DIR [--output OUT] [--as-is] [--node NAME=ADDR[,ADDR]]… [--name NAME] [--hosts FILE]"
 _OUTPUT_DEFAULT: Final = "hacluster-nodes"
 _SECRET_BYTES_SHORT: Final = 16
 
@@ -29,7 +29,8 @@ def run(context: Context, words: Sequence[str]) -> int:
     if len(rest) != 1:
         raise UsageError(what="name the folder of ha.cf and haresources", usage=_USAGE)
     folder = Path(rest[0])
-    hosts = _hosts(Path(values.get("--hosts", ["/etc/hosts"])[-1]))
+    hosts_file = values.get("--hosts", ["/etc/hosts"])[-1]
+    hosts = _hosts(Path(hosts_file))
     errors: list[InvalidDocument] = []
     converted = resources = None
     try:
@@ -38,6 +39,7 @@ def run(context: Context, words: Sequence[str]) -> int:
             source=str(folder / "ha.cf"),
             name=values.get("--name", [""])[-1],
             resolve=lambda name: hosts.get(name.lower(), ()),
+            hosts=hosts_file,
             addresses=node_addresses(values.get("--node", []), _USAGE),
         )
     except InvalidDocuments as error:
@@ -138,7 +140,7 @@ def _is_program(path: Path) -> bool:
 
 
 def _hosts(path: Path) -> dict[str, tuple[str, ...]]:
-    """Names of /etc/hosts -> addresses in order; loopback ones name no node to the others."""
+    """Names of a file like /etc/hosts -> addresses in order; loopback ones name no node to the others."""
     found: dict[str, tuple[str, ...]] = {}
     try:
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
