@@ -343,7 +343,9 @@ class _Reader:
                 )
                 return ()
             found.append(address)
-        where = "as given" if own else f"from ucast and {self.hosts}" if self.unicast else f"from {self.hosts}"
+        where = (
+            "as given" if own else f"from ucast and {self.hosts}" if self.unicast else f"from {self.hosts}"
+        )
         if found:
             self.notes.append(f"{self.source}: node {node} has {', '.join(found)} ({where})")
         return tuple(found)

@@ -16,7 +16,9 @@ from crm.cib import codec, haresources
 from hacluster import ha_cf
 from hacluster.errors import InvalidDocument, InvalidDocuments
 
-_USAGE: Final = "import heartbeat DIR [--output OUT] [--as-is] [--node NAME=ADDR[,ADDR]]… [--name NAME] [--hosts FILE]"
+_USAGE: Final = (
+    "import heartbeat DIR [--output OUT] [--as-is] [--node NAME=ADDR[,ADDR]]… [--name NAME] [--hosts FILE]"
+)
 _OUTPUT_DEFAULT: Final = "hacluster-nodes"
 _SECRET_BYTES_SHORT: Final = 16
 
