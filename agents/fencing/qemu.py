@@ -2,6 +2,9 @@
 
 off is "quit" (as if the plug was pulled), reboot is "system_reset", status asks whether the machine runs. A
 machine that was quit is started again by `start`, a command in which %s is the plug's name.
+
+A plug without a socket may be a machine on another host, or a name that is wrong: nothing is said of it, and
+off fails, unless trust-absence is set.
 """
 
 from __future__ import annotations
@@ -36,12 +39,18 @@ class Qemu(Device):
     own = (
         Option("socket", "The QMP socket of a machine; %s is the plug's name.", default="/run/qemu/%s.qmp"),
         Option("start", "Starts a machine; %s is the plug's name. The command is not given to a shell."),
+        Option(
+            "trust-absence",
+            "A machine without a socket counts as off: none can run elsewhere.",
+            default="false",
+        ),
     )
 
     def off(self, plug: str) -> None:
         """The process is gone."""
         path = self._path(plug)
         if not self._lives(path):
+            self._check_absence(path, plug)
             return
         self._say(path, "quit", may_end=True)
         until = time.monotonic() + GONE_S
@@ -75,6 +84,7 @@ class Qemu(Device):
         """Whether the machine's processors run or could."""
         path = self._path(plug)
         if not self._lives(path):
+            self._check_absence(path, plug)
             return False
         status = self._say(path, "query-status")
         return str(status.get("status")) not in ("shutdown", "internal-error", "guest-panicked")
@@ -96,9 +106,18 @@ class Qemu(Device):
             raise DeviceError(f"{plug!r} names no machine")
         return (self.options.get("socket") or "/run/qemu/%s.qmp").replace("%s", plug)
 
+    def _check_absence(self, path: str, plug: str) -> None:
+        """Raises DeviceError when nothing shows that this machine ever was here."""
+        trusted = self.options.get("trust-absence", "").lower() in ("1", "yes", "true", "on")
+        if not trusted and not os.path.lexists(path):
+            raise DeviceError(
+                f"there is no socket {path}: whether {plug} is off cannot be said (start it, name its "
+                "socket, or set trust-absence=true when machines without a socket run nowhere)"
+            )
+
     @staticmethod
     def _lives(path: str) -> bool:
-        """Somebody listens there. No socket, or one without a process, is a machine that is off."""
+        """Somebody listens there. A socket without a process is a machine that has ended."""
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.settimeout(ANSWER_S)
             try:

@@ -224,8 +224,18 @@ def test_qemu(tmp_path: Path) -> None:
     machine.refuses = False
     assert run("fence_qemu", action="off", **options)[0] == 0
     assert machine.commands[-1] == "quit"
-    assert run("fence_qemu", action="status", **options)[0] == 2
-    assert run("fence_qemu", action="off", **options)[0] == 0, "it is off already"
+    for action in ("status", "off"):
+        code, _, err = run("fence_qemu", action=action, **options)
+        assert (code, "there is no socket" in err) == (1, True), (
+            "it may run elsewhere, under this name or another"
+        )
+    trusting = {**options, "trust-absence": "true"}
+    assert run("fence_qemu", action="status", **trusting)[0] == 2
+    assert run("fence_qemu", action="off", **trusting)[0] == 0, "it is off already"
+    left = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    left.bind(str(tmp_path / "vm1.qmp"))
+    left.close()
+    assert run("fence_qemu", action="off", **options)[0] == 0, "its process has ended, its socket is left"
     assert run("fence_qemu", action="on", **options)[0] == 0
     assert Path(f"{started}.vm1").exists()
     assert run("fence_qemu", action="off", socket=f"{tmp_path}/%s.qmp", plug="a/b")[0] == 1
