@@ -96,6 +96,11 @@ class ClusterSource:
         waiting = pending_in(present)
         if waiting is None:
             raise InvalidRequest(what="no commit waits for a confirmation")
+        if not keep and not waiting.undo:
+            raise InvalidRequest(
+                what="the way back is not shown to whom access lists limit",
+                remedy="the cluster undoes the change in time; root or hacluster can do it now",
+            )
         wanted = without(present) if keep else rolled_back(present)
         self._send(wanted, digest, client)
         return waiting

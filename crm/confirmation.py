@@ -8,12 +8,12 @@ act on it. Pure; `crm.confirming` looks every second.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from crm.cib import objects
 from crm.cib.model import Element, element
-from hacluster.errors import HaError
+from hacluster.errors import HaError, PermissionDenied
 
 SET_ID: Final = "hacluster-commit-confirm"
 
@@ -52,7 +52,8 @@ class Pending:
 def pending_in(configuration: Element) -> Pending | None:
     """The commit that waits for its confirmation, None without one (or with one that cannot be read)."""
     section = configuration.child("crm_config")
-    found = None if section is None else section.by_id(SET_ID, "cluster_property_set")
+    sets = () if section is None else section.all("cluster_property_set")
+    found = next((one for one in sets if one.id == SET_ID), None)  # none that hides deeper
     if found is None:
         return None
     values = {pair.get("name"): pair.get("value") for pair in found.all("nvpair")}
@@ -88,6 +89,37 @@ def with_pending(configuration: Element, pending: Pending) -> Element:
             part.with_children((*part.children, pending.as_element())) if part.tag == "crm_config" else part
         )
     )
+
+
+def secret_free(configuration: Element) -> Element:
+    """The configuration without the way back, which holds old objects whole: for whom access lists limit."""
+
+    def of_section(one: Element) -> Element:
+        if one.id != SET_ID:
+            return one
+        return one.mapped(lambda pair: None if pair.get("name") == "confirm-undo" else pair)
+
+    return configuration.mapped(lambda part: part.mapped(of_section) if part.tag == "crm_config" else part)
+
+
+def by_a_limited_user(before: Element, after: Element) -> Element:
+    """The configuration that a user limited by access lists means by `after`, already found to be allowed.
+
+    The DC acts on the set with all rights, so what stands in it is not for the user to say: the way back
+    is made here, from what the user changes and may change. Raises PermissionDenied.
+    """
+    standing, given = pending_in(before), pending_in(after)
+    plain = without(after)
+    if given is None:
+        if after != plain:
+            raise PermissionDenied(what=f"the set {SET_ID} is the cluster's own")
+        return plain
+    if standing is None:
+        undo = objects.encode(objects.undo_of(without(before), plain))
+        return with_pending(plain, replace(given, undo=undo))
+    if replace(given, undo="") != replace(standing, undo=""):
+        raise PermissionDenied(what=f"the set {SET_ID} is the cluster's own: confirm, or wait")
+    return with_pending(plain, standing)
 
 
 def rolled_back(configuration: Element) -> Element:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from crm import acl
+from crm import acl, confirmation
 from crm.acl import Kind, Permission
 from crm.api.cluster import Cluster
 from crm.api.public_socket import user_name
@@ -59,21 +59,23 @@ class AccessControl:
         rules = self.rules(caller)
         if rules is None:
             return xml
-        return codec.render(acl.readable(codec.parse(xml), rules)).encode()
+        return codec.render(acl.readable(_without_way_back(codec.parse(xml)), rules)).encode()
 
     def meant(self, configuration: Element, caller: Caller) -> Element:
         """The whole configuration a caller means who may not see all of it. Raises PermissionDenied."""
         rules = self.rules(caller)
         if rules is None:
             return configuration
-        old = self._cluster.cib()
-        new = old.with_child(configuration)
+        whole = self._cluster.cib()
+        old = _without_way_back(whole)
+        new = old.with_child(confirmation.secret_free(configuration))
         new = acl.restored(old, new, rules)
         if why := acl.refusal(old, new, rules):
             raise PermissionDenied(what=f"{why} by {user_name(caller.uid or 0)}")
-        found = new.child("configuration")
-        assert found is not None
-        return found
+        before, after = whole.child("configuration"), new.child("configuration")
+        assert before is not None
+        assert after is not None
+        return confirmation.by_a_limited_user(before, after)
 
     def condition(self, digest: str, caller: Caller) -> str:
         """The digest a write is made from: what was checked here must be what is changed at the DC.
@@ -86,3 +88,7 @@ class AccessControl:
         if digest not in ("", here):
             raise Conflict(what="the configuration on this node is not the one that was read")
         return here
+
+
+def _without_way_back(cib: Element) -> Element:
+    return cib.mapped(lambda part: confirmation.secret_free(part) if part.tag == "configuration" else part)

@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+import pytest
+
+from crm.cib.codec import render
 from crm.cib.model import Element, element
 from crm.cib.objects import encode, undo_of
 from crm.cib.schema import refusal
-from crm.confirmation import GRACE_NS, Pending, Watch, pending_in, rolled_back, with_pending, without
+from crm.confirmation import (
+    GRACE_NS,
+    Pending,
+    Watch,
+    by_a_limited_user,
+    pending_in,
+    rolled_back,
+    secret_free,
+    with_pending,
+    without,
+)
+from hacluster.errors import PermissionDenied
 
 S = 1_000_000_000
 
@@ -71,3 +85,35 @@ def test_a_guard_counts_once_it_ran_or_the_cluster_rests_without_it() -> None:
     assert verdict(watch, a_pending(), 0) == ""
     assert verdict(watch, a_pending(), 1, missing=("a",), idle=False) == "a does not run"
     assert GRACE_NS < 10 * S
+
+
+def test_a_limited_user_neither_sees_nor_says_the_way_back() -> None:
+    standing = with_pending(configuration("new"), a_pending())
+    shown = secret_free(standing)
+    assert a_pending().undo not in render(shown)
+    assert pending_in(shown) == a_pending(undo="")
+    assert secret_free(configuration("new")) == configuration("new")
+    # What was shown, sent back: it stands as it did. Without it: confirmed.
+    assert by_a_limited_user(standing, shown) == standing
+    assert by_a_limited_user(standing, configuration("other")) == configuration("other")
+    with pytest.raises(PermissionDenied):
+        by_a_limited_user(standing, with_pending(configuration("new"), a_pending(until_s=1)))
+    # A forged way back is replaced by that of the change itself.
+    forged = encode(undo_of(configuration("root's"), configuration("old")))
+    written = by_a_limited_user(
+        configuration("old"), with_pending(configuration("new"), a_pending(undo=forged))
+    )
+    assert rolled_back(written) == configuration("old")
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_set_that_only_looks_like_the_clusters_own_is_refused_or_not_read(nested: bool) -> None:
+    own = a_pending().as_element()
+    odd = element("cluster_property_set", {"id": "x"}, own) if nested else own.with_children(())
+    written = configuration("new").mapped(
+        lambda part: part.with_children((odd,)) if part.tag == "crm_config" else part
+    )
+    assert pending_in(written) is None
+    if not nested:
+        with pytest.raises(PermissionDenied):
+            by_a_limited_user(configuration("new"), written)

@@ -14,9 +14,11 @@ import grpc
 import pytest
 
 from crm.api.access import AccessControl
+from crm.cib import objects
 from crm.cib.codec import parse, render
 from crm.cib.selection import select
 from crm.cib.versions import NO_VERSION
+from crm.confirmation import Pending, pending_in, with_pending
 from crm.peers.node import CrmPeer
 from crm.peers.service import CrmNodeService, LocalPeer
 from crm.replica.events import DcState
@@ -318,3 +320,27 @@ async def test_the_author_of_a_change_is_who_the_kernel_says(tmp_path: Path) -> 
         )
         await stub.WriteCib(request)
         assert world.replica.authors[-1] == (str(NOBODY), "hacli configure")
+
+
+async def test_the_way_back_of_a_commit_is_the_servers_own(tmp_path: Path) -> None:
+    """Who may write all of crm_config neither reads it nor has the DC undo more than he changed."""
+    text = LIMITED.replace("//nvpair[@name='maintenance-mode']", "//crm_config")
+    plain = parse(text)
+    without_acls = plain.mapped(lambda one: None if one.tag == "acls" else one)
+    forged = objects.encode(objects.changes(plain, without_acls))
+    pending = Pending(id="1", until_s=9, within_ms=9, by="x", undo=forged)
+    async with a_service(tmp_path) as (world, _), as_user(tmp_path / "crm.sock", OPERATOR) as stub:
+        world.replica.configuration = with_pending(plain, pending)
+        world.reign()
+        seen = await stub.QueryCib(crm_pb2.QueryCibRequest(local=True))
+        assert b"confirm-id" in seen.xml
+        assert b"confirm-undo" not in seen.xml
+        assert b"confirm-undo" not in (await stub.Status(crm_pb2.ClusterStatusRequest())).cib_xml
+        world.replica.configuration = plain
+        seen = await stub.QueryCib(crm_pb2.QueryCibRequest(local=True))
+        shown = configuration_in(parse(seen.xml.decode()))
+        evil = render(with_pending(shown, pending)).encode()
+        await stub.WriteCib(crm_pb2.WriteCibRequest(configuration_xml=evil))
+        stands = pending_in(world.replica.configuration)
+        assert stands is not None
+        assert objects.decode(stands.undo) == ()
