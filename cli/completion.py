@@ -13,6 +13,7 @@ from cli.grammar.document import object_id, objects
 from cli.levels import PROGRAMS, ROOT, Command, Level
 from cli.options import take_options
 from crm.cib.model import Element
+from hacluster.digits import is_count
 from hacluster.errors import HaError
 
 META: Final = (
@@ -202,7 +203,7 @@ def current_cib(context: Context) -> Element | None:
 
 def compgen(context: Context, words: Sequence[str]) -> int:
     """`--compgen POINT LINE`: one candidate a line, for bash."""
-    if len(words) != 2 or not words[0].isdigit():
+    if len(words) != 2 or not is_count(words[0]):
         return EXIT_OK
     typed = words[1][: int(words[0])].split()
     if words[1][: int(words[0])].endswith(" ") or not typed:

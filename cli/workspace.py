@@ -16,6 +16,7 @@ from cli.grammar.lexer import unwritable
 from crm.cib import codec, objects
 from crm.cib.model import Element
 from crm.cib.objects import ConflictingChanges
+from hacluster.digits import is_count
 from hacluster.errors import Conflict, InvalidDocument, InvalidRequest
 
 # Writers that meet take turns: each waits a random time, up to this much more with each attempt.
@@ -98,7 +99,7 @@ class FileSource:
         epoch = cib.get("epoch", "0")
         cib = cib.with_attribute_map(
             {
-                "epoch": str(int(epoch) + 1 if epoch.isdigit() else 1),
+                "epoch": str(int(epoch) + 1 if is_count(epoch) else 1),
                 "num_updates": "0",
                 "update-client": client,
             }

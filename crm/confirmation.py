@@ -58,7 +58,7 @@ def pending_in(configuration: Element) -> Pending | None:
         return None
     values = {pair.get("name"): pair.get("value") for pair in found.all("nvpair")}
     numbers = [values.get(name, "") for name in ("confirm-until", "confirm-within-ms")]
-    if not all(text.isdigit() for text in numbers) or not values.get("confirm-id"):
+    if not all(text.isdecimal() and len(text) < 19 for text in numbers) or not values.get("confirm-id"):
         return None
     return Pending(
         id=values["confirm-id"],

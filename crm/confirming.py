@@ -11,6 +11,7 @@ from crm import log_events
 from crm.api.cluster import Cluster
 from crm.confirmation import Pending, Watch, pending_in, rolled_back
 from crm.controller.core import Phase
+from hacluster.digits import is_count
 
 LOOK_MS: Final = 1_000
 AUTHOR: Final = "hacluster"
@@ -50,6 +51,6 @@ def _missing(cluster: Cluster, pending: Pending) -> tuple[str, ...]:
         failed |= {
             one.id.removesuffix("_last_failure_0").partition(":")[0]
             for one in history.failures()
-            if one.get("last-rc-change").isdigit() and int(one.get("last-rc-change")) >= since_s
+            if is_count(one.get("last-rc-change")) and int(one.get("last-rc-change")) >= since_s
         }
     return tuple(one for one in pending.guards if one not in running or one in failed)

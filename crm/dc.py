@@ -27,8 +27,9 @@ from crm.replica.events import BecameDc
 from crm.replica.interface import Replica
 from crm.scheduling import Plan, PlanRequest
 from crm.transition import core as transition
-from crm.transition.throttle import Limits, NodeLoad
+from crm.transition.throttle import Limits, NodeLoad, limits_from
 from hacluster.clock import Clock
+from hacluster.digits import is_count
 from hacluster.durations import parse_ms
 from hacluster.errors import HaError
 from hacluster.vocabulary.ids import NO_VIEW, OperationId, Term, ViewId
@@ -446,7 +447,7 @@ class DcShell:
         except ValueError:
             interval_ms = RECHECK_MS
         by = plan.graph.xml.get("recheck-by", "")
-        if by.isdigit():
+        if is_count(by):
             until_ms = max((int(by) - self._clock.wall_s()) * 1_000, 1_000)
             return min(interval_ms, until_ms) if interval_ms else until_ms
         return interval_ms
@@ -480,14 +481,7 @@ class DcShell:
         self.changed()
 
     def _limits(self) -> Limits:
-        options = cluster_options(self._replica.configuration)
-        most = options.get("node-action-limit", "0")
-        threshold = options.get("load-threshold", "80%").rstrip("%")
-        return Limits(
-            node_actions=int(most) if most.isdigit() else 0,
-            load_threshold=int(threshold) / 100 if threshold.isdigit() else 0.8,
-            loads=self._loads,
-        )
+        return limits_from(cluster_options(self._replica.configuration), self._loads)
 
     def tell_run(self, run: transition.TransitionRun, event: transition.Event) -> None:
         """Tell a transition, unless it is not the present one any more."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from hacluster.digits import is_count
 from hacluster.durations import parse_ms
 from hacluster.errors import InvalidDocument, InvalidDocuments
 from hacluster.settings import NODE_NAME, Link, Node, Quorum, Settings, Timers
@@ -163,7 +164,7 @@ class _Reader:
 
     def _number(self, line: int, keyword: str, rest: Sequence[str]) -> None:
         high = 65_535 if keyword == "udpport" else 4_000_000
-        if len(rest) != 1 or not rest[0].isdigit() or not 1 <= int(rest[0]) <= high:
+        if len(rest) != 1 or not is_count(rest[0]) or not 1 <= int(rest[0]) <= high:
             self.fail(line, f"{keyword} needs a number", f"1 to {high}")
         elif keyword == "udpport":
             self.port = int(rest[0])
@@ -201,7 +202,7 @@ class _Reader:
 
     def _link(self, line: int, kind: str, rest: Sequence[str]) -> None:
         match kind, tuple(rest):
-            case "mcast", (interface, group, port, ttl, *_loop) if port.isdigit() and ttl.isdigit():
+            case "mcast", (interface, group, port, ttl, *_loop) if is_count(port) and is_count(ttl):
                 if not _is_address(group) or not ipaddress.ip_address(group).is_multicast:
                     self.fail(line, f"{group!r} is not a multicast address", "as 225.0.0.1")
                 self.links.append(

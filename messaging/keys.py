@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from hacluster.digits import is_count
 from hacluster.errors import InvalidDocument, InvalidDocuments
 from messaging.packet import Keyring, WorkingKey, hkdf_sha256
 
@@ -91,14 +92,14 @@ class _Reader:
     def line(self, number: int, words: Sequence[str]) -> None:
         if words[0] == "auth":
             self._auth_line = number
-            if len(words) != 2 or not words[1].isascii() or not words[1].isdigit():
+            if len(words) != 2 or not is_count(words[1]):
                 self._fail(number, "`auth` names one key", "write `auth 1`")
             elif self._auth is not None:
                 self._fail(number, "a second `auth` line", "keep one")
             else:
                 self._auth = int(words[1])
             return
-        if not (words[0].isascii() and words[0].isdigit()) or not 1 <= int(words[0]) <= KEY_ID_MAX:
+        if not is_count(words[0]) or not 1 <= int(words[0]) <= KEY_ID_MAX:
             self._fail(number, f"{words[0]!r} is no key number", f"1 to {KEY_ID_MAX}")
         elif len(words) < 2:
             self._fail(number, "a key needs a method", f"`{words[0]} sha256 SECRET`")

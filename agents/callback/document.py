@@ -153,7 +153,7 @@ class Document:
         node.transient = _pairs(state, "transient_attributes/instance_attributes/nvpair")
         here = state.get("in_ccm", "").lower() not in FALSE
         crmd = state.get("crmd", "").lower()
-        running = crmd == "online" or (crmd.isdigit() and crmd != "0")
+        running = crmd == "online" or (crmd.isdecimal() and crmd != "0")
         joined = state.get("join") == "member"
         node.online = here and running and joined
         node.pending = here and not node.online
@@ -213,7 +213,7 @@ def primitives(item: Element) -> Iterator[Element]:
 
 def _call(entry: Element) -> int:
     text = entry.get("call-id", "-1")
-    return int(text) if text.lstrip("-").isdigit() else -1
+    return int(text) if text.removeprefix("-").isdecimal() else -1
 
 
 def _pairs(item: Element, path: str) -> dict[str, str]:

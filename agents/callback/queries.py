@@ -115,7 +115,7 @@ def cibadmin(argv: Sequence[str], environ: Mapping[str, str]) -> int:
 
 def crm_error(argv: Sequence[str], _environ: Mapping[str, str]) -> int:
     """`crm_error [-X] [-n] NUMBER…`: texts of exit codes (-X) or of the system's errors."""
-    numbers = [word for word in argv if word.lstrip("-").isdecimal()]
+    numbers = [word for word in argv if word.removeprefix("-").isdecimal()]
     try:
         given = parse([word for word in argv if word not in numbers], _CRM_ERROR)
         if not numbers:

@@ -10,6 +10,7 @@ from cli.commands.changes import read
 from cli.commands.history import entry_of
 from cli.context import EXIT_OK, Context
 from crm.cib.model import Element, element
+from hacluster.digits import is_count
 from hacluster.errors import HaError
 
 _Event = tuple[int, str, str, str]
@@ -61,7 +62,7 @@ def _operations(cib: Element) -> Iterator[_Event]:
         node = state.get("uname") or state.id
         for op in (one for one in state.walk() if one.tag == "lrm_rsc_op"):
             at = op.get("last-rc-change")
-            if not at.isdigit():
+            if not is_count(at):
                 continue
             interval = int(op.get("interval") or 0)
             resource = op.get("operation_key").rpartition("_")[0].rpartition("_")[0]

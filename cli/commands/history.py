@@ -16,6 +16,7 @@ from cli.session import finish_session
 from crm.cib import codec, objects
 from crm.cib.model import Element, element
 from crm.confirmation import without
+from hacluster.digits import is_count
 from hacluster.errors import InvalidRequest, NotFound
 from hacluster.v1 import crm_pb2
 
@@ -52,7 +53,7 @@ def entry_of(one: crm_pb2.RevisionSummary) -> Entry:
 
 def config(context: Context, words: Sequence[str]) -> int:
     """`config [COUNT]`: the commits that are kept, the newest last."""
-    if len(words) > 1 or (words and not words[0].isdigit()):
+    if len(words) > 1 or (words and not is_count(words[0])):
         raise UsageError(what="a number is needed", usage="history config [COUNT]")
     found = _revisions(context)
     entries = [entry_of(one) for one in (found[-int(words[0]) :] if words else found)]

@@ -14,6 +14,7 @@ from cli.commands.cluster import node_addresses, take_options
 from cli.context import EXIT_OK, Context, UsageError
 from crm.cib import codec, haresources
 from hacluster import ha_cf
+from hacluster.digits import is_count
 from hacluster.errors import InvalidDocument, InvalidDocuments
 
 _USAGE: Final = (
@@ -177,11 +178,11 @@ def _authkeys(path: Path, errors: list[InvalidDocument]) -> tuple[str, list[str]
                 continue
             case ["auth", identifier]:
                 chosen = identifier
-            case [identifier, "crc"] if identifier.isdigit():
+            case [identifier, "crc"] if is_count(identifier):
                 keys[identifier] = ("crc", "")
-            case [identifier, method, secret] if identifier.isdigit() and method in ("sha1", "md5", "sha256"):
+            case [identifier, method, secret] if is_count(identifier) and method in ("sha1", "md5", "sha256"):
                 keys[identifier] = (method, secret)
-            case [identifier, "aes256gcm", secret] if identifier.isdigit():
+            case [identifier, "aes256gcm", secret] if is_count(identifier):
                 keys[identifier] = ("aes256gcm", secret)
             case _:
                 wrong(number, "neither `auth N` nor `N METHOD SECRET`", "METHOD is crc, md5 or sha1")

@@ -29,6 +29,7 @@ from cli.grammar.show import show as show_objects
 from cli.grammar.words import boolean_of
 from cli.safely import change_safely
 from crm.cib.model import Element, element
+from hacluster.digits import is_count
 from hacluster.durations import parse_ms
 from hacluster.errors import InvalidRequest, NotFound
 
@@ -120,7 +121,7 @@ def _role(context: Context, words: Sequence[str], new: str, old: str) -> int:
             what=f"{words[0]} is not promotable", remedy="a clone with meta promotable=true is"
         )
     schema = cib.get("validate-with").rpartition("-")[2].split(".")
-    is_old = len(schema) == 2 and all(part.isdigit() for part in schema) and tuple(map(int, schema)) < (3, 7)
+    is_old = len(schema) == 2 and all(is_count(part) for part in schema) and tuple(map(int, schema)) < (3, 7)
     goal = goals.in_role(name, new)
     return _set_meta(context, [name], "target-role", old if is_old else new, goal)
 

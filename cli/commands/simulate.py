@@ -44,6 +44,7 @@ from crm.simulation.inject import (
 )
 from crm.transition.graph import GraphAction, to_element
 from hacluster.clock import SystemClock
+from hacluster.digits import is_count
 from hacluster.errors import HaError, InvalidRequest
 
 EXIT_OK: Final = 0
@@ -106,7 +107,7 @@ def effective_time(text: str, cib: Element) -> tuple[int, str]:
             raise InvalidRequest(what=f"{text!r} is no time", remedy="write it as 2026-01-31T12:30:00Z")
         return now_s, f"Setting effective cluster time: {text}\n"
     stamped = cib.get("execution-date")
-    if stamped.isdigit():
+    if is_count(stamped):
         return int(stamped), f"Using the original execution date of: {_time_text(int(stamped))}\n"
     return SystemClock().wall_s(), ""
 

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
 
+from hacluster.digits import is_count
+
 EPILOG: Final = """operation specification:
   An OPSPEC is RESOURCE_TASK_INTERVALms@NODE=RC, for example web_monitor_10000@node1=7: the monitor of web
   that runs every 10 seconds found on node1 that it is not running. RC is an OCF return code.
@@ -116,7 +118,7 @@ def _operations(group: argparse._ArgumentGroup) -> None:
 
 
 def _count(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
+    if not is_count(text) or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is no number of times: 1 or more")
     return int(text)
 

@@ -10,6 +10,7 @@ from cli.commands.changes import read
 from cli.commands.cibstatus import ticket as pretend
 from cli.context import EXIT_OK, Context, UsageError
 from cli.grammar.document import section
+from hacluster.digits import is_count
 from hacluster.errors import InvalidRequest, NotFound
 
 _USAGE: Final = "ticket show|time [TICKET] | grant|revoke|standby|activate TICKET"
@@ -66,5 +67,5 @@ def _time(context: Context, name: str) -> int:
     if name not in states:
         raise NotFound(kind="ticket", name=name)
     at = states[name].get("last-granted", "")
-    context.print(time.strftime("%F %T", time.localtime(int(at))) if at.isdigit() else "never granted")
+    context.print(time.strftime("%F %T", time.localtime(int(at))) if is_count(at) else "never granted")
     return EXIT_OK

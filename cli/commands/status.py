@@ -53,7 +53,7 @@ def show(context: Context, words: Sequence[str]) -> int:
                 links = True
             case "--watch" | "watch":
                 watch = True
-                if rest and rest[0].replace(".", "", 1).isdigit():
+                if rest and rest[0].replace(".", "", 1).isdecimal():
                     every_s = max(0.2, float(rest.pop(0)))
             case _ if word not in _WORDS:
                 raise UsageError(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from cli.context import EXIT_OK, Context, UsageError
 from cli.workspace import write_atomically
 from crm.cib import codec
+from hacluster.digits import is_count
 from hacluster.errors import NotFound
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def list_all(context: Context, words: Sequence[str]) -> int:
 
 
 def _number(word: str, usage: str) -> int:
-    if not word.isdigit():
+    if not is_count(word):
         raise UsageError(what=f"{word!r} is not a number", usage=usage)
     return int(word)
 

@@ -16,6 +16,7 @@ from cli.grammar.verify import verify as grammar_problems
 from crm.cib.model import Element
 from crm.explain.doubts import doubts, in_this_state
 from crm.scheduler.pipeline import effective_now_s
+from hacluster.digits import is_count
 
 USAGE: Final = "verify [-x FILE] [--agents] [--survive 1|2 [--jobs N]] [--output json]"
 SURVIVE_MAX: Final = 2
@@ -56,11 +57,11 @@ def _words(context: Context, words: Sequence[str]) -> tuple[str, int, bool, int]
                     raise UsageError(what=f"{name} needs a value", usage=USAGE)
                 value = rest.pop(0)
             if name == "--survive":
-                if not value.isdigit() or not 1 <= int(value) <= SURVIVE_MAX:
+                if not is_count(value) or not 1 <= int(value) <= SURVIVE_MAX:
                     raise UsageError(what=f"--survive {value}: 1 or 2", usage=USAGE)
                 count = int(value)
             elif name == "--jobs":
-                if not value.isdigit():
+                if not is_count(value):
                     raise UsageError(what=f"--jobs {value}: a number of processes", usage=USAGE)
                 jobs = int(value)
             elif name in ("--output", "-o"):

@@ -14,6 +14,7 @@ from crm.cib import codec
 from crm.cib.model import Element
 from crm.explain.question import Asked, ask
 from crm.scheduler.pipeline import effective_now_s
+from hacluster.digits import is_count
 
 USAGE: Final = (
     "why RESOURCE [[not] [promoted] on NODE] | ACTION [on NODE] | fenced NODE\n"
@@ -67,7 +68,7 @@ def _cib(context: Context, source: tuple[str, str]) -> tuple[Element, int]:
     """The CIB and the time it is looked at: that of a stored transition is the time it was computed."""
     kind, value = source
     now_s = int(time.time())
-    if kind == "file" or (kind == "transition" and not value.isdigit()):
+    if kind == "file" or (kind == "transition" and not is_count(value)):
         cib = read_cib(value)
     elif kind == "transition":
         reply = context.client.transition(int(value))

@@ -11,6 +11,7 @@ from cli.render.status_primitive import StatusContext, base_name
 from crm.cib.model import Element
 from crm.scheduler import unpacking
 from crm.scheduler.model import Role
+from hacluster.digits import is_count
 
 _RC_TEXT: Final = {
     0: "ok",
@@ -184,7 +185,7 @@ class ClusterView:
 
 
 def _number(text: str) -> int:
-    return int(text) if text.isdigit() else 0
+    return int(text) if is_count(text) else 0
 
 
 def _outdented(items: Iterable[Item]) -> list[str]:

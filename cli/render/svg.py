@@ -15,6 +15,7 @@ from typing import Final
 from cli.render.layers import Layout, layout
 from crm.scheduler.actions import split_key
 from crm.transition.graph import ActionKind, GraphAction, TransitionGraph
+from hacluster.digits import is_count
 from hacluster.durations import render_ms
 
 _CARD_HEIGHT_PX: Final = 38
@@ -211,10 +212,10 @@ def _verb(action: GraphAction) -> str:
         case "monitor" if interval == "0":
             return "probe"
         case "monitor":
-            return f"monitor each {render_ms(int(interval))}" if interval.isdigit() else "monitor"
+            return f"monitor each {render_ms(int(interval))}" if is_count(interval) else "monitor"
         case "cancel":
             task = action.attributes.get("CRM_meta_name", "monitor")
-            return f"end {task} each {render_ms(int(interval))}" if interval.isdigit() else f"end {task}"
+            return f"end {task} each {render_ms(int(interval))}" if is_count(interval) else f"end {task}"
         case "notify":
             when = action.attributes.get("CRM_meta_notify_type", "")
             what = action.attributes.get("CRM_meta_notify_operation", "")

@@ -13,6 +13,7 @@ from typing import Final, assert_never
 
 from crm.cib.model import Element
 from crm.scheduler.rules import Context, Elements, merge_sets
+from hacluster.digits import is_count
 from hacluster.durations import parse_ms
 from hacluster.vocabulary.operation import ExecutionStatus, OperationResult
 
@@ -245,7 +246,7 @@ def _resource(result: OperationResult, node: str) -> dict[str, str]:
 def _target_rc(transition_key: str) -> int:
     """Pacemaker's ACTION:TRANSITION:EXPECTED_RC:UUID."""
     parts = transition_key.split(":")
-    return int(parts[2]) if len(parts) > 2 and parts[2].isdigit() else 0
+    return int(parts[2]) if len(parts) > 2 and is_count(parts[2]) else 0
 
 
 def _call(recipient: _Recipient, kind: str, values: Mapping[str, str], sequence: int, wall_ns: int) -> Call:

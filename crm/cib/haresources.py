@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from crm.cib.model import Element, element
+from hacluster.digits import is_count
 from hacluster.errors import InvalidDocument, InvalidDocuments
 
 MONITOR_INTERVAL: Final = "10s"
@@ -269,7 +270,7 @@ class _Reader:
         if rest:
             bits = rest.pop(0)
             most = ipaddress.ip_address(address).max_prefixlen
-            if not bits.isdigit() or not 0 < int(bits) <= most:
+            if not is_count(bits) or not 0 < int(bits) <= most:
                 self.fail(number, f"{word}: {bits!r} is not a prefix length", f"1 to {most}")
                 return None
             found["cidr_netmask"] = bits

@@ -14,6 +14,7 @@ from typing import Final
 
 from crm.cib.history import failed, recorded_task
 from crm.cib.model import Element
+from hacluster.digits import is_count
 from hacluster.vocabulary.operation import OperationResult
 
 INFINITY_SCORE: Final = 1_000_000
@@ -134,7 +135,7 @@ def failure_of(attribute: str) -> tuple[str, str, int] | None:
         if attribute.startswith(prefix):
             resource, _, operation = attribute.removeprefix(prefix).rpartition("#")
             task, _, interval = operation.rpartition("_")
-            if resource and task and interval.isdigit():
+            if resource and task and is_count(interval):
                 return resource, task, int(interval)
     return None
 

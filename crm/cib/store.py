@@ -27,6 +27,7 @@ from crm.cib.storage import Storage
 from crm.cib.versions import CibVersion
 from crm.replica.effects import SaveOrphans
 from crm.replica.events import Orphans
+from hacluster.digits import is_count
 from hacluster.errors import InvalidDocument
 from hacluster.vocabulary.ids import Term
 
@@ -267,7 +268,7 @@ class CibStore:
             answered = root.get("committed")
             found.append(
                 Orphans(
-                    count, int(answered) if answered.isdecimal() else 0, root.get("node"), f"orphans/{name}"
+                    count, int(answered) if is_count(answered) else 0, root.get("node"), f"orphans/{name}"
                 )
             )
         return found
@@ -288,7 +289,7 @@ class CibStore:
 
     def _last_archive(self) -> int:
         text = (self._storage.read("cib.last") or b"").decode(errors="replace")
-        return int(text) if text.isascii() and text.isdigit() else 0
+        return int(text) if is_count(text) else 0
 
 
 def whole_cib(

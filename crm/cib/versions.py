@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from hacluster.digits import is_count
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class CibVersion:
@@ -20,7 +22,7 @@ class CibVersion:
 
         def number(name: str) -> int:
             text = attributes.get(name, "")
-            return int(text) if text.isascii() and text.isdigit() else 0
+            return int(text) if is_count(text) else 0
 
         return cls(number("admin_epoch"), number("epoch"), number("num_updates"))
 

@@ -15,6 +15,7 @@ from crm.election.messages import Claim, ClaimReply, DcLost, DcLostReply, VoteRe
 from crm.election.model import ElectionSettings, Following, LogFacts, Lost, PeersChanged, Result, Won
 from crm.election.quorum import is_quorum, other_voter
 from crm.replica.effects import Call, CancelTimer, Note, PersistPromise, Reply, SetTimer
+from hacluster.digits import is_count
 from hacluster.vocabulary.ids import NO_TERM, NO_VIEW, Term
 from hacluster.vocabulary.membership import Authority, MembershipView
 
@@ -377,7 +378,7 @@ class Election:
         ]
 
         def order(c: Claim) -> tuple[tuple[int, ...], int, int, int, int]:
-            feature = tuple(int(part) for part in c.feature_set.split(".") if part.isdigit())
+            feature = tuple(int(part) for part in c.feature_set.split(".") if is_count(part))
             return feature, -int(c.incumbent), -c.dc_priority, c.member_since, c.node_id
 
         candidates.sort(key=order)

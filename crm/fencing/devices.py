@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import Final
 
 from crm.cib.model import Element
+from hacluster.digits import is_count
 from hacluster.durations import parse_ms
 from hacluster.vocabulary.agent import AgentName
 
@@ -123,7 +124,7 @@ class Device:
     def tries(self, action: str) -> int:
         """How often an executor tries this action in all."""
         text = self.parameters.get(f"pcmk_{action}_retries", "")
-        return max(int(text), 1) if text.isdecimal() else TRIES
+        return max(int(text), 1) if is_count(text) else TRIES
 
     def delay_ms(self, target: str) -> tuple[int, int]:
         """The fixed delay before fencing this node, and how much may be added by chance."""
@@ -199,7 +200,7 @@ def levels(
     for level in topology.all("fencing-level") if topology is not None else ():
         if _is_for(level, target, attributes):
             names = re.split(r"[\s,]+", level.get("devices").strip())
-            index = int(level.get("index")) if level.get("index").isdigit() else 9
+            index = int(level.get("index")) if is_count(level.get("index")) else 9
             found.setdefault(index, []).extend(names)
     if found:
         whole = (found[index] for index in sorted(found) if all(name in known for name in found[index]))
@@ -259,7 +260,7 @@ def _values(item: Element, tag: str) -> dict[str, str]:
 
 def _priority(device: Device) -> int:
     text = device.parameters.get("priority", "0")
-    return int(text) if text.lstrip("-").isdecimal() else 0
+    return int(text) if is_count(text.removeprefix("-")) else 0
 
 
 def _ms(text: str, default: int) -> int:

@@ -12,6 +12,7 @@ from typing import Final
 from crm.cib.document import cluster_options
 from crm.cib.model import Element
 from crm.fencing.devices import Device
+from hacluster.digits import is_count
 from hacluster.durations import parse_ms
 from hacluster.vocabulary.agent import AgentName
 
@@ -34,7 +35,7 @@ def waits_ms(configuration: Element, attributes: Mapping[str, str]) -> int:
     trusted = HARDWARE
     if options.get("trust-software-watchdog", "").lower() in _TRUE:
         trusted = HARDWARE | SOFTWARE
-    if kind not in trusted or not text.isdecimal() or int(text) == 0:
+    if kind not in trusted or not is_count(text) or int(text) == 0:
         return 0
     least_ms = 2 * int(text)
     given = options.get("fencing-watchdog-timeout", options.get("stonith-watchdog-timeout", "0")).strip()

@@ -16,6 +16,7 @@ from crm.scheduler.model import (
     WorkingSet,
 )
 from crm.scheduler.options import NoQuorum
+from hacluster.digits import is_count
 
 UP_TASKS: Final = frozenset({"start", "promote", "migrate_from"})
 DOWN_TASKS: Final = frozenset({"stop", "demote", "migrate_to"})
@@ -31,7 +32,7 @@ def key_of(resource_id: str, task: str, interval_ms: int = 0) -> str:
 def split_key(key: str) -> tuple[str, str, int] | None:
     """(resource id, task, interval) of a key; the task of a notification keeps its prefix."""
     head, _, interval = key.rpartition("_")
-    if not head or not interval.isdigit():
+    if not head or not is_count(interval):
         return None
     for kind in _NOTIFY_KINDS:
         at = head.rfind(kind)

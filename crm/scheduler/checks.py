@@ -11,6 +11,7 @@ from crm.scheduler import history, operations
 from crm.scheduler.activity import current_node
 from crm.scheduler.digests import TIMEOUT_NAME, digest_of, only, plain_parameters, without
 from crm.scheduler.model import Digests, Node, Resource, WorkingSet
+from hacluster.digits import is_count
 
 _FENCING_PRIVATE: Final = ("passwd", "password", "user")
 _SECURE_SINCE: Final = (3, 16, 0)
@@ -135,7 +136,7 @@ def _secure_digest(
     work: WorkingSet, resource: Resource, item: Element, node: Node, parameters: dict[str, str]
 ) -> str:
     version = tuple(
-        int(part) if part.isdigit() else 0 for part in item.get("crm_feature_set", "0").split(".")
+        int(part) if is_count(part) else 0 for part in item.get("crm_feature_set", "0").split(".")
     )
     kept = parameters
     if version < _SECURE_SINCE:

@@ -38,6 +38,8 @@ _CLOCK = re.compile(r"(\d{1,2})(?::?(\d{2}))?(?::?(\d{2}))?(?:[.,]\d+)?\s*(Z|[+-
 _EPOCH: Final = date(1970, 1, 1)
 _DAY_S: Final = 86_400
 _VALUE_MAX: Final = 1 << 62
+_NUMBER_DIGITS_MAX: Final = 4000
+"""`int` refuses texts of more than 4300 digits."""
 
 
 def boolean(text: str | None) -> bool | None:
@@ -134,7 +136,7 @@ def natural_key(name: str) -> tuple[tuple[int, int, int, str], ...]:
     """A sort key: runs of digits compare as numbers, other characters without case."""
     parts: list[tuple[int, int, int, str]] = []
     for part in _DIGITS.split(name):
-        if part.isdigit() and part.isascii():
+        if part.isascii() and part.isdigit() and len(part) <= _NUMBER_DIGITS_MAX:
             parts.append((0, int(part), len(part), ""))
         else:
             parts.extend((1, 0, 0, letter) for letter in part.lower())

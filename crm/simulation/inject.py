@@ -11,6 +11,7 @@ from crm.cib.model import Element, element
 from crm.simulation.notes import Note, note
 from crm.simulation.status_edit import StatusEdit
 from crm.transition.graph import ActionKind, GraphAction
+from hacluster.digits import is_count
 from hacluster.errors import InvalidRequest
 
 _SPEC = re.compile(
@@ -132,7 +133,7 @@ def node_names(cib: Element) -> list[str]:
             found[one.get("value")] = None
         elif one.tag == "bundle":
             count = next((part.get("replicas") for part in one.children if part.get("replicas")), "")
-            limit = int(count) if count.isdigit() else 1
+            limit = int(count) if is_count(count) else 1
             found.update((f"{one.id}-{number}", None) for number in range(limit))
     return [name for name in found if name]
 
@@ -178,7 +179,7 @@ def count_failure(
     suffix = f"{resource}#{operation[0]}_{operation[2]}"
     name = f"fail-count-{suffix}"
     before = edit.attribute(node, name)
-    edit.set_attribute(node, name, str(int(before) + 1) if before.isdigit() else before or "1")
+    edit.set_attribute(node, name, str(int(before) + 1) if is_count(before) else before or "1")
     yield _attribute_note(edit, node, name, "value++")
     last = f"last-failure-{suffix}"
     edit.set_attribute(node, last, str(now_s))

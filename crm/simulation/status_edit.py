@@ -10,6 +10,7 @@ from typing import Final
 
 from crm.cib.model import Element, element
 from crm.transition.graph import GraphAction
+from hacluster.digits import is_count
 
 SIMULATED_CLUSTER: Final = "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx"
 """Stands where a transition key names the cluster, as in Pacemaker's simulations."""
@@ -274,7 +275,7 @@ class _Operation:
 
 def _last_call(entries: list[Element]) -> int:
     calls = [entry.get("call-id", "0") for entry in entries]
-    return max((int(call) for call in calls if call.isdigit()), default=0)
+    return max((int(call) for call in calls if is_count(call)), default=0)
 
 
 def _read_node(state: Element) -> _NodeState:

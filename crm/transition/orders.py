@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from crm.transition.graph import GraphAction
+from hacluster.digits import is_count
 from hacluster.durations import parse_ms
 from hacluster.vocabulary.agent import AgentName
 from hacluster.vocabulary.ids import ResourceId
@@ -102,4 +103,4 @@ def fencing_of(action: GraphAction) -> tuple[str, int, tuple[str, str]]:
     """Of a "stonith" action: reboot, off or on; seconds of delay; the devices' digests (all, secure)."""
     delay = meta(action, "priority-fencing-delay", "0")
     digests = meta(action, "digests_all", ""), meta(action, "digests_secure", "")
-    return meta(action, "stonith_action", "reboot"), int(delay) if delay.isdecimal() else 0, digests
+    return meta(action, "stonith_action", "reboot"), int(delay) if is_count(delay) else 0, digests

@@ -14,6 +14,7 @@ from typing import Final
 
 from crm.transition import orders
 from crm.transition.graph import ActionKind, GraphAction
+from hacluster.digits import is_count
 
 _STEPS: Final = ((2.0, 0), (1.6, 4), (1.2, 2))
 """Load as a multiple of the threshold -> the divisor of a node's limit (0: one operation at a time)."""
@@ -106,3 +107,14 @@ def _number(text: str) -> int:
         return max(int(text), 0)
     except ValueError:
         return 0
+
+
+def limits_from(options: Mapping[str, str], loads: Mapping[str, NodeLoad]) -> Limits:
+    """The limits that the cluster options set; what cannot be read is as if it were not there."""
+    most = options.get("node-action-limit", "0")
+    threshold = options.get("load-threshold", "80%").rstrip("%")
+    return Limits(
+        node_actions=int(most) if is_count(most) else 0,
+        load_threshold=int(threshold) / 100 if is_count(threshold) else 0.8,
+        loads=loads,
+    )

@@ -47,7 +47,9 @@ def _values(one: Element) -> Iterator[Problem]:
         what = ""
         if name in _BOOLEANS and text.lower() not in _TRUTHS:
             what = "neither true nor false"
-        elif name in _NUMBERS and (integer_or_none(text) is None or not text.strip().lstrip("+-").isdigit()):
+        elif name in _NUMBERS and (
+            integer_or_none(text) is None or not text.strip().lstrip("+-").isdecimal()
+        ):
             what = "no whole number"
         elif name in _SCORES and parse_or_none(text) is None:
             what = "no score"

@@ -11,6 +11,7 @@ from crm.cib.schema import Problem
 from crm.explain.checks.finding import resources, section, warning
 from crm.scheduler.scores import INFINITY
 from crm.scheduler.values import civil, instant_s, integer_or_none
+from hacluster.digits import is_count
 
 _PARTS: Final = ("rule", "expression", "date_expression", "rsc_expression", "op_expression")
 
@@ -110,7 +111,7 @@ def _date(part: Element, now_s: int) -> str:
     if operation == "date_spec" and spec is not None and spec.get("years"):
         last = spec.get("years").rpartition("-")[2]
         year = civil(now_s).year
-        if last.isdigit() and int(last) < year:
+        if is_count(last) and int(last) < year:
             return f"the year {last} is over"
     return ""
 

@@ -20,6 +20,7 @@ from crm.scheduler.model import (
 )
 from crm.scheduler.scores import INFINITY
 from crm.scheduler.stages.unpack_nodes import create_remote_node, nvpairs, remote_connection
+from hacluster.digits import is_count
 
 Unpack = Callable[[WorkingSet, Element, Resource | None], Resource | None]
 
@@ -158,7 +159,7 @@ def _make_replicas(work: WorkingSet, bundle: Resource, data: BundleData, unpack:
 
 def _successor(address: str) -> str:
     parts = address.split(".")
-    if len(parts) != 4 or not all(part.isdigit() for part in parts):
+    if len(parts) != 4 or not all(is_count(part) for part in parts):
         return ""
     third, fourth = int(parts[2]), int(parts[3])
     fourth += 1

@@ -15,6 +15,7 @@ from crm.scheduler.propagation.inputs import is_input, is_written, merge_relatio
 from crm.scheduler.remote_state import connection_of
 from crm.scheduler.router import graph_node_of_guest, router_node
 from crm.transition.graph import ActionKind, GraphAction, Synapse, TransitionGraph
+from hacluster.digits import is_count
 
 FEATURE_SET: Final = "3.20.0"
 _CLUSTER_EVENTS: Final = frozenset({"do_shutdown", "clear_failcount"})
@@ -106,7 +107,7 @@ def _head(work: WorkingSet) -> dict[str, str]:
         "transition_id": "0",
     }
     limit = options.get("migration-limit")
-    if limit is not None and limit.isdigit() and int(limit) > 0:
+    if limit is not None and is_count(limit) and int(limit) > 0:
         head["migration-limit"] = limit
     if work.recheck_by_s > 0:
         head["recheck-by"] = str(work.recheck_by_s)
