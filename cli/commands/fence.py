@@ -72,7 +72,7 @@ def history(context: Context, words: Sequence[str]) -> int:
 
 
 def fence(context: Context, words: Sequence[str]) -> int:
-    """`fence NODE [reboot|off]`: by its devices; returns when it is certain."""
+    """`fence NODE [reboot|off]`: by its devices; returns when it is certain, or has failed once."""
     if not 1 <= len(words) <= 2 or (len(words) == 2 and words[1] not in ("reboot", "off")):
         raise UsageError(what="name the node to be fenced", usage="fence NODE [reboot|off]")
     return _carry_out(context, words[0], words[1] if len(words) == 2 else "reboot")
@@ -118,6 +118,11 @@ def _carry_out(context: Context, word: str, action: str) -> int:
     identity = context.client.fence(name, action)
     record = _wait(lambda: _find(context, identity))
     context.print(describe(record))
+    if record.state == "failed":
+        context.warning(
+            f"the order stands: {action} of {name} is tried again, also while it is well "
+            "(see `hacli fence history`)"
+        )
     return EXIT_OK if record.state == "done" else EXIT_FAILED
 
 
