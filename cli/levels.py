@@ -23,10 +23,8 @@ def _configure(
     )
 
 
-def _definition(name: str, usage: str, aliases: tuple[str, ...] = ()) -> Command:
-    return Command(
-        name, "cli.commands.configure:define", f"define: {usage}", ("new", "definition", "…"), aliases, usage
-    )
+def _definition(name: str, usage: str, summary: str, aliases: tuple[str, ...] = ()) -> Command:
+    return Command(name, "cli.commands.configure:define", summary, ("new", "definition", "…"), aliases, usage)
 
 
 CONFIGURE: Final = Level(
@@ -35,38 +33,82 @@ CONFIGURE: Final = Level(
     session=True,
     aliases=("cf", "cfg", "conf"),
     commands=(
-        _definition("node", "node [ID:] NAME[:TYPE] [description=T] [attributes N=V…] [utilization N=V…]"),
+        _definition(
+            "node",
+            "node [ID:] NAME[:TYPE] [description=T] [attributes N=V…] [utilization N=V…]",
+            "a node; given again its values are merged",
+        ),
         _definition(
             "primitive",
             "primitive ID [CLASS:[PROVIDER:]]TYPE|@TEMPLATE [params N=V…] [meta N=V…] [op NAME N=V…]…",
+            "a resource",
         ),
-        _definition("rsc_template", "rsc_template ID TYPE [params …] [meta …] [op …]"),
-        _definition("group", "group ID MEMBER… [params N=V…] [meta N=V…]"),
-        _definition("clone", "clone ID RSC [params N=V…] [meta N=V…]"),
-        _definition("ms", "ms ID RSC [params N=V…] [meta N=V…]", aliases=("master",)),
         _definition(
-            "bundle", "bundle ID docker|podman N=V… [network …] [storage …] [meta …] [primitive RSC]"
+            "rsc_template",
+            "rsc_template ID TYPE [params …] [meta …] [op …]",
+            "what several primitives have in common",
         ),
-        _definition("monitor", "monitor RSC[:ROLE] INTERVAL[:TIMEOUT]"),
         _definition(
-            "location", "location ID RSC [role=R] SCORE: NODE | location ID RSC rule [SCORE:] EXPRESSION…"
+            "group",
+            "group ID MEMBER… [params N=V…] [meta N=V…]",
+            "resources that are started in order, on one node",
         ),
-        _definition("colocation", "colocation ID SCORE: A[:ROLE] WITH[:ROLE]", aliases=("collocation",)),
-        _definition("order", "order ID [KIND:] FIRST[:ACTION] THEN[:ACTION] [symmetrical=BOOL]"),
-        _definition("rsc_ticket", "rsc_ticket ID TICKET: RSC[:ROLE]… [loss-policy=P]"),
-        _definition("property", "property [SETID:] NAME=VALUE…"),
-        _definition("rsc_defaults", "rsc_defaults [SETID:] [rule …] NAME=VALUE…"),
-        _definition("op_defaults", "op_defaults [SETID:] [rule …] NAME=VALUE…"),
         _definition(
-            "fencing_topology", "fencing_topology [NODE:] DEV[,DEV…]…", aliases=("fencing-topology",)
+            "clone", "clone ID RSC [params N=V…] [meta N=V…]", "a resource that is active on several nodes"
         ),
-        _definition("tag", "tag ID OBJ…"),
-        _definition("role", "role ID read|write|deny SPEC…"),
-        _definition("acl_target", "acl_target USER ROLE…"),
-        _definition("acl_group", "acl_group GROUP ROLE…"),
-        _definition("alert", "alert ID PATH [attributes …] [meta …] [select …] [to RECIPIENT]…"),
-        _definition("user", "user (old form; use role and acl_target)"),
-        _definition("xml", "xml TEXT: any object as XML"),
+        _definition(
+            "ms",
+            "ms ID RSC [params N=V…] [meta N=V…]",
+            "the old promotable clone (better a clone with promotable=true)",
+            aliases=("master",),
+        ),
+        _definition(
+            "bundle",
+            "bundle ID docker|podman N=V… [network …] [storage …] [meta …] [primitive RSC]",
+            "a set of containers",
+        ),
+        _definition("monitor", "monitor RSC[:ROLE] INTERVAL[:TIMEOUT]", "one more monitor of a primitive"),
+        _definition(
+            "location",
+            "location ID RSC [role=R] SCORE: NODE | location ID RSC rule [SCORE:] EXPRESSION…",
+            "where a resource likes to be, or may not be",
+        ),
+        _definition(
+            "colocation",
+            "colocation ID SCORE: A[:ROLE] WITH[:ROLE]",
+            "A is placed where WITH is",
+            aliases=("collocation",),
+        ),
+        _definition(
+            "order",
+            "order ID [KIND:] FIRST[:ACTION] THEN[:ACTION] [symmetrical=BOOL]",
+            "THEN waits for FIRST",
+        ),
+        _definition(
+            "rsc_ticket", "rsc_ticket ID TICKET: RSC[:ROLE]… [loss-policy=P]", "resources that need a ticket"
+        ),
+        _definition("property", "property [SETID:] NAME=VALUE…", "cluster options"),
+        _definition(
+            "rsc_defaults", "rsc_defaults [SETID:] [rule …] NAME=VALUE…", "defaults of meta attributes"
+        ),
+        _definition("op_defaults", "op_defaults [SETID:] [rule …] NAME=VALUE…", "defaults of operations"),
+        _definition(
+            "fencing_topology",
+            "fencing_topology [NODE:] DEV[,DEV…]…",
+            "levels of fencing devices",
+            aliases=("fencing-topology",),
+        ),
+        _definition("tag", "tag ID OBJ…", "a name for several objects"),
+        _definition("role", "role ID read|write|deny SPEC…", "permissions"),
+        _definition("acl_target", "acl_target USER ROLE…", "the roles of a user"),
+        _definition("acl_group", "acl_group GROUP ROLE…", "the roles of a group of users"),
+        _definition(
+            "alert",
+            "alert ID PATH [attributes …] [meta …] [select …] [to RECIPIENT]…",
+            "a program that is told of events",
+        ),
+        _definition("user", "user …", "the old form; use role and acl_target"),
+        _definition("xml", "xml TEXT", "any object as XML"),
         _configure(
             "show",
             "print objects",
