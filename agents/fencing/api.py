@@ -145,10 +145,18 @@ def _act(device: Device, action: str, plug: str) -> int:
         return OK if device.is_on(plug) else IS_OFF
     elif action in ("list", "list-status"):
         for name in device.plugs():
-            print(f"{name}," if action == "list" else f"{name},,{'on' if device.is_on(name) else 'off'}")
+            print(f"{name}," if action == "list" else f"{name},,{_state(device, name)}")
     elif action == "monitor":
         device.check()
     return OK
+
+
+def _state(device: Device, plug: str) -> str:
+    try:
+        return "on" if device.is_on(plug) else "off"
+    except DeviceError as error:
+        print(f"{device.name}: {error}", file=sys.stderr)
+        return "unknown"
 
 
 def _must_fail(options: dict[str, str]) -> bool:

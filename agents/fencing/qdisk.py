@@ -1,15 +1,18 @@
 """fence_qdisk: tells a node to die by its slot on a shared disk, which its ha-sentinel reads (--qdisk).
 
-It has worked when the node has acknowledged, right before it dies, or when msgwait is over: a sentinel that
-cannot read its slot does not feed the watchdog either. A node that nobody guards cannot be fenced by it.
+It has worked when the boot that was told to die has acknowledged, right before it dies, or another boot has
+begun. Silence counts only with a hardware watchdog, which a sentinel that cannot read its slot does not
+feed: when the slot's heartbeat has stood still for msgwait. A node that nobody guards cannot be fenced by it,
+and one whose sentinel is its own timer (or softdog) only with trust-software-watchdog, and never by silence.
 """
 
 from __future__ import annotations
 
+import sys
 import time
 
 from agents.fencing.api import Device, DeviceError, Option
-from agents.fencing.slots import OFF, Disk, SlotError
+from agents.fencing.slots import HARDWARE, OFF, Disk, NodeState, SlotError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,6 +21,8 @@ if TYPE_CHECKING:
 _TEXT = __doc__ or ""
 MSGWAIT_S = 20.0
 POLL_S = 0.1
+SPAN = 2
+"""So many msgwait at most: a heartbeat after the message begins the wait anew."""
 
 
 class QuorumDisk(Device):
@@ -28,7 +33,14 @@ class QuorumDisk(Device):
     longdesc = _TEXT
     own = (
         Option("device", "The disk, or the file, that has the slots.", required=True),
-        Option("msgwait", "Seconds after which an unanswered message counts as obeyed.", default="20"),
+        Option(
+            "msgwait", "Seconds of silence after which a hardware watchdog has ended the node.", default="20"
+        ),
+        Option(
+            "trust-software-watchdog",
+            "Also tell nodes whose sentinel has no hardware behind it; only an answer counts.",
+            default="false",
+        ),
     )
 
     def off(self, plug: str) -> None:
@@ -37,23 +49,53 @@ class QuorumDisk(Device):
         try:
             disk = self._disk()
             number = disk.number_of(plug)
-            slot = disk.read(number)
-            if not slot.armed_ms:
-                raise DeviceError(f"no sentinel watches the slot of {plug}: nobody would obey")
-            if msgwait_s * 1_000 < 2 * slot.armed_ms:
-                least = 2 * slot.armed_ms / 1_000
-                raise DeviceError(f"msgwait is {msgwait_s:g} s; the watchdog of {plug} asks for {least:g} s")
-            slot.message, slot.sequence = OFF, slot.sequence + 1
-            wanted = slot.sequence
-            disk.write(number, slot)
-            until = time.monotonic() + msgwait_s
-            while time.monotonic() < until:
-                now = disk.read(number)
-                if now.acknowledged >= wanted or now.sequence != wanted:
-                    return  # obeyed; or it has booted since and begun anew
-                time.sleep(POLL_S)
+            node = disk.node(number)
+            self._check(plug, node, msgwait_s)
+            message = disk.message(number)
+            if not message.ends(node.boot):  # two fencers say the same thing, and await the same answer
+                message.message, message.boot = OFF, node.boot
+                message.sequence = max(message.sequence, node.acknowledged) + 1
+                disk.write_message(number, message)
+            self._await(disk, number, plug, node, message.sequence, msgwait_s)
         except SlotError as error:
             raise DeviceError(str(error)) from error
+
+    def _check(self, plug: str, node: NodeState, msgwait_s: float) -> None:
+        """Raises DeviceError when nobody would obey."""
+        if not node.armed_ms or not node.boot:
+            raise DeviceError(f"no sentinel watches the slot of {plug}: nobody would obey")
+        if node.kind != HARDWARE and not self._trusts_software():
+            raise DeviceError(
+                f"the watchdog of {plug} is {node.kind or 'unknown'}, no hardware: nobody ends the node when "
+                "its sentinel is gone (trust-software-watchdog=true tells it all the same)"
+            )
+        if msgwait_s * 1_000 < 2 * node.armed_ms:
+            least = 2 * node.armed_ms / 1_000
+            raise DeviceError(f"msgwait is {msgwait_s:g} s; the watchdog of {plug} asks for {least:g} s")
+
+    def _await(
+        self, disk: Disk, number: int, plug: str, told: NodeState, wanted: int, msgwait_s: float
+    ) -> None:
+        """Until that boot is over. Raises DeviceError when that is not certain."""
+        began = silent_since = time.monotonic()
+        heartbeat = told.heartbeat
+        while True:
+            asked = time.monotonic()
+            now = disk.node(number)
+            if now.boot != told.boot or now.acknowledged >= wanted:
+                return
+            if not now.armed_ms:
+                raise DeviceError(f"the sentinel of {plug} was stopped: nobody obeys")
+            if now.heartbeat != heartbeat:
+                heartbeat, silent_since = now.heartbeat, time.monotonic()
+            if asked - silent_since >= msgwait_s:
+                break
+            if asked - began >= SPAN * msgwait_s:
+                raise DeviceError(f"{plug} does not obey, and its sentinel lives: its heartbeat goes on")
+            time.sleep(POLL_S)
+        if told.kind != HARDWARE:
+            raise DeviceError(f"{plug} is silent for {msgwait_s:g} s, and no hardware watchdog ends it")
+        print(f"{self.name}: {plug} was silent for {msgwait_s:g} s: its watchdog ended it", file=sys.stderr)
 
     def on(self, plug: str) -> None:
         """A disk starts nothing."""
@@ -64,13 +106,16 @@ class QuorumDisk(Device):
         self.off(plug)
 
     def is_on(self, plug: str) -> bool:
-        """Whether somebody watches the slot and was not told to die."""
+        """Off: a boot that has acknowledged. Raises DeviceError for a node that nobody guards."""
         try:
             disk = self._disk()
-            slot = disk.read(disk.number_of(plug))
+            number = disk.number_of(plug)
+            node, message = disk.node(number), disk.message(number)
         except SlotError as error:
             raise DeviceError(str(error)) from error
-        return bool(slot.armed_ms) and slot.message != OFF
+        if not node.armed_ms:
+            raise DeviceError(f"no sentinel watches the slot of {plug}: whether it is on cannot be said")
+        return not (message.ends(node.boot) and node.acknowledged >= message.sequence)
 
     def plugs(self) -> Sequence[str]:
         """Nodes with a slot."""
@@ -78,6 +123,9 @@ class QuorumDisk(Device):
             return sorted(self._disk().slots())
         except SlotError as error:
             raise DeviceError(str(error)) from error
+
+    def _trusts_software(self) -> bool:
+        return self.options.get("trust-software-watchdog", "").lower() in ("1", "yes", "true", "on")
 
     def _disk(self) -> Disk:
         path = self.options.get("device", "")

@@ -1,7 +1,9 @@
 """A shared disk with a slot for each node, by which one is told to die (`slots init FILE NODE…` makes it).
 
-A slot is one sector, written and read whole and past all caches. Its node says in it that somebody watches it
-(armed, with the watchdog's timeout); others write "off" with a higher sequence; who obeys acknowledges that.
+A slot is two sectors, so that nobody overwrites what another has said; each is written and read whole and
+past all caches. The first is the fencers': "off", for one boot of the node, with a sequence. The second is
+the node's: its boot, who watches the slot (armed, the watchdog's kind and timeout), a heartbeat that counts
+readings, and the sequence that it obeys.
 """
 
 from __future__ import annotations
@@ -16,60 +18,97 @@ import zlib
 SECTOR = 512
 SLOTS_MAX = 255
 CLEAR, OFF = 0, 1
+HARDWARE = "hardware"
+"""The only kind of watchdog that ends a node whose sentinel is gone or hangs."""
 
-_MAGIC = b"haSLOT1\0"
-_SLOT = struct.Struct("<8sI64sIQQQ")  # magic, checksum, name, message, sequence, acknowledged, armed
+_MESSAGE, _NODE = b"haSLOT2\0", b"haNODE2\0"
+_HEAD = struct.Struct("<8sI")  # magic, checksum of what follows
+_MESSAGE_BODY = struct.Struct("<64sIQ64s")  # name, message, sequence, boot
+_NODE_BODY = struct.Struct("<64s64sQQQ16s")  # name, boot, acknowledged, heartbeat, armed, kind
 
 
 class SlotError(Exception):
     """The disk, or a slot on it, is not what it should be."""
 
 
-class Slot:
-    """One node's. `armed_ms`: the timeout of who watches it; 0: nobody does."""
+class Message:
+    """What fencers say to a node. `boot`: the boot that is to end; no other one obeys."""
 
-    def __init__(
-        self,
-        name: str = "",
-        *,
-        message: int = CLEAR,
-        sequence: int = 0,
-        acknowledged: int = 0,
-        armed_ms: int = 0,
-    ) -> None:
-        self.name, self.message, self.sequence = name, message, sequence
-        self.acknowledged, self.armed_ms = acknowledged, armed_ms
+    def __init__(self, name: str, *, message: int = CLEAR, sequence: int = 0, boot: str = "") -> None:
+        self.name, self.message, self.sequence, self.boot = name, message, sequence, boot
+
+    def ends(self, boot: str) -> bool:
+        """Whether that boot is told to die."""
+        return self.message == OFF and bool(boot) and self.boot == boot
 
     def pack(self) -> bytes:
         """One sector."""
-        rest = (
-            self.name.encode(),
-            self.message,
-            self.sequence,
-            self.acknowledged,
-            self.armed_ms,
+        body = _MESSAGE_BODY.pack(self.name.encode(), self.message, self.sequence, self.boot.encode())
+        return _seal(_MESSAGE, body)
+
+
+class NodeState:
+    """What a node says. `armed_ms`: the timeout of the watchdog (`kind`) behind who reads; 0: nobody does."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        boot: str = "",
+        acknowledged: int = 0,
+        heartbeat: int = 0,
+        armed_ms: int = 0,
+        kind: str = "",
+    ) -> None:
+        self.name, self.boot, self.acknowledged = name, boot, acknowledged
+        self.heartbeat, self.armed_ms, self.kind = heartbeat, armed_ms, kind
+
+    def pack(self) -> bytes:
+        """One sector."""
+        words = (self.acknowledged, self.heartbeat, self.armed_ms)
+        return _seal(
+            _NODE,
+            _NODE_BODY.pack(self.name.encode(), self.boot.encode(), *words, self.kind.encode()),
         )
-        body = _SLOT.pack(_MAGIC, 0, *rest)
-        return _SLOT.pack(_MAGIC, zlib.crc32(body), *rest).ljust(SECTOR, b"\0")
 
 
-def unpack(data: bytes) -> Slot:
-    """The slot in a sector. Raises SlotError for a damaged one."""
-    magic, checksum, name, message, sequence, acknowledged, armed_ms = _SLOT.unpack_from(data)
-    body = _SLOT.pack(magic, 0, name, message, sequence, acknowledged, armed_ms)
-    if magic != _MAGIC or checksum != zlib.crc32(body):
+def _seal(magic: bytes, body: bytes) -> bytes:
+    return (_HEAD.pack(magic, zlib.crc32(magic + body)) + body).ljust(SECTOR, b"\0")
+
+
+def _open(data: bytes, wanted: bytes, body: struct.Struct) -> bytes:
+    magic, checksum = _HEAD.unpack_from(data)
+    rest = data[_HEAD.size : _HEAD.size + body.size]
+    if magic != wanted or checksum != zlib.crc32(magic + rest):
         raise SlotError("it has no slots, or this one is damaged (make them: agents.fencing.slots init)")
-    return Slot(
-        name.rstrip(b"\0").decode(errors="replace"),
-        message=message,
-        sequence=sequence,
+    return rest
+
+
+def _text(field: bytes) -> str:
+    return field.rstrip(b"\0").decode(errors="replace")
+
+
+def unpack_message(data: bytes) -> Message:
+    """The fencers' sector. Raises SlotError for a damaged one."""
+    name, message, sequence, boot = _MESSAGE_BODY.unpack(_open(data, _MESSAGE, _MESSAGE_BODY))
+    return Message(_text(name), message=message, sequence=sequence, boot=_text(boot))
+
+
+def unpack_node(data: bytes) -> NodeState:
+    """The node's sector. Raises SlotError for a damaged one."""
+    name, boot, acknowledged, heartbeat, armed_ms, kind = _NODE_BODY.unpack(_open(data, _NODE, _NODE_BODY))
+    return NodeState(
+        _text(name),
+        boot=_text(boot),
         acknowledged=acknowledged,
+        heartbeat=heartbeat,
         armed_ms=armed_ms,
+        kind=_text(kind),
     )
 
 
 class Disk:
-    """The slots of one device or file. Raises SlotError, OSError."""
+    """The slots of one device or file; not for two threads at once. Raises SlotError, OSError."""
 
     def __init__(self, path: str) -> None:
         flags = os.O_RDWR | os.O_SYNC | os.O_CLOEXEC
@@ -85,16 +124,30 @@ class Disk:
         """Let go."""
         os.close(self._descriptor)
 
-    def read(self, number: int) -> Slot:
-        """One slot."""
-        if os.preadv(self._descriptor, [self._buffer], number * SECTOR) != SECTOR:
-            raise SlotError("it ends before this slot")
-        return unpack(self._buffer[:])
+    def message(self, number: int) -> Message:
+        """What fencers have said to a node."""
+        return unpack_message(self._read(2 * number))
 
-    def write(self, number: int, slot: Slot) -> None:
-        """Replace a slot."""
-        self._buffer[:] = slot.pack()
-        if os.pwritev(self._descriptor, [self._buffer], number * SECTOR) != SECTOR:
+    def node(self, number: int) -> NodeState:
+        """What the node says."""
+        return unpack_node(self._read(2 * number + 1))
+
+    def write_message(self, number: int, message: Message) -> None:
+        """For fencers."""
+        self._write(2 * number, message.pack())
+
+    def write_node(self, number: int, node: NodeState) -> None:
+        """For the node itself."""
+        self._write(2 * number + 1, node.pack())
+
+    def _read(self, sector: int) -> bytes:
+        if os.preadv(self._descriptor, [self._buffer], sector * SECTOR) != SECTOR:
+            raise SlotError("it ends before this slot")
+        return self._buffer[:]
+
+    def _write(self, sector: int, data: bytes) -> None:
+        self._buffer[:] = data
+        if os.pwritev(self._descriptor, [self._buffer], sector * SECTOR) != SECTOR:
             raise SlotError("a slot was not written whole")
 
     def slots(self) -> dict[str, int]:
@@ -102,13 +155,13 @@ class Disk:
         found: dict[str, int] = {}
         for number in range(SLOTS_MAX):
             try:
-                slot = self.read(number)
+                message = self.message(number)
             except SlotError:
                 if number == 0:
                     raise
                 break
-            if slot.name:
-                found.setdefault(slot.name, number)
+            if message.name:
+                found.setdefault(message.name, number)
         return found
 
     def number_of(self, name: str) -> int:
@@ -127,7 +180,7 @@ def init(path: str, names: list[str]) -> None:
         raise SlotError("a node is named twice")
     with open(path, "r+b" if os.path.exists(path) else "w+b") as file:
         for name in names:
-            file.write(Slot(name).pack())
+            file.write(Message(name).pack() + NodeState(name).pack())
         file.write(b"\0" * SECTOR)  # an end, also where an older, longer list was
         file.flush()
         os.fsync(file.fileno())
@@ -143,9 +196,9 @@ def main() -> int:
         if len(words) == 2 and words[0] == "show":
             disk = Disk(words[1])
             for name, number in disk.slots().items():
-                slot = disk.read(number)
-                state = f"armed {slot.armed_ms} ms" if slot.armed_ms else "not watched"
-                print(f"{number} {name}: {state}{', told to die' if slot.message == OFF else ''}")
+                node, message = disk.node(number), disk.message(number)
+                state = f"armed {node.armed_ms} ms, {node.kind}" if node.armed_ms else "not watched"
+                print(f"{number} {name}: {state}{', told to die' if message.ends(node.boot) else ''}")
             return 0
     except (SlotError, OSError) as error:
         print(f"{words[1]}: {error}", file=sys.stderr)

@@ -14,16 +14,17 @@ import signal
 import sys
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
+from hacluster.boot import boot_token
 from hacluster.clock import SystemClock
 from hacluster.durations import parse_ms
 from hacluster.errors import HaError
 from hacluster.paths import Paths
 from hacluster.sentinel_word import WordFile
-from hacluster.vocabulary.sentinel import ACTIVITY, LEASE, STATE, VERDICT, Word
-from lrm.sentinel.core import Sentinel, Verdict
+from hacluster.vocabulary.sentinel import ACTIVITY, LEASE, LIFE, STATE, VERDICT, Word
+from lrm.sentinel.core import LIFE_NOTE, Sentinel, Verdict
 from lrm.sentinel.death import SelfFence, check, die
 from lrm.sentinel.poison import PoisonWatch
 from lrm.sentinel.watchdog import Watchdog, open_watchdog
@@ -41,6 +42,7 @@ class Shell:
 
     paths: Paths
     node: str
+    boot: str
     watchdog: Watchdog | None
     timeout_ms: int
     how: SelfFence
@@ -52,18 +54,24 @@ class Shell:
     def run(self) -> int:
         """Until it may stop, or the node is dead."""
         clock = SystemClock()
-        core = Sentinel(timeout_ms=self.timeout_ms, software=self.watchdog is None, now_ns=clock.now_ns())
+        life = WordFile(self.paths.run, LIFE)
+        lived = life.read()
+        core = Sentinel(
+            timeout_ms=self.timeout_ms,
+            software=self.watchdog is None,
+            now_ns=clock.now_ns(),
+            life=lived if lived is not None and lived.note == self.boot[:LIFE_NOTE] else None,
+        )
         words = {name: WordFile(self.paths.run, name) for name in (LEASE, ACTIVITY, VERDICT)}
         state = WordFile(self.paths.run, STATE)
-        kind = self.watchdog.kind if self.watchdog is not None else "software"
+        kind = kind_of(self.watchdog)
         step_s = min(self.timeout_ms / 1_000 / FEEDINGS_A_TIMEOUT, STEP_S_MAX)
         say("info", "sentinel.started", watchdog=kind, timeout_ms=self.timeout_ms, self_fence=self.how.value)
         while True:
             activity = words[ACTIVITY].read()
-            if self.stopping and core.may_stop(activity):
+            if self.stopping and core.may_stop(activity) and (self.disk is None or self.disk.disarm()):
                 state.remove()
-                if self.disk is not None:
-                    self.disk.disarm()
+                life.write(replace(core.life(self.boot), written_ns=0))
                 if self.watchdog is not None:
                     self.watchdog.close(disarm=True)
                 say("info", "sentinel.stopped")
@@ -80,6 +88,7 @@ class Shell:
             if verdict.die:
                 return 1
             state.write(Word(now_ns, self.timeout_ms, kind))
+            life.write(core.life(self.boot))
             if self.disk is not None:
                 self.disk.wait(step_s)
             else:
@@ -105,6 +114,11 @@ class Shell:
     def stop(self, _number: int, _frame: object) -> None:
         """SIGTERM: as soon as nothing is active here. Before, the watchdog is kept."""
         self.stopping = True
+
+
+def kind_of(watchdog: Watchdog | None) -> str:
+    """What others are told of the watchdog."""
+    return watchdog.kind if watchdog is not None else "software"
 
 
 def say(level: str, event: str, **fields: object) -> None:
@@ -149,6 +163,7 @@ def main() -> int:
     signal.pthread_sigmask(signal.SIG_BLOCK, ends)
     try:
         check(how, paths)
+        boot = boot_token(paths)
         timeout_ms = parse_ms(given.timeout)
         watchdog = open_watchdog(given.watchdog, timeout_ms)
         if watchdog is not None:
@@ -156,13 +171,15 @@ def main() -> int:
         disk = None
         if given.qdisk:
             step_s = min(timeout_ms / 1_000 / FEEDINGS_A_TIMEOUT, STEP_S_MAX)
-            disk = PoisonWatch(given.qdisk, given.node, timeout_ms, step_s, SystemClock())
-    except (HaError, ValueError) as error:
+            kind = kind_of(watchdog)
+            disk = PoisonWatch(given.qdisk, given.node, boot, kind, timeout_ms, step_s, SystemClock())
+    except (HaError, OSError, ValueError) as error:
         say("error", "sentinel.cannot_start", reason=str(error))
         return 6
     shell = Shell(
         paths=paths,
         node=given.node,
+        boot=boot,
         watchdog=watchdog,
         timeout_ms=timeout_ms,
         disk=disk,

@@ -14,6 +14,9 @@ from hacluster.vocabulary.sentinel import CLEAN, Word
 ACTIVITY_STALE_MS: Final = 30_000
 """ha-lrm may be restarted, or busy, for so long before it counts as dead with its resources."""
 
+LIFE_NOTE: Final = 32
+"""So much of the boot token is the note of `life`."""
+
 _MS: Final = 1_000_000
 
 
@@ -35,13 +38,20 @@ class DiskState:
 
 
 class Sentinel:
-    """`timeout_ms`: the watchdog's. `software`: there is none, and this process is the timer."""
+    """`timeout_ms`: the watchdog's. `software`: there is none, and this process is the timer.
 
-    def __init__(self, *, timeout_ms: int, software: bool, now_ns: int) -> None:
+    `life`: what `life` said before this process was started again in the same boot.
+    """
+
+    def __init__(self, *, timeout_ms: int, software: bool, now_ns: int, life: Word | None = None) -> None:
         assert timeout_ms > 0
         self._timeout_ns, self._software = timeout_ms * _MS, software
-        self._fed_ns = now_ns
-        self._began_ns = now_ns
+        self._began_ns = min(life.value, now_ns) if life is not None else now_ns
+        self._fed_ns = min(life.written_ns, now_ns) if life is not None and life.written_ns else now_ns
+
+    def life(self, boot: str) -> Word:
+        """What a next process of this boot has to know."""
+        return Word(self._fed_ns, self._began_ns, boot[:LIFE_NOTE])
 
     @property
     def fed_ns(self) -> int:

@@ -78,6 +78,22 @@ def test_a_verdict_is_carried_out_at_once_but_not_one_of_a_former_life() -> None
     assert (verdict.feed, verdict.die, verdict.why) == (False, True, "told that it was fenced")
 
 
+def test_who_is_started_again_remembers_its_boot() -> None:
+    core = Sentinel(timeout_ms=5_000, software=True, now_ns=100 * S)
+    assert core.decide(102 * S, lease=None, activity=None).feed
+    life = core.life("b" * 64)
+    assert life == Word(102 * S, 100 * S, "b" * 32)
+    again = Sentinel(timeout_ms=5_000, software=True, now_ns=106 * S, life=life)
+    lost = again.decide(107 * S, lease=None, activity=Word(106 * S, 1))
+    assert (lost.feed, lost.die) == (False, True), "5 s after it was fed last, whoever fed it"
+    again = Sentinel(timeout_ms=5_000, software=True, now_ns=106 * S, life=life)
+    told = again.decide(106 * S, lease=None, activity=None, verdict=Word(105 * S, 0, "told"))
+    assert told.die, "written while no sentinel ran"
+    stopped = Word(0, life.value, life.note)
+    again = Sentinel(timeout_ms=5_000, software=True, now_ns=200 * S, life=stopped)
+    assert not again.decide(201 * S, lease=None, activity=Word(200 * S, 1)).die, "it was stopped in order"
+
+
 def test_words(tmp_path: Path) -> None:
     file = WordFile(tmp_path, LEASE)
     assert file.read() is None
@@ -222,3 +238,11 @@ def test_a_node_that_is_told_to_die_does(tmp_path: Path) -> None:
     assert sentinel.process.wait(20) == 1
     assert "fenced, says node2" in sentinel.end()
     assert os.getpid()
+    command = ("--watchdog", "software", "--timeout", "10s", "--self-fence", "nothing")
+    code, _, err = run_to_end(tmp_path, *command)
+    assert (code, "fenced, says node2" in err) == (1, True), "a restart does not take the verdict away"
+    (sentinel.paths.run / "boot-seed").unlink()
+    other = Process(tmp_path, *command)
+    time.sleep(0.3)
+    assert other.process.poll() is None, "another boot"
+    other.end()
