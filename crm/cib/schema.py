@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import Final
 
 from crm.cib.model import COMMENT, Element
-from hacluster.vocabulary.agent import check_name_part
+from hacluster.vocabulary.agent import check_name_part, check_type
 
 
 class Severity(StrEnum):
@@ -299,7 +299,10 @@ def _warning(where: str, what: str, remedy: str) -> Problem:
 def _names_an_agent(standard: str, what: str, part: str) -> bool:
     """Names become paths: what could leave a folder is refused where it comes in."""
     try:
-        check_name_part(part, what, f"{standard}:{part}")
+        if what == "type":
+            check_type(standard, part, f"{standard}:{part}")
+        else:
+            check_name_part(part, what, f"{standard}:{part}")
     except ValueError:
         return False
     return True

@@ -7,7 +7,15 @@ from enum import StrEnum
 
 from hacluster.vocabulary.ocf_exit import OcfExit
 
-__all__ = ["STANDARDS", "STANDARDS_WITH_PROVIDER", "AgentName", "OcfExit", "Role", "check_name_part"]
+__all__ = [
+    "STANDARDS",
+    "STANDARDS_WITH_PROVIDER",
+    "AgentName",
+    "OcfExit",
+    "Role",
+    "check_name_part",
+    "check_type",
+]
 
 STANDARDS = frozenset({"ocf", "lsb", "systemd", "service", "stonith", "heartbeat"})
 STANDARDS_WITH_PROVIDER = frozenset({"ocf"})
@@ -36,7 +44,8 @@ class AgentName:
         """The name written as `text`; the standard in any case. Raises ValueError when it is none.
 
         Names become paths, so what could leave a folder is refused: slashes, a leading dot, control
-        characters, more than 255 characters. Whether the agent exists is another question.
+        characters, more than 255 characters. The one exception is the absolute path of an lsb script (see
+        `check_type`). Whether the agent exists, and may be run, is another question.
         """
         standard, _, rest = text.partition(":")
         standard = standard.lower()
@@ -47,7 +56,7 @@ class AgentName:
         if standard in STANDARDS_WITH_PROVIDER:
             provider, _, kind = rest.partition(":")
             check_name_part(provider, "provider", text)
-        check_name_part(kind, "type", text)
+        check_type(standard, kind, text)
         return cls(standard, provider, kind)
 
 
@@ -65,6 +74,19 @@ def check_name_part(part: str, what: str, name: str) -> None:
         raise ValueError(f"{name!r} has no {what}: write STANDARD:TYPE or ocf:PROVIDER:TYPE")
     if slash or part.startswith(".") or not part.isprintable() or len(part) > NAME_CHARACTERS_MAX:
         raise ValueError(f"the {what} of {name!r} cannot name an agent")
+
+
+def check_type(standard: str, part: str, name: str) -> None:
+    """Raise ValueError unless `part` can be the type of an agent of `standard`, called `name`.
+
+    Pacemaker takes an absolute path as the type of an lsb agent, so a configuration may say so. Nothing is
+    run by it: scripts are run from the folder of init scripts alone, and the catalog refuses the rest.
+    """
+    if standard.lower() == "lsb" and part.startswith("/"):
+        for one in part[1:].split("/"):
+            check_name_part(one, "type", name)
+    else:
+        check_name_part(part, "type", name)
 
 
 class Role(StrEnum):

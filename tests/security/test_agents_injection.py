@@ -16,11 +16,13 @@ from agents.metadata import parse
 from crm.cib.model import Element
 from crm.cib.schema import refusal
 from hacluster.errors import ErrorCode, HaError, InvalidDocument, InvalidRequest
+from hacluster.paths import Paths
 from hacluster.v1 import lrm_pb2
-from hacluster.vocabulary.agent import AgentName
+from hacluster.vocabulary.agent import AgentName, OcfExit
 from hacluster.vocabulary.ids import ResourceId
 from hacluster.vocabulary.operation import ExecutionStatus, Operation
 from lrm.alerts import Alert, Alerts
+from lrm.calls import Calls, CannotCall
 from tests.live.lrm_node import LrmNode, an_agent, until
 
 NAMES = ["../../bin/sh", "/bin/sh", "x/../sh", "..", ".hidden", "a\nb", "a\0b", "x" * 300, "", "a\x1b[2J"]
@@ -55,6 +57,35 @@ def test_names_that_leave_a_folder_are_refused_where_they_are_written(name: str)
     assert refusal(a_configuration(a_primitive(name)))
     assert refusal(a_configuration(a_primitive("Dummy", provider=name)))
     assert not refusal(a_configuration(a_primitive("Dummy")))
+
+
+@pytest.mark.parametrize("standard", ["heartbeat", "lsb", "ocf", "service", "stonith", "systemd"])
+@pytest.mark.parametrize(
+    "name", ["/etc/../bin/sh", "/", "//bin/sh", "/bin/", "/a/./b", "/a\nb", "a/b/c", "../x"]
+)
+def test_no_path_that_climbs_is_written_for_any_class(name: str, standard: str) -> None:
+    primitive = Element("primitive", {"id": "p", "class": standard, "provider": "p", "type": name})
+    assert refusal(a_configuration(primitive))
+
+
+@pytest.mark.parametrize("standard", ["heartbeat", "lsb", "ocf", "service", "stonith", "systemd"])
+def test_an_absolute_path_is_written_for_lsb_alone(standard: str) -> None:
+    primitive = Element("primitive", {"id": "p", "class": standard, "provider": "p", "type": "/bin/sh"})
+    assert bool(refusal(a_configuration(primitive))) is (standard != "lsb")
+
+
+def test_an_absolute_path_is_never_run(tmp_path: Path) -> None:
+    script = tmp_path / "init.d/web"
+    script.parent.mkdir()
+    script.write_text("#!/bin/sh\n")
+    script.chmod(0o755)
+    calls = Calls(
+        Paths(tmp_path / "root"), "n", "1", Catalog(ours=tmp_path / "ours", lsb_folder=script.parent)
+    )
+    operation = an_operation(f"lsb:{script}", {})
+    found = calls.call(operation)
+    assert isinstance(found, CannotCall)
+    assert found.rc == OcfExit.ERR_CONFIGURED
 
 
 @pytest.mark.parametrize("name", NAMES)

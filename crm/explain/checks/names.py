@@ -137,6 +137,9 @@ def _agents(cib: Element) -> Iterator[Problem]:
         if one.tag == "primitive" and one.get("class") in OLD_CLASSES:
             remedy = f"use {OLD_CLASSES[one.get('class')]}"
             yield warning(one.id, f"agents of class {one.get('class')} are no longer supported", remedy)
+        if one.get("class") == "lsb" and "/" in one.get("type"):
+            what = f"{one.get('type')} is not run: init scripts are run from their folder alone"
+            yield warning(one.id, what, "give the script's name, or write an OCF agent or a systemd unit")
         for op in (op for part in one.all("operations") for op in part.all("op")):
             if op.get("requires") or any(pair.get("name") == "requires" for pair in op.walk()):
                 remedy = "use the resource's meta attribute requires"
