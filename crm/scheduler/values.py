@@ -11,6 +11,8 @@ from functools import lru_cache
 from typing import Final
 
 TIMEOUT_DEFAULT_MS: Final = 20_000
+INTERVAL_MAX_MS: Final = 0xFFFF_FFFF
+"""About 50 days: longer intervals are this one, as in Pacemaker."""
 
 _TRUE: Final = frozenset({"true", "on", "yes", "y", "1"})
 _FALSE: Final = frozenset({"false", "off", "no", "n", "0"})
@@ -28,7 +30,8 @@ _UNITS_US: Final = {
     "hr": 3_600_000_000,
 }
 _DURATION = re.compile(r"\s*([+-]?\d+)(?:\.\d*)?\s*([A-Za-z]*)\s*$")
-_ISO_DURATION = re.compile(r"(\d+)\s*([YMWDHS])")
+_ISO_DURATION = re.compile(r"P((?:\d+[YMWDHS])*)(?:T((?:\d+[YMWHS])+))?", re.ASCII)
+_ISO_PIECE = re.compile(r"(\d+)([YMWDHS])")
 _LEADING_INTEGER = re.compile(r"\s*([+-]?\d+)")
 _DIGITS = re.compile(r"(\d+)")
 _CALENDAR = re.compile(r"(\d{4})-?(\d{2})-?(\d{2})$")
@@ -37,6 +40,14 @@ _WEEK = re.compile(r"(\d{4})-?W(\d{1,2})(?:-?(\d))?$")
 _CLOCK = re.compile(r"(\d{1,2})(?::?(\d{2}))?(?::?(\d{2}))?(?:[.,]\d+)?\s*(Z|[+-]\d{1,2}(?::?\d{2})?)?$")
 _EPOCH: Final = date(1970, 1, 1)
 _DAY_S: Final = 86_400
+_ISO_UNITS_S: Final = {
+    "Y": 365 * _DAY_S,
+    "M": 30 * _DAY_S,
+    "W": 7 * _DAY_S,
+    "D": _DAY_S,
+    "H": 3600,
+    "S": 1,
+}
 _VALUE_MAX: Final = 1 << 62
 _NUMBER_DIGITS_MAX: Final = 4000
 """`int` refuses texts of more than 4300 digits."""
@@ -89,34 +100,21 @@ def duration_ms(text: str | None) -> int | None:
 
 
 def _iso_duration_ms(text: str) -> int | None:
-    seconds = 0
-    in_time = False
-    found = False
-    for piece in re.finditer(r"T|(\d+)\s*([YMWDHS])", text[1:]):
-        if piece[0] == "T":
-            in_time = True
-            continue
-        found = True
-        amount = int(piece[1][:12])
-        match piece[2]:
-            case "Y":
-                seconds += amount * 365 * _DAY_S
-            case "M":
-                seconds += amount * (60 if in_time else 30 * _DAY_S)
-            case "W":
-                seconds += amount * 7 * _DAY_S
-            case "D":
-                seconds += amount * _DAY_S
-            case "H":
-                seconds += amount * 3600
-            case _:
-                seconds += amount
-    return seconds * 1000 if found else None
+    """Whole numbers with their units, to the end; None for anything else, as "PT1.5S"."""
+    match = _ISO_DURATION.fullmatch(text)
+    if match is None or not (match[1] or match[2]):
+        return None
+    total_s = 0
+    for in_time, pieces in enumerate(match.groups("")):
+        for amount, unit in _ISO_PIECE.findall(pieces):
+            unit_s = 60 if in_time and unit == "M" else _ISO_UNITS_S[unit]
+            total_s += int(amount[:12]) * unit_s
+    return total_s * 1000
 
 
 def interval_ms(text: str | None) -> int:
-    """An interval: 0 where missing or invalid."""
-    return duration_ms(text) or 0
+    """An interval: 0 where missing or invalid, at most what 32 bits hold."""
+    return min(duration_ms(text) or 0, INTERVAL_MAX_MS)
 
 
 def timeout_ms(text: str | None) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -168,14 +169,19 @@ def read_meta(work: WorkingSet, resource: Resource) -> None:
     resource.meta = meta
 
 
+def _unless_false(meta: Mapping[str, str], name: str) -> bool:
+    """True when not set, but false with a value that is no truth: as Pacemaker reads these two."""
+    return name not in meta or values.is_true(meta[name])
+
+
 def _common_options(work: WorkingSet, resource: Resource) -> None:
     meta = resource.meta
     resource.priority = scores.parse(meta.get("priority"))
-    resource.critical = values.is_true(meta.get("critical"), default=True)
+    resource.critical = _unless_false(meta, "critical")
     resource.notify = values.is_true(meta.get("notify"))
     if resource.variant >= Variant.CLONE:
         resource.interleave = values.is_true(meta.get("interleave"))
-    resource.managed = values.is_true(meta.get("is-managed"), default=True)
+    resource.managed = _unless_false(meta, "is-managed")
     if values.is_true(meta.get("maintenance")):
         resource.managed, resource.maintenance = False, True
     if work.options.maintenance_mode:

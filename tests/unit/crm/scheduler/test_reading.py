@@ -66,6 +66,19 @@ def test_reading_scores(text: str, value: int) -> None:
         ("P10S", 10_000),
         ("PT1M", 60_000),
         ("P1D", 86_400_000),
+        ("P1DT2H", 93_600_000),
+        ("P1D2H", 93_600_000),
+        ("PT1H1M", 3_660_000),
+        ("P1M", 2_592_000_000),
+        ("PT5S ", 5_000),
+        ("PT1.5S", None),
+        ("P1Dgarbage", None),
+        ("PT1H2", None),
+        ("P1DT", None),
+        ("P", None),
+        ("PT", None),
+        ("P 1D", None),
+        ("P-1D", None),
         ("-3s", 0),
         ("soon", None),
         (None, None),
@@ -73,6 +86,20 @@ def test_reading_scores(text: str, value: int) -> None:
 )
 def test_durations(text: str | None, ms: int | None) -> None:
     assert values.duration_ms(text) == ms
+
+
+@pytest.mark.parametrize(
+    ("text", "ms"),
+    [
+        ("4294967", 4_294_967_000),
+        ("4294968", 4_294_967_295),
+        ("99999999999s", 4_294_967_295),
+        ("P99999D", 4_294_967_295),
+        ("PT1.5S", 0),
+    ],
+)
+def test_intervals_fit_32_bits(text: str, ms: int) -> None:
+    assert values.interval_ms(text) == ms
 
 
 @pytest.mark.parametrize(
