@@ -82,6 +82,10 @@ class QuorumDisk(Device):
         while True:
             asked = time.monotonic()
             now = disk.node(number)
+            if not now.boot:
+                raise DeviceError(
+                    f"the slot of {plug} was made anew meanwhile: fence again when it is watched"
+                )
             if now.boot != told.boot or now.acknowledged >= wanted:
                 return
             if not now.armed_ms:

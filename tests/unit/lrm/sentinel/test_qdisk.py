@@ -178,6 +178,10 @@ def test_another_boot_and_an_answer_are_success(disk: Path) -> None:
     arm(disk)
     code, err, _ = while_off(disk, lambda count: arm(disk, armed_ms=0), msgwait="20")
     assert (code, "was stopped" in err) == (1, True)
+    init(str(disk), ["n"])
+    arm(disk)
+    code, err, _ = while_off(disk, lambda count: init(str(disk), ["n"]), msgwait="20")
+    assert (code, "made anew" in err) == (1, True), "no boot is not another boot"
 
 
 def watch(disk: Path, boot: str) -> PoisonWatch:
