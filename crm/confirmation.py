@@ -11,16 +11,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from crm.cib import objects
+from crm.cib import objects, schema
 from crm.cib.model import Element, element
+from crm.cib.taking_back import taken_back
 from hacluster.errors import HaError, PermissionDenied
 
 SET_ID: Final = "hacluster-commit-confirm"
+FAILED_MAX: Final = 500
+"""Characters of the reason that the CIB keeps."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pending:
-    """A commit that waits. `until_s`: wall time; `guards`: resources that must run all the while."""
+    """A commit that waits. `until_s`: wall time; `guards`: resources that must run all the while.
+
+    `failed`: why it could not be taken back; it stands until somebody confirms or takes it back by hand.
+    """
 
     id: str
     until_s: int
@@ -28,6 +34,7 @@ class Pending:
     by: str
     undo: str
     guards: tuple[str, ...] = ()
+    failed: str = ""
 
     def as_element(self) -> Element:
         """The set that carries it."""
@@ -39,6 +46,8 @@ class Pending:
             "confirm-guard": ",".join(self.guards),
             "confirm-undo": self.undo,
         }
+        if self.failed:
+            pairs["confirm-failed"] = self.failed
         return element(
             "cluster_property_set",
             {"id": SET_ID},
@@ -67,6 +76,7 @@ def pending_in(configuration: Element) -> Pending | None:
         by=values.get("confirm-by", ""),
         undo=values.get("confirm-undo", ""),
         guards=tuple(one for one in values.get("confirm-guard", "").split(",") if one),
+        failed=values.get("confirm-failed", ""),
     )
 
 
@@ -123,18 +133,29 @@ def by_a_limited_user(before: Element, after: Element) -> Element:
 
 
 def rolled_back(configuration: Element) -> Element:
-    """As it was before the commit, and nothing waits any more. Other commits' objects stay as they are.
+    """As it was before the commit, and nothing waits any more. Other commits' work stays.
 
-    An undo that cannot be read leaves the change in place: then only the set goes.
+    Raises InvalidDocument when the way back cannot be read.
     """
     pending = pending_in(configuration)
     plain = without(configuration)
-    if pending is None:
-        return plain
+    return plain if pending is None else taken_back(objects.decode(pending.undo), plain)
+
+
+def obstacle(configuration: Element) -> str:
+    """Why the commit that waits cannot be taken back, however often one tries; empty: it can."""
     try:
-        return objects.on_top(objects.decode(pending.undo), plain, force=True)
-    except HaError:
-        return plain
+        return schema.refusal(rolled_back(configuration))
+    except HaError as error:
+        return str(error)
+
+
+def given_up(configuration: Element, why: str) -> Element:
+    """The configuration with a mark at the commit that waits: it could not be taken back."""
+    pending = pending_in(configuration)
+    if pending is None:
+        return configuration
+    return with_pending(configuration, replace(pending, failed=why[:FAILED_MAX]))
 
 
 @dataclass(slots=True)
@@ -153,7 +174,7 @@ class Watch:
         `missing`: guards that do not run. They count once the cluster has had a moment of rest in which all
         of them ran, or has come to rest without them.
         """
-        if pending is None:
+        if pending is None or pending.failed:
             self._id = ""
             return ""
         if pending.id != self._id:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Final
 
 import structlog
 
 from crm import log_events
 from crm.api.cluster import Cluster
-from crm.confirmation import Pending, Watch, pending_in, rolled_back
+from crm.confirmation import FAILED_MAX, Pending, Watch, given_up, obstacle, pending_in, rolled_back
 from crm.controller.core import Phase
 from hacluster.digits import is_count
 
@@ -20,8 +21,9 @@ log = structlog.get_logger()
 
 
 async def watch_confirmations(cluster: Cluster) -> None:
-    """Runs on every node, acts on the DC's; ends by cancellation. A refused undo is tried again."""
+    """Runs on every node, acts on the DC's; ends by cancellation. Without quorum it is tried again."""
     watch = Watch()
+    said = ""
     while True:
         await asyncio.sleep(LOOK_MS / 1_000)
         pending = pending_in(cluster.replica.configuration) if cluster.is_dc else None
@@ -34,10 +36,27 @@ async def watch_confirmations(cluster: Cluster) -> None:
         )
         if pending is None or not why:
             continue
+        refused = await take_back(cluster, pending, why)
+        if refused and refused != said:
+            log.warning(log_events.ROLLBACK_WAITS, by=pending.by, reason=refused)
+        said = refused
+
+
+async def take_back(cluster: Cluster, pending: Pending, why: str) -> str:
+    """Write the way back, or that there is none. Says why nothing could be written (no quorum)."""
+    write = cluster.replica.write
+    if lasting := " ".join(obstacle(cluster.replica.configuration).split()):
+        log.error(log_events.ROLLBACK_FAILED, by=pending.by, reason=why, obstacle=lasting)
+        outcome = await write(
+            partial(given_up, why=lasting),
+            author=AUTHOR,
+            client=f"{AUTHOR}: rollback FAILED: {lasting[:FAILED_MAX]}",
+        )
+        return outcome.reason
+    outcome = await write(rolled_back, author=AUTHOR, client=f"{AUTHOR}: rollback: {why}")
+    if not outcome.reason:
         log.warning(log_events.ROLLED_BACK, by=pending.by, reason=why)
-        outcome = await cluster.replica.write(rolled_back, author=AUTHOR, client=f"{AUTHOR}: rollback: {why}")
-        if outcome.reason:
-            log.warning(log_events.ROLLED_BACK, by=pending.by, reason=f"not yet: {outcome.reason}")
+    return outcome.reason
 
 
 def _missing(cluster: Cluster, pending: Pending) -> tuple[str, ...]:

@@ -39,7 +39,12 @@ def _pending(cib: Element, now_s: int) -> Iterator[str]:
     from crm.confirmation import pending_in  # rarely needed, and not cheap to load
 
     pending = pending_in(configuration_of(cib))
-    if pending is not None:
+    if pending is not None and pending.failed:
+        yield (
+            f"UNDOING the unconfirmed commit of {pending.by} FAILED, it is still in force: {pending.failed}; "
+            "mend it, then `hacli rollback`, or keep it: `hacli confirm`"
+        )
+    elif pending is not None:
         left = duration_text(max(0, pending.until_s - now_s))
         yield f"a commit of {pending.by} is undone in {left} unless it is confirmed: `hacli confirm`"
 

@@ -94,15 +94,14 @@ def undo_of(before: Element, after: Element) -> tuple[ObjectChange, ...]:
     return changes(after, before)
 
 
-def on_top(wanted: Sequence[ObjectChange], configuration: Element, *, force: bool = False) -> Element:
+def on_top(wanted: Sequence[ObjectChange], configuration: Element) -> Element:
     """The configuration with the changes made. Raises ConflictingChanges.
 
-    An object conflicts that is neither as the change found it nor as the change leaves it; `force` makes the
-    change all the same.
+    An object conflicts that is neither as the change found it nor as the change leaves it.
     """
     present = _objects(configuration)
     clashes = [one for one in wanted if present.get(one.key) not in (one.before, one.after)]
-    if clashes and not force:
+    if clashes:
         names = tuple(one.name for one in clashes)
         raise ConflictingChanges(
             what=f"changed by somebody else meanwhile: {', '.join(names)}; nothing was written", names=names

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from crm.api.agent_socket import AttributeKey, AttributeSection, Location
 from crm.api.backend import Backend, with_attribute
@@ -16,6 +17,9 @@ from crm.api.cluster import PRIORITY_LEAVING, Cluster
 from crm.attributes import AttributeKeeper
 from crm.cib.codec import parse
 from crm.cib.model import Element
+from crm.cib.objects import encode, undo_of
+from crm.confirmation import Pending, Watch, pending_in, with_pending
+from crm.confirming import take_back
 from crm.controller.core import Phase
 from crm.replica.events import DcState
 from hacluster.clock import SystemClock
@@ -290,3 +294,26 @@ async def test_permanent_attributes_go_into_the_configuration(
 def test_a_node_that_does_not_exist_gets_no_attribute() -> None:
     with pytest.raises(HaError):
         with_attribute(Element("configuration"), a_key(NODES, "node9", "x"), "1")
+
+
+async def test_a_commit_that_cannot_be_taken_back_is_said_to_have_failed_once(tmp_path: Path) -> None:
+    async with a_cluster(tmp_path) as (world, cluster, _):
+        pending = Pending(id="1", until_s=1, within_ms=1, by="eve", undo="?")
+        world.replica.configuration = with_pending(CONFIGURATION, pending)
+        with capture_logs() as logs:
+            assert await take_back(cluster, pending, "time is over") == ""
+        assert [(one["event"], one["log_level"]) for one in logs] == [("crm.commit_rollback_failed", "error")]
+        assert world.replica.authors[-1][1].startswith("hacluster: rollback FAILED: ")
+        found = pending_in(world.replica.configuration)
+        assert found is not None
+        assert "not readable" in found.failed
+        assert Watch().verdict(found, now_ns=0, wall_s=9, idle=True, missing=()) == ""
+        # One that can be: it is gone, and said so.
+        sections = (Element(name) for name in ("crm_config", "nodes", "resources", "constraints"))
+        valid = Element("configuration", {}, tuple(sections))
+        pending = Pending(id="2", until_s=1, within_ms=1, by="eve", undo=encode(undo_of(valid, valid)))
+        world.replica.configuration = with_pending(valid, pending)
+        with capture_logs() as logs:
+            assert await take_back(cluster, pending, "time is over") == ""
+        assert [one["event"] for one in logs] == ["crm.commit_rolled_back"]
+        assert pending_in(world.replica.configuration) is None

@@ -13,6 +13,8 @@ from crm.confirmation import (
     Pending,
     Watch,
     by_a_limited_user,
+    given_up,
+    obstacle,
     pending_in,
     rolled_back,
     secret_free,
@@ -56,7 +58,20 @@ def test_it_travels_in_the_configuration_and_can_be_taken_out_again() -> None:
 def test_it_is_rolled_back_object_by_object() -> None:
     written = with_pending(configuration("new"), a_pending())
     assert rolled_back(written) == configuration("old")
-    assert rolled_back(with_pending(configuration("new"), a_pending(undo="?"))) == configuration("new")
+
+
+def test_a_way_back_that_cannot_be_gone_is_marked_and_not_tried_again() -> None:
+    broken = with_pending(configuration("new"), a_pending(undo="?"))
+    why = obstacle(broken)
+    assert "not readable" in why
+    assert obstacle(with_pending(configuration("new"), a_pending())) == ""
+    marked = given_up(broken, why)
+    found = pending_in(marked)
+    assert found == a_pending(undo="?", failed=why)
+    assert refusal(marked) == ""
+    assert verdict(Watch(), a_pending(), 10, 2_000) != ""
+    assert verdict(Watch(), found, 10, 2_000) == ""
+    assert given_up(configuration("new"), "x") == configuration("new")
 
 
 def verdict(watch: Watch, pending: Pending, now_s: float, wall_s: int = 1_000, **more: object) -> str:

@@ -41,18 +41,6 @@ def test_changes_turn_the_one_into_the_other(one: Element, other: Element) -> No
     assert decode(encode(changes(one, other))) == changes(one, other)
 
 
-@given(configurations(), configurations(), configurations())
-def test_force_leaves_what_it_names_as_it_says(one: Element, other: Element, third: Element) -> None:
-    wanted = changes(one, other)
-    got = {
-        (part.tag, item.id): item
-        for part in on_top(wanted, third, force=True).children
-        for item in part.children
-    }
-    for change in wanted:
-        assert got.get((change.key[0], change.key[2])) == change.after
-
-
 def test_two_commits_to_different_objects_can_both_be_had() -> None:
     base = configuration({"a": "x", "b": "x"})
     mine, theirs = configuration({"a": "y", "b": "x"}), configuration({"a": "x", "b": "z", "c": "x"})
