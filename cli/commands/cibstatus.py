@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -16,12 +16,16 @@ from crm.simulation.inject import Modifications, apply, parse_spec
 from hacluster.errors import InvalidRequest
 
 TRANSITIONS_MAX: Final = 20
-_NODE: Final = {"online": "nodes_up", "offline": "nodes_down", "unclean": "nodes_fail"}
-_TICKET: Final = {
-    "grant": "tickets_grant",
-    "revoke": "tickets_revoke",
-    "standby": "tickets_standby",
-    "activate": "tickets_activate",
+_NODE: Final[Mapping[str, Callable[[str], Modifications]]] = {
+    "online": lambda node: Modifications(nodes_up=(node,)),
+    "offline": lambda node: Modifications(nodes_down=(node,)),
+    "unclean": lambda node: Modifications(nodes_fail=(node,)),
+}
+_TICKET: Final[Mapping[str, Callable[[str], Modifications]]] = {
+    "grant": lambda ticket: Modifications(tickets_grant=(ticket,)),
+    "revoke": lambda ticket: Modifications(tickets_revoke=(ticket,)),
+    "standby": lambda ticket: Modifications(tickets_standby=(ticket,)),
+    "activate": lambda ticket: Modifications(tickets_activate=(ticket,)),
 }
 _RC: Final = {
     "success": 0,
@@ -48,9 +52,9 @@ def changeable(context: Context) -> FileSource:
     return source
 
 
-def _pretend(context: Context, **wanted: object) -> int:
+def _pretend(context: Context, wanted: Modifications) -> int:
     source = changeable(context)
-    cib, lines = apply(source.read().cib, Modifications(**wanted), int(time.time()))  # type: ignore[arg-type]
+    cib, lines = apply(source.read().cib, wanted, int(time.time()))
     for line in lines:
         context.info(str(line))
     source.replace(cib)
@@ -61,14 +65,14 @@ def node(context: Context, words: Sequence[str]) -> int:
     """`node NODE online|offline|unclean`."""
     if len(words) != 2 or words[1] not in _NODE:
         raise UsageError(what="name a node and its state", usage="node NODE online|offline|unclean")
-    return _pretend(context, **{_NODE[words[1]]: (words[0],)})
+    return _pretend(context, _NODE[words[1]](words[0]))
 
 
 def quorum(context: Context, words: Sequence[str]) -> int:
     """`quorum BOOL`."""
     if len(words) != 1:
         raise UsageError(what="true or false", usage="quorum true|false")
-    return _pretend(context, quorum=words[0])
+    return _pretend(context, Modifications(quorum=words[0]))
 
 
 def ticket(context: Context, words: Sequence[str]) -> int:
@@ -77,7 +81,7 @@ def ticket(context: Context, words: Sequence[str]) -> int:
         raise UsageError(
             what="name a ticket and what happens", usage="ticket TICKET grant|revoke|standby|activate"
         )
-    return _pretend(context, **{_TICKET[words[1]]: (words[0],)})
+    return _pretend(context, _TICKET[words[1]](words[0]))
 
 
 def operation(context: Context, words: Sequence[str]) -> int:
@@ -88,7 +92,7 @@ def operation(context: Context, words: Sequence[str]) -> int:
     task, _, interval = words[0].partition(":")
     rc = _RC.get(words[2], words[2])
     spec = parse_spec(f"{words[1]}_{task}_{interval or '0'}@{words[3]}={rc}")
-    return _pretend(context, operations=(spec,))
+    return _pretend(context, Modifications(operations=(spec,)))
 
 
 def show(context: Context, words: Sequence[str]) -> int:

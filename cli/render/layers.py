@@ -233,9 +233,9 @@ def _align(
         rightwards = number % 2 == 0
         pairs = list(zip(found.layers, offsets, strict=True))
         for layer, places in pairs if rightwards else reversed(pairs):
-            sides = (0,) if rightwards else (1,)
+            sides: tuple[int, ...] = (0,) if rightwards else (1,)
             if number >= ALIGNMENTS - 2:
-                sides = (0, 1)  # type: ignore[assignment]
+                sides = (0, 1)
             wanted: list[float] = []
             weights: list[float] = []
             for one, offset in zip(layer, places, strict=True):

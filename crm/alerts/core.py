@@ -122,7 +122,8 @@ class Alerts:
 
     def _read(self, configuration: Element, now_s: int) -> tuple[_Recipient, ...]:
         """Read once a configuration; one with rules is read each time."""
-        has_rules = any(item.tag == "rule" for item in configuration.child("alerts").walk())  # type: ignore[union-attr]
+        section = configuration.child("alerts")
+        has_rules = section is not None and any(item.tag == "rule" for item in section.walk())
         if configuration is not self._known or has_rules:
             self._known, self._recipients = configuration, _recipients(configuration, now_s)
         return self._recipients

@@ -98,7 +98,7 @@ class SystemdBus:
         """Give the connection back."""
         if self._bus is not None:
             self._bus.disconnect()
-            await self._bus.wait_for_disconnect()  # type: ignore[no-untyped-call]
+            await self._bus.wait_for_disconnect()  # type: ignore[no-untyped-call]  # dbus-fast gives it no types
             self._bus = None
 
     async def _call(
