@@ -8,7 +8,16 @@ from typing import Final
 from crm.cib.model import Element, element
 from crm.cib.schema import Problem, Severity
 from crm.explain.changes import edited
-from crm.explain.checks import constraints, fencing, names, operations, rules, state, structure
+from crm.explain.checks import (
+    constraints,
+    fencing,
+    names,
+    operations,
+    option_values,
+    rules,
+    state,
+    structure,
+)
 from crm.explain.checks.finding import value
 from crm.explain.checks.members import check as checked_members
 from crm.explain.contributions import contributions
@@ -41,6 +50,7 @@ def doubts(cib: Element, now_s: int) -> tuple[Problem, ...]:
         *checked_members(cib),
         *rules.check(cib, now_s, nodes),
         *names.check(cib),
+        *option_values.check(cib),
         *_timeouts(cib, ideal),
         *_unwatched(ideal),
     ]

@@ -19,6 +19,7 @@ _MESSAGES = (
     (r"Resource start-up disabled since no STONITH", "", r"no fencing device"),
     (r"Either configure some or disable STONITH", "", r"no fencing device"),
     (r"NOTE: Clusters with shared data need STONITH", "", r"no fencing device"),
+    (r"Using default value for cluster option '(\S+)' because", "id", r"not understood"),
     (r"Operation (\S+)-\S+ is duplicate of", "op", r"two \S+ operations"),
     (r"Resetting 'on-fail' for (\S+) (\S+) action", "op", r"on-fail"),
     (r"\S+ resource (\S+) might be active on \d+ nodes", "id", r"active on"),

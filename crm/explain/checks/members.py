@@ -25,6 +25,10 @@ _NUMBERS: Final = (
     "priority",
 )
 _SCORES: Final = ("resource-stickiness", "migration-threshold")
+_ENUMS: Final = {
+    "multiple-active": ("stop_start", "stop_only", "block", "stop_unexpected"),
+    "requires": ("nothing", "quorum", "fencing", "unfencing"),
+}
 _ROLES: Final = ("#default", "started", "stopped", "promoted", "unpromoted", "master", "slave")
 _ANONYMOUS: Final = ("lsb", "systemd", "service", "stonith", "heartbeat", "upstart")
 
@@ -55,6 +59,8 @@ def _values(one: Element) -> Iterator[Problem]:
             what = "no score"
         elif name == "failure-timeout" and duration_ms(text) is None:
             what = "no duration"
+        elif name in _ENUMS and text not in _ENUMS[name]:
+            what = f"none of {', '.join(_ENUMS[name])}"
         elif name == "target-role" and text.lower() not in _ROLES:
             what = "no role: Started, Stopped, Promoted or Unpromoted"
         if what:
