@@ -19,9 +19,14 @@ def read_cib(path: str) -> Element:
     return checked(codec.parse(unpacked(Path(path).read_bytes(), path), source=path), path)
 
 
+def is_packed(data: bytes) -> bool:
+    """Whether it is a bzip2 archive."""
+    return data.startswith(b"BZh")
+
+
 def unpacked(data: bytes, source: str) -> bytes:
     """The text. Raises InvalidDocument for a broken archive, or one that is too large."""
-    if not data.startswith(b"BZh"):
+    if not is_packed(data):
         return data
     reader = bz2.BZ2Decompressor()
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import contextlib
 import os
 import random
@@ -11,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
 
+from cli.cib_file import is_packed, unpacked
 from cli.grammar.document import configuration_of
 from cli.grammar.lexer import unwritable
 from crm.cib import codec, objects
@@ -78,7 +80,7 @@ class FileSource:
                 what=error.strerror or str(error),
                 remedy="give --cib-file a CIB; `hacli cib new FILE` makes an empty one",
             ) from None
-        cib = codec.parse(data, source=self.name)
+        cib = codec.parse(unpacked(data, self.name), source=self.name)
         if cib.tag != "cib":
             raise InvalidDocument(
                 source=self.name, line=1, what=f"<{cib.tag}> is not <cib>", remedy="give a whole CIB"
@@ -107,19 +109,27 @@ class FileSource:
         text = codec.render(cib)
         if bad := unwritable(text):
             raise InvalidRequest(what=f"the CIB cannot hold the character {bad}; nothing was written")
-        write_atomically(self._path, text.encode())
+        self._put(text)
         return Snapshot(cib=cib, digest=digest_of(cib))
 
     def replace(self, cib: Element) -> None:
         """Write all of it as it is: for a status that is pretended. Raises OSError."""
-        write_atomically(self._path, codec.render(cib).encode())
+        self._put(codec.render(cib))
+
+    def _put(self, text: str) -> None:
+        """Compressed again when it was."""
+        packed = self._path.exists() and is_packed(self._path.read_bytes())
+        write_atomically(self._path, bz2.compress(text.encode()) if packed else text.encode())
 
 
 def write_atomically(path: Path, data: bytes, mode: int | None = None) -> None:
     """Write beside, fsync, rename. Raises OSError; the old file is whole at every moment.
 
+    A symbolic link stays one: what it leads to is written.
+
     `mode`: None keeps the old file's (0644 for a new one).
     """
+    path = Path(os.path.realpath(path))
     if mode is None:
         mode = path.stat().st_mode & 0o777 if path.exists() else 0o644
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")

@@ -41,3 +41,21 @@ def test_what_cannot_be_read_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyP
     path.write_bytes(b"<nodes/>")
     with pytest.raises(InvalidRequest, match="holds <nodes>"):
         read_cib(str(path))
+
+
+def test_a_link_stays_one_and_an_archive_stays_compressed(tmp_path: Path) -> None:
+    file, link = tmp_path / "pe-input-1.bz2", tmp_path / "link"
+    file.write_bytes(bz2.compress(CIB))
+    file.chmod(0o640)
+    link.symlink_to(file.name)
+    done = hacli(["--cib-file", str(link), "configure", "property", "maintenance-mode=true"])
+    assert done[0] == 0, done[1]
+    assert link.is_symlink()
+    assert file.stat().st_mode & 0o777 == 0o640
+    assert file.read_bytes().startswith(b"BZh")
+    assert b"maintenance-mode" in bz2.decompress(file.read_bytes())
+    shown = hacli(["--cib-file", str(link), "configure", "show"])
+    assert "maintenance-mode=true" in shown[1]
+    file.write_bytes(CIB)
+    assert hacli(["--cib-file", str(link), "configure", "property", "maintenance-mode=true"])[0] == 0
+    assert file.read_bytes().startswith(b"<"), "plain stays plain"
