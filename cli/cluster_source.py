@@ -68,8 +68,9 @@ class ClusterSource:
         assert present is not None
         waiting = pending_in(present)
         if waiting is not None and confirm is not None:
+            state = "could not be undone" if waiting.failed else "waits for its confirmation"
             raise InvalidRequest(
-                what=f"a commit of {waiting.by} waits for its confirmation",
+                what=f"a commit of {waiting.by} {state}",
                 remedy="`hacli confirm` keeps it, `hacli rollback` undoes it; then commit again",
             )
         if waiting is not None:

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from cli.cluster_source import _refusal
-from hacluster.errors import ErrorCode
+from cli.cluster_source import ClusterSource, _refusal
+from cli.render.reminders import _pending
+from cli.workspace import Confirm
+from crm.cib import codec, objects
+from crm.cib.model import Element, element
+from crm.confirmation import Pending, pending_in, secret_free, with_pending
+from hacluster.errors import ErrorCode, InvalidRequest
+from hacluster.v1 import crm_pb2
 
 
 @pytest.mark.parametrize(
@@ -22,3 +28,49 @@ def test_only_a_conflict_is_called_one(reason: str, code: ErrorCode) -> None:
     error = _refusal(reason)
     assert error.code is code
     assert code is ErrorCode.NO_QUORUM or reason in str(error)
+
+
+class FakeClient:
+    """Hands out one CIB, takes one."""
+
+    def __init__(self, configuration: Element) -> None:
+        self.configuration = configuration
+
+    def query_cib(self) -> tuple[str, str]:
+        return codec.render(element("cib", None, self.configuration)), ""
+
+    def write_cib(self, xml: bytes, _digest: str, _client: str, *, force: bool) -> crm_pb2.WriteReply:
+        self.configuration = codec.parse(xml)
+        return crm_pb2.WriteReply(outcome=crm_pb2.WriteReply.OUTCOME_OK)
+
+
+PLAIN = element("configuration", None, *map(element, ("crm_config", "nodes", "resources", "constraints")))
+
+
+def test_a_commit_whose_undoing_failed_stands_until_somebody_ends_it() -> None:
+    undo = objects.encode(())
+    failed = Pending(id="1", until_s=1, within_ms=1, by="eve", undo=undo, failed="g is needed")
+    client = FakeClient(with_pending(PLAIN, failed))
+    source = ClusterSource(client)  # type: ignore[arg-type]
+    snapshot = source.read()
+    with pytest.raises(InvalidRequest, match="of eve could not be undone"):
+        source.write(snapshot.cib, "", "me", confirm=Confirm(within_ms=1))
+    source.write(snapshot.cib, "", "me")
+    assert pending_in(client.configuration) == failed
+    said = list(_pending(element("cib", None, client.configuration), 0))
+    assert len(said) == 1
+    assert "FAILED" in said[0]
+    assert "g is needed" in said[0]
+    assert source.settle(keep=False, client="me") == failed
+    assert client.configuration == PLAIN
+
+
+def test_who_does_not_see_the_way_back_cannot_go_it() -> None:
+    client = FakeClient(
+        secret_free(with_pending(PLAIN, Pending(id="1", until_s=1, within_ms=1, by="eve", undo="x")))
+    )
+    source = ClusterSource(client)  # type: ignore[arg-type]
+    with pytest.raises(InvalidRequest, match="not shown"):
+        source.settle(keep=False, client="me")
+    source.settle(keep=True, client="me")
+    assert client.configuration == PLAIN
