@@ -300,6 +300,8 @@ class DcShell:
         self._confirm_to_replica(node)
         self._fencing.returned(node)
         self._tell_run(transition.NodeFenced(node))
+        if self.phase is not control.Phase.RUNNING:  # a plan being made would fence it once more
+            self.tell(control.Changed(f"{node} is fenced"))
         self._fencing.look_for_liars()
         self.publish_soon()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import deque
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -99,9 +99,10 @@ class FakeReplica:
 
 
 class FakeScheduler:
-    """Answers with the graphs it was given, then with empty ones."""
+    """Answers with the graphs it was given, then with empty ones; `while_planning` comes before it."""
 
     def __init__(self) -> None:
+        self.while_planning: deque[Callable[[], None]] = deque()
         self.graphs: deque[TransitionGraph | HaError] = deque()
         self.requests: list[PlanRequest] = []
         self.outcomes: list[tuple[int, str]] = []
@@ -109,6 +110,8 @@ class FakeScheduler:
     async def plan(self, request: PlanRequest) -> Plan:
         self.requests.append(request)
         await asyncio.sleep(0)
+        if self.while_planning:
+            self.while_planning.popleft()()
         graph = self.graphs.popleft() if self.graphs else TransitionGraph()
         if isinstance(graph, HaError):
             raise graph

@@ -409,6 +409,23 @@ async def test_a_fenced_node_that_has_left_is_confirmed_to_the_replicated_cib() 
         assert world.replica.confirmed == [(2, "b" * 64)] * 2, "each reign is told"
 
 
+async def test_a_plan_from_before_a_fencing_is_not_carried_out() -> None:
+    """It would fence once more, and power on what an operator has switched off."""
+    async with a_world() as world:
+        world.replica.configuration = DEVICE
+        world.reign()
+        await world.until(lambda: world.dc.phase is Phase.IDLE)
+        world.view("node1", counter=3)
+        world.scheduler.graphs.append(a_graph("1 stonith node2 node2"))
+        world.scheduler.while_planning.append(lambda: world.dc.node_fenced("node2", ("f",)))
+        asked = len(world.scheduler.requests)
+        world.dc.membership_changed(MembershipChange(gone=("node2",)))
+        await world.until(lambda: len(world.scheduler.requests) == asked + 2)
+        await world.until(lambda: world.dc.phase is Phase.IDLE)
+        assert world.scheduler.outcomes == []
+        assert world.lrms["node1"].executed == []
+
+
 async def test_no_shot_without_quorum() -> None:
     """Whoever has lost it since may shoot at a node that others have among them."""
     async with a_world() as world:
