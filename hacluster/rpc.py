@@ -12,6 +12,7 @@ import asyncio
 import re
 import ssl
 import stat
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -298,12 +299,22 @@ class Server:
             )
         self._errors.revoked = lambda: tls.current.revoked
 
-        def at_handshake() -> grpc.ServerCertificateConfiguration:
+        given, lock = tls.current, threading.Lock()
+
+        def at_handshake() -> grpc.ServerCertificateConfiguration | None:
+            """None while nothing has changed: gRPC 1.85 crashes if two handshakes replace it."""
+            nonlocal given
             tls.look()
-            return _configuration(tls.current)
+            with lock:
+                if tls.current is given:
+                    return None
+                given = tls.current
+                return _configuration(given)
 
         return grpc.dynamic_ssl_server_credentials(
-            _configuration(tls.current), at_handshake, require_client_authentication=True
+            _configuration(given),
+            at_handshake,  # type: ignore[arg-type]  # None is allowed by its documentation, not by its stubs
+            require_client_authentication=True,
         )
 
     async def start(self) -> None:

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -96,6 +97,29 @@ async def pair(tmp_path: Path, ca: Pair) -> AsyncIterator[tuple[TlsFolder, TlsFo
 
     yield server_tls, client_tls, call
     await channel.close()
+    await server.stop(0)
+
+
+async def test_a_handshake_replaces_the_certificate_only_when_it_has_changed(
+    tmp_path: Path, ca: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """gRPC frees what other handshakes still use when each of them replaces it: ha-lrm died of that."""
+    fill(tmp_path / "server", ca, "n1")
+    asked: list[Callable[[], Any]] = []
+    real = grpc.dynamic_ssl_server_credentials
+
+    def credentials(first: Any, at_handshake: Callable[[], Any], **options: Any) -> Any:
+        asked.append(at_handshake)
+        return real(first, at_handshake, **options)
+
+    monkeypatch.setattr(grpc, "dynamic_ssl_server_credentials", credentials)
+    server = rpc.Server(names=())
+    server.listen_tcp("127.0.0.1", 0, TlsFolder(tmp_path / "server"))
+    (at_handshake,) = asked
+    assert at_handshake() is None
+    fill(tmp_path / "server", ca, "n1")
+    assert at_handshake() is not None
+    assert at_handshake() is None
     await server.stop(0)
 
 
