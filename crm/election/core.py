@@ -342,8 +342,8 @@ class Election:
 
     @property
     def _is_new(self) -> bool:
-        """Nothing was ever stored here, as far as the disk knows."""
-        return self._facts.blank and not self.promise.voter and not self.promise.lost
+        """Nothing was ever stored here, as far as the disk knows; maybe it voted in vain."""
+        return self._facts.blank and not self.promise.lost
 
     def _all_voters_here(self) -> bool:
         return all(self.view.member(node) is not None for node, votes in self.settings.quorum.voters if votes)
@@ -354,7 +354,7 @@ class Election:
         A majority is not enough: it may have lost its disks, and the rest have the configuration. One of two
         that is not to wait for the other (as in heartbeat) begins alone; what it commits is provisional.
         """
-        if any(node not in claims for node in self.live) or any(c.voter for c in claims.values()):
+        if any(node not in claims for node in self.live):
             return False
         alone = self._is_lone_survivor() and not self.settings.quorum.wait_for_all
         return (alone or self._all_voters_here()) and all(claim.blank for claim in claims.values())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -57,8 +56,6 @@ CIB = """<cib><configuration><crm_config><cluster_property_set id="cib-bootstrap
 def lab(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[tuple[LocalCluster, Ground]]:
-    if request.param == 3 and "HACLUSTER_THREE_NODES" not in os.environ:
-        pytest.skip("three nodes' first start stalls now and then (HACLUSTER_THREE_NODES tries it)")
     folder = tmp_path / "agents"
     folder.mkdir()
     (folder / "fence_lab").write_text(AGENT.format(base=tmp_path))
