@@ -79,7 +79,6 @@ log = structlog.get_logger()
 
 MS: Final = 1_000_000
 SERVE_S: Final = 30.0
-READ_WAIT_S: Final = 1.0
 CIB_XML_DELAY_S: Final = 1.0
 DC_RETRY_S: Final = 0.05
 FORWARD_MS: Final = 30_000
@@ -432,17 +431,10 @@ class ReplicaShell:
 
     # -- for the service
 
-    async def _disk_read(self) -> None:
-        """A claim that is refused while starting costs the first election a round, so it waits a moment."""
-        deadline = asyncio.get_running_loop().time() + READ_WAIT_S
-        while self._core is None:
-            if asyncio.get_running_loop().time() > deadline:
-                raise Unavailable(why="this ha-crm is still reading its disk")
-            await asyncio.sleep(0.005)
-
     async def serve(self, peer: int, message: Message) -> Message:
-        """A peer's message of the election or the log; waits for the disk. Raises Unavailable, Timeout."""
-        await self._disk_read()
+        """A peer's message of the election or the log. Raises Unavailable while starting, Timeout."""
+        if self._core is None:
+            raise Unavailable(why="this ha-crm is still reading its disk")
         self._tokens += 1
         token = self._tokens
         future: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
