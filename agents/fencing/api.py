@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from abc import ABC, abstractmethod
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ FAULTS = (
 )
 
 
-class Device:
+class Device(ABC):
     """The base of a device. `options` are the parameters that were given."""
 
     name = ""
@@ -54,17 +55,17 @@ class Device:
     def __init__(self, options: dict[str, str]) -> None:
         self.options = options
 
+    @abstractmethod
     def off(self, plug: str) -> None:
         """Make certain that it runs nothing. Raises DeviceError."""
-        raise NotImplementedError
 
+    @abstractmethod
     def on(self, plug: str) -> None:
         """Switch it on. Raises DeviceError."""
-        raise NotImplementedError
 
+    @abstractmethod
     def is_on(self, plug: str) -> bool:
         """Raises DeviceError when that cannot be said."""
-        raise NotImplementedError
 
     def reboot(self, plug: str) -> None:
         """Off, then on; that on fails is only said: it is off. Raises DeviceError."""
@@ -74,9 +75,9 @@ class Device:
         except DeviceError as error:
             print(f"{self.name}: {plug} is off, and stays off: {error}", file=sys.stderr)
 
+    @abstractmethod
     def plugs(self) -> Sequence[str]:
         """What it can switch. Raises DeviceError."""
-        raise NotImplementedError
 
     def check(self) -> None:
         """Whether it answers. Raises DeviceError."""
