@@ -66,6 +66,7 @@ class FencingShell:
         self.agents = FenceAgents(local=local, nodes=nodes, lrms=lrms, clock=clock, spawn=spawn)
         self.records = records
         self._current: dict[str, FencingRecord] = {}
+        self._once: set[str] = set()  # targets that only an operator wants fenced
         self._digests: dict[str, tuple[str, str]] = {}
         self._gone_ns: dict[str, int] = {}
         self._asking: dict[str, asyncio.Task[None]] = {}
@@ -125,7 +126,10 @@ class FencingShell:
         digests: tuple[str, str] = ("", ""),
         client: str = "",
     ) -> FencingRecord:
-        """Somebody wants it (`client`; "": the transition engine); asking twice is harmless."""
+        """Somebody wants it (`client`; "": the transition engine); asking twice is harmless.
+
+        What an operator wants is given up when all devices have failed; what the cluster needs is not.
+        """
         log.warning(log_events.FENCING_WANTED, peer=target, action=how, user=client)
         self._digests[target] = digests
         record = self._current.get(target)
@@ -133,6 +137,11 @@ class FencingShell:
             record = self._current[target] = self.records.begin(
                 target, how, client, self._nodes[target].boot_token
             )
+            self._once.discard(target)
+            if client:
+                self._once.add(target)
+        if not client:
+            self._once.discard(target)
         asking = self._asking.get(target)
         if asking is None or asking.done():
             work = self._want(target, how, delay_ms, record)
@@ -197,6 +206,7 @@ class FencingShell:
             timeout_ms=_timeout_ms(options),
             verify=options.get("fence-verify", "").lower() in ("true", "yes", "on", "1", "y"),
             extra_delay_ms=delay_ms + race_ms if how != "on" else 0,
+            once=target in self._once,
             under_way=self._under_way(record, members),
         )
 
@@ -319,6 +329,8 @@ class FencingShell:
                     self._current.pop(target, None)
                 case core.Failed():
                     self._record(effect.target, state=FencingState.FAILED, why=effect.why)
+                    if not effect.pause_ms:
+                        self._current.pop(effect.target, None)
                     level = log.error if effect.rounds >= ALERT_ROUNDS else log.warning
                     level(
                         log_events.FENCING_FAILED,

@@ -72,7 +72,7 @@ def history(context: Context, words: Sequence[str]) -> int:
 
 
 def fence(context: Context, words: Sequence[str]) -> int:
-    """`fence NODE [reboot|off]`: by its devices; returns when it is certain, or has failed once."""
+    """`fence NODE [reboot|off]`: by its devices; returns when it is certain, or all have failed."""
     if not 1 <= len(words) <= 2 or (len(words) == 2 and words[1] not in ("reboot", "off")):
         raise UsageError(what="name the node to be fenced", usage="fence NODE [reboot|off]")
     return _carry_out(context, words[0], words[1] if len(words) == 2 else "reboot")
@@ -120,14 +120,13 @@ def _carry_out(context: Context, word: str, action: str) -> int:
     context.print(describe(record))
     if record.state == "failed":
         context.warning(
-            f"the order stands: {action} of {name} is tried again, also while it is well "
-            "(see `hacli fence history`)"
+            f"{action} of {name} is given up, unless the cluster needs it itself (see `hacli fence history`)"
         )
     return EXIT_OK if record.state == "done" else EXIT_FAILED
 
 
 def _wait(look: Callable[[], common_pb2.FencingRecord | None]) -> common_pb2.FencingRecord:
-    """Until it has ended; one that has failed once is tried again by the cluster, and is not waited for."""
+    """Until it has ended, or all devices have failed."""
     until = time.monotonic() + WAIT_S
     while True:
         record = look()

@@ -9,7 +9,7 @@ tried again after 1, 2, 4 … 60 s. A device does no more at a time than pcmk_ac
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Protocol, assert_never
 
 from crm.fencing.devices import Device
@@ -47,7 +47,8 @@ class Wanted:
     `by_device`: other executors for some devices. `verify`: devices are asked whether the node is off, too (a
     reboot is off and on then); Ran has succeeded when they say so. `extra_delay_ms` comes before the first
     device, with the device's own delay. Asked again for a node that is being fenced: devices and executors
-    count from the next round on, and that begins at once when the devices are others.
+    count from the next round on, and that begins at once when the devices are others. `once`: an operator's
+    order, which ends when all levels have failed; what the cluster needs is tried for ever.
     """
 
     target: str
@@ -58,6 +59,7 @@ class Wanted:
     extra_delay_ms: int = 0
     by_device: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     verify: bool = False
+    once: bool = False
     under_way: UnderWay | None = None
 
 
@@ -116,7 +118,7 @@ class Fenced:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failed:
-    """All levels have failed once more; the next round begins after the pause."""
+    """All levels have failed once more; the next round begins after the pause (0: there is none)."""
 
     target: str
     how: str
@@ -247,10 +249,10 @@ class Fencer:
         return False
 
     def _again(self, fencing: _Fencing, order: Wanted, effects: list[Effect], now_ns: int) -> None:
-        before, fencing.latest = fencing.latest, order
+        before, fencing.latest = fencing.latest, replace(order, once=fencing.latest.once and order.once)
         pausing = not fencing.running and fencing.rounds > 0 and not fencing.waits_for
         if pausing and (before.levels != order.levels or not before.executors):
-            fencing.order = order
+            fencing.order = fencing.latest
             fencing.level = 0
             self._enter_level(fencing)
             self._next(fencing, effects, now_ns)
@@ -360,8 +362,17 @@ class Fencer:
             fencing.why = f"no device can fence {order.target}"
         elif not order.executors:
             fencing.why = "no member can run a fence agent"
+        once = fencing.latest.once
         failed = Failed(
-            target=order.target, how=order.how, rounds=fencing.rounds, why=fencing.why, pause_ms=pause_ms
+            target=order.target,
+            how=order.how,
+            rounds=fencing.rounds,
+            why=fencing.why,
+            pause_ms=0 if once else pause_ms,
         )
         effects.append(failed)
+        if once:
+            del self._under_way[order.target]
+            effects.append(ClearTimer(order.target))
+            return
         effects.append(SetTimer(order.target, now_ns + pause_ms * _MS))

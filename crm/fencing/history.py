@@ -16,7 +16,7 @@ class FencingState(StrEnum):
 
     PENDING = "pending"
     DONE = "done"
-    FAILED = "failed"  # so far: it is tried again
+    FAILED = "failed"  # so far: what the cluster needs is tried again, an operator's order is not
     CANCELLED = "cancelled"
 
 
@@ -76,9 +76,12 @@ class FencingHistory:
         return tuple(one for one in self._records.values() if target in ("", one.target))
 
     def under_way(self, target: str = "") -> tuple[FencingRecord, ...]:
-        """Those that have not come to an end."""
-        open_ = (FencingState.PENDING, FencingState.FAILED)
-        return tuple(one for one in self.records(target) if one.state in open_)
+        """Those that have not come to an end; an operator's order that has failed is given up."""
+        return tuple(
+            one
+            for one in self.records(target)
+            if one.state is FencingState.PENDING or (one.state is FencingState.FAILED and not one.client)
+        )
 
     def longest_ms(self, devices: Iterable[str]) -> int:
         """The longest measured run of these devices; 0 when none is known."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import deque
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -320,3 +321,15 @@ class World:
     async def executed(self, node: str, *keys: str) -> None:
         """Wait until exactly these operations were ordered."""
         await self.until(lambda: [op.key for _, op in self.lrms[node].executed] == list(keys))
+
+
+PATIENT = control.Timings(integration_ms=20_000, node_pending_ms=30_000, retry_ms=5, retry_ms_max=20)
+
+
+@asynccontextmanager
+async def a_world(timings: control.Timings = PATIENT) -> AsyncIterator[World]:
+    """A world whose tasks have ended when it is left."""
+    async with asyncio.TaskGroup() as tasks:
+        world = World(tasks, timings)
+        yield world
+        world.close()

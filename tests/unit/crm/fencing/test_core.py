@@ -101,6 +101,7 @@ class World:
                     timeout_ms=60_000,
                     extra_delay_ms=int(options.get("delay", "0")),
                     verify="verify" in words,
+                    once="once" in words,
                     under_way=under_way(options.get("runs", "")),
                 )
             case "ran":
