@@ -58,7 +58,7 @@ def unpack_nodes(work: WorkingSet) -> None:
 
 
 def _permanent_attributes(work: WorkingSet, node: Node) -> None:
-    _built_in_attributes(work, node)
+    built_in_attributes(work, node)
     if node.element is None:
         return
     context = rule_context(work, node=node)
@@ -73,11 +73,14 @@ def _permanent_attributes(work: WorkingSet, node: Node) -> None:
     node.utilization = {name: values.integer(value) for name, value in amounts.items()}
 
 
-def _built_in_attributes(work: WorkingSet, node: Node) -> None:
-    kinds = {NodeKind.CLUSTER: "cluster", NodeKind.REMOTE: "remote", NodeKind.GUEST: "container"}
+_KIND_NAMES = {NodeKind.CLUSTER: "cluster", NodeKind.REMOTE: "remote", NodeKind.GUEST: "container"}
+
+
+def built_in_attributes(work: WorkingSet, node: Node) -> None:
+    """What rules can ask about a node without any attribute having been set."""
     node.attributes["#uname"] = node.name
     node.attributes["#id"] = node.id
-    node.attributes["#kind"] = kinds[node.kind]
+    node.attributes["#kind"] = _KIND_NAMES[node.kind]
     node.attributes["#is_dc"] = "true" if node.is_dc else "false"
     if work.options.cluster_name:
         node.attributes["#cluster-name"] = work.options.cluster_name
@@ -85,11 +88,14 @@ def _built_in_attributes(work: WorkingSet, node: Node) -> None:
 
 
 def create_remote_node(work: WorkingSet, name: str, kind: NodeKind) -> Node:
-    """The node of a connection; it may be in <nodes> already."""
+    """The node of a connection; it may be in <nodes> already.
+
+    One that is not has no attribute but #kind until its state has been read: rules about #uname, #id,
+    #site-name, #cluster-name and #is_dc do not hold for it (as in the reference).
+    """
     node = work.nodes_by_name.get(name) or work.nodes_by_id.get(name)
     if node is None:
-        node = Node(id=name, name=name, kind=kind)
-        _permanent_attributes(work, node)
+        node = Node(id=name, name=name, kind=kind, attributes={"#kind": _KIND_NAMES[kind]})
         add_node(work, node)
     elif node.kind is NodeKind.REMOTE and kind is NodeKind.GUEST:
         node.kind = kind

@@ -9,6 +9,7 @@ from crm.scheduler.basic_actions import stop_on
 from crm.scheduler.model import Node, NodeKind, Role, Ticket, WorkingSet
 from crm.scheduler.stages.unpack_history import unpack_node_history
 from crm.scheduler.stages.unpack_nodes import (
+    built_in_attributes,
     find_state_node,
     read_transient_attributes,
     unpack_node_state,
@@ -120,6 +121,7 @@ def remote_attributes(work: WorkingSet, node: Node, state: Element) -> None:
     node.remote_maintenance_known = values.is_true(state.attributes.get("node_in_maintenance"))
     if not node.remote_reset:
         node.unclean = node.unseen = False
+    built_in_attributes(work, node)
     read_transient_attributes(work, node, state)
     shutdown = node.attributes.get("shutdown")
     if shutdown is not None and shutdown != "0":
