@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mapping
 from typing import Any, Final, TypeVar
 
 import grpc
@@ -136,6 +136,35 @@ class Client:
         reply: crm_pb2.WriteReply = self._call(
             "ForceQuorum", crm_pb2.ForceQuorumRequest(), timeout_ms=WRITE_MS
         )
+        if reply.outcome != crm_pb2.WriteReply.OUTCOME_OK:
+            raise InvalidRequest(what=reply.reason)
+
+    def voters(self) -> crm_pb2.VotersReply:
+        """Who votes, as the DC's log says."""
+        reply: crm_pb2.VotersReply = self._call("Voters", crm_pb2.VotersRequest())
+        return reply
+
+    def change_voters(
+        self,
+        *,
+        add: Mapping[int, int] | None = None,
+        remove: Iterable[int] = (),
+        expected: crm_pb2.VotersReply | None = None,
+        deadline_ms: int = WRITE_MS,
+    ) -> None:
+        """Add voters (node id to votes) and take others away, together; returns when the new set counts.
+
+        `expected`: refused when the voters are others by now. Raises InvalidRequest with the reason; what
+        then became of the change, `voters` tells.
+        """
+        request = crm_pb2.ChangeVotersRequest(
+            request_id=uuid.uuid4().hex,
+            add=[crm_pb2.Voter(node_id=node, votes=votes) for node, votes in sorted((add or {}).items())],
+            remove=sorted(remove),
+            expected=expected.voters if expected is not None else (),
+            deadline_ms=deadline_ms,
+        )
+        reply: crm_pb2.WriteReply = self._call("ChangeVoters", request, timeout_ms=deadline_ms + CALL_MS)
         if reply.outcome != crm_pb2.WriteReply.OUTCOME_OK:
             raise InvalidRequest(what=reply.reason)
 

@@ -994,3 +994,118 @@ class ForceQuorumRequest(message.Message):
     _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class Voter(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    NODE_ID_FIELD_NUMBER: builtins.int
+    VOTES_FIELD_NUMBER: builtins.int
+    node_id: builtins.int
+    votes: builtins.int
+    """not 0"""
+    def __init__(
+        self,
+        *,
+        node_id: builtins.int = ...,
+        votes: builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["node_id", b"node_id", "votes", b"votes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class VotersRequest(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class VotersReply(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    VOTERS_FIELD_NUMBER: builtins.int
+    NEXT_FIELD_NUMBER: builtins.int
+    LOG_INDEX_FIELD_NUMBER: builtins.int
+    IN_SYNC_FIELD_NUMBER: builtins.int
+    TWO_NODE_FIELD_NUMBER: builtins.int
+    WITNESS_VOTES_FIELD_NUMBER: builtins.int
+    log_index: builtins.int
+    """where the log says so; 0: cluster.toml"""
+    two_node: builtins.bool
+    witness_votes: builtins.int
+    @builtins.property
+    def voters(self) -> containers.RepeatedCompositeFieldContainer[Voter]:
+        """in the order of ids"""
+
+    @builtins.property
+    def next(self) -> containers.RepeatedCompositeFieldContainer[Voter]:
+        """while a change is under way: those to come"""
+
+    @builtins.property
+    def in_sync(self) -> containers.RepeatedScalarFieldContainer[builtins.int]:
+        """nodes of the view, voters or not, that have all the DC has committed"""
+
+    def __init__(
+        self,
+        *,
+        voters: abc.Iterable[Voter] | None = ...,
+        next: abc.Iterable[Voter] | None = ...,
+        log_index: builtins.int = ...,
+        in_sync: abc.Iterable[builtins.int] | None = ...,
+        two_node: builtins.bool = ...,
+        witness_votes: builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["in_sync", b"in_sync", "log_index", b"log_index", "next", b"next", "two_node", b"two_node", "voters", b"voters", "witness_votes", b"witness_votes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ChangeVotersRequest(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    ADD_FIELD_NUMBER: builtins.int
+    REMOVE_FIELD_NUMBER: builtins.int
+    EXPECTED_FIELD_NUMBER: builtins.int
+    DEADLINE_MS_FIELD_NUMBER: builtins.int
+    request_id: builtins.str
+    """random; the same id again is the same change"""
+    deadline_ms: builtins.int
+    @builtins.property
+    def add(self) -> containers.RepeatedCompositeFieldContainer[Voter]:
+        """a voter that is there already gets these votes"""
+
+    @builtins.property
+    def remove(self) -> containers.RepeatedScalarFieldContainer[builtins.int]:
+        """node ids"""
+
+    @builtins.property
+    def expected(self) -> containers.RepeatedCompositeFieldContainer[Voter]:
+        """the voters it was made from; empty: no condition"""
+
+    def __init__(
+        self,
+        *,
+        request_id: builtins.str = ...,
+        add: abc.Iterable[Voter] | None = ...,
+        remove: abc.Iterable[builtins.int] | None = ...,
+        expected: abc.Iterable[Voter] | None = ...,
+        deadline_ms: builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["add", b"add", "deadline_ms", b"deadline_ms", "expected", b"expected", "remove", b"remove", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...

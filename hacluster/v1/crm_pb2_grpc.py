@@ -134,6 +134,16 @@ class CrmStub(object):
                 request_serializer=hacluster_dot_v1_dot_crm__pb2.ForceQuorumRequest.SerializeToString,
                 response_deserializer=hacluster_dot_v1_dot_crm__pb2.WriteReply.FromString,
                 _registered_method=True)
+        self.Voters = channel.unary_unary(
+                '/hacluster.v1.Crm/Voters',
+                request_serializer=hacluster_dot_v1_dot_crm__pb2.VotersRequest.SerializeToString,
+                response_deserializer=hacluster_dot_v1_dot_crm__pb2.VotersReply.FromString,
+                _registered_method=True)
+        self.ChangeVoters = channel.unary_unary(
+                '/hacluster.v1.Crm/ChangeVoters',
+                request_serializer=hacluster_dot_v1_dot_crm__pb2.ChangeVotersRequest.SerializeToString,
+                response_deserializer=hacluster_dot_v1_dot_crm__pb2.WriteReply.FromString,
+                _registered_method=True)
 
 
 class CrmServicer(object):
@@ -277,6 +287,23 @@ class CrmServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Voters(self, request, context):
+        """Who votes, as the DC's log says.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ChangeVoters(self, request, context):
+        """Add voters, take some away, or give them other votes, as a joint change (both sets agree until it is over).
+        One change at a time. Answered like a write, when the new set counts: OK. FAILED with the reason when it is
+        refused (no quorum, another change under way, other voters than expected, a new voter that is not here or
+        not caught up); UNKNOWN: look at Voters.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_CrmServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -378,6 +405,16 @@ def add_CrmServicer_to_server(servicer, server):
             'ForceQuorum': grpc.unary_unary_rpc_method_handler(
                     servicer.ForceQuorum,
                     request_deserializer=hacluster_dot_v1_dot_crm__pb2.ForceQuorumRequest.FromString,
+                    response_serializer=hacluster_dot_v1_dot_crm__pb2.WriteReply.SerializeToString,
+            ),
+            'Voters': grpc.unary_unary_rpc_method_handler(
+                    servicer.Voters,
+                    request_deserializer=hacluster_dot_v1_dot_crm__pb2.VotersRequest.FromString,
+                    response_serializer=hacluster_dot_v1_dot_crm__pb2.VotersReply.SerializeToString,
+            ),
+            'ChangeVoters': grpc.unary_unary_rpc_method_handler(
+                    servicer.ChangeVoters,
+                    request_deserializer=hacluster_dot_v1_dot_crm__pb2.ChangeVotersRequest.FromString,
                     response_serializer=hacluster_dot_v1_dot_crm__pb2.WriteReply.SerializeToString,
             ),
     }
@@ -920,6 +957,60 @@ class Crm(object):
             target,
             '/hacluster.v1.Crm/ForceQuorum',
             hacluster_dot_v1_dot_crm__pb2.ForceQuorumRequest.SerializeToString,
+            hacluster_dot_v1_dot_crm__pb2.WriteReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Voters(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hacluster.v1.Crm/Voters',
+            hacluster_dot_v1_dot_crm__pb2.VotersRequest.SerializeToString,
+            hacluster_dot_v1_dot_crm__pb2.VotersReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ChangeVoters(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hacluster.v1.Crm/ChangeVoters',
+            hacluster_dot_v1_dot_crm__pb2.ChangeVotersRequest.SerializeToString,
             hacluster_dot_v1_dot_crm__pb2.WriteReply.FromString,
             options,
             channel_credentials,

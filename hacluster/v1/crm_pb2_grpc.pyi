@@ -56,6 +56,14 @@ class CrmStub:
     """What would be used to fence a node now: devices that have to be asked which nodes they know, are asked."""
     ForceQuorum: aio.UnaryUnaryMultiCallable[crm_pb2.ForceQuorumRequest, crm_pb2.WriteReply]
     """The operator's decree: the partition of the node that is asked is the cluster. Answered like a write."""
+    Voters: aio.UnaryUnaryMultiCallable[crm_pb2.VotersRequest, crm_pb2.VotersReply]
+    """Who votes, as the DC's log says."""
+    ChangeVoters: aio.UnaryUnaryMultiCallable[crm_pb2.ChangeVotersRequest, crm_pb2.WriteReply]
+    """Add voters, take some away, or give them other votes, as a joint change (both sets agree until it is over).
+    One change at a time. Answered like a write, when the new set counts: OK. FAILED with the reason when it is
+    refused (no quorum, another change under way, other voters than expected, a new voter that is not here or
+    not caught up); UNKNOWN: look at Voters.
+    """
 
 class CrmServicer(metaclass=abc_1.ABCMeta):
     @abc_1.abstractmethod
@@ -216,5 +224,25 @@ class CrmServicer(metaclass=abc_1.ABCMeta):
         context: aio.ServicerContext[crm_pb2.ForceQuorumRequest, abc.Awaitable[crm_pb2.WriteReply]],
     ) -> abc.Awaitable[crm_pb2.WriteReply]:
         """The operator's decree: the partition of the node that is asked is the cluster. Answered like a write."""
+
+    @abc_1.abstractmethod
+    def Voters(
+        self,
+        request: crm_pb2.VotersRequest,
+        context: aio.ServicerContext[crm_pb2.VotersRequest, abc.Awaitable[crm_pb2.VotersReply]],
+    ) -> abc.Awaitable[crm_pb2.VotersReply]:
+        """Who votes, as the DC's log says."""
+
+    @abc_1.abstractmethod
+    def ChangeVoters(
+        self,
+        request: crm_pb2.ChangeVotersRequest,
+        context: aio.ServicerContext[crm_pb2.ChangeVotersRequest, abc.Awaitable[crm_pb2.WriteReply]],
+    ) -> abc.Awaitable[crm_pb2.WriteReply]:
+        """Add voters, take some away, or give them other votes, as a joint change (both sets agree until it is over).
+        One change at a time. Answered like a write, when the new set counts: OK. FAILED with the reason when it is
+        refused (no quorum, another change under way, other voters than expected, a new voter that is not here or
+        not caught up); UNKNOWN: look at Voters.
+        """
 
 def add_CrmServicer_to_server(servicer: CrmServicer, server: aio.Server) -> None: ...
