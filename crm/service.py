@@ -254,6 +254,16 @@ class CrmService(crm_pb2_grpc.CrmServicer):
         outcome = await self._cluster.replica.force_quorum(author=self._user(context))
         return _write_reply(outcome, "")
 
+    async def Voters(self, request: crm_pb2.VotersRequest, context: Context) -> crm_pb2.VotersReply:
+        """See crm.proto."""
+        await context.abort(grpc.StatusCode.UNIMPLEMENTED, "the voters are those of cluster.toml")
+
+    async def ChangeVoters(
+        self, request: crm_pb2.ChangeVotersRequest, context: Context
+    ) -> crm_pb2.WriteReply:
+        """See crm.proto."""
+        await context.abort(grpc.StatusCode.UNIMPLEMENTED, "the voters are those of cluster.toml")
+
     async def SetAttribute(
         self, request: crm_pb2.SetAttributeRequest, context: Context
     ) -> crm_pb2.SetAttributeReply:
