@@ -1,26 +1,31 @@
 """`python -m tests.sim run --class chaos3 --seed 8812 [--seeds K] [--trace]`: run, and replay what failed.
 
-`python -m tests.sim mutants [--seeds K]`: is it any good? Broken rules, and the seed that shows each.
+`shrink` cuts a failing seed down to a file that `replay` plays. `mutants`: is it any good? Broken rules, and
+the seed that shows each. `ledger` keeps the account of docs/simulation.md. `classes` lists what there is.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+import tempfile
 import time
 import traceback
+from pathlib import Path
 
-from tests.sim import cib_classes, explorer, full, nodes, standing, talk, witness  # noqa: F401 - registers its classes
-from tests.sim.classes import REGISTRY
-from tests.sim.engine import SECOND, START_NS, render_trace
-from tests.sim.mutants import membership
-from tests.sim.mutants import talk as talk_mutants
-from tests.sim.mutants.membership import Mutant
+from tests.sim import explorer, ledger, shrink, sometimes
+from tests.sim import mutants as broken
+from tests.sim.all_classes import REGISTRY
+from tests.sim.classes import Planned
+from tests.sim.engine import SECOND, START_NS, InvariantBroken, render_trace
+from tests.sim.shrink import Case
+
+BUNDLES = Path(tempfile.gettempdir()) / "hacluster-sim"
 
 
-def run_one(name: str, seed: int, *, trace: bool) -> tuple[bool, float, str]:
-    """Play one seed. Returns whether it held, simulated seconds, and the trace hash."""
-    run = REGISTRY[name](seed)
+def play(case: Case, seen: dict[str, int], *, trace: bool) -> tuple[bool, float, str]:
+    """Play one case. Returns whether it held, simulated seconds, and the trace hash."""
+    run = shrink.prepared(case)
     if trace:
         run.world.keep_all_trace = []
     held = True
@@ -28,88 +33,168 @@ def run_one(name: str, seed: int, *, trace: bool) -> tuple[bool, float, str]:
         run.play()
     except AssertionError as error:
         held = False
-        print(f"FAILED class {name} seed {seed}: {error}")
-        if not str(error) or "I" not in str(error)[:1]:
+        print(f"FAILED {case}, commit {ledger.commit()}: {error}")
+        if not isinstance(error, InvariantBroken):
             traceback.print_exc(limit=-4, file=sys.stdout)
         if not trace:
             print(render_trace(run.world.trace))
-        print(f"replay: python -m tests.sim run --class {name} --seed {seed} --trace")
+        print(f"replay: python -m tests.sim run --class {case.name} --seed {case.seed} --trace")
+        if isinstance(run, Planned) and case.faults is None:
+            print(f"the faults as data: {bundle(case, run, error)}  (`shrink` makes them fewer)")
     if trace:
         print(render_trace(run.world.keep_all_trace or (), last=1_000_000))
+    sometimes.added(seen, run.world.seen)
     return held, (run.world.now_ns - START_NS) / SECOND, run.world.trace_hash
 
 
-def kill(mutant: Mutant, seeds: int) -> tuple[int, str]:
-    """The first seed that shows the mutant (0: none of them), and what it broke."""
-    with mutant.entered():
-        for seed in range(1, seeds + 1):
-            try:
-                REGISTRY[mutant.scenario](seed).play()
-            except AssertionError as error:
-                return seed, str(error)
-    return 0, ""
+def bundle(case: Case, run: Planned, error: AssertionError) -> Path:
+    """The plan of a failed run in a file for `replay`."""
+    BUNDLES.mkdir(mode=0o700, exist_ok=True)
+    path = BUNDLES / f"{case.name}-{case.seed}.json"
+    faults = tuple(run.faults)
+    known = Case(name=case.name, seed=case.seed, faults=faults, invariant=shrink.verdict(error))
+    shrink.write(known, path)
+    return path
 
 
-def mutants(seeds: int) -> int:
+def run_seeds(options: argparse.Namespace) -> int:
+    """Exit code 1 when a seed fails."""
+    began = time.process_time()
+    simulated = failures = played = 0.0
+    digest = ""
+    seen: dict[str, int] = {}
+    for seed in range(options.seed, options.seed + options.seeds):
+        case = Case(name=options.name, seed=seed)
+        held, seconds, digest = play(case, seen, trace=options.trace)
+        simulated += seconds
+        played += 1
+        failures += not held
+        if failures >= options.failures:
+            break
+    took = time.process_time() - began
+    if options.sometimes:
+        print("\n".join(sometimes.report(options.name, seen)))
+    missing = sometimes.never(options.name, seen) if options.seeds > 1 else []
+    if missing:
+        print(f"never reached: {', '.join(missing)}")
+    print(
+        f"class {options.name}: {played:.0f} seeds from {options.seed}, {failures:.0f} failed, "
+        f"{simulated:.0f} s simulated in {took:.1f} s ({simulated / took:.0f} x), last trace {digest}"
+    )
+    return 1 if failures else 0
+
+
+def replay(options: argparse.Namespace) -> int:
+    """Exit code 1 when it fails (again)."""
+    case = shrink.read(options.file)
+    held, _, digest = play(case, {}, trace=options.trace)
+    print(f"{case}: {'held' if held else 'failed'}, trace {digest}")
+    return 0 if held else 1
+
+
+def cut_down(options: argparse.Namespace) -> int:
+    """Exit code 1 when there is nothing to cut."""
+    case = shrink.read(options.file) if options.file else Case(name=options.name, seed=options.seed)
+    try:
+        best = shrink.shrunk(case, print)
+    except (ValueError, TypeError) as error:
+        print(error)
+        return 1
+    shrink.write(best, options.output)
+    print(f"replay: python -m tests.sim replay {options.output}")
+    return 0
+
+
+def mutants(seeds: int, seconds: float) -> int:
     """The table of seeds to kill; exit code 1 when one survives."""
     survivors = 0
-    for mutant in (*membership.MUTANTS, *talk_mutants.MUTANTS):
+    for mutant in broken.ALL:
         began = time.process_time()
-        seed, why = kill(mutant, seeds)
+        seed, why = broken.kill(mutant, seeds, seconds)
         survivors += not seed
         took = time.process_time() - began
-        print(
-            f"{mutant.scenario:12} seed {seed or '-':>4} {took:6.1f} s  {mutant.what}: {why[:60]}", flush=True
-        )
+        first = " ".join(why.split())[:60]
+        print(f"{mutant.scenario:18} seed {seed or '-':>4} {took:6.1f} s  {mutant.what}: {first}", flush=True)
+    print(f"{len(broken.ALL) - survivors} of {len(broken.ALL)} mutants killed")
     return 1 if survivors else 0
 
 
-def explore(count: int, seconds: float, without: str) -> int:
+def keep_account(options: argparse.Namespace) -> int:
+    """Exit code 1 when a seed failed."""
+    first, _, last = options.seeds.partition("-")
+    one = ledger.play(options.name, int(first), int(last or first), print, seconds_max=options.seconds)
+    ledger.append(options.page, one)
+    print(one.line())
+    return 1 if one.violations else 0
+
+
+def explore(options: argparse.Namespace) -> int:
     """Exit code 1 when a rule turns out not to be enough."""
     try:
-        print(explorer.explore(count, seconds, without))
+        print(explorer.explore(options.nodes, options.seconds, options.without))
     except explorer.Violation as violation:
         print(f"VIOLATION {violation}")
         return 1
     return 0
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Exit code 0 when every seed held."""
-    parser = argparse.ArgumentParser(prog="python -m tests.sim")
-    sub = parser.add_subparsers(dest="command", required=True)
-    command = sub.add_parser("run")
+def parser() -> argparse.ArgumentParser:
+    """The commands."""
+    top = argparse.ArgumentParser(prog="python -m tests.sim")
+    sub = top.add_subparsers(dest="command", required=True)
+    command = sub.add_parser("run", help="play seeds of a class")
     command.add_argument("--class", dest="name", choices=sorted(REGISTRY), required=True)
     command.add_argument("--seed", type=int, default=1)
     command.add_argument("--seeds", type=int, default=1, help="how many, from --seed on")
     command.add_argument("--failures", type=int, default=3, help="stop after so many")
     command.add_argument("--trace", action="store_true")
+    command.add_argument(
+        "--sometimes", action="store_true", help="show how often each rare state was reached"
+    )
+    command = sub.add_parser("replay", help="play a file")
+    command.add_argument("file", type=Path)
+    command.add_argument("--trace", action="store_true")
+    command = sub.add_parser("shrink", help="cut a failing run down to a file")
+    what = command.add_mutually_exclusive_group(required=True)
+    what.add_argument("--class", dest="name", choices=sorted(REGISTRY))
+    what.add_argument("--file", type=Path)
+    command.add_argument("--seed", type=int, default=1)
+    command.add_argument("-o", dest="output", type=Path, default=Path("shrunk.json"))
+    command = sub.add_parser("ledger", help="play a slice and enter it in docs/simulation.md")
+    command.add_argument("--class", dest="name", choices=sorted(REGISTRY), required=True)
+    command.add_argument("--seeds", required=True, metavar="A-B")
+    command.add_argument("--seconds", type=float, default=0, help="of CPU at most")
+    command.add_argument("--page", type=Path, default=ledger.PAGE)
     search = sub.add_parser("explore")
     search.add_argument("--nodes", type=int, default=3)
     search.add_argument("--seconds", type=float, default=30.0, help="of CPU")
     search.add_argument("--without", choices=sorted(explorer.RULES), default="", help="leave a rule out")
-    sub.add_parser("mutants").add_argument("--seeds", type=int, default=200, help="tried for each")
-    options = parser.parse_args(arguments)
-    if options.command == "mutants":
-        return mutants(options.seeds)
-    if options.command == "explore":
-        return explore(options.nodes, options.seconds, options.without)
-    began = time.perf_counter()
-    simulated = failures = played = 0.0
-    digest = ""
-    for seed in range(options.seed, options.seed + options.seeds):
-        held, seconds, digest = run_one(options.name, seed, trace=options.trace)
-        simulated += seconds
-        played += 1
-        failures += not held
-        if failures >= options.failures:
-            break
-    took = time.perf_counter() - began
-    print(
-        f"class {options.name}: {played:.0f} seeds from {options.seed}, {failures:.0f} failed, "
-        f"{simulated:.0f} s simulated in {took:.1f} s ({simulated / took:.0f} x), last trace {digest}"
-    )
-    return 1 if failures else 0
+    command = sub.add_parser("mutants", help="break rules, and see them caught")
+    command.add_argument("--seeds", type=int, default=2_000, help="tried for each")
+    command.add_argument("--seconds", type=float, default=60.0, help="of CPU for each")
+    sub.add_parser("classes", help="all classes")
+    return top
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit code 0 when every seed held."""
+    options = parser().parse_args(arguments)
+    match options.command:
+        case "run":
+            return run_seeds(options)
+        case "replay":
+            return replay(options)
+        case "shrink":
+            return cut_down(options)
+        case "ledger":
+            return keep_account(options)
+        case "mutants":
+            return mutants(options.seeds, options.seconds)
+        case "explore":
+            return explore(options)
+        case _:
+            print("\n".join(sorted(REGISTRY)))
+            return 0
 
 
 if __name__ == "__main__":

@@ -6,13 +6,14 @@ members) and none besides: they come late, at different moments at different nod
 
 from __future__ import annotations
 
+import contextlib
 import random
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from crm.cib.model import Element, element
-from crm.cib.replication.messages import Append, InstallSnapshot
+from crm.cib.replication.messages import Append, AppendReply, InstallSnapshot
 from crm.cib.replication.model import LogEntry
 from crm.cib.store import CibStore
 from crm.election.model import ElectionSettings
@@ -75,6 +76,13 @@ class ReplicaProcess(Process[Event, Effect]):
 
     # -- life
 
+    def start(self) -> None:
+        """The supervisor tries again while the disk cannot be written."""
+        if self.node.disk.broken:
+            self.world.after(SECOND, f"restart {self.name}", self.start)
+        else:
+            super().start()
+
     def begin(self) -> Sequence[Effect]:
         self.instance += 1
         self._queue.clear()
@@ -104,11 +112,20 @@ class ReplicaProcess(Process[Event, Effect]):
     def crash(self) -> None:
         """Somewhere in the middle of what the disk was doing."""
         if self.alive:
-            self.storage.finish(self._disk_rng.randint(0, self.storage.pending))
+            self._count_moment()
+            with contextlib.suppress(OSError):
+                self.storage.finish(self._disk_rng.randint(0, self.storage.pending))
             self.cluster.clients.process_gone(self)
             self.core = None
         super().crash()
         self.cluster.views.crm_changed()
+
+    def _count_moment(self) -> None:
+        """What a crash interrupts."""
+        if self.core is not None and self.core.replication.leading is not None:
+            self.world.count("dc_crashed")
+        if self.storage.pending:
+            self.world.count("crash_in_sync")
 
     def handle(self, event: Event, now_ns: int) -> Sequence[Effect]:
         assert self.core is not None
@@ -149,9 +166,7 @@ class ReplicaProcess(Process[Event, Effect]):
         try:
             self._write(effect)
         except OSError:
-            self.world.note(self.name, "disk error: the daemon ends")
-            self.died += 1
-            self.crash()
+            self._disk_failed()
             return
         self._busy = True
         delay_ns = self._disk_rng.randint(*self.node.disk.sync_ns)
@@ -171,7 +186,11 @@ class ReplicaProcess(Process[Event, Effect]):
                 raise AssertionError(effect)
 
     def _synced(self, effect: Effect) -> None:
-        self.storage.finish()
+        try:
+            self.storage.finish()
+        except OSError:
+            self._disk_failed()
+            return
         self._busy = False
         if isinstance(effect, SaveOrphans):
             self.cluster.orphans_saved(self, effect)
@@ -185,15 +204,19 @@ class ReplicaProcess(Process[Event, Effect]):
             case Call(peer, message):
                 if isinstance(message, Append):
                     self.cluster.spoken(self, message.entries)
+                elif isinstance(message, InstallSnapshot):
+                    self.world.count("snapshot_sent")
                 self._call(peer, message)
             case Reply(token, message):
+                if isinstance(message, AppendReply) and not message.stored:
+                    self.world.count("append_refused")
                 answer = self._answers.pop(token, None)
                 if answer is not None:
                     answer(message)
             case MarkSoloRight(boot_token):
                 self.node.run.write("solo-right", boot_token.encode())
             case MarkCommitted(index):
-                self.store.mark_committed(index)
+                self._mark_committed(index)
             case Up(event):
                 self.world.note(self.name, f"{type(event).__name__} {_short(event)}")
                 for listener in self.cluster.listeners:
@@ -201,6 +224,7 @@ class ReplicaProcess(Process[Event, Effect]):
             case Answer(token, outcome):
                 self.cluster.clients.answered(token, outcome)
             case Note(name, fields):
+                self.world.count(" ".join([name, *(str(v) for key, v in fields if key == "reason")])[:60])
                 self.world.note(self.name, f"{name} {fields}")
             case Die(why):
                 self.world.note(self.name, f"dies: {why}")
@@ -209,6 +233,19 @@ class ReplicaProcess(Process[Event, Effect]):
                 self.world.after(SECOND, f"restart {self.name}", self.start)
             case _:
                 raise AssertionError(effect)
+
+    def _mark_committed(self, index: int) -> None:
+        try:
+            self.store.mark_committed(index)
+        except OSError:
+            self._disk_failed()
+
+    def _disk_failed(self) -> None:
+        """Nothing more is answered (9.6)."""
+        self.world.note(self.name, "disk error: the daemon ends")
+        self.world.count("daemon_ended_by_its_disk")
+        self.died += 1
+        self.crash()
 
     def _call(self, peer: int, message: object) -> None:
         target = self.cluster.by_id[peer]
@@ -299,6 +336,8 @@ class Clients:
         write = self.writes[request_id]
         if write.outcome in (Outcome.OK, Outcome.FAILED):
             return
+        if write.outcome is Outcome.UNKNOWN and outcome.outcome is not Outcome.UNKNOWN:
+            self.cluster.world.count(f"unknown_resolved_{outcome.outcome.value}")
         write.outcome = outcome.outcome
         write.provisional = bool(outcome.reason)
         self.cluster.world.count(f"answer_{outcome.outcome.value}")
@@ -411,6 +450,8 @@ class CibCluster:
         requests = tuple(entry.request_id for entry in effect.entries if entry.request_id)
         self.orphans.append(Saved(process.id, requests, effect.committed))
         self.world.count("orphans_saved")
+        if effect.committed:
+            self.world.count("answered_orphans")
 
     def dc(self, *, safe: bool = False) -> ReplicaProcess | None:
         """An established DC (the one with the highest term), or None."""

@@ -16,8 +16,9 @@ from tests.sim.cib_checkers import (
     SameChain,
     VersionGrows,
 )
-from tests.sim.classes import register
+from tests.sim.classes import Planned, register
 from tests.sim.engine import MS, SECOND, START_NS, World
+from tests.sim.plan import Fault
 
 KINDS = ("partition", "kill", "power", "pause", "between", "slow-disk", "stand-still")
 
@@ -57,13 +58,15 @@ def writer(world: World, cluster: CibCluster, end_ns: int, *, gap_ns: int, force
     write()
 
 
-class CibRun:
+class CibRun(Planned):
     """Boot, faults under load, healing, verdict."""
 
     def __init__(self, seed: int, profile: CibProfile) -> None:
         self.world = World(seed)
         self.profile = profile
         self.rng = self.world.stream("plan")
+        self.disk_rng = self.world.stream("plan/disks")
+        self.device_rng = self.world.stream("device")
         self.cluster = CibCluster(
             self.world,
             profile.nodes,
@@ -87,17 +90,13 @@ class CibRun:
     def play(self) -> None:
         """The whole of it."""
         self.boot()
-        end_ns = self.world.now_ns + self.profile.faults_ns
-        kinds = self.rng.sample(self.profile.kinds, self.rng.randint(1, len(self.profile.kinds)))
-        gap_ns, force = self.profile.write_gap_ns, self.profile.force
-        writer(self.world, self.cluster, end_ns, gap_ns=gap_ns, force=force)
-        while self.world.now_ns < end_ns:
-            gap_ns = int(self.rng.expovariate(1.0) * self.profile.mean_gap_ns)
-            self.world.run_until(min(self.world.now_ns + gap_ns, end_ns))
-            if self.rng.random() < 0.3:
-                self.cluster.heal()
-            else:
-                self.inflict(self.rng.choice(kinds))
+        start_ns, end_ns = self.world.now_ns, self.world.now_ns + self.profile.faults_ns
+        for fault in self.planned(self.draw):
+            self.world.at(start_ns + fault.at_ns, f"fault {fault}", lambda f=fault: self.inflict(f))  # type: ignore[misc]
+        if self.clients:
+            gap_ns, force = self.profile.write_gap_ns, self.profile.force
+            writer(self.world, self.cluster, end_ns, gap_ns=gap_ns, force=force)
+        self.world.run_until(end_ns)
         self.settle()
 
     def boot(self) -> None:
@@ -109,7 +108,7 @@ class CibRun:
         """No faults any more: it must come to rest, soon."""
         self.world.note("fault", "all end")
         for node in self.cluster.nodes.values():
-            node.disk.sync_ns = (50_000, 1_500_000)
+            node.disk.sync_ns, node.disk.broken = (50_000, 1_500_000), False
         self.cluster.heal()
         self.cluster.boot_all()
         for process in self.cluster.processes:
@@ -128,7 +127,7 @@ class CibRun:
             return
         other = self.cluster.by_id[3 - process.id]
         known = other.node.boot_token
-        rng = self.rng
+        rng = self.device_rng
 
         def shoot() -> None:
             core = process.core
@@ -144,52 +143,112 @@ class CibRun:
 
     # -- faults
 
-    def inflict(self, kind: str) -> None:
-        """One fault, now."""
-        rng, cluster = self.rng, self.cluster
-        victim = rng.choice(cluster.processes)
-        self.world.note("fault", f"{kind} {victim.node.name}")
+    def draw(self) -> list[Fault]:
+        """The faults of this seed; only some of the kinds in one run."""
+        rng, profile = self.rng, self.profile
+        kinds = rng.sample(profile.kinds, rng.randint(1, len(profile.kinds)))
+        faults: list[Fault] = []
+        at_ns = 0
+        while True:
+            at_ns += int(rng.expovariate(1.0) * profile.mean_gap_ns)
+            if at_ns >= profile.faults_ns:
+                return faults
+            faults += self._make("mend" if rng.random() < 0.3 else rng.choice(kinds), at_ns)
+
+    def _make(self, kind: str, at_ns: int) -> list[Fault]:
+        rng = self.rng
+        names = [node.name for node in self.cluster.nodes.values()]
+        rng.shuffle(names)
+        one = (names[0],)
         match kind:
+            case "mend":
+                return [Fault(at_ns=at_ns, kind=kind)]
             case "partition":
-                ids = list(cluster.nodes)
-                rng.shuffle(ids)
-                at = rng.randint(1, len(ids) - 1)
-                cluster.partition(ids[:at], ids[at:])
+                return [Fault(at_ns=at_ns, kind=kind, nodes=tuple(names[: rng.randint(1, len(names) - 1)]))]
             case "kill":
-                victim.crash()
-                self.world.after(rng.randint(1, 3_000) * MS, f"restart {victim.name}", victim.start)
+                return [Fault(at_ns=at_ns, kind=kind, nodes=one, for_ns=rng.randint(1, 3_000) * MS)]
             case "between":
-                victim.crash_after = rng.randrange(12)
+                return [Fault(at_ns=at_ns, kind=kind, nodes=one, link=rng.randrange(12))]
             case "power":
-                for process in rng.sample(cluster.processes, rng.randint(1, len(cluster.processes))):
-                    self._power(process, rng.randint(1, 8_000) * MS)
+                off = names[: rng.randint(1, len(names))]
+                return [
+                    Fault(at_ns=at_ns, kind=kind, nodes=(name,), for_ns=rng.randint(1, 8_000) * MS)
+                    for name in off
+                ]
             case "pause":
-                victim.pause(rng.choice([300 * MS, 2 * SECOND, 6 * SECOND]))
+                for_ns = rng.choice([300 * MS, 2 * SECOND, 6 * SECOND])
+                return [Fault(at_ns=at_ns, kind=kind, nodes=one, for_ns=for_ns)]
             case "stand-still":
-                victim.node.pause(rng.choice([300 * MS, 6 * SECOND]), clock_stands=True)
+                for_ns = rng.choice([300 * MS, 6 * SECOND])
+                return [Fault(at_ns=at_ns, kind=kind, nodes=one, for_ns=for_ns)]
             case "slow-disk":
-                victim.node.disk.sync_ns = rng.choice([(50_000, 1_500_000), (200 * MS, 3 * SECOND)])
-            case "wipe" | "damage":
-                self._lose_copy(victim, kind)
+                return [Fault(at_ns=at_ns, kind=kind, nodes=one, link=rng.randrange(2))]
+            case "wipe" | "damage" | "broken-disk":
+                return [Fault(at_ns=at_ns, kind=kind, nodes=one, for_ns=rng.randint(1, 5_000) * MS)]
             case _:
                 raise AssertionError(kind)
 
+    def inflict(self, fault: Fault) -> None:
+        """Do it now."""
+        cluster, world = self.cluster, self.world
+        world.note("fault", str(fault)[14:])
+        if fault.kind == "mend":
+            cluster.heal()
+            return
+        ids = [one for one, node in cluster.nodes.items() if node.name in fault.nodes]
+        victim = cluster.by_id[ids[0]]
+        match fault.kind:
+            case "partition":
+                cluster.partition(ids, [one for one in cluster.nodes if one not in ids])
+            case "kill":
+                victim.crash()
+                world.after(fault.for_ns, f"restart {victim.name}", victim.start)
+            case "between":
+                victim.crash_after = fault.link
+            case "power":
+                self._power(victim, fault.for_ns)
+            case "pause":
+                victim.pause(fault.for_ns)
+            case "stand-still":
+                victim.node.pause(fault.for_ns, clock_stands=True)
+            case "slow-disk":
+                victim.node.disk.sync_ns = (200 * MS, 3 * SECOND) if fault.link else (50_000, 1_500_000)
+            case "broken-disk":
+                self._break_disk(victim, fault.for_ns)
+            case "wipe" | "damage":
+                self._lose_copy(victim, fault)
+            case _:
+                raise AssertionError(fault.kind)
+
     def _power(self, process: ReplicaProcess, for_ns: int) -> None:
-        self.cluster.power_cut(process.id, self.rng)
+        self.cluster.power_cut(process.id, self.disk_rng)
         self.world.after(for_ns, f"boot {process.node.name}", lambda: self.cluster.boot(process.id))
 
-    def _lose_copy(self, process: ReplicaProcess, kind: str) -> None:
+    def _break_disk(self, process: ReplicaProcess, for_ns: int) -> None:
+        """EIO on every write: the daemon ends with the first; it is started again when the disk is mended."""
+        process.node.disk.broken = True
+
+        def mend() -> None:
+            process.node.disk.broken = False
+            process.start()
+
+        self.world.after(for_ns, f"mend disk {process.node.name}", mend)
+
+    def _may_lose(self, process: ReplicaProcess) -> bool:
         """At most a minority is without a memory at one time, and only of a cluster that has begun."""
         broken = {p.id for p in self.cluster.processes if not self._has_memory(p)}
-        if len(broken | {process.id}) * 2 >= len(self.cluster.processes) or not process.node.up:
+        return len(broken | {process.id}) * 2 < len(self.cluster.processes) and process.node.up
+
+    def _lose_copy(self, process: ReplicaProcess, fault: Fault) -> None:
+        if not self._may_lose(process):
             return
-        self._power(process, self.rng.randint(1, 5_000) * MS)
-        if kind == "wipe":
+        self._power(process, fault.for_ns)
+        if fault.kind == "wipe":
             process.node.disk.wipe()
         else:
             names = [name for name in process.storage.names() if name == "promise" or name.startswith("log.")]
-            name = self.rng.choice(names)
-            process.node.disk.damage(f"cib/{name}", self.rng)
+            name = self.disk_rng.choice(names)
+            process.node.disk.damage(f"cib/{name}", self.disk_rng)
             self.no_damage.damage(process)
 
     def _has_memory(self, process: ReplicaProcess) -> bool:
@@ -206,6 +265,7 @@ _class("cib3-force", CibProfile(kinds=("partition", "power", "kill"), force=0.5)
 _class("cib3-power", CibProfile(kinds=("power", "between", "partition")))
 _class("cib3-wipe", CibProfile(kinds=("wipe", "partition", "kill"), mean_gap_ns=4 * SECOND))
 _class("cib5-damage", CibProfile(nodes=5, kinds=("damage", "wipe", "partition"), mean_gap_ns=4 * SECOND))
+_class("cib3-eio", CibProfile(kinds=("broken-disk", "power", "partition", "between")))
 _class("cib2-assumed", CibProfile(nodes=2, two_node=True))
 _class("cib2-fencing", CibProfile(nodes=2, two_node=True, fencing=True, force=0.2))
 _class("cib2-alone", CibProfile(nodes=2, two_node=True, wait_for_all=False))

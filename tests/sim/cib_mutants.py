@@ -26,22 +26,19 @@ Break = Callable[[pytest.MonkeyPatch], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Mutant:
-    """What is broken, and the class that finds it."""
+class CibMutant:
+    """`what` is broken, and `scenario` is the class that finds it."""
 
-    name: str
-    kind: str
+    what: str
+    scenario: str
     break_it: Break
-    first: int = 1
-    seeds: int = 300
 
-
-@contextmanager
-def broken(mutant: Mutant) -> Iterator[None]:
-    """The product with the mutant in it."""
-    with pytest.MonkeyPatch.context() as patch:
-        mutant.break_it(patch)
-        yield
+    @contextmanager
+    def entered(self) -> Iterator[None]:
+        """The product with the mutant in it."""
+        with pytest.MonkeyPatch.context() as patch:
+            self.break_it(patch)
+            yield
 
 
 def _promise_unsaved(patch: pytest.MonkeyPatch) -> None:
@@ -207,19 +204,27 @@ def _no_right_needed(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(SoloRight, "may_go_alone", property(lambda self: bool(self._off)))
 
 
-MUTANTS: tuple[Mutant, ...] = (
-    Mutant(name="promise-unsaved", kind="cib3-power", break_it=_promise_unsaved),
-    Mutant(name="ack-before-disk", kind="cib3-power", break_it=_ack_before_disk),
-    Mutant(name="vote-for-older-log", kind="cib3-power", break_it=_vote_for_older_log),
-    Mutant(name="one-store-is-enough", kind="cib3", break_it=_one_store_is_enough),
-    Mutant(name="ok-before-commit", kind="cib3", break_it=_ok_before_commit),
-    Mutant(name="orphans-dropped", kind="cib3-force", break_it=_orphans_dropped),
-    Mutant(name="newest-version-wins", kind="cib3-force", break_it=_newest_version_wins),
-    Mutant(name="amnesia-votes", kind="cib3-compact-wipe", break_it=_amnesia_votes, first=210),
-    Mutant(name="damage-is-torn", kind="cib5-damage", break_it=_damage_is_torn),
-    Mutant(name="promise-forgotten", kind="cib3", break_it=_stale_term_obeyed),
-    Mutant(name="version-not-lifted", kind="cib3-force", break_it=_version_not_lifted),
-    Mutant(name="failed-too-soon", kind="cib3", break_it=_failed_too_soon),
-    Mutant(name="right-by-sight", kind="cib2-fenced-alone", break_it=_right_by_sight, seeds=1_000),
-    Mutant(name="no-right-needed", kind="cib2-fenced-alone", break_it=_no_right_needed),
+MUTANTS: tuple[CibMutant, ...] = (
+    CibMutant(what="a promise is not kept on disk", scenario="cib3-power", break_it=_promise_unsaved),
+    CibMutant(
+        what="entries are acknowledged before the disk has them",
+        scenario="cib3-power",
+        break_it=_ack_before_disk,
+    ),
+    CibMutant(what="a vote for an older log", scenario="cib3-power", break_it=_vote_for_older_log),
+    CibMutant(what="one store is enough to commit", scenario="cib3", break_it=_one_store_is_enough),
+    CibMutant(what="OK before the commit", scenario="cib3", break_it=_ok_before_commit),
+    CibMutant(what="orphans are cut without a report", scenario="cib3-force", break_it=_orphans_dropped),
+    CibMutant(what="the newest version wins a merge", scenario="cib3-force", break_it=_newest_version_wins),
+    CibMutant(what="a node without a memory votes", scenario="cib3-compact-wipe", break_it=_amnesia_votes),
+    CibMutant(what="damage is taken for a torn write", scenario="cib5-damage", break_it=_damage_is_torn),
+    CibMutant(what="a promise is forgotten for a candidate", scenario="cib3", break_it=_stale_term_obeyed),
+    CibMutant(
+        what="the version is not lifted at a merge", scenario="cib3-force", break_it=_version_not_lifted
+    ),
+    CibMutant(what="a deadline is taken for a refusal", scenario="cib3", break_it=_failed_too_soon),
+    CibMutant(
+        what="the solo right comes from sight alone", scenario="cib2-fenced-alone", break_it=_right_by_sight
+    ),
+    CibMutant(what="no solo right is needed", scenario="cib2-fenced-alone", break_it=_no_right_needed),
 )

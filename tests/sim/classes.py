@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -38,6 +38,20 @@ def register(name: str) -> Callable[[Callable[[int], Run]], Callable[[int], Run]
     return keep
 
 
+class Planned:
+    """A run whose faults are data: drawn from its seed, or `given` (a plan that was cut down)."""
+
+    given: Sequence[plan.Fault] | None = None
+    faults: Sequence[plan.Fault] = ()
+    clients = True  # writers at work; a shrinker tries without
+
+    def planned(self, draw: Callable[[], list[plan.Fault]]) -> Sequence[plan.Fault]:
+        """The faults of this run. They are drawn in any case, so that what else is drawn stays the same."""
+        drawn = draw()
+        self.faults = drawn if self.given is None else self.given
+        return self.faults
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
     """The dials of a class."""
@@ -55,7 +69,7 @@ class Profile:
     timing: Timing = Timing()  # noqa: RUF009
 
 
-class ViewsRun:
+class ViewsRun(Planned):
     """ha-messaging alone: boot, faults, healing, verdict."""
 
     def __init__(self, seed: int, profile: Profile) -> None:
@@ -81,17 +95,20 @@ class ViewsRun:
         """Boot all at once, then faults, then quiet."""
         self.cluster.boot_all()
         self.world.run_until(START_NS + 3 * SECOND)
-        faults = plan.draw(
+        plan.schedule(self.cluster, self.planned(self.draw))
+        self.world.run_until(self.world.now_ns + self.profile.faults_ns + 20 * SECOND)
+        plan.end_faults(self.cluster)
+        self.settle()
+
+    def draw(self) -> list[plan.Fault]:
+        """The faults of this seed."""
+        return plan.draw(
             self.rng,
             self.cluster.network.nodes,
             kinds=self.profile.kinds,
             until_ns=self.profile.faults_ns,
             mean_gap_ns=self.profile.mean_gap_ns,
         )
-        plan.schedule(self.cluster, faults)
-        self.world.run_until(self.world.now_ns + self.profile.faults_ns + 20 * SECOND)
-        plan.end_faults(self.cluster)
-        self.settle()
 
     def settle(self) -> None:
         """One view within the longest rejoin_hold and a little; usually long before."""
@@ -270,6 +287,12 @@ _class("power", ViewsRun, Profile(kinds=("power", "kill"), mean_gap_ns=5 * SECON
 _class("clock", ViewsRun, Profile(kinds=CHAOS, rate_ppm=50_000))
 _class("diskless", ViewsRun, Profile(nodes=4, kinds=CHAOS, diskless=("n1",)))
 _SLOW = Timing(keepalive_ns=SECOND, warntime_ns=4 * SECOND, deadtime_ns=10 * SECOND, initdead_ns=60 * SECOND)
+_QUIET = Timing(keepalive_ns=SECOND, warntime_ns=5 * SECOND, deadtime_ns=10 * SECOND, initdead_ns=30 * SECOND)
+_class(
+    "quiet3",
+    ViewsRun,
+    Profile(kinds=CHAOS, timing=_QUIET, faults_ns=3_600 * SECOND, mean_gap_ns=300 * SECOND),
+)
 _class("big30", BigRun, Profile(nodes=30, timing=_SLOW))
 _class("big100", BigRun, Profile(nodes=100, timing=_SLOW))
 _AUTO = Timing(deadtime_auto=True)

@@ -79,6 +79,7 @@ class World:
         self.trace: deque[TraceLine] = deque(maxlen=TRACE_KEEP)
         self.keep_all_trace: list[TraceLine] | None = None
         self.counters: dict[str, int] = {}
+        self._told: dict[str, int] = {}
         self._ties = self.stream("ties")
         self._serial = 0
         self._ms = self._events_a_ms = 0
@@ -102,25 +103,27 @@ class World:
 
     def run_until(self, until_ns: int) -> None:
         """Run every event up to and including `until_ns`; checkers look after each."""
-        heap = self._heap
+        heap, pop, update = self._heap, heapq.heappop, self._hash.update
+        looking = [checker.after_event for checker in self.checkers]
         while heap and heap[0][0] <= until_ns:
-            when_ns, _, _, scheduled = heapq.heappop(heap)
+            when_ns, _, _, scheduled = pop(heap)
             action = scheduled.action
             if action is None:
                 continue
-            self._no_spinning(when_ns)
+            if when_ns // MS == self._ms:
+                self._no_spinning()
+            else:
+                self._ms, self._events_a_ms = when_ns // MS, 0
             self.now_ns = when_ns
             self.events += 1
-            self._hash.update(b"%d %s\n" % (when_ns, scheduled.what.encode()))
+            update(b"%d %s\n" % (when_ns, scheduled.what.encode()))
             action()
-            for checker in self.checkers:
-                checker.after_event(self)
+            for look in looking:
+                look(self)
         self.now_ns = max(self.now_ns, until_ns)
 
-    def _no_spinning(self, when_ns: int) -> None:
+    def _no_spinning(self) -> None:
         """A core that sets timers for the next instant again and again does nothing else for ever (I25)."""
-        if when_ns // MS != self._ms:
-            self._ms, self._events_a_ms = when_ns // MS, 0
         self._events_a_ms += 1
         if self._events_a_ms > EVENTS_A_MS_MAX:
             what = f"more than {EVENTS_A_MS_MAX} events in one millisecond, the next is {self._heap[:1]}"
@@ -138,6 +141,13 @@ class World:
         if self.keep_all_trace is not None:
             self.keep_all_trace.append(line)
         self._hash.update(b"%s %s\n" % (who.encode(), what.encode()))
+        told = what.partition(" ")[0] if who != "fault" else f"fault {what.partition(' ')[0]}"
+        self._told[told] = self._told.get(told, 0) + 1
+
+    @property
+    def seen(self) -> dict[str, int]:
+        """How often each rare state was there: what was counted, and the first words of what was noted."""
+        return {**self._told, **self.counters}
 
     def count(self, name: str) -> None:
         """Count something rare ("sometimes" counters)."""
@@ -194,8 +204,9 @@ class Disk:
         if name in self.visible:
             self.durable[name] = self.visible[name]
 
-    def power_cut(self, rng: random.Random) -> None:
-        """Each unsynced file keeps its old content, its new one, or a torn mixture of the two."""
+    def power_cut(self, rng: random.Random) -> list[str]:
+        """Each unsynced file keeps its old content, its new one, or a torn mixture; which of these."""
+        fates = []
         for name in sorted(set(self.visible) | set(self.durable)):
             old, new = self.durable.get(name), self.visible.get(name)
             if old == new:
@@ -203,14 +214,18 @@ class Disk:
             match rng.randrange(3):
                 case 0 if old is None:
                     self.visible.pop(name, None)
+                    fates.append("lost")
                 case 0:
                     self.visible[name] = old or b""
+                    fates.append("lost")
                 case 1 if new is not None and name not in self.whole:
                     keep = rng.randrange(len(new) + 1)
                     self.visible[name] = new[:keep] + (old or b"")[keep:]
+                    fates.append("torn")
                 case _:
-                    pass
+                    fates.append("kept")
         self.durable = dict(self.visible)
+        return fates
 
     def damage(self, name: str, rng: random.Random) -> None:
         """Flip one bit of a file, on the platter and for readers."""
@@ -262,6 +277,7 @@ class Node:
         self.clock = NodeClock(world, rate_ppm)
         self.boots = 0
         self.up = False
+        self.absent = False  # never boots: what a shrinker takes out of a run
         self.processes: list[Process[object, object]] = []
 
     @property
@@ -272,6 +288,8 @@ class Node:
     def boot(self) -> None:
         """Power on and start every process."""
         assert not self.up, f"{self.name} is up already"
+        if self.absent:
+            return
         self.boots += 1
         self.run.wipe()
         self.up = True
@@ -286,7 +304,8 @@ class Node:
             self.up = False
             for process in self.processes:
                 process.crash()
-            self.disk.power_cut(rng)
+            for fate in self.disk.power_cut(rng):
+                self.world.count(f"unsynced_{fate}")
 
     def pause(self, for_ns: int, *, clock_stands: bool = False) -> None:
         """Stop the whole machine for a while."""

@@ -5,6 +5,7 @@ Faults are the membership layer's plans; writers and checkers are the CIB's, and
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass
 
 from hacluster.vocabulary.membership import Authority, MembershipView
@@ -14,7 +15,7 @@ from tests.sim.checkers import OneQuorum, Views
 from tests.sim.cib import CibCluster, ReplicaProcess
 from tests.sim.cib_checkers import Durable, NothingSilent, OneDcATerm, SameChain, VersionGrows
 from tests.sim.cib_classes import writer
-from tests.sim.classes import CHAOS, register
+from tests.sim.classes import CHAOS, Planned, register
 from tests.sim.engine import MS, SECOND, START_NS, InvariantBroken, World
 from tests.sim.membership import MembershipCluster, MessagingProcess, Timing
 
@@ -78,7 +79,7 @@ class FullProfile:
     force: float = 0.0
 
 
-class FullRun:
+class FullRun(Planned):
     """Boot, faults under load, healing, verdict."""
 
     def __init__(self, seed: int, profile: FullProfile) -> None:
@@ -118,17 +119,16 @@ class FullRun:
         self.world.run_until(START_NS + 5 * SECOND)
         if self.cluster.dc(safe=True) is None:
             raise InvariantBroken("I16", "no DC five seconds after all booted")
-        faults = plan.draw(
-            self.rng,
-            self.cluster.network.nodes,
-            kinds=self.profile.kinds,
-            until_ns=self.profile.faults_ns,
-            mean_gap_ns=3 * SECOND,
-        )
-        plan.schedule(self.membership, faults)
+        start_ns, rng = self.world.now_ns, self.world.stream("faults")
+        for fault in self.planned(self.draw):
+            self.world.at(
+                start_ns + fault.at_ns,
+                f"fault {fault}",
+                lambda f=fault: self._inflict(f, rng),  # type: ignore[misc]
+            )
         end_ns = self.world.now_ns + self.profile.faults_ns
-        writer(self.world, self.cluster, end_ns, gap_ns=300 * MS, force=self.profile.force)
-        self._crm_faults(end_ns)
+        if self.clients:
+            writer(self.world, self.cluster, end_ns, gap_ns=300 * MS, force=self.profile.force)
         self.world.run_until(end_ns + 20 * SECOND)
         plan.end_faults(self.membership)
         for replica in self.cluster.processes:
@@ -136,21 +136,44 @@ class FullRun:
             replica.start()
         self._settle()
 
-    def _crm_faults(self, end_ns: int) -> None:
+    def draw(self) -> list[plan.Fault]:
+        """The faults of this seed."""
+        faults = plan.draw(
+            self.rng,
+            self.cluster.network.nodes,
+            kinds=self.profile.kinds,
+            until_ns=self.profile.faults_ns,
+            mean_gap_ns=3 * SECOND,
+        )
+        return sorted([*faults, *self._draw_crm()], key=lambda fault: fault.at_ns)
+
+    def _draw_crm(self) -> list[plan.Fault]:
         """Now and then a ha-crm is killed, or stops for a while."""
-
-        def strike() -> None:
-            if self.world.now_ns >= end_ns:
-                return
-            replica = self.rng.choice(self.cluster.processes)
-            if self.rng.random() < 0.5:
-                replica.crash()
-                self.world.after(self.rng.randint(1, 3_000) * MS, f"restart {replica.name}", replica.start)
+        rng, faults = self.rng, []
+        at_ns = 5 * SECOND
+        while at_ns < self.profile.faults_ns:
+            nodes = (rng.choice(self.cluster.network.nodes),)
+            if rng.random() < 0.5:
+                for_ns = rng.randint(1, 3_000) * MS
+                faults.append(plan.Fault(at_ns=at_ns, kind="crm-kill", nodes=nodes, for_ns=for_ns))
             else:
-                replica.pause(self.rng.choice([300 * MS, 5 * SECOND]))
-            self.world.after(int(self.rng.expovariate(1.0) * 8 * SECOND), "crm fault", strike)
+                for_ns = rng.choice([300 * MS, 5 * SECOND])
+                faults.append(plan.Fault(at_ns=at_ns, kind="crm-pause", nodes=nodes, for_ns=for_ns))
+            at_ns += int(rng.expovariate(1.0) * 8 * SECOND)
+        return faults
 
-        self.world.after(5 * SECOND, "crm fault", strike)
+    def _inflict(self, fault: plan.Fault, rng: random.Random) -> None:
+        if not fault.kind.startswith("crm-"):
+            plan.inflict(self.membership, fault, rng)
+            return
+        self.world.note("fault", str(fault)[14:])
+        for replica in self.cluster.processes:
+            if replica.node.name in fault.nodes:
+                if fault.kind == "crm-kill":
+                    replica.crash()
+                    self.world.after(fault.for_ns, f"restart {replica.name}", replica.start)
+                else:
+                    replica.pause(fault.for_ns)
 
     def _settle(self) -> None:
         end_ns = self.world.now_ns + 70 * self.timing.deadtime_ns + 20 * SECOND

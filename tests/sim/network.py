@@ -44,6 +44,7 @@ class Network:
             if src != dst
             for link in range(links)
         }
+        self._names = {(src, dst, link): f"arrive {src}>{dst}/{link}" for src, dst, link in self.paths}
         self.recorded: deque[tuple[str, str, int, object]] = deque(maxlen=RECORD_KEEP)
         self.sent = self.delivered = self.lost = 0
         self._receivers: dict[str, Receiver] = {}
@@ -75,7 +76,7 @@ class Network:
             self.delivered += 1
             self._receivers[dst](src, link, payload)
 
-        self.world.after(delay_ns, f"arrive {src}>{dst}/{link}", arrive)
+        self.world.after(delay_ns, self._names[src, dst, link], arrive)
 
     # Faults. Each is idempotent; `heal` ends them all.
 

@@ -112,14 +112,7 @@ class LmsChaosRun(ViewsRun):
         JointDc(self.cluster)
         self.cluster.boot_all()
         self.world.run_until(START_NS + 3 * SECOND)
-        faults = plan.draw(
-            self.rng,
-            self.cluster.network.nodes,
-            kinds=("partition", "kill", "power", "pause", "cut"),
-            until_ns=self.profile.faults_ns,
-            mean_gap_ns=self.profile.mean_gap_ns,
-        )
-        plan.schedule(self.cluster, faults)
+        plan.schedule(self.cluster, self.planned(self.draw))
         self.world.run_until(self.world.now_ns + self.profile.faults_ns + 20 * SECOND)
         plan.end_faults(self.cluster)
         self.settle()
@@ -129,6 +122,12 @@ register("lms7")(lambda seed: LmsRun(seed, Profile(nodes=7, lms_window_ms=10_000
 register("lms5-chaos")(
     lambda seed: LmsChaosRun(
         seed,
-        Profile(nodes=5, lms_window_ms=1_000, faults_ns=90 * SECOND, mean_gap_ns=5 * SECOND),
+        Profile(
+            nodes=5,
+            kinds=("partition", "kill", "power", "pause", "cut"),
+            lms_window_ms=1_000,
+            faults_ns=90 * SECOND,
+            mean_gap_ns=5 * SECOND,
+        ),
     )
 )

@@ -90,14 +90,7 @@ class WitnessRun(ViewsRun):
         self.witness.node.boot()
         self.cluster.boot_all()
         self.world.run_until(START_NS + 3 * SECOND)
-        faults = plan.draw(
-            self.rng,
-            self.cluster.network.nodes,
-            kinds=KINDS,
-            until_ns=self.profile.faults_ns,
-            mean_gap_ns=self.profile.mean_gap_ns,
-        )
-        plan.schedule(self.cluster, faults)
+        plan.schedule(self.cluster, self.planned(self.draw))
         self._own_faults(self.world.now_ns + self.profile.faults_ns)
         self.world.run_until(self.world.now_ns + self.profile.faults_ns + 20 * SECOND)
         plan.end_faults(self.cluster)
@@ -173,8 +166,10 @@ class MemoryRun(WitnessRun):
         return status is not None and status.authority.quorate
 
 
-register("qnet-memory")(lambda seed: MemoryRun(seed, Profile(nodes=2, witness_votes=1)))
-register("qnet2")(lambda seed: WitnessRun(seed, Profile(nodes=2, witness_votes=1)))
-register("qnet4")(lambda seed: WitnessRun(seed, Profile(nodes=4, witness_votes=1)))
-register("qnet4-clock")(lambda seed: WitnessRun(seed, Profile(nodes=4, witness_votes=1, rate_ppm=50_000)))
+register("qnet-memory")(lambda seed: MemoryRun(seed, Profile(nodes=2, witness_votes=1, kinds=KINDS)))
+register("qnet2")(lambda seed: WitnessRun(seed, Profile(nodes=2, witness_votes=1, kinds=KINDS)))
+register("qnet4")(lambda seed: WitnessRun(seed, Profile(nodes=4, witness_votes=1, kinds=KINDS)))
+register("qnet4-clock")(
+    lambda seed: WitnessRun(seed, Profile(nodes=4, witness_votes=1, kinds=KINDS, rate_ppm=50_000))
+)
 register("halves")(lambda seed: HalvesRun(seed, Profile(nodes=2 + seed % 2 * 2, witness_votes=1)))

@@ -26,7 +26,7 @@ from tests.sim.engine import PersistRequest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Mutant:
+class CoreMutant:
     """`owner.name` becomes `broken`; some seed of `scenario` must show it."""
 
     what: str
@@ -106,7 +106,7 @@ _SUPPORT = authority.AuthorityKeeper.support
 _PERSIST = membership.MessagingProcess.persist_of
 
 MUTANTS = (
-    Mutant(
+    CoreMutant(
         what="a new view acts at once, whatever those left out may believe",
         scenario="chaos3",
         owner=support.SupportGiven,
@@ -114,7 +114,7 @@ MUTANTS = (
         broken=_no_rest,
         invariant="I14",
     ),
-    Mutant(
+    CoreMutant(
         what="the lease counts from a packet's arrival, and longer",
         scenario="chaos3",
         owner=authority.AuthorityKeeper,
@@ -122,7 +122,7 @@ MUTANTS = (
         broken=_support_from_arrival,
         invariant="I14",
     ),
-    Mutant(
+    CoreMutant(
         what="a promise is spoken of before the disk has it",
         scenario="chaos3",
         owner=membership.MessagingProcess,
@@ -130,7 +130,7 @@ MUTANTS = (
         broken=_no_persist,
         invariant="I6/V4",
     ),
-    Mutant(
+    CoreMutant(
         what="a restarted daemon forgets what it promised",
         scenario="power",
         owner=durable,
@@ -138,7 +138,7 @@ MUTANTS = (
         broken=_forgetful,
         invariant="I6/V",
     ),
-    Mutant(
+    CoreMutant(
         what="every proposal is accepted, older ones too",
         scenario="chaos3",
         owner=agreement.Agreement,
@@ -146,7 +146,7 @@ MUTANTS = (
         broken=_any_proposal,
         invariant="I6",
     ),
-    Mutant(
+    CoreMutant(
         what="whatever a packet echoes, it is a sign of life and of support",
         scenario="chaos3",
         owner=detector.SentLog,
@@ -154,7 +154,7 @@ MUTANTS = (
         broken=_any_echo,
         invariant="I14",
     ),
-    Mutant(
+    CoreMutant(
         what="somebody is called dead after an eighth of deadtime",
         scenario="noise",
         owner=detector.Detector,
@@ -162,7 +162,7 @@ MUTANTS = (
         broken=property(_impatient),  # type: ignore[arg-type]
         invariant="I15",
     ),
-    Mutant(
+    CoreMutant(
         what="a lease rests on our own deadtime, not on what the peer has told",
         scenario="auto5",
         owner=deadtime.Deadtime,
@@ -170,7 +170,7 @@ MUTANTS = (
         broken=_own_deadtime,
         invariant="I14",
     ),
-    Mutant(
+    CoreMutant(
         what="voters change in one step",
         scenario="lms5-chaos",
         owner=standing.JointDc,
@@ -178,7 +178,7 @@ MUTANTS = (
         broken=_at_once,
         invariant="I14",
     ),
-    Mutant(
+    CoreMutant(
         what="a diskless node proposes views",
         scenario="diskless",
         owner=candidates.Candidates,
@@ -186,7 +186,7 @@ MUTANTS = (
         broken=_never_barred,
         invariant="I6",
     ),
-    Mutant(
+    CoreMutant(
         what="the witness does not wait for those outside",
         scenario="qnet4",
         owner=witness_core.WitnessCore,
@@ -194,7 +194,7 @@ MUTANTS = (
         broken=_no_wait,
         invariant="I14",
     ),
-    Mutant(
+    CoreMutant(
         what="the witness forgets at a restart",
         scenario="qnet-memory",
         owner=witness.WitnessProcess,
@@ -202,7 +202,7 @@ MUTANTS = (
         broken=_forgets,
         invariant="I14",
     ),
-    Mutant(
+    CoreMutant(
         what="the first refusal leaves a member out",
         scenario="restart",
         owner=rounds.Strikes,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from messaging.membership import talk
 from messaging.membership.detector import Peer
 from messaging.membership.events import Data
-from tests.sim.mutants.membership import Mutant
+from tests.sim.mutants.membership import CoreMutant
 
 
 def _no_gap(self: talk.Talk, inbox: talk._Inbox, now_ns: int) -> None:
@@ -27,7 +27,7 @@ def _void_is_a_message(kept: talk._Kept) -> Data:
 _DATA = talk.Talk.data
 
 MUTANTS = (
-    Mutant(
+    CoreMutant(
         what="a gap is not asked for",
         scenario="talk-noise",
         owner=talk.Talk,
@@ -35,7 +35,7 @@ MUTANTS = (
         broken=_no_gap,
         invariant="S5/all",
     ),
-    Mutant(
+    CoreMutant(
         what="everything is delivered in any view",
         scenario="talk",
         owner=talk.Talk,
@@ -43,7 +43,7 @@ MUTANTS = (
         broken=_any_view,
         invariant="S5/view",
     ),
-    Mutant(
+    CoreMutant(
         what="local clients may send without end",
         scenario="talk-flood",
         owner=talk.Talk,
@@ -51,7 +51,7 @@ MUTANTS = (
         broken=_no_limit,
         invariant="S5/flow",
     ),
-    Mutant(
+    CoreMutant(
         what="a message for one node reaches the others too",
         scenario="talk-noise",
         owner=talk,

@@ -1,0 +1,8 @@
+"""Every class there is: importing this module registers them."""
+
+from __future__ import annotations
+
+from tests.sim import cib_classes, full, nodes, standing, talk, witness  # noqa: F401 - register their classes
+from tests.sim.classes import REGISTRY
+
+__all__ = ["REGISTRY"]

@@ -1,0 +1,109 @@
+"""The rare states that a class is meant to reach. A run that never reaches them proves less than it seems to.
+
+Names are those of `World.seen`: counters, and the first words of notes. A class has the expectations of its
+family and its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+VIEWS: Final = (
+    "view_proposed",
+    "view_refused",
+    "view_abandoned",
+    "view_installed",
+    "node_late",
+    "node_silent",
+    "node_back",
+    "node_restarted",
+    "two_views_at_once",
+)
+CHAOS: Final = (
+    *VIEWS,
+    "eliminated",
+    "paused",
+    "incarnation_old",
+    "crash_between_effects",
+    "unsynced_lost",
+    "unsynced_kept",
+    *(
+        f"fault {kind}"
+        for kind in ("partition", "cut", "one-way", "dark", "kill", "power", "pause", "noise", "replay")
+    ),
+)
+CIB: Final = (
+    "BecameDc",
+    "StoppedBeingDc",
+    "FollowsDc",
+    "answer_ok",
+    "answer_failed",
+    "answer_unknown",
+    "unknown_resolved_ok",
+    "unknown_resolved_failed",
+    "append_refused",
+    "dc_crashed",
+)
+CIB_VOTES: Final = (
+    "crm.vote_refused the candidate's log is older",
+    "crm.vote_refused there is a DC",
+    "crm.vote_refused another view",
+)
+CIB_DISK: Final = ("crash_in_sync", "unsynced_lost", "unsynced_torn", "unsynced_kept")
+WITNESS: Final = ("witness_granted", "two_views_at_once", "fault partition")
+
+EXPECTED: Final[Mapping[str, tuple[str, ...]]] = {
+    "chaos3": CHAOS,
+    "chaos5": CHAOS,
+    "chaos9": CHAOS,
+    "clock": CHAOS,
+    "auto3": (*CHAOS, "deadtime"),
+    "auto5": (*CHAOS, "deadtime"),
+    "quiet3": ("view_installed", "node_silent", "node_back", "fault partition"),
+    "diskless": VIEWS,
+    "power": ("view_proposed", "node_silent", "unsynced_lost", "unsynced_kept"),
+    "pause": ("paused", "node_late", "node_back"),
+    "stand-still": ("node_late", "fault stand-still"),
+    "split2": ("node_silent", "view_installed", "two_views_at_once"),
+    "qnet2": WITNESS,
+    "qnet4": WITNESS,
+    "qnet4-clock": WITNESS,
+    "lms5-chaos": ("voters_changed", "two_views_at_once"),
+    "cib3": (*CIB, *CIB_VOTES, *CIB_DISK, "crm.dc_silent", "crash_between_effects", "orphans_saved"),
+    "cib5": (*CIB, *CIB_VOTES, *CIB_DISK, "crm.dc_silent", "crash_between_effects", "orphans_saved"),
+    "cib3-force": (*CIB, *CIB_VOTES[:1], "orphans_saved", "answered_orphans"),
+    "cib3-power": (*CIB, *CIB_DISK, "crash_between_effects"),
+    "cib3-wipe": (*CIB, "crm.vote_restored", "snapshot_sent", "fault wipe"),
+    "cib3-eio": (*CIB, "daemon_ended_by_its_disk", "fault broken-disk"),
+    "cib5-damage": (*CIB, "damage_noticed", "Corrupt", "crm.vote_restored", "fault damage"),
+    "cib3-compact": (*CIB, "snapshot_sent"),
+    "cib3-compact-wipe": (*CIB, "snapshot_sent", "damage_noticed", "crm.vote_restored"),
+    "full3": (*CIB, *VIEWS, "crm.dc_silent", "orphans_saved", "fault crm-kill", "fault crm-pause"),
+    "full5": (*CIB, *VIEWS, "crm.dc_silent", "fault crm-kill", "fault crm-pause"),
+    "full3-force": (*CIB, "orphans_saved", "answered_orphans"),
+}
+
+
+def never(name: str, seen: Mapping[str, int]) -> list[str]:
+    """What a class is meant to reach and these runs did not. A name stands for all that begin with it."""
+    return [what for what in EXPECTED.get(name, ()) if not _total(what, seen)]
+
+
+def _total(what: str, seen: Mapping[str, int]) -> int:
+    return sum(count for name, count in seen.items() if name.startswith(what))
+
+
+def added(into: dict[str, int], seen: Mapping[str, int]) -> None:
+    """Sum up."""
+    for name, count in seen.items():
+        into[name] = into.get(name, 0) + count
+
+
+def report(name: str, seen: Mapping[str, int]) -> Iterable[str]:
+    """For people: each expectation and how often; what never happened last, and marked."""
+    for what in EXPECTED.get(name, ()):
+        if count := _total(what, seen):
+            yield f"  {count:8} {what}"
+    for what in never(name, seen):
+        yield f"     NEVER {what}"
