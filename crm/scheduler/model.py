@@ -459,6 +459,15 @@ class Digests:
 
 
 @dataclass(slots=True, eq=False)
+class RecordedScores:
+    """Scores as they were at a moment; they are many, and become lines of text only where one asks."""
+
+    head: str
+    nodes: tuple[str, ...]  # names, shared by all that have the same
+    scores: list[int]
+
+
+@dataclass(slots=True, eq=False)
 class WorkingSet:
     """Everything one run knows."""
 
@@ -481,7 +490,8 @@ class WorkingSet:
     locations: list[Location] = field(default_factory=list)  # oldest first
     failed_operations: list[FailedOperation] = field(default_factory=list)
     stop_needed: list[Resource] = field(default_factory=list)  # containers of failed connections
-    score_lines: list[str] = field(default_factory=list)
+    scores: list[RecordedScores] = field(default_factory=list)  # as they were when it was decided
+    recorded_names: dict[tuple[str, ...], tuple[str, ...]] = field(default_factory=dict)  # each once
     utilization_lines: list[str] = field(default_factory=list)
     recheck_by_s: int = 0  # 0 = nothing to recheck
     next_action_id: int = 1
@@ -503,6 +513,14 @@ class WorkingSet:
     maintenance_changed: list[Node] = field(default_factory=list)
     rsc_defaults: Element | None = None
     op_defaults: Element | None = None
+
+    def score_lines(self) -> tuple[str, ...]:
+        """The scores that were written down, as simulations show them."""
+        return tuple(
+            f"{one.head}{name}: {scores.render(score)}"
+            for one in self.scores
+            for name, score in zip(one.nodes, one.scores, strict=True)
+        )
 
     def recheck(self, at_s: int) -> None:
         """Something changes by itself at this time (seconds since 1970)."""

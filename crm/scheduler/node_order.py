@@ -35,16 +35,17 @@ def sorted_as_met(entries: list[Entry], current: Node | None, strategy: str) -> 
     def score(entry: Entry) -> int:
         return -entry.score if is_available(entry.node) else INFINITY
 
-    def name(entry: Entry) -> bytes:
-        return entry.node.name.encode()
-
     if strategy == "minimal":
-        return sorted(entries, key=lambda one: (score(one), name(one)))
+        return sorted(entries, key=lambda one: (score(one), one.node.name))
     if strategy != "balanced":
-        return sorted(
-            entries,
-            key=lambda one: (score(one), one.node.assigned_count, one.node is not current, name(one)),
-        )
+
+        def key(entry: Entry) -> tuple[int, int, bool, str]:
+            # Names order by code points as their bytes in UTF-8 do. As `score`, but without a call: many.
+            node = entry.node
+            rank = -entry.score if is_available(node) else INFINITY
+            return rank, node.assigned_count, node is not current, node.name
+
+        return sorted(entries, key=key)
 
     def compare(left: Entry, right: Entry) -> int:
         first, second = score(left), score(right)
@@ -53,8 +54,8 @@ def sorted_as_met(entries: list[Entry], current: Node | None, strategy: str) -> 
         free = compare_capacity(left.node, right.node)
         if free:
             return free
-        a = (left.node.assigned_count, left.node is not current, name(left))
-        b = (right.node.assigned_count, right.node is not current, name(right))
+        a = (left.node.assigned_count, left.node is not current, left.node.name)
+        b = (right.node.assigned_count, right.node is not current, right.node.name)
         return (a > b) - (a < b)
 
     return merge_sorted(entries, compare)

@@ -62,12 +62,16 @@ ACTION_STAGES: Final[tuple[Stage, ...]] = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transition:
-    """What a run decided: the graph, the scores it was decided by, and everything the run knew."""
+    """What a run decided: the graph, and everything the run knew."""
 
     graph: TransitionGraph
-    score_lines: tuple[str, ...]
     utilization_lines: tuple[str, ...]
     work: WorkingSet
+
+    @property
+    def score_lines(self) -> tuple[str, ...]:
+        """The scores it was decided by, made anew with each call."""
+        return self.work.score_lines()
 
 
 def schedule(
@@ -90,7 +94,6 @@ def schedule(
         sys.setrecursionlimit(limit)
     return Transition(
         graph=graph,
-        score_lines=tuple(work.score_lines),
         utilization_lines=tuple(work.utilization_lines),
         work=work,
     )

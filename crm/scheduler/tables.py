@@ -11,9 +11,10 @@ def apply_symmetric_default(work: WorkingSet, resource: Resource) -> None:
         return
     if resource.exclusive_probes:
         return
+    allowed = resource.allowed
     for node in work.nodes:
-        if node.id not in resource.allowed and node.probe_mode is not ProbeMode.NEVER:
-            resource.allowed[node.id] = new_entry(node)
+        if node.id not in allowed and node.probe_mode is not ProbeMode.NEVER:
+            allowed[node.id] = new_entry(node)
     for child in resource.children:
         apply_symmetric_default(work, child)
 

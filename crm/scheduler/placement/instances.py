@@ -199,17 +199,21 @@ def _assign_one(work: WorkingSet, instance: Resource, prefer: Node | None, per_n
 
 
 def _ban_unusable(instance: Resource, per_node_max: int) -> None:
+    """Each instance meets each node here: what is the same for all nodes is looked up before."""
+    collective = instance.parent
+    places = (collective if collective is not None else instance).allowed
+    parts = (instance, *instance.children)
     for key, entry in instance.allowed.items():
-        if _can_run(instance, entry, per_node_max):
+        place = places.get(key)
+        if (
+            place is not None
+            and place.score >= 0
+            and place.count < per_node_max
+            and not instance.removed
+            and is_available(entry.node)
+        ):
             continue
-        for one in (instance, *instance.children):
+        for one in parts:
             own = one.allowed.get(key)
             if own is not None and own.score > -INFINITY:
                 own.add(-INFINITY, "instance_limit", instance.id)
-
-
-def _can_run(instance: Resource, entry: Entry, per_node_max: int) -> bool:
-    if instance.removed or not is_available(entry.node):
-        return False
-    place = _top_entry(instance, entry.node)
-    return place is not None and place.score >= 0 and place.count < per_node_max

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from crm.scheduler.activity import entry_available
-from crm.scheduler.model import Action, Entry, NodeKind, Resource, Role, WorkingSet
-from crm.scheduler.scores import render
+from crm.scheduler.model import Action, Entry, NodeKind, RecordedScores, Resource, Role, WorkingSet
 
 
 def assign_to(
@@ -90,8 +89,14 @@ def record_scores(work: WorkingSet, resource: Resource, prefix: str) -> None:
     """Write down the scores of a resource and of all below it."""
     if resource.removed:
         return
-    lines = work.score_lines
-    for entry in resource.allowed.values():
-        lines.append(f"{prefix}: {resource.id} allocation score on {entry.node.name}: {render(entry.score)}")
+    entries = resource.allowed.values()
+    names = tuple([entry.node.name for entry in entries])
+    work.scores.append(
+        RecordedScores(
+            f"{prefix}: {resource.id} allocation score on ",
+            work.recorded_names.setdefault(names, names),
+            [entry.score for entry in entries],
+        )
+    )
     for child in resource.children:
         record_scores(work, child, prefix)

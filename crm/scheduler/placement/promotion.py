@@ -8,11 +8,11 @@ from crm.scheduler import scores
 from crm.scheduler.activity import entry_available, is_available, state
 from crm.scheduler.colocation import has_influence, this_with, with_this
 from crm.scheduler.failures import without_number
-from crm.scheduler.model import Entry, Node, NodeKind, Resource, Role, Variant, WorkingSet
+from crm.scheduler.model import Entry, Node, NodeKind, RecordedScores, Resource, Role, Variant, WorkingSet
 from crm.scheduler.options import NoQuorum
 from crm.scheduler.placement.colocate import apply_colocation
 from crm.scheduler.placement.instances import compare_instances
-from crm.scheduler.scores import INFINITY, render
+from crm.scheduler.scores import INFINITY
 from crm.scheduler.stages.location import attribute_for
 from crm.scheduler.tables import ban
 from crm.scheduler.wishes import ACTIVE, NONNEGATIVE, add_wishes, factor_of
@@ -104,12 +104,9 @@ def set_instance_roles(work: WorkingSet, clone: Resource) -> None:
     count = 0
     for instance in clone.children:
         node = _node_of(instance)
-        if node is None:
-            place = "(inactive)"
-            line = f"{instance.id} promotion score {place}: {render(instance.promotion_priority)}"
-        else:
-            line = f"{instance.id} promotion score on {node.name}: {render(instance.promotion_priority)}"
-        work.score_lines.append(line)
+        place, name = ("", "(inactive)") if node is None else ("on ", node.name)
+        head = f"{instance.id} promotion score {place}"
+        work.scores.append(RecordedScores(head, (name,), [instance.promotion_priority]))
         chosen = None
         if instance.promotion_priority >= 0 and (count < clone.promoted_max or not clone.managed):
             chosen = _promotable_place(clone, instance)

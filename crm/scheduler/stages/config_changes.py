@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from crm.cib.model import Element
 from crm.scheduler import checks, history, operations
 from crm.scheduler.actions import find_or_make, key_of, make_for_task, set_reason, set_task
@@ -18,13 +20,43 @@ _START_LIKE = frozenset({"monitor", "start", "promote", "migrate_from"})
 _CHANGED = "resource definition change"
 
 
+class _Namesakes:
+    """The primitives one history is about: all instances of an anonymous clone have the same."""
+
+    __slots__ = ("_active", "_agents", "_all", "_removed")
+
+    def __init__(self) -> None:
+        self._all: list[Resource] = []
+        self._active: dict[Node, list[Resource]] = {}
+        self._agents: set[tuple[str, str, str]] = set()
+        self._removed = False
+
+    def add(self, resource: Resource) -> None:
+        """One more; the order stays."""
+        self._all.append(resource)
+        for node in resource.active_nodes:
+            self._active.setdefault(node, []).append(resource)
+        self._agents.add((resource.agent_class, resource.provider, resource.agent_type))
+        self._removed |= resource.removed
+
+    def concerned(self, reading: Reading, node: Node) -> Sequence[Resource]:
+        """Those for which a history on a node may mean something: all, or those that are active there."""
+        if self._removed or self._agents != {reading.agent}:
+            return self._all
+        return self._active.get(node, ())
+
+
 def handle_config_changes(work: WorkingSet) -> None:
     """Compare each usable node's history with the configuration."""
-    by_name: dict[str, list[Resource]] = {}
+    by_name: dict[str, _Namesakes] = {}
     for resource in work.all_resources():
-        by_name.setdefault(resource.id, []).append(resource)
-        if resource.history_id is not None and resource.history_id != resource.id:
-            by_name.setdefault(resource.history_id, []).append(resource)
+        if not resource.is_primitive:
+            continue
+        for name in {resource.id: None, resource.history_id or resource.id: None}:
+            found_by = by_name.get(name)
+            if found_by is None:
+                found_by = by_name[name] = _Namesakes()
+            found_by.add(resource)
     states: dict[str, Element] = {}
     status = work.cib.child("status")
     for state in status.all("node_state") if status is not None else ():
@@ -38,9 +70,9 @@ def handle_config_changes(work: WorkingSet) -> None:
             reading = work.readings.of(item)
             if not reading.entries:
                 continue
-            for resource in by_name.get(item.id, ()):
-                if resource.is_primitive:
-                    _compare_history(work, resource, node, reading)
+            namesakes = by_name.get(item.id)
+            for resource in namesakes.concerned(reading, node) if namesakes is not None else ():
+                _compare_history(work, resource, node, reading)
 
 
 def _compare_history(work: WorkingSet, resource: Resource, node: Node, reading: Reading) -> None:

@@ -60,20 +60,19 @@ def _primitive(work: WorkingSet, resource: Resource) -> None:
     order_tasks(
         work, resource, "lrm_delete", resource, "monitor", Rel.IF_ON_SAME_NODE | Rel.THEN_CANCELS_FIRST
     )
-    allowed = _allowed_nodes(resource)
     if work.unfencing_in_use and resource.needs_unfencing and not resource.is_fence_device:
-        for entry in allowed:
+        for entry in _allowed_nodes(resource):
             order_unfencing(work, resource, entry.node)
     if resource.utilization and work.options.placement != "default":
-        _utilization_orders(work, resource, allowed)
+        _utilization_orders(work, resource, _allowed_nodes(resource))
     if resource.launcher is not None:
-        _launched(work, resource, resource.launcher, allowed)
+        _launched(work, resource, resource.launcher, _allowed_nodes(resource))
     if resource.is_remote_connection or resource.is_fence_device:
         _avoid_remote_nodes(resource)
 
 
 def _allowed_nodes(resource: Resource) -> list[Entry]:
-    return sorted(resource.allowed.values(), key=lambda one: one.node.name.encode())
+    return sorted(resource.allowed.values(), key=lambda one: one.node.name)
 
 
 def _avoid_remote_nodes(resource: Resource) -> None:

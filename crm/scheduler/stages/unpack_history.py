@@ -18,6 +18,7 @@ from crm.scheduler.model import (
     Resource,
     Role,
     Status,
+    Variant,
     WorkingSet,
 )
 from crm.scheduler.readings import Reading
@@ -135,7 +136,11 @@ def _anonymous_instance(work: WorkingSet, node: Node, clone: Resource, base: str
     inactive: Resource | None = None
     skip_inactive = False
     for instance in clone.children:
-        places = locations(instance, current=True, pending=True)
+        # Each node's history meets each instance here: most are primitives on one node, nothing pending.
+        if instance.variant is Variant.PRIMITIVE and instance.pending_node is None:
+            places = instance.active_nodes
+        else:
+            places = locations(instance, current=True, pending=True)
         if places:
             if places[0] is node:
                 found = _member_named(instance, base)
