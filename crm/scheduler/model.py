@@ -91,6 +91,11 @@ class Entry:
         if score:
             self.why = (score, kind, origin, self.why)
 
+    def forbid(self, kind: str, origin: str) -> None:
+        """`add` of -INFINITY."""
+        self.score = -INFINITY
+        self.why = (-INFINITY, kind, origin, self.why)
+
     def replace(self, score: int, kind: str, origin: str) -> None:
         """Set the score; what was there before counts no more."""
         self.score = score

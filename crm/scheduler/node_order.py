@@ -29,6 +29,29 @@ def sorted_entries(resource: Resource, current: Node | None, strategy: str = "de
     return sorted_as_met(list(resource.allowed.values()), current, strategy)
 
 
+def first_entries(resource: Resource, current: Node | None, strategy: str) -> list[Entry]:
+    """The first two (or fewer) of `sorted_entries`: a clone meets many nodes, most of them banned."""
+    if strategy in {"minimal", "balanced"}:
+        return sorted_entries(resource, current, strategy)[:2]
+    first: Entry | None = None
+    second: Entry | None = None
+    best = runner_up = (INFINITY + 1, 0, False, "")
+    for entry in resource.allowed.values():
+        node = entry.node
+        rank = -entry.score
+        if rank > runner_up[0]:
+            continue
+        if rank < INFINITY and not is_available(node):
+            rank = INFINITY
+        key = (rank, node.assigned_count, node is not current, node.name)
+        if key < best:
+            second, runner_up = first, best
+            first, best = entry, key
+        elif key < runner_up:
+            second, runner_up = entry, key
+    return [one for one in (first, second) if one is not None]
+
+
 def sorted_as_met(entries: list[Entry], current: Node | None, strategy: str) -> list[Entry]:
     """The entries sorted as `sorted_entries` does; where capacities go in a circle the given order counts."""
 
@@ -38,14 +61,11 @@ def sorted_as_met(entries: list[Entry], current: Node | None, strategy: str) -> 
     if strategy == "minimal":
         return sorted(entries, key=lambda one: (score(one), one.node.name))
     if strategy != "balanced":
-
-        def key(entry: Entry) -> tuple[int, int, bool, str]:
-            # Names order by code points as their bytes in UTF-8 do. As `score`, but without a call: many.
-            node = entry.node
-            rank = -entry.score if is_available(node) else INFINITY
-            return rank, node.assigned_count, node is not current, node.name
-
-        return sorted(entries, key=key)
+        # Names order by code points as their bytes in UTF-8 do.
+        return sorted(
+            entries,
+            key=lambda one: (score(one), one.node.assigned_count, one.node is not current, one.node.name),
+        )
 
     def compare(left: Entry, right: Entry) -> int:
         first, second = score(left), score(right)

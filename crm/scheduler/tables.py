@@ -13,8 +13,10 @@ def apply_symmetric_default(work: WorkingSet, resource: Resource) -> None:
         return
     allowed = resource.allowed
     for node in work.nodes:
-        if node.id not in allowed and node.probe_mode is not ProbeMode.NEVER:
-            allowed[node.id] = new_entry(node)
+        key, score, mode = node.id, node.score, node.probe_mode
+        if key not in allowed and mode is not ProbeMode.NEVER:
+            # As `new_entry`, but without a call: each instance of a clone meets each node.
+            allowed[key] = Entry(node, score, 0, mode, (score, "node", key, None) if score else None)
     for child in resource.children:
         apply_symmetric_default(work, child)
 

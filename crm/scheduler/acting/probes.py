@@ -70,19 +70,19 @@ def _probe_clone(work: WorkingSet, clone: Resource, node: Node) -> bool:
     clone.children.sort(key=number_of)
     if clone.unique:
         return _probe_all(work, clone.children, node)
-    chosen: Resource | None = None
-    for instance in clone.children:
-        if node.id in instance.probed_nodes:
-            chosen = instance
-            break
+    key = node.id
+    chosen = next((one for one in clone.children if key in one.probed_nodes), None)
     if chosen is None:
-        for instance in clone.children:
-            if any(one.assigned_node is node for one in instance.primitives()):
-                chosen = instance
-                break
+        chosen = next((one for one in clone.children if _is_assigned(one, node)), None)
     if chosen is None and clone.children:
         chosen = clone.children[0]
     return chosen is not None and create_probe(work, chosen, node)
+
+
+def _is_assigned(instance: Resource, node: Node) -> bool:
+    if instance.variant is Variant.PRIMITIVE:
+        return instance.assigned is not None and instance.assigned.node is node
+    return any(one.assigned_node is node for one in instance.primitives())
 
 
 def _probe_bundle(work: WorkingSet, bundle: Resource, node: Node) -> bool:

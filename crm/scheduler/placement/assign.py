@@ -5,7 +5,7 @@ from __future__ import annotations
 from crm.scheduler.activity import current_node, entry_available, is_available
 from crm.scheduler.colocation import any_available, has_influence, this_with, with_this
 from crm.scheduler.model import Colocation, Entry, Node, NodeKind, Resource, Role, Variant, WorkingSet
-from crm.scheduler.node_order import sorted_entries
+from crm.scheduler.node_order import first_entries
 from crm.scheduler.options import NoQuorum
 from crm.scheduler.placement.colocate import apply_colocation
 from crm.scheduler.placement.nodes import amounts_text, assign_to, record_scores
@@ -123,7 +123,7 @@ def _assign_best(work: WorkingSet, resource: Resource, prefer: Node | None, *, s
         prefer = freest
     if not resource.unassigned:
         return
-    entries = sorted_entries(resource, current_node(resource), work.options.placement)
+    entries = first_entries(resource, current_node(resource), work.options.placement)
     resource.tie = None
     if len(entries) > 1 and entries[0].score == entries[1].score >= 0 and is_available(entries[1].node):
         first, second = entries[0].node, entries[1].node

@@ -6,12 +6,14 @@ from functools import cmp_to_key
 
 from crm.scheduler.activity import current_node, entry_available, is_available
 from crm.scheduler.colocation import has_influence, this_with, with_this
-from crm.scheduler.model import Entry, Node, Resource, Table, WorkingSet
+from crm.scheduler.model import Entry, Node, ProbeMode, Resource, Table, WorkingSet
 from crm.scheduler.placement.assign import assign
 from crm.scheduler.placement.nodes import unassign
-from crm.scheduler.scores import INFINITY
-from crm.scheduler.tables import ban, copy_table, new_entry
+from crm.scheduler.scores import INFINITY, Why
+from crm.scheduler.tables import ban, new_entry
 from crm.scheduler.wishes import DEFAULT, NONNEGATIVE, add_wishes, factor_of
+
+EntryParts = tuple[Node, int, int, ProbeMode, Why | None]
 
 
 def number_of(instance: Resource) -> int:
@@ -153,8 +155,12 @@ def _worth_keeping(instance: Resource, optimal: int) -> Node | None:
     return node if place is not None and place.count < optimal else None
 
 
-def _tables(instance: Resource) -> list[tuple[Resource, Table]]:
-    return [(one, copy_table(one.allowed)) for one in instance.walk()]
+def _tables(instance: Resource) -> list[tuple[Resource, list[EntryParts]]]:
+    """What the tables hold, to be put back: most often it is not, so no entries are made for it."""
+    return [
+        (one, [(it.node, it.score, it.count, it.probe_mode, it.why) for it in one.allowed.values()])
+        for one in instance.walk()
+    ]
 
 
 def _assign_early(
@@ -176,8 +182,8 @@ def _assign_early(
         if chosen is current:
             success = True
             break
-        for one, table in saved:
-            one.allowed = copy_table(table)
+        for one, parts in saved:
+            one.allowed = {part[0].id: Entry(*part) for part in parts}
         if chosen is None:
             instance.unassigned = True
             break
@@ -216,4 +222,4 @@ def _ban_unusable(instance: Resource, per_node_max: int) -> None:
         for one in parts:
             own = one.allowed.get(key)
             if own is not None and own.score > -INFINITY:
-                own.add(-INFINITY, "instance_limit", instance.id)
+                own.forbid("instance_limit", instance.id)
