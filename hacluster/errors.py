@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
-from hacluster.vocabulary.ids import Term
+if TYPE_CHECKING:
+    from hacluster.vocabulary.ids import Term
 
 
 class ErrorCode(StrEnum):

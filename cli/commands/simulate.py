@@ -14,7 +14,6 @@ from cli.commands.simulate_options import build_parser
 from cli.commands.simulate_profile import profile
 from cli.grammar.verify import verify
 from cli.render.cluster_status import disabled_and_blocked, status_text
-from cli.render.dot import dot_text
 from cli.render.node_sections import attribute_lines, fail_count_lines
 from cli.render.simulate_xml import (
     actions_element,
@@ -24,7 +23,6 @@ from cli.render.simulate_xml import (
     status_element,
     transition_element,
 )
-from cli.render.svg import svg_text
 from cli.render.transition_json import as_json
 from cli.render.transition_summary import summary_lines
 from crm.cib import codec
@@ -288,10 +286,14 @@ class Simulation:
         if self._options.save_graph:
             Path(self._options.save_graph).write_text(codec.render(to_element(transition.graph)))
         if self._options.save_dotfile:
+            from cli.render.dot import dot_text
+
             Path(self._options.save_dotfile).write_text(
                 dot_text(transition.work, every=self._options.all_actions)
             )
         if self._options.svg:
+            from cli.render.svg import svg_text
+
             reasons = {action.id: action.reason for action in transition.work.actions}
             Path(self._options.svg).write_text(svg_text(transition.graph, reasons), encoding="utf-8")
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
 
+from hacluster import VERSION
 from hacluster.digits import is_count
 
 EPILOG: Final = """operation specification:
@@ -79,10 +79,7 @@ def _help(parser: argparse.ArgumentParser) -> None:
 
 def version_text() -> str:
     """Our name and version."""
-    try:
-        return f"hacluster {version('hacluster')}"
-    except PackageNotFoundError:
-        return "hacluster (not installed as a package)"
+    return f"hacluster {VERSION}"
 
 
 def _output(group: argparse._ArgumentGroup) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from typing import Final
 from xml.parsers import expat
@@ -204,4 +203,6 @@ def is_text(value: str) -> bool:
 
 def digest(root: Element) -> str:
     """SHA-256 of the canonical form, 64 hexadecimal digits."""
+    import hashlib  # loads OpenSSL, which a run of the scheduler alone may not need
+
     return hashlib.sha256(canonical(root)).hexdigest()

@@ -7,7 +7,6 @@ but the private ones (op-secure-digest with op-secure-params).
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -48,6 +47,8 @@ def digest_of(parameters: Mapping[str, str]) -> str:
 @lru_cache(maxsize=16384)
 def _digest(pairs: tuple[tuple[str, str], ...]) -> str:
     text = "".join(f' {name}="{_escape(value)}"' for name, value in pairs)
+    import hashlib  # loads OpenSSL: not for a cluster without histories
+
     return hashlib.md5(f" <parameters{text}/>\n".encode(), usedforsecurity=False).hexdigest()
 
 

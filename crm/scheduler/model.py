@@ -1,7 +1,8 @@
 """The working set of one scheduler run: nodes, resources, actions, relations. Mutable, the run's own.
 
 What the status text needs is here too: after `pipeline.unpack` the current state, after
-`pipeline.schedule` the actions with their reasons. Names follow Pacemaker's vocabulary.
+`pipeline.schedule` the actions with their reasons. Names follow Pacemaker's vocabulary. No repr is made:
+everything here refers to everything else, and making the methods is a tenth of the start.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from crm.scheduler.rules import Elements
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class Node:
     """A node of the cluster; every resource's table refers to this one object through an `Entry`."""
 
@@ -75,7 +76,7 @@ class Node:
         return self.connection.launcher if self.connection is not None else None
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class Entry:
     """A node as one resource sees it."""
 
@@ -109,7 +110,7 @@ class Entry:
 Table = dict[str, Entry]  # by node id
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class Operation:
     """A configured <op>."""
 
@@ -121,7 +122,7 @@ class Operation:
     role: str  # as written, "" when missing
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class Replica:
     """One copy of a bundle: its container and what goes with it."""
 
@@ -134,7 +135,7 @@ class Replica:
     node: Node | None = None  # the bundle node
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class BundleData:
     """What a <bundle> says beyond its resources."""
 
@@ -155,7 +156,7 @@ class BundleData:
     add_host: bool = True
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class TicketUse:
     """A role of a resource that needs a ticket."""
 
@@ -163,7 +164,7 @@ class TicketUse:
     role: Role
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class Resource:
     """A primitive, group, clone or bundle, or an instance or member of one."""
 
@@ -316,7 +317,7 @@ class Resource:
         return f"{self.agent_class}:{self.agent_type}"
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class Link:
     """One side of a pair of related actions: the other action and what their relation does."""
 
@@ -324,7 +325,7 @@ class Link:
     flags: int
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class Action:
     """Something to do, or a mere point in time (pseudo). Found again by key and node, never made twice."""
 
@@ -359,7 +360,7 @@ class Action:
     visited: int = 0  # marks of graph walks
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class Ordering:
     """A relation between two actions, or keys of actions, not yet resolved into pairs of actions."""
 
@@ -372,7 +373,7 @@ class Ordering:
     flags: int
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class Colocation:
     """Dependent with primary."""
 
@@ -387,7 +388,7 @@ class Colocation:
     explicit: bool = False
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class Location:
     """A resource prefers or avoids nodes; scores by node in the order the rule met them."""
 
@@ -399,7 +400,7 @@ class Location:
     kind: str = "location"  # kind of reason
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class Ticket:
     """A ticket's state."""
 
@@ -409,7 +410,7 @@ class Ticket:
     last_granted: int = 0
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class FailedOperation:
     """A history entry shown among the failed actions."""
 
@@ -422,7 +423,7 @@ class FailedOperation:
     masked_probe: bool = False  # a probe's "not installed" and the like that counts as not running
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class FailCounts:
     """The failures a node's attributes tell of: (count, time of the last) by resource name."""
 
@@ -430,7 +431,7 @@ class FailCounts:
     without_number: dict[str, tuple[int, int]] = field(default_factory=dict)
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class ParameterCheck:
     """A history entry whose parameters can be compared only once containers are assigned."""
 
@@ -442,7 +443,7 @@ class ParameterCheck:
     )
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class NotificationPoints:
     """The four points in time of one kind of notification."""
 
@@ -463,7 +464,7 @@ class Digests:
     has_own: bool  # the operation adds parameters of its own
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class RecordedScores:
     """Scores as they were at a moment; they are many, and become lines of text only where one asks."""
 
@@ -472,7 +473,7 @@ class RecordedScores:
     scores: list[int]
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class WorkingSet:
     """Everything one run knows."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from calendar import monthrange
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -190,6 +189,8 @@ def add_duration(start_s: int, length: Element) -> int:
     day = civil(start_s)
     month_index = day.year * 12 + day.month - 1 + years * 12 + months
     year, month = max(1, min(9999, month_index // 12)), month_index % 12 + 1
+    from calendar import monthrange  # with what it loads, costly for a run without such a rule
+
     moved = day.replace(year=year, month=month, day=min(day.day, monthrange(year, month)[1]))
     shift = (moved - day).days + weeks * 7 + days
     return start_s + shift * _DAY_S + hours * 3600 + minutes * 60 + secs
