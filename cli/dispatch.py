@@ -22,6 +22,7 @@ from hacluster.errors import ErrorCode, HaError
 
 _Named = TypeVar("_Named", Level, Command)
 
+_ALSO_IN_CONFIGURE = ("cib", "cibstatus", "ra")
 HELP = ("help", "--help", "-h", "?")
 
 
@@ -82,6 +83,8 @@ def _run(context: Context, level: Level, words: tuple[str, ...]) -> int:
     if level is ROOT and word in PROGRAMS:
         return run_program(context, word, rest)
     below = find_level(level, word)
+    if below is None and level is CONFIGURE and word in _ALSO_IN_CONFIGURE:
+        below = ROOT.level(word)
     if below is not None:
         if below.session and context.workspace is None:
             return _one_shot(context, below, rest)

@@ -59,6 +59,9 @@ SHAPES: Final[Mapping[str, Any]] = {
             }
         ]
     },
+    "findings": {
+        "findings": [{"severity": "string", "where": "string", "what": "string", "remedy": "string"}]
+    },
     "health": {"healthy": "boolean", "problems": ["string"]},
     "locate": {"resource": "string", "nodes": ["string"]},
     "nodes": {
@@ -163,10 +166,17 @@ SHAPES: Final[Mapping[str, Any]] = {
             }
         ]
     },
+    "why": {
+        "subject": "string",
+        "answer": "string",
+        "facts": [{"kind": "string", "text": "string"}],
+        "remedies": [{"commands": ["string"], "outcome": "string"}],
+        "tried": "integer",
+    },
     "version": {"version": "string", "digest": "string"},
 }
 # Formats whose objects have more keys than are promised.
-_OPEN: Final = frozenset({"agent", "tickets"})
+_OPEN: Final = frozenset({"agent", "tickets", "why"})
 
 
 def schema(name: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from cli.side_levels import CIB, HISTORY, OPTIONS, SCRIPT, SITE
+from cli.side_levels import CIB, CIBSTATUS, HISTORY, OPTIONS, SCRIPT, SITE
 from cli.tree import Command, Level
 
 __all__ = ["CONFIGURE", "PROGRAMS", "ROOT", "Command", "Level"]
@@ -21,6 +21,11 @@ def _configure(
     return Command(
         name, f"cli.commands.configure:{name.replace('-', '_')}", summary, arguments, aliases, usage
     )
+
+
+def _tool(name: str, summary: str, *arguments: str, usage: str = "") -> Command:
+    handler = f"cli.commands.configure_tools:{name.replace('-', '_')}"
+    return Command(name, handler, summary, arguments, usage=usage)
 
 
 def _definition(name: str, usage: str, summary: str, aliases: tuple[str, ...] = ()) -> Command:
@@ -130,7 +135,7 @@ CONFIGURE: Final = Level(
             "cli.commands.configure:load_file",
             "load definitions from a file",
             ("method", "file"),
-            usage="load [xml] update|replace|push FILE|-",
+            usage="load [xml] update|replace|push FILE|URL|-",
         ),
         _configure(
             "save", "write definitions to a file", "file", usage="save [xml|--exact] [OBJECT…] FILE|-"
@@ -138,7 +143,12 @@ CONFIGURE: Final = Level(
         _configure("filter", "pipe definitions through a program", usage="filter PROGRAM [xml] [OBJECT…]"),
         _configure("set", "set one value", usage="set ID.NAME|ID.OPERATION[.INTERVAL].ATTRIBUTE VALUE"),
         _configure(
-            "get_property", "print a cluster option", "property", "…", usage="get_property [-t|--true] NAME…"
+            "get_property",
+            "print a cluster option",
+            "property",
+            "…",
+            usage="get_property [-t|--true] NAME…",
+            aliases=("get-property",),
         ),
         _configure("verify", "check the configuration"),
         Command(
@@ -146,7 +156,7 @@ CONFIGURE: Final = Level(
             "cli.commands.programs:plan",
             "what the cluster would do with the pending changes, at length",
             aliases=("ptest",),
-            usage="simulate [scores] [utilization]",
+            usage="simulate [nograph] [v…] [scores] [utilization] [actions]",
         ),
         _configure("plan", "the pending changes, and what the cluster would do because of them"),
         _configure(
@@ -163,7 +173,16 @@ CONFIGURE: Final = Level(
             "…",
             usage="default-timeouts ID…",
         ),
-        _configure("schema", "show or set the schema", usage="schema [NAME]"),
+        _tool("schema", "show or set the schema", usage="schema [NAME]"),
+        _tool("upgrade", "to the newest schema", usage="upgrade [force]"),
+        _tool(
+            "graph",
+            "a picture of resources and constraints",
+            "picture",
+            "file",
+            usage="graph [dot|svg|png] [FILE [dot|svg|png]]",
+        ),
+        _tool("validate-all", "the agent's own check of a resource's parameters", "resource"),
     ),
 )
 
@@ -240,7 +259,7 @@ RESOURCE: Final = Level(
             "resource",
             "setshow",
             "node",
-            usage="failcount RSC show|delete NODE",
+            usage="failcount RSC show|delete NODE [OP [INTERVAL]] | set NODE COUNT [OP [INTERVAL]]",
         ),
         _resource("scores", "what speaks for each node", usage="scores"),
         _resource("constraints", "what constrains a resource", "resource", usage="constraints RSC"),
@@ -253,7 +272,9 @@ RESOURCE: Final = Level(
             "secret",
             usage="secret RSC set|stash|unstash|delete|show|check PARAM [VALUE]",
         ),
-        _resource("trace", "trace the agent (trace_ra=1)", "resource", usage="trace RSC [OP] [INTERVAL]"),
+        _resource(
+            "trace", "trace the agent (trace_ra=1)", "resource", usage="trace RSC [OP] [INTERVAL] [DIR]"
+        ),
         _resource("untrace", "stop tracing", "resource", usage="untrace RSC [OP] [INTERVAL]"),
     ),
 )
@@ -297,6 +318,7 @@ NODE: Final = Level(
             usage="status-attr NODE set|delete|show NAME [VALUE]",
         ),
         Command("fence", "cli.commands.fence:fence", "fence it by its devices", ("node",), (), "fence NODE"),
+        _node("server", "the addresses of nodes, from cluster.toml", "node", usage="server [NODE]"),
         _node("clearstate", "it is off: what waits for its fence goes on", "node", usage="clearstate NODE"),
         _node("delete", "remove a node from the configuration", "node", usage="delete NODE"),
     ),
@@ -368,7 +390,14 @@ RA: Final = Level(
             ("class",),
             usage="list CLASS [PROVIDER]",
         ),
-        Command("providers", "cli.commands.ra:providers", "who has an agent", usage="providers TYPE"),
+        Command("providers", "cli.commands.ra:providers", "who has an agent", usage="providers TYPE [CLASS]"),
+        Command(
+            "validate",
+            "cli.commands.configure_tools:ra_validate",
+            "the agent's own check of parameters",
+            ("agent",),
+            usage="validate [CLASS:[PROVIDER:]]TYPE NAME=VALUE…",
+        ),
         Command(
             "info",
             "cli.commands.ra:info",
@@ -429,6 +458,7 @@ ROOT: Final = Level(
         SCRIPT,
         SITE,
         OPTIONS,
+        CIBSTATUS,
     ),
     commands=(
         Command(
@@ -471,7 +501,7 @@ ROOT: Final = Level(
             "the state of the cluster",
             ("status",),
             ("st", "stat"),
-            "status [inactive] [--links] [--watch [SECONDS]] [--json]",
+            "status [html|simple|xml] [inactive] [--links] [--watch [SECONDS]] [--json]",
         ),
         Command(
             "verify",

@@ -11,6 +11,7 @@ from hacluster.errors import Conflict
 
 if TYPE_CHECKING:
     from cli.workspace import Workspace
+    from crm.cib.schema import Problem
 
 
 def finish_session(context: Context, client: str = "hacli configure") -> int:
@@ -47,7 +48,23 @@ def _is_valid(context: Context, workspace: Workspace) -> bool:
     if any(problem.severity is Severity.ERROR for problem in problems) and not context.options.force:
         context.error("nothing was written; -F or `commit force` writes all the same")
         return False
+    said = {str(problem) for problem in problems}
+    for doubt in _new_doubts(workspace):
+        if str(doubt) not in said:
+            context.warning(str(doubt))
     return True
+
+
+def _new_doubts(workspace: Workspace) -> tuple[Problem, ...]:
+    """What `verify` would find, and would not have found before; it refuses nothing."""
+    from crm.explain.quick import quick_doubts
+
+    now_s = int(time.time())
+    found = quick_doubts(workspace.cib, now_s)
+    if not found:
+        return ()
+    known = set(quick_doubts(workspace.base.cib, now_s))
+    return tuple(one for one in found if one not in known)
 
 
 def show_plan(context: Context, workspace: Workspace) -> bool:

@@ -166,6 +166,8 @@ class Workspace:
     @property
     def changed(self) -> bool:
         """Something is to be written."""
+        if self.cib.get("validate-with") != self.base.cib.get("validate-with"):
+            return True
         return self.cib is not self.base.cib and self.cib.child("configuration") != self.base.cib.child(
             "configuration"
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import http.client
 import os
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from cli.commands.changes import view_of
 from cli.context import EXIT_FAILED, EXIT_OK, Context, Options, UsageError
 from cli.grammar import edits
 from cli.grammar.definitions import Definition, parse_text, parse_words
-from cli.grammar.document import find, object_id, objects, section
+from cli.grammar.document import RESOURCE_TAGS, find, object_id, objects, section
 from cli.grammar.exact import exact
 from cli.grammar.load import Mode, definition_names, erased, load, xml_definitions
 from cli.grammar.resources import ProviderLookup, usual_provider
@@ -29,6 +30,10 @@ from cli.workspace import Workspace, write_atomically
 from crm.cib import codec
 from crm.cib.model import Element
 from hacluster.errors import InvalidRequest, NotFound
+
+_SCHEMES = ("http://", "https://", "ftp://", "file://")
+FETCH_WITHIN_S = 30
+FETCHED_MAX = 64 * 1024 * 1024
 
 
 def provider_lookup(context: Context) -> ProviderLookup:
@@ -155,11 +160,31 @@ def _read(name: str) -> str:
     if name == "-":
         return sys.stdin.read()
     if "://" in name:
-        raise InvalidRequest(what="loading from a URL is not supported", remedy="fetch the file first")
+        return _fetched(name)
     try:
         return Path(name).read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise InvalidRequest(what=f"{name} is not UTF-8: {error}") from None
+
+
+def _fetched(url: str) -> str:
+    """What a URL gives. Raises InvalidRequest."""
+    import urllib.error
+    import urllib.request
+
+    if not url.startswith(_SCHEMES):
+        raise InvalidRequest(what=f"{url}: only {', '.join(_SCHEMES)} are read")
+    try:
+        with urllib.request.urlopen(url, timeout=FETCH_WITHIN_S) as answer:  # noqa: S310 (checked above)
+            data: bytes = answer.read(FETCHED_MAX + 1)
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        raise InvalidRequest(what=f"{url}: {error}", remedy="fetch the file, and load that") from None
+    if len(data) > FETCHED_MAX:
+        raise InvalidRequest(what=f"{url}: more than {FETCHED_MAX} bytes")
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InvalidRequest(what=f"{url} is not UTF-8: {error}") from None
 
 
 def delete(context: Context, words: Sequence[str]) -> int:
@@ -357,17 +382,6 @@ def erase(context: Context, words: Sequence[str]) -> int:
     return EXIT_OK
 
 
-def schema(context: Context, words: Sequence[str]) -> int:
-    """`schema [NAME]`: the attribute validate-with."""
-    workspace = context.open_workspace()
-    if not words:
-        context.print(workspace.cib.get("validate-with", "none"))
-        return EXIT_OK
-    raise InvalidRequest(
-        what="the schema cannot be changed here", remedy="set validate-with in the XML of the CIB"
-    )
-
-
 def default_timeouts(context: Context, words: Sequence[str]) -> int:
     """`default-timeouts ID…`: the times that the agents advise; start, stop and monitor are added."""
     from agents.catalog import Catalog
@@ -396,9 +410,14 @@ def filter(context: Context, words: Sequence[str]) -> int:  # noqa: A001 (the co
     if not words:
         raise UsageError(what="filter needs a program", usage="filter PROGRAM [OBJECT…]")
     workspace = context.open_workspace()
-    chosen = _chosen(workspace, words[1:])
+    as_xml = words[1:2] == ("xml",)
+    chosen = _chosen(workspace, words[2:] if as_xml else words[1:])
+    if as_xml:
+        chosen = _with_containers(workspace.cib, chosen)
     # One object a line, as stream editors like it.
     text = show_objects(workspace.cib, chosen).replace(" \\\n\t", " ")
+    if as_xml:
+        text = codec.render(xml_cib(workspace.cib, chosen))
     done = subprocess.run(  # noqa: S602 (the user's own shell command, as typed)
         words[0], shell=True, input=text.encode(), stdout=subprocess.PIPE, timeout=300, check=False
     )
@@ -408,11 +427,30 @@ def filter(context: Context, words: Sequence[str]) -> int:  # noqa: A001 (the co
     return EXIT_OK
 
 
+def _with_containers(cib: Element, chosen: tuple[Element, ...] | None) -> tuple[Element, ...] | None:
+    """As XML a resource stands in its container, whose other members have to be there, too."""
+    if chosen is None:
+        return None
+    names = {one.id for one in chosen if one.tag in RESOURCE_TAGS}
+    tops = section(cib, "resources").all(*RESOURCE_TAGS)
+    wanted = {id(part) for top in tops if names & {one.id for one in top.walk()} for part in top.walk()}
+    return tuple(one for one in objects(cib) if id(one) in wanted or any(one is own for own in chosen))
+
+
 def _replace_with(context: Context, chosen: tuple[Element, ...] | None, text: str, source: str) -> None:
     """The chosen objects become what the text says."""
     workspace = context.open_workspace()
-    definitions = parse_text(text, source, lambda name: _provider(context, name))
+    if text.lstrip().startswith("<"):
+        definitions = xml_definitions(codec.parse(text.encode(), source=source))
+    else:
+        definitions = parse_text(text, source, lambda name: _provider(context, name))
     present = {definition.key for definition in definitions}
+    present |= {
+        Definition(element=one, line=0).key
+        for definition in definitions
+        for one in definition.element.walk()
+        if definition.from_xml and one.tag in RESOURCE_TAGS
+    }
     before = tuple(objects(workspace.cib)) if chosen is None else chosen
     gone = [object_id(one) for one in before if Definition(element=one, line=0).key not in present]
     changed = workspace.cib
@@ -425,12 +463,15 @@ def _replace_with(context: Context, chosen: tuple[Element, ...] | None, text: st
 
 
 def edit(context: Context, words: Sequence[str]) -> int:
-    """`edit [OBJECT…]`: in $EDITOR; what is gone from the text is deleted."""
+    """`edit [xml] [OBJECT…]`: in $EDITOR; what is gone from the text is deleted."""
     if not sys.stdin.isatty():
         raise InvalidRequest(what="edit needs a terminal", remedy="use `load update FILE`")
     workspace = context.open_workspace()
-    chosen = _chosen(workspace, words)
-    text = show_objects(workspace.cib, chosen)
+    as_xml = words[:1] == ("xml",)
+    chosen = _chosen(workspace, words[1:] if as_xml else words)
+    if as_xml:
+        chosen = _with_containers(workspace.cib, chosen)
+    text = codec.render(xml_cib(workspace.cib, chosen)) if as_xml else show_objects(workspace.cib, chosen)
     editor = user_options.value("editor") or os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
     with tempfile.NamedTemporaryFile("w+", suffix=".crm", encoding="utf-8") as file:
         file.write(text)

@@ -16,7 +16,8 @@ from cli.grammar.pairs import transient
 from cli.grammar.pairs import value as pair_value
 from cli.safely import change_safely, check_safety, not_served_any_more
 from crm.cib.model import Element
-from hacluster.errors import InvalidRequest
+from hacluster import settings
+from hacluster.errors import InvalidRequest, NotFound
 
 _CLIENT: Final = "hacli node"
 
@@ -166,6 +167,19 @@ def status_attr(context: Context, words: Sequence[str]) -> int:
                 what="status-attr is not understood (setting needs a running cluster)",
                 usage="status-attr NODE set NAME VALUE | delete NAME | show NAME",
             )
+    return EXIT_OK
+
+
+def server(context: Context, words: Sequence[str]) -> int:
+    """`server [NODE]`: the addresses that cluster.toml has for it, or for all."""
+    if len(words) > 1:
+        raise UsageError(what="name one node", usage="server [NODE]")
+    known = settings.load(context.paths.cluster_toml).nodes
+    chosen = [one for one in known if not words or one.name == words[0]]
+    if not chosen:
+        raise NotFound(kind="node", name=words[0] if words else "")
+    for one in chosen:
+        context.print(f"{one.name}: {' '.join(one.addresses)}")
     return EXIT_OK
 
 

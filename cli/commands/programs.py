@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from cli.context import Context
+from cli.context import Context, UsageError
 from crm.cib.model import Element
 
 SOURCES: Final = (
@@ -24,6 +24,7 @@ SOURCES: Final = (
     "--version",
 )
 """Options that name the CIB, or need none."""
+_PLAN_WORDS: Final = ("nograph", "scores", "utilization", "actions")  # no graph is ever shown; actions always
 
 
 def simulate(context: Context, words: Sequence[str], *, raising: bool = False) -> int:
@@ -51,6 +52,12 @@ def plan(context: Context, words: Sequence[str]) -> int:
     """`configure simulate [actions] [scores] [utilization]`: what if the pending changes were written."""
     from cli.commands.simulate import main
 
+    odd = [word for word in words if word not in _PLAN_WORDS and word.strip("v")]
+    if odd:
+        raise UsageError(
+            what=f"{odd[0]!r} is not understood",
+            usage="simulate [nograph] [v…] [scores] [utilization] [actions]",
+        )
     cib = context.open_workspace().cib
     options = ["-L", "-S"]
     options += [letter for word, letter in (("scores", "-s"), ("utilization", "-U")) if word in words]

@@ -40,10 +40,11 @@ def list_agents(context: Context, words: Sequence[str]) -> int:
 
 
 def providers(context: Context, words: Sequence[str]) -> int:
-    """`providers TYPE`."""
-    if len(words) != 1:
-        raise UsageError(what="name a type", usage="ra providers TYPE")
-    found = [one.provider for one in Catalog.of_this_node().list("ocf") if one.type == words[0]]
+    """`providers TYPE [CLASS]`: only agents of class ocf have providers."""
+    if not 1 <= len(words) <= 2 or (len(words) == 2 and words[1] not in _CLASSES):
+        raise UsageError(what="name a type", usage="ra providers TYPE [CLASS]")
+    agents = Catalog.of_this_node().list("ocf") if words[1:] in ((), ("ocf",)) else ()
+    found = [one.provider for one in agents if one.type == words[0]]
     if context.options.structured:
         context.emit("agents", {"agents": [f"ocf:{one}:{words[0]}" for one in found]})
     else:

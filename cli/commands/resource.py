@@ -254,12 +254,12 @@ def utilization(context: Context, words: Sequence[str]) -> int:
 
 
 def failcount(context: Context, words: Sequence[str]) -> int:
-    """`failcount RSC show|delete NODE`."""
+    """`failcount RSC show|delete NODE [OP [INTERVAL]]`, `failcount RSC set NODE COUNT [OP [INTERVAL]]`."""
     match tuple(words):
-        case (name, "show", node):
+        case (name, "show", node, *operation) if len(operation) <= 2:
             cib = read(context)
             node_of(cib, node)
-            count = _failcount(cib, resource_of(cib, name).id, node)
+            count = _failcount(cib, resource_of(cib, name).id, node, _operation_suffix(operation))
             if context.options.structured:
                 context.emit("failcount", {"resource": name, "node": node, "failures": count})
             else:
@@ -267,17 +267,53 @@ def failcount(context: Context, words: Sequence[str]) -> int:
             return EXIT_OK
         case (name, "delete", node):
             return cleanup(context, (name, node))
+        case (name, "delete", node, *operation) if len(operation) <= 2:
+            return _set_failcount(context, name, node, "", operation)
+        case (name, "set", node, count, *operation) if len(operation) <= 2:
+            if not is_count(count) and count != "INFINITY":
+                raise UsageError(what=f"{count!r} is no number of failures", usage=_FAILCOUNT_USAGE)
+            return _set_failcount(context, name, node, count, operation or ["monitor", "10s"])
         case _:
-            raise UsageError(what="failcount is not understood", usage="failcount RSC show|delete NODE")
+            raise UsageError(what="failcount is not understood", usage=_FAILCOUNT_USAGE)
 
 
-def _failcount(cib: Element, name: str, node: str) -> str:
+_FAILCOUNT_USAGE: Final = "failcount RSC show|delete NODE [OP [INTERVAL]] | set NODE COUNT [OP [INTERVAL]]"
+
+
+def _operation_suffix(operation: Sequence[str]) -> str:
+    """`OP_INTERVALms` of [OP [INTERVAL]]; empty for all operations."""
+    if not operation:
+        return ""
+    try:
+        interval_ms = parse_ms(operation[1]) if len(operation) == 2 else 0
+    except ValueError as error:
+        raise UsageError(what=str(error), usage=_FAILCOUNT_USAGE) from None
+    return f"{operation[0]}_{interval_ms}"
+
+
+def _set_failcount(context: Context, name: str, node: str, count: str, operation: Sequence[str]) -> int:
+    """One operation's count; an empty one removes it."""
+    if context.offline:
+        raise InvalidRequest(what="failures are counted in a running cluster")
+    cib = read(context)
+    node_of(cib, node)
+    resource = resource_of(cib, name)
+    if resource.tag != "primitive":
+        raise InvalidRequest(what=f"{name} is a {resource.tag}: failures are counted for primitives")
+    context.client.set_attribute(node, f"fail-count-{name}#{_operation_suffix(operation)}", count)
+    context.changed_cluster = True
+    return EXIT_OK
+
+
+def _failcount(cib: Element, name: str, node: str, operation: str) -> str:
     total = 0
     for state in (cib.child("status") or Element("status")).all("node_state"):
         if state.get("uname") != node:
             continue
         for pair in state.walk():
-            if pair.tag == "nvpair" and pair.get("name").startswith(f"fail-count-{name}#"):
+            if pair.tag != "nvpair" or not pair.get("name").startswith(f"fail-count-{name}#"):
+                continue
+            if operation in ("", pair.get("name").partition("#")[2]):
                 if pair.get("value") == "INFINITY":
                     return "INFINITY"
                 total += int(pair.get("value") or 0)
@@ -402,13 +438,14 @@ def _says_nothing(op: Element) -> bool:
 
 
 def trace(context: Context, words: Sequence[str]) -> int:
-    """`trace RSC [OP] [INTERVAL]`: trace_ra=1 for the operation."""
-    edit = _trace(
-        words,
-        "trace RSC [OP] [INTERVAL]",
-        lambda op, ids: with_attribute(op, "instance_attributes", "trace_ra", "1", ids),
-    )
-    change(context, f"{_CLIENT} trace", edit)
+    """`trace RSC [OP] [INTERVAL] [DIR]`: trace_ra=1 for the operation, and where to (trace_dir)."""
+    folder = words[3] if len(words) == 4 else ""
+
+    def add(op: Element, ids: Ids) -> Element:
+        op = with_attribute(op, "instance_attributes", "trace_ra", "1", ids)
+        return with_attribute(op, "instance_attributes", "trace_dir", folder, ids) if folder else op
+
+    change(context, f"{_CLIENT} trace", _trace(words, "trace RSC [OP] [INTERVAL] [DIR]", add))
     return EXIT_OK
 
 
@@ -416,7 +453,8 @@ def untrace(context: Context, words: Sequence[str]) -> int:
     """`untrace RSC [OP] [INTERVAL]`."""
 
     def remove(op: Element, ids: Ids) -> Element:
-        op = with_attribute(op, "instance_attributes", "trace_ra", None, ids)
+        for attribute in ("trace_ra", "trace_dir"):
+            op = with_attribute(op, "instance_attributes", attribute, None, ids)
         return op.mapped(lambda one: None if one.tag == "instance_attributes" and not one.children else one)
 
     change(context, f"{_CLIENT} untrace", _trace(words, "untrace RSC [OP] [INTERVAL]", remove))

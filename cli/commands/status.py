@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from cli.context import EXIT_OK, OUTPUTS, Context, UsageError
 from cli.quick_status import missing_daemons
 from cli.quick_status import status as quick_status
-from cli.render.cluster_text import Summary, as_data, text
+from cli.render.cluster_text import Summary, as_data, html, one_line, text
 from cli.render.cluster_view import ClusterView
 from crm.cib.model import Element
 from hacluster.errors import HaError
@@ -30,12 +30,14 @@ _WORDS: Final = (
     "noheaders",
     "detail",
     "brief",
+    "tickets",
 )
 
 
 def show(context: Context, words: Sequence[str]) -> int:
-    """`status [inactive] [--links] [--watch [SECONDS]] [--json]`. Raises what the daemon raises."""
+    """`status [html|simple|xml] [inactive] [--links] [--watch [SECONDS]] [--json]`. Raises as the daemon."""
     links = watch = False
+    form = ""
     every_s = WATCH_S_DEFAULT
     rest = list(words)
     while rest:
@@ -43,6 +45,8 @@ def show(context: Context, words: Sequence[str]) -> int:
         match word:
             case "--json" | "json":
                 context.options.json = True
+            case "html" | "simple":
+                form = word
             case "xml":
                 context.options.output = "xml"
             case "--output" if rest and rest[0] in OUTPUTS:
@@ -63,8 +67,18 @@ def show(context: Context, words: Sequence[str]) -> int:
                 pass  # crm_mon's words for more detail: all of it is shown anyway
     if watch:
         return _watch(context, every_s, links=links)
+    if form and not links:
+        context.print(_in_form(context, form))
+        return EXIT_OK
     context.print(_links(context) if links else _once(context))
     return EXIT_OK
+
+
+def _in_form(context: Context, form: str) -> str:
+    """As a page for a browser, or as one line for a monitoring system."""
+    cib, summary = _state(context)
+    shown = ClusterView(cib, int(time.time()))
+    return html(shown, summary) if form == "html" else one_line(shown, summary)
 
 
 def _once(context: Context) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
 from typing import Final
@@ -10,7 +9,7 @@ from typing import Final
 from cli.cib_file import read_cib
 from cli.commands.changes import read
 from cli.commands.survive import survive
-from cli.context import EXIT_FAILED, EXIT_OK, Context, UsageError
+from cli.context import EXIT_FAILED, EXIT_OK, OUTPUTS, Context, UsageError
 from cli.grammar.verify import Severity
 from cli.grammar.verify import verify as grammar_problems
 from crm.cib.model import Element
@@ -65,9 +64,9 @@ def _words(context: Context, words: Sequence[str]) -> tuple[str, int, bool, int]
                     raise UsageError(what=f"--jobs {value}: a number of processes", usage=USAGE)
                 jobs = int(value)
             elif name in ("--output", "-o"):
-                if value not in ("json", "text"):
-                    raise UsageError(what=f"--output {value}: json or text", usage=USAGE)
-                context.options.json = value == "json"
+                if value not in OUTPUTS:
+                    raise UsageError(what=f"--output {value}: one of {', '.join(OUTPUTS)}", usage=USAGE)
+                context.options.output = value
             else:
                 path = value
         elif word in ("--json", "json"):
@@ -84,9 +83,9 @@ def _cib(context: Context, path: str) -> Element:
 
 
 def _print(context: Context, found: Sequence[tuple[str, str, str, str]]) -> None:
-    if context.options.json:
+    if context.options.structured:
         names = ("severity", "where", "what", "remedy")
-        context.print(json.dumps([dict(zip(names, one, strict=True)) for one in found], indent=2))
+        context.emit("findings", {"findings": [dict(zip(names, one, strict=True)) for one in found]})
         return
     for severity, where, what, remedy in found:
         text = f"{where}: {what}" + (f" ({remedy})" if remedy else "")

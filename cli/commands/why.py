@@ -8,8 +8,8 @@ from typing import Final
 
 from cli.cib_file import read_cib
 from cli.commands.changes import read
-from cli.context import EXIT_OK, Context, UsageError
-from cli.render.why import as_json, text
+from cli.context import EXIT_OK, OUTPUTS, Context, UsageError
+from cli.render.why import as_data, text
 from crm.cib import codec
 from crm.cib.model import Element
 from crm.explain.question import Asked, ask
@@ -33,7 +33,10 @@ def main(context: Context, words: Sequence[str]) -> int:
     cib, now_s = _cib(context, source)
     in_file = source[0] == "file" or context.offline  # where private parameters may have been blanked
     explained = ask(Asked(cib, now_s, sanitized=in_file), question)
-    context.print(as_json(explained) if context.options.json else text(explained))
+    if context.options.structured:
+        context.emit("why", as_data(explained))
+    else:
+        context.print(text(explained))
     return EXIT_OK
 
 
@@ -50,9 +53,9 @@ def _words(context: Context, words: Sequence[str]) -> tuple[tuple[str, ...], tup
                     raise UsageError(what=f"{name} needs a value", usage=USAGE)
                 value = rest.pop(0)
             if name in ("--output", "-o"):
-                if value not in ("json", "text"):
-                    raise UsageError(what=f"--output {value}: json or text", usage=USAGE)
-                context.options.json = value == "json"
+                if value not in OUTPUTS:
+                    raise UsageError(what=f"--output {value}: one of {', '.join(OUTPUTS)}", usage=USAGE)
+                context.options.output = value
             else:
                 source = ("transition" if name == "--transition" else "file", value)
         elif word in ("--json", "json"):

@@ -117,8 +117,39 @@ def _expression(words: Words) -> Element:
         case "date":
             words.take()
             return _date_expression(words)
+        case "rsc" if "=" in (words.peek(1) or ""):
+            words.take()
+            return _resource_expression(words)
+        case "op" if words.peek(1) is not None and not _is_comparison(words.peek(1) or ""):
+            words.take()
+            return _operation_expression(words)
         case _:
             return _comparison(words)
+
+
+def _is_comparison(word: str) -> bool:
+    return word.rpartition(":")[2].lower() in OPERATIONS
+
+
+def _resource_expression(words: Words) -> Element:
+    """`rsc class=… provider=… type=…`, for defaults."""
+    pairs: dict[str, str] = {}
+    while (pair := words.take_pair("class", "provider", "type")) is not None:
+        pairs[pair[0]] = pair[1]
+    if not pairs:
+        raise InvalidRequest(
+            what=f"`rsc {words.peek()}` is not understood", remedy="rsc and class=, provider= or type="
+        )
+    return element("rsc_expression", pairs)
+
+
+def _operation_expression(words: Words) -> Element:
+    """`op NAME [interval=TIME]`, for defaults."""
+    attributes = {"name": words.take("the name of an operation")}
+    pair = words.take_pair("interval")
+    if pair is not None:
+        attributes["interval"] = pair[1]
+    return element("op_expression", attributes)
 
 
 def _comparison(words: Words) -> Element:

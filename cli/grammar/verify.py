@@ -59,7 +59,7 @@ def _interval_ms(text: str) -> int | None:
     try:
         return parse_ms(text)
     except ValueError:
-        return None  # an ISO 8601 duration: compared as text by the caller
+        return None  # no duration: compared as text by the caller
 
 
 def _monitors(cib: Element) -> Iterator[Problem]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from xml.sax.saxutils import escape
 
 from cli.grammar.document import section
 from cli.render.cluster_view import ClusterView
 from cli.render.reminders import reminders
 from crm.cib.model import Element
+from crm.scheduler.values import is_true
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +51,9 @@ def text(view: ClusterView, summary: Summary) -> str:
     lines += view.node_lines() or ["  * No nodes"]
     lines += [f"  * {name}: {what}" for name, what in summary.daemons.items()]
     lines += ["", "Full List of Resources:", *(view.resource_lines() or ["  * No resources"])]
+    tickets = _ticket_lines(view.cib)
+    if tickets:
+        lines += ["", "Tickets:", *tickets]
     failed = view.failed_actions()
     if failed:
         lines += ["", "Failed Resource Actions:"]
@@ -111,6 +116,46 @@ def _option(cib: Element, name: str) -> bool:
             if pair.get("name") == name:
                 return pair.get("value").lower() in ("true", "yes", "on", "1")
     return False
+
+
+def html(view: ClusterView, summary: Summary) -> str:
+    """The text as a page."""
+    title = escape(summary.cluster_name or "cluster")
+    return (
+        f'<!DOCTYPE html>\n<html><head><meta charset="utf-8"><title>{title}</title></head>\n'
+        f"<body><pre>{escape(text(view, summary))}</pre></body></html>"
+    )
+
+
+def one_line(view: ClusterView, summary: Summary) -> str:
+    """What a monitoring system wants: OK or WARN, and why."""
+    wrong = [f"{one.name} is {one.state}" for one in view.nodes() if one.state != "online"]
+    if summary.live and not summary.dc:
+        wrong.insert(0, "no DC")
+    if summary.live and not summary.quorate:
+        wrong.insert(0, "no quorum")
+    failed = len(view.failed_actions())
+    if failed:
+        wrong.append(f"{failed} failed action{'s' * (failed != 1)}")
+    if wrong:
+        return f"CLUSTER WARN: {', '.join(wrong)}"
+    nodes, count = len(view.nodes()), view.instance_count()
+    return (
+        f"CLUSTER OK: {nodes} node{'s' * (nodes != 1)} online, "
+        f"{count} resource instance{'s' * (count != 1)} configured"
+    )
+
+
+def _ticket_lines(cib: Element) -> list[str]:
+    tickets = cib.path("status", "tickets")
+    known = {one.id: one for one in tickets.all("ticket_state")} if tickets is not None else {}
+    names = {one.get("ticket"): None for one in section(cib, "constraints").all("rsc_ticket")} | known
+    lines = []
+    for name, state in sorted(names.items()):
+        granted = state is not None and is_true(state.get("granted"))
+        standby = granted and state is not None and is_true(state.get("standby"))
+        lines.append(f"  * {name}: {'granted' if granted else 'revoked'}{' (standby)' * standby}")
+    return lines
 
 
 def as_data(view: ClusterView, summary: Summary) -> dict[str, object]:

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any
 
 from crm.explain.facts import Explanation, Fact
-
-SCHEMA: Final = "hacluster/why/1"
-"""The number rises when a key changes its meaning or goes; new keys do not change it."""
 
 
 def text(explained: Explanation) -> str:
@@ -34,23 +30,17 @@ def _facts(facts: tuple[Fact, ...], depth: int) -> Iterator[str]:
         yield from _facts(fact.details, depth + 1)
 
 
-def as_json(explained: Explanation) -> str:
-    """The same as data."""
-    return json.dumps(
-        {
-            "schema": SCHEMA,
-            "subject": explained.subject,
-            "answer": explained.answer,
-            "facts": [_fact(fact) for fact in explained.facts],
-            "remedies": [
-                {"commands": list(remedy.commands), "outcome": remedy.outcome}
-                for remedy in explained.remedies
-            ],
-            "tried": explained.tried,
-        },
-        indent=2,
-        ensure_ascii=False,
-    )
+def as_data(explained: Explanation) -> dict[str, Any]:
+    """The same for programs, as `cli.formats` describes it."""
+    return {
+        "subject": explained.subject,
+        "answer": explained.answer,
+        "facts": [_fact(fact) for fact in explained.facts],
+        "remedies": [
+            {"commands": list(remedy.commands), "outcome": remedy.outcome} for remedy in explained.remedies
+        ],
+        "tried": explained.tried,
+    }
 
 
 def _fact(fact: Fact) -> dict[str, Any]:

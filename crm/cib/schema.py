@@ -270,6 +270,7 @@ _VALUES: Final[Mapping[tuple[str, str], tuple[str, ...]]] = {
     ("acl_permission", "kind"): ("read", "write", "deny"),
 }
 
+_SCORES_OF_A_NODE: Final = ("score", "score-attribute", "score-attribute-mangle")
 _SCORED: Final = ("rsc_location", "rsc_colocation", "rsc_order", "rule", "resource_set", *_SETS)
 _SCORE: Final = re.compile(r"[+-]?(INFINITY|infinity|\d+)|red|yellow|green")
 _ID: Final = re.compile(r"[A-Za-z_][\w.-]*")
@@ -440,7 +441,7 @@ class _Check:
                     yield _error(
                         where, "it says nothing about which node", 'add node="…" and score, or a rule'
                     )
-                elif element.get("node") and not element.get("score"):
+                elif element.get("node") and not any(element.get(name) for name in _SCORES_OF_A_NODE):
                     yield _error(where, "a node without a score", 'add score="INFINITY" or a number')
             case "rsc_colocation" if not sets:
                 yield from self._both(element, where, "rsc", "with-rsc")

@@ -8,15 +8,15 @@ function __hacli_rest
     command hacli --compgen (string length -- $line) $line 2>/dev/null
 end
 complete -c hacli -f
-complete -c hacli -n "test (__hacli_before) = ''" -a 'apply cib cluster configure confirm demo diff fence help history import maintenance node options plan ra report resource rollback script simulate site status transition undo verify why'
-complete -c hacli -n "test (__hacli_before) = 'configure'" -a 'acl_group acl_target alert bundle clone colocation commit default-timeouts delete edit erase fencing_topology filter get_property group help load location modgroup monitor ms node op_defaults order plan primitive property refresh rename role rsc_defaults rsc_template rsc_ticket save schema set show simulate tag user verify xml'
+complete -c hacli -n "test (__hacli_before) = ''" -a 'apply cib cibstatus cluster configure confirm demo diff fence help history import maintenance node options plan ra report resource rollback script simulate site status transition undo verify why'
+complete -c hacli -n "test (__hacli_before) = 'configure'" -a 'acl_group acl_target alert bundle clone colocation commit default-timeouts delete edit erase fencing_topology filter get_property graph group help load location modgroup monitor ms node op_defaults order plan primitive property refresh rename role rsc_defaults rsc_template rsc_ticket save schema set show simulate tag upgrade user validate-all verify xml'
 complete -c hacli -n "test (__hacli_before) = 'resource'" -a 'ban cleanup clear constraints demote failcount help locate maintenance manage meta move operations param promote refresh restart scores secret start status stop trace unmanage untrace utilization'
-complete -c hacli -n "test (__hacli_before) = 'node'" -a 'attribute clearstate delete fence help maintenance online ready show standby status status-attr utilization'
+complete -c hacli -n "test (__hacli_before) = 'node'" -a 'attribute clearstate delete fence help maintenance online ready server show standby status status-attr utilization'
 complete -c hacli -n "test (__hacli_before) = 'fence'" -a 'confirm fence help history list unfence'
 complete -c hacli -n "test (__hacli_before) = 'maintenance'" -a 'help off on'
 complete -c hacli -n "test (__hacli_before) = 'cluster'" -a 'force-quorum health help init key links quorum restart start status stop'
 complete -c hacli -n "test (__hacli_before) = 'transition'" -a 'help list save show'
-complete -c hacli -n "test (__hacli_before) = 'ra'" -a 'classes help info list providers'
+complete -c hacli -n "test (__hacli_before) = 'ra'" -a 'classes help info list providers validate'
 complete -c hacli -n "test (__hacli_before) = 'import'" -a 'heartbeat help'
 complete -c hacli -n "test (__hacli_before) = 'cib'" -a 'cibstatus commit delete diff export help import list new reset run sandbox use version'
 complete -c hacli -n "test (__hacli_before) = 'cib cibstatus'" -a 'help load node op quorum run save show simulate ticket'
@@ -24,4 +24,5 @@ complete -c hacli -n "test (__hacli_before) = 'history'" -a 'config diff events 
 complete -c hacli -n "test (__hacli_before) = 'script'" -a 'help list run show verify'
 complete -c hacli -n "test (__hacli_before) = 'site'" -a 'help ticket'
 complete -c hacli -n "test (__hacli_before) = 'options'" -a 'help reset save set show'
-complete -c hacli -n "not contains -- (__hacli_before) '' 'configure' 'resource' 'node' 'fence' 'maintenance' 'cluster' 'transition' 'ra' 'import' 'cib' 'cib cibstatus' 'history' 'script' 'site' 'options'" -a "(__hacli_rest)"
+complete -c hacli -n "test (__hacli_before) = 'cibstatus'" -a 'help load node op quorum run save show simulate ticket'
+complete -c hacli -n "not contains -- (__hacli_before) '' 'configure' 'resource' 'node' 'fence' 'maintenance' 'cluster' 'transition' 'ra' 'import' 'cib' 'cib cibstatus' 'history' 'script' 'site' 'options' 'cibstatus'" -a "(__hacli_rest)"

@@ -34,6 +34,7 @@ META: Final = frozenset((
     "remote-allow-migrate", "remote-connect-timeout", "remote-node", "remote-port", "requires",
     "resource-stickiness", "restart-type", "target-role",
 ))  # fmt: skip
+OWN_OPTIONS: Final = "cib-bootstrap-options"
 OLD_OPTIONS: Final = {
     "default-resource-stickiness": "rsc_defaults resource-stickiness",
     "default-resource-failure-stickiness": "rsc_defaults migration-threshold",
@@ -76,12 +77,20 @@ def check(cib: Element) -> Iterator[Problem]:
 
 def _options(cib: Element) -> Iterator[Problem]:
     for one in section(cib, "crm_config").all("cluster_property_set"):
-        yield from _pairs(one, "", OLD_OPTIONS, OPTIONS, "cluster option")
+        own = one.id == OWN_OPTIONS  # agents keep a state of their own in other sets
+        yield from _pairs(one, "", OLD_OPTIONS, OPTIONS, "cluster option", every=own)
 
 
 def _pairs(
-    holder: Element, where: str, old: dict[str, str], known: frozenset[str], what: str
+    holder: Element,
+    where: str,
+    old: dict[str, str],
+    known: frozenset[str],
+    what: str,
+    *,
+    every: bool = True,
 ) -> Iterator[Problem]:
+    """Names that are old or unknown; without `every` the unknown ones only when a known one is near."""
     for pair in holder.walk():
         name = pair.get("name")
         if pair.tag != "nvpair" or not name or name in known:
@@ -90,6 +99,8 @@ def _pairs(
             yield warning(where or name, f"{what} {name} is an old name", f"use {old[name]}")
         elif meant := closest(name, known):
             yield warning(where or name, f"there is no {what} {name}", f"did you mean {meant}?")
+        elif every:
+            yield warning(where or name, f"there is no {what} {name}", "it has no effect; see the manual")
 
 
 def _meta(one: Element, where: str, *, in_group: bool) -> Iterator[Problem]:

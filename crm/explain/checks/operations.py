@@ -13,6 +13,11 @@ from crm.scheduler.values import duration_ms, is_true
 ON_FAIL: Final = (
     "ignore", "block", "demote", "stop", "restart", "standby", "fence", "restart-container", "reset-remote",
 )  # fmt: skip
+ATTRIBUTES: Final = (
+    "interval", "timeout", "start-delay", "interval-origin", "enabled", "record-pending", "role", "requires",
+    "on-fail", "description",
+)  # fmt: skip
+PARAMETERS: Final = ("OCF_CHECK_LEVEL", "trace_ra", "trace_dir", "trace_file", "failure-timeout")
 NAMES: Final = (
     "start", "stop", "monitor", "promote", "demote", "notify", "migrate_to", "migrate_from", "validate-all",
     "meta-data", "reload", "reload-agent",
@@ -67,6 +72,7 @@ def _operation(primitive: Element, op: Element, *, promotable: bool, fencing: bo
         text = _given(op, unit)
         if text and duration_ms(text) is None:
             yield warning(where, f"{unit}={text!r} of {name} is no duration", "write it as 20s")
+    yield from _misspelled(where, op, f" of operation {name}")
     role = op.get("role").lower()
     if role in ("promoted", "master", "unpromoted", "slave") and not promotable:
         what = (
@@ -77,6 +83,18 @@ def _operation(primitive: Element, op: Element, *, promotable: bool, fencing: bo
     reason = _why_not(op, on_fail, promotable=promotable, fencing=fencing) if on_fail else ""
     if reason:
         yield warning(where, f"on-fail={on_fail} of {name} is ignored: {reason}", "use another on-fail")
+
+
+def _misspelled(where: str, holder: Element, of_what: str) -> Iterator[Problem]:
+    """What was meant as an attribute of the operation, and has become a parameter of the agent."""
+    for pair in holder.walk():
+        name = pair.get("name")
+        if pair.tag != "nvpair" or not name or name in ATTRIBUTES or name in PARAMETERS:
+            continue
+        meant = closest(name.lower().replace("_", "-"), ATTRIBUTES)
+        if meant and name not in ATTRIBUTES:
+            what = f"there is no attribute {name}{of_what}: the agent is given it as a parameter"
+            yield warning(where, what, f"did you mean {meant}?")
 
 
 def _why_not(op: Element, on_fail: str, *, promotable: bool, fencing: bool) -> str:

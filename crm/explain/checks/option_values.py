@@ -20,8 +20,6 @@ from hacluster.durations import parse_ms
 TRUTH: Final = "true or false"
 NUMBER: Final = "a whole number"
 DURATION: Final = "a duration, as 30s, 5min or PT1H30M"
-PLAIN_DURATION: Final = "a number and ms, s, min or h, as 30s"
-"""Of options that the scheduler does not read: they take no ISO 8601."""
 SCORE: Final = "a score: a whole number, INFINITY or -INFINITY"
 PERCENTAGE: Final = "a percentage, as 80%"
 
@@ -38,11 +36,11 @@ _BY_KIND: Final = {
         "pe-error-series-max", "pe-input-series-max", "pe-warn-series-max", "stonith-max-attempts",
     ),
     DURATION: (
+        "cluster-delay", "cluster-recheck-interval", "fencing-timeout", "stonith-timeout",
         "dc-deadtime", "election-timeout", "join-finalization-timeout", "join-integration-timeout",
         "node-pending-timeout", "priority-fencing-delay", "shutdown-escalation", "shutdown-lock-limit",
         "transition-delay",
     ),
-    PLAIN_DURATION: ("cluster-delay", "cluster-recheck-interval", "fencing-timeout", "stonith-timeout"),
     SCORE: ("node-health-base", "node-health-green", "node-health-red", "node-health-yellow"),
     PERCENTAGE: ("load-threshold",),
 }  # fmt: skip
@@ -82,10 +80,10 @@ def lacking(name: str, text: str) -> str:
         return "" if (text.lower() if name in _ANY_CASE else text) in known else f"one of {', '.join(known)}"
     if name == "two-node-delay":
         fits = text in ("auto", "off", "false") or _is_plain(text)
-        return "" if fits else f"auto, off, or {PLAIN_DURATION}"
+        return "" if fits else f"auto, off, or {DURATION}"
     if name in _WATCHDOG:
         fits = text.strip().startswith("-") or _is_plain(text.strip())
-        return "" if fits else f"{PLAIN_DURATION}; negative: twice the watchdog's time"
+        return "" if fits else f"{DURATION}; negative: twice the watchdog's time"
     kind = KINDS.get(name, "")
     return kind if kind and not _is(kind, text) else ""
 
@@ -95,8 +93,6 @@ def _is(kind: str, text: str) -> bool:
         return boolean(text) is not None
     if kind == DURATION:
         return duration_ms(text) is not None
-    if kind == PLAIN_DURATION:
-        return _is_plain(text)
     if kind == SCORE:
         return parse_or_none(text) is not None
     if kind == PERCENTAGE:

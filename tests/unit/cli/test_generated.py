@@ -39,6 +39,8 @@ COMMANDS = {
     "diff": ["cib diff trial"],
     "events": ["history events"],
     "failcount": ["resource failcount a show n1"],
+    "findings": ["verify"],
+    "why": ["why a"],
     "locate": ["resource locate g"],
     "nodes": ["node show", "node status"],
     "operations": ["resource operations"],

@@ -24,3 +24,23 @@ def test_bad_text_names_the_units(text: str) -> None:
 @given(st.integers(min_value=0, max_value=10**12))
 def test_render_and_parse_are_inverse(value_ms: int) -> None:
     assert parse_ms(render_ms(value_ms)) == value_ms
+
+
+@pytest.mark.parametrize(
+    ("text", "ms"),
+    [
+        ("PT1M", 60_000),
+        ("PT1M30S", 90_000),
+        ("P1DT2H", 93_600_000),
+        ("P2W", 1_209_600_000),
+        ("P1M", 2_592_000_000),
+    ],
+)
+def test_iso_8601(text: str, ms: int) -> None:
+    assert parse_ms(text) == ms
+
+
+@pytest.mark.parametrize("text", ["P", "PT", "PT1.5S", "P1H", "PT1D", "P1D2H", "Px"])
+def test_what_iso_8601_does_not_know(text: str) -> None:
+    with pytest.raises(ValueError, match="ISO 8601"):
+        parse_ms(text)
