@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from cli.authority import ISSUED, issued_name
 from cli.certificates import make_authority, make_node
 from hacluster import cluster_toml, settings
 from hacluster.errors import InvalidRequest
@@ -55,11 +56,12 @@ def write_cluster(
             _write(etc, {"cluster.toml": text.encode(), "authkeys": authkeys.encode()})
             if initial_cib:
                 _write(etc, {INITIAL_CIB: initial_cib.encode()})
+            _write(scratch / "ca" / ISSUED, {issued_name(node.name, pair.certificate): pair.certificate})
             tls = {"ca.pem": authority.certificate, "node.pem": pair.certificate, "node.key": pair.key}
             _write(etc / "tls", tls)
         # Folders are copied with their modes: those of a strict umask would shut daemons, and others, out.
         for folder in scratch.glob("*/**/"):
-            folder.chmod(0o700 if folder.name == "ca" else 0o755)
+            folder.chmod(0o700 if folder.name in ("ca", ISSUED) else 0o755)
         scratch.chmod(0o700)
         if output.exists():
             output.rmdir()

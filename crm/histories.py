@@ -54,6 +54,10 @@ class Histories:
         self.listener: Listener | None = None
         self.on_result: Callable[[str, OperationResult], None] = lambda _node, _result: None
 
+    def use(self, names: Iterable[str]) -> None:
+        """Other nodes are configured; the streams of those that stay go on."""
+        self._streams = {name: self._streams.get(name) or _Stream() for name in names}
+
     def begun(self, node: str) -> None:
         """A stream begins to tell from the beginning."""
         stream = self._streams[node]

@@ -31,6 +31,7 @@ from crm.fencing_records import FencingRecords
 from crm.fencing_shell import FencingShell
 from crm.guard import Guard
 from crm.histories import Histories
+from crm.nodes_file import NodesFile
 from crm.peers import service as node_service
 from crm.peers.claims import ClaimsByData
 from crm.peers.crm import GrpcCrmPeers
@@ -88,6 +89,7 @@ class CrmShell:
         self._boot_token, self._tls = boot_token, tls
         self._tasks: asyncio.TaskGroup | None = None
         self._spawned: set[asyncio.Task[None]] = set()
+        self._followers: dict[str, asyncio.Task[None]] = {}
         self.changes = Changes()
         self.local = Local(node=node.name, may_be_dc=not node.diskless)
         names = [str(other.name) for other in settings.nodes]
@@ -123,6 +125,8 @@ class CrmShell:
         self._told_attributes = dict(self.keeper.published)
         self.worker = SchedulerWorker(paths.var / "transitions")
         self.revisions = Revisions(paths.var / "revisions")
+        self._nodes_file = NodesFile(paths.cluster_toml, settings, self.use_nodes)
+        self._peer_service = replica_service.CrmPeerService(self.replica, settings)
         peers: dict[str, Any] = {}
         self._build_dc(instance, peers)
         self._build_services(peers)
@@ -203,7 +207,7 @@ class CrmShell:
         for other in self._settings.nodes:
             if other.name != self._node.name:
                 peers[other.name] = CrmPeer(other.name, self._crm_channel(other))
-        self._peers: dict[str, CrmPeer] = {n: p for n, p in peers.items() if isinstance(p, CrmPeer)}
+        self._all_peers = peers
         inner = self._paths.run / "c/s"  # short: a socket's path has 107 bytes
         self._public = PublicSocket(self._paths.crm_socket, inner)
         self._acls = AccessControl(self.cluster, self._public.groups_of)
@@ -247,6 +251,31 @@ class CrmShell:
         task.add_done_callback(self._spawned.discard)
         return task
 
+    def use_nodes(self, settings: Settings) -> None:
+        """Go on with the nodes of that cluster.toml: others came or went (nobody goes who is in the view)."""
+        names = [str(other.name) for other in settings.nodes]
+        added = [other for other in settings.nodes if other.name not in self._lrms]
+        gone = [name for name in self._lrms if name not in names]
+        self._settings = settings
+        for name in gone:
+            self._followers.pop(name).cancel()
+            for table in (self._lrms, self._all_peers, self._lrm_wanted):
+                table.pop(name)
+        closing = self._crm_peers.use(settings)
+        for channel in closing:
+            self.spawn(channel.close(), "close channel")
+        self.nodes.use((other.id, other.name) for other in settings.nodes)
+        self.histories.use(names)
+        self._peer_service.use(settings)
+        for other in added:
+            self._lrm_wanted[other.name] = asyncio.Event()
+            self._lrms[other.name] = LrmPeer(other.name, self._lrm_channel(other))
+            self._all_peers[other.name] = CrmPeer(other.name, self._crm_channel(other))
+            self._followers[other.name] = self.spawn(self._follow(other.name), f"history {other.name}")
+        self.replica.use_others(tuple(int(o.id) for o in settings.nodes if o.id != self._node.id))
+        log.info(log_events.NODES, added=",".join(o.name for o in added), gone=",".join(gone))
+        self.changes.touch()
+
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until `stop` is set. An unexpected exception ends the process, to be started again."""
         events = self.replica.subscribe()
@@ -259,7 +288,7 @@ class CrmShell:
         server.add(
             node_pb2_grpc.add_CrmNodeServicer_to_server, node_service.CrmNodeService(self.cluster, self._here)
         )
-        replica_service.register(server, replica_service.CrmPeerService(self.replica, self._settings))
+        replica_service.register(server, self._peer_service)
         self._public.inner.parent.mkdir(parents=True, exist_ok=True)
         self._public.inner.parent.chmod(0o700)
         server.listen_unix(self._public.inner)
@@ -283,7 +312,8 @@ class CrmShell:
             self.spawn(self.revisions.run(), "revisions")
             self.spawn(watch_confirmations(self.cluster), "confirmations")
             for name in self._lrms:
-                self.spawn(self._follow(name), f"history {name}")
+                self._followers[name] = self.spawn(self._follow(name), f"history {name}")
+            self.spawn(self._nodes_file.watch(), "nodes")
             await server.start()
             self._public.listen()
             self.spawn(self._public.serve(), "clients")
@@ -350,6 +380,8 @@ class CrmShell:
         local = self.local
         new_view = authority.view.id != local.view
         if new_view:
+            if any(member.name not in self.nodes for member in authority.view.members):
+                self._nodes_file.look()  # ha-messaging has the new file already
             members = ",".join(member.name for member in authority.view.members)
             log.info(log_events.VIEW, view=str(authority.view.id), members=members, quorate=authority.quorate)
             local.was_dc = self.replica.dc.is_me
@@ -466,8 +498,8 @@ class CrmShell:
         """Tell the DC; given up when a new DC will ask for itself."""
         for _ in range(PUSH_ATTEMPTS):
             dc = self.replica.dc.dc_node_id
-            peer = self._peers.get(self._name_of(dc)) if dc is not None else None
-            if peer is None:
+            peer = self._all_peers.get(self._name_of(dc)) if dc is not None else None
+            if not isinstance(peer, CrmPeer):
                 return
             try:
                 await peer.push_attributes(self._here.attributes())

@@ -17,6 +17,11 @@ def render(settings: Settings, *, heading: str = "") -> str:
         f"name = {_text(settings.cluster_name)}",
         f"id = {_text(settings.cluster_id.hex())}",
         *(f"{name} = true" for name in ("insecure", "allow_diskless") if getattr(settings, name)),
+        *(
+            f"{name} = {getattr(settings, name)}"
+            for name in ("revision", "highest_id")
+            if getattr(settings, name)
+        ),
         *_timers(settings.timers),
         "",
         "[quorum]",

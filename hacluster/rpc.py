@@ -138,21 +138,30 @@ def read_tls(folder: Path) -> Tls:
 
 
 def _revoked(path: Path, ca: bytes) -> frozenset[int]:
-    """The serial numbers on the list; a list that is overdue still counts."""
     if not path.exists():
         return frozenset()
+    try:
+        return revoked_serials(path.read_bytes(), ca, source=str(path))
+    except OSError as error:
+        raise InvalidDocument(
+            source=str(path), line=0, what=str(error), remedy=f"make {path} readable"
+        ) from None
+
+
+def revoked_serials(crl: bytes, ca: bytes, *, source: str) -> frozenset[int]:
+    """The serial numbers on the list of that CA; one that is overdue still counts. Raises InvalidDocument."""
     from cryptography import x509  # takes long, and most who import this module need none of it
     from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
     keys = (ec.EllipticCurvePublicKey, rsa.RSAPublicKey, ed25519.Ed25519PublicKey)
     try:
-        revoked = x509.load_pem_x509_crl(path.read_bytes())
+        revoked = x509.load_pem_x509_crl(crl)
         issuer = x509.load_pem_x509_certificate(ca).public_key()
         if not isinstance(issuer, keys) or not revoked.is_signature_valid(issuer):
             raise ValueError("it is not signed by the CA of ca.pem")
-    except (ValueError, TypeError, OSError) as error:
+    except (ValueError, TypeError) as error:
         raise InvalidDocument(
-            source=str(path),
+            source=source,
             line=0,
             what=f"no certificate revocation list of this cluster ({error})",
             remedy="make it again with the CA's key, or remove it",

@@ -104,7 +104,11 @@ class Ports:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """All of cluster.toml. `cluster_id` is 16 bytes."""
+    """All of cluster.toml. `cluster_id` is 16 bytes.
+
+    `revision` grows with each change that hacli distributes (`hacluster.shared_files`); `highest_id`: the
+    highest node id that was ever given, because a removed node's id is not given again.
+    """
 
     cluster_name: str
     cluster_id: bytes
@@ -116,6 +120,8 @@ class Settings:
     insecure: bool = False
     allow_diskless: bool = False
     witness: Witness | None = None
+    revision: int = 0
+    highest_id: int = 0
 
     def node(self, name: str) -> Node | None:
         """The configured node of that name, or None."""
@@ -185,7 +191,7 @@ def _error(source: object, line: int, what: str, remedy: str) -> InvalidDocument
 _KNOWN: Final[Mapping[str, tuple[str, ...]]] = {
     "": ("cluster", "timers", "quorum", "witness", "ports", "link", "node"),
     "witness": ("address", "port", "votes"),
-    "cluster": ("name", "id", "insecure", "allow_diskless"),
+    "cluster": ("name", "id", "insecure", "allow_diskless", "revision", "highest_id"),
     "timers": ("keepalive", "warntime", "deadtime", "initdead", "deadping"),
     "quorum": (
         "two_node",
@@ -224,6 +230,8 @@ class _Reader:
             insecure=self._flag("cluster", cluster, "insecure", False),
             allow_diskless=self._flag("cluster", cluster, "allow_diskless", False),
             witness=self._witness(self._table("witness")),
+            revision=self._number("cluster", 0, cluster, "revision", 0, 0, 2**53),
+            highest_id=self._number("cluster", 0, cluster, "highest_id", 0, 0, 65_534),
         )
         self._whole(settings)
         return settings

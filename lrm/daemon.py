@@ -27,6 +27,8 @@ from lrm import authority, log_events, service
 from lrm.alerts import Alerts
 from lrm.calls import Calls
 from lrm.executor import Executor, empty_agent_tmp
+from lrm.files import service as files_service
+from lrm.files.keeper import FilesKeeper, Follower, GrpcMessaging
 from lrm.journal.store import Opened, Store
 from lrm.queue.core import Limits, Queue
 from lrm.queue.events import AuthorityChanged, Event
@@ -113,11 +115,13 @@ class Daemon:
         shell.start()
         alerts = Alerts(executor, self._node)
         word = WordFile(self._paths.run, ACTIVITY)
+        files = FilesKeeper(self._paths, self._node, self._settings, GrpcMessaging(self._paths))
         server = rpc.Server(
             keepalive_ms=max(self._settings.timers.deadtime_ms // 2, 100),
-            names=[service.NAME],
-            access=service.access(frozenset(n.name for n in self._settings.nodes)),
+            names=[service.NAME, files_service.NAME],
+            access=service.access(lambda: files.names),
         )
+        files_service.register(server, files, self._paths, self._node)
         server.add(lrm_pb2_grpc.add_LrmServicer_to_server, service.LrmService(shell, executor, alerts))
         server.listen_unix(self._paths.lrm_socket, mode=0o600)
         _give_to_ha_crm(self._paths.lrm_socket)
@@ -139,6 +143,8 @@ class Daemon:
         ]
         if tls is not None:
             background.append(tasks.create_task(tls.watch(), name="certificates"))
+            following = Follower(files, self._node, tls).run()
+            background.append(tasks.create_task(following, name="shared files"))
         await server.start()
         Notifier().tell("READY=1")
         log.info(log_events.STARTED, boot_token=self._boot_token[:16], instance=self._instance)

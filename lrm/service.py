@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from grpc import aio
@@ -109,13 +109,13 @@ class LrmService(lrm_pb2_grpc.LrmServicer):
         )
 
 
-def access(nodes: frozenset[str]) -> Any:
-    """Who may call: local callers (the socket's mode sees to that) and the cluster's nodes."""
+def access(nodes: Callable[[], frozenset[str]]) -> Any:
+    """Who may call: local callers (the socket's mode sees to that) and the cluster's nodes, as of now."""
 
     def check(method: str, caller: Caller) -> None:
         if not caller.local and method.endswith("/RunAlert"):
             raise PermissionDenied(what=f"{method} is for this node's ha-crm")
-        if not caller.local and not nodes & set(caller.names):
+        if not caller.local and not nodes() & set(caller.names):
             raise PermissionDenied(what=f"{method} is for nodes of the cluster, not for {caller.names}")
 
     return check

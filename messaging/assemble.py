@@ -99,14 +99,20 @@ def peers_on(settings: Settings, me: Node, ip_link: int) -> dict[int, str]:
 
 def use_nodes(before: Settings, after: Settings, me: Node, shell: MembershipShell) -> None:
     """Go on with the nodes of `after`. Raises InvalidRequest: more differs, or a node stands in the way."""
-    same = replace(after, nodes=before.nodes, quorum=before.quorum)
+    same = replace(
+        after,
+        nodes=before.nodes,
+        quorum=before.quorum,
+        revision=before.revision,
+        highest_id=before.highest_id,
+    )
     if same != before:
         parts = ("cluster_id", "timers", "links", "ports", "witness")
         names = [name for name in parts if getattr(same, name) != getattr(before, name)]
         what = f"more than the nodes has changed ({', '.join(names) or 'see [cluster]'})"
         raise InvalidRequest(what=what, remedy="restart ha-messaging for that, one node after the other")
     mine = after.node(me.name)
-    if mine is None or mine != me:
+    if mine is None or replace(mine, votes=me.votes) != me:  # votes are changed by the DC
         raise InvalidRequest(what="this node itself has changed", remedy="restart ha-messaging here")
     shell.use_nodes(configured_nodes(after))
     ip_links = [link for link in shell.links if link.link.kind in IP_KINDS]

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from cli.cluster_files import copy_hint, new_authkeys, new_secret, write_cluster
+from cli.cluster_files import copy_hint, new_authkeys, write_cluster
 from cli.context import EXIT_OK, Context, UsageError
 from hacluster.durations import parse_ms
 from hacluster.errors import InvalidRequest
@@ -119,14 +119,6 @@ def _timers(values: Mapping[str, list[str]]) -> Timers:
         initdead_ms=max(30_000, 2 * deadtime),
         deadping_ms=deadtime,
     )
-
-
-def key(context: Context, words: Sequence[str]) -> int:
-    """`key generate`: a new secret, for a line of authkeys."""
-    if tuple(words) != ("generate",):
-        raise UsageError(what="only `key generate` is known", usage="cluster key generate")
-    context.print(new_secret())
-    return EXIT_OK
 
 
 def force_quorum(context: Context, words: Sequence[str]) -> int:

@@ -47,6 +47,17 @@ def start(_context: Context, words: Sequence[str]) -> int:
     return EXIT_OK
 
 
+def start_enabled(context: Context) -> None:
+    """This node's services, now and at each boot; said where that cannot be done. Raises InvalidRequest."""
+    if not _systemd_runs():
+        context.info("systemd does not run here: start the services, or `python -m hacluster.supervisor`")
+        return
+    words = ["systemctl", "enable", "--now", TARGET, "ha-lrm", "ha-messaging", "ha-crm"]
+    done = subprocess.run(words, check=False, timeout=SYSTEMCTL_WITHIN_S, stdin=subprocess.DEVNULL)
+    if done.returncode != 0:
+        raise InvalidRequest(what=f"{' '.join(words)}: status {done.returncode}", remedy="see its message")
+
+
 def stop(context: Context, words: Sequence[str]) -> int:
     """`stop`: resources move away first, then the node leaves, then the services stop."""
     _no_words(words, "stop")

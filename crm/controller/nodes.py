@@ -81,6 +81,13 @@ class NodeTable:
     def __contains__(self, name: str) -> bool:
         return name in self._records
 
+    def use(self, nodes: Iterable[tuple[int, str]]) -> None:
+        """Other nodes are configured: who stays keeps all that is known of it."""
+        self._records = {
+            name: self._records.get(name) or NodeRecord(name, str(number), NodeHistory(name, self._digest))
+            for number, name in sorted(nodes)
+        }
+
     def records(self) -> tuple[NodeRecord, ...]:
         """Every node."""
         return tuple(self._records.values())

@@ -62,9 +62,20 @@ class GrpcCrmPeers:
         self._keepalive_ms = max(settings.timers.deadtime_ms // 2, 100)
         self._tls = tls
         self.claimed: Callable[[int, Claim], None] = lambda _peer, _claim: None  # also says it another way
+        self._me = me
+        self._nodes: dict[int, _Node] = {}
+        self.use(settings)
+
+    def use(self, settings: Settings) -> tuple[grpc.aio.Channel, ...]:
+        """Other nodes are configured. The channels to those that are gone: to be closed."""
+        before = self._nodes
         self._nodes = {
-            int(node.id): _Node(node.name, node.addresses) for node in settings.nodes if node.id != me
+            int(node.id): before.get(int(node.id)) or _Node(node.name, node.addresses)
+            for node in settings.nodes
+            if node.id != self._me
         }
+        gone = (node.channel for number, node in before.items() if number not in self._nodes)
+        return tuple(channel for channel in gone if channel is not None)
 
     async def close(self) -> None:
         """Close all channels."""

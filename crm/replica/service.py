@@ -37,7 +37,12 @@ class CrmPeerService(cib_pb2_grpc.CrmPeerServicer):
 
     def __init__(self, shell: ReplicaShell, settings: Settings) -> None:
         self._shell = shell
-        self._ids: Mapping[str, int] = {node.name: node.id for node in settings.nodes}
+        self._ids: Mapping[str, int] = {}
+        self.use(settings)
+
+    def use(self, settings: Settings) -> None:
+        """Other nodes are configured: these may call from now on."""
+        self._ids = {node.name: node.id for node in settings.nodes}
 
     def _peer(self, context: Context) -> int:
         """The calling node's id by its certificate."""

@@ -110,7 +110,6 @@ class ReplicaShell:
     ) -> None:
         """`others`: the ids of all other nodes of the cluster, voters or not."""
         self._settings = settings
-        self._others = others
         self._solo_right = solo_right
         self._node_name = node_name
         self._store = store
@@ -134,7 +133,8 @@ class ReplicaShell:
         self._digest = ""
         self._author = ""
         self._visible = NO_VERSION
-        self._status = StatusStream(peers, self._reign)
+        self._status = StatusStream(peers, self._reign, others)
+        self.use_others = self._status.use  # other nodes are configured; voters are not changed by it
         self._cib_dirty = asyncio.Event()
         self._disk_thread = ThreadPoolExecutor(1, thread_name_prefix="cib-disk")
 
@@ -156,7 +156,7 @@ class ReplicaShell:
                 self._group = group
                 group.create_task(self._pump(), name="replica-effects")
                 group.create_task(self._keep_cib_xml(), name="replica-cib-xml")
-                self._status.start(group, self._others)
+                self._status.start(group)
                 self._feed(Started())
                 for orphans in await self._on_disk(self._store.orphans):
                     self._tell(orphans)

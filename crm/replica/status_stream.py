@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Final
 
 from crm.cib import codec
@@ -22,19 +22,34 @@ Reign = tuple[Term, ViewId, CibVersion, tuple[int, ...]]
 class StatusStream:
     """`status` is the DC's own section or the last copy that came."""
 
-    def __init__(self, peers: CrmPeers, reign: Callable[[], Reign | None]) -> None:
-        """`reign` says what to send with, or None while this node is not DC."""
+    def __init__(self, peers: CrmPeers, reign: Callable[[], Reign | None], others: tuple[int, ...]) -> None:
+        """`reign`: what to send with, or None while this node is not DC; `others`: the other nodes' ids."""
         self.status = element("status")
         self._peers = peers
         self._reign = reign
+        self._others = others
         self._xml = b""
+        self._group: asyncio.TaskGroup | None = None
         self._wakes: dict[int, asyncio.Event] = {}
+        self._senders: dict[int, asyncio.Task[None]] = {}
 
-    def start(self, group: asyncio.TaskGroup, peers: Iterable[int]) -> None:
+    def start(self, group: asyncio.TaskGroup) -> None:
         """One sender for each other node."""
-        for peer in peers:
-            self._wakes[peer] = asyncio.Event()
-            group.create_task(self._send(peer), name=f"replica-status-{peer}")
+        self._group = group
+        self.use(self._others)
+
+    def use(self, others: tuple[int, ...]) -> None:
+        """These are the other nodes from now on."""
+        self._others = others
+        if self._group is None:
+            return
+        for peer in self._wakes.keys() - set(others):
+            del self._wakes[peer]
+            self._senders.pop(peer).cancel()
+        for peer in others:
+            if peer not in self._wakes:
+                self._wakes[peer] = asyncio.Event()
+                self._senders[peer] = self._group.create_task(self._send(peer), name=f"replica-status-{peer}")
 
     def publish(self, status: Element) -> None:
         """A new section, to be sent."""

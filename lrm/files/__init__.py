@@ -1,0 +1,1 @@
+"""cluster.toml, authkeys and crl.pem on this node: judged, written, followed."""
