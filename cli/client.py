@@ -77,15 +77,24 @@ class Client:
             force=force,
             deadline_ms=WRITE_MS,
         )
-        return self._run(self._write(request))
+        return self._run(self._write("WriteCib", request))
 
-    async def _write(self, request: crm_pb2.WriteCibRequest) -> crm_pb2.WriteReply:
+    def set_ticket(self, name: str, action: str, client: str) -> crm_pb2.WriteReply:
+        """Grant a ticket, revoke it and so on; the reply as that of `write_cib`."""
+        request = crm_pb2.SetTicketRequest(
+            ticket=name, action=action, client=client, request_id=uuid.uuid4().hex
+        )
+        return self._run(self._write("SetTicket", request))
+
+    async def _write(
+        self, method: str, request: crm_pb2.WriteCibRequest | crm_pb2.SetTicketRequest
+    ) -> crm_pb2.WriteReply:
         stub = self._stub()
         loop = asyncio.get_running_loop()
         end = loop.time() + 2 * WRITE_MS / 1_000
         reply: crm_pb2.WriteReply | None = None
         try:
-            reply = await call(stub.WriteCib, request, timeout_ms=WRITE_MS + 2_000, who=self.who)
+            reply = await call(getattr(stub, method), request, timeout_ms=WRITE_MS + 2_000, who=self.who)
         except Timeout:
             reply = None
         except Unreachable as error:

@@ -8,6 +8,7 @@ import time
 from cli.client import Client
 from cli.grammar.document import configuration_of
 from cli.workspace import Confirm, Snapshot, digest_of
+from crm import tickets
 from crm.cib import codec, objects
 from crm.cib.model import Element
 from crm.confirmation import Pending, pending_in, rolled_back, with_pending, without
@@ -30,7 +31,9 @@ class ClusterSource:
         xml, digest = self._client.query_cib()
         cib = codec.parse(xml, source="the cluster's CIB")
         self._read = configuration_of(cib)
-        shown = cib.mapped(lambda part: without(part) if part.tag == "configuration" else part)
+        shown = cib.mapped(
+            lambda part: tickets.without(without(part)) if part.tag == "configuration" else part
+        )
         return Snapshot(cib=shown, digest=digest or digest_of(cib))
 
     def pending(self) -> Pending | None:
@@ -57,7 +60,7 @@ class ClusterSource:
                 ) from None
             raise
         if reply.outcome != crm_pb2.WriteReply.OUTCOME_OK:
-            raise _refusal(reply.reason)
+            raise refusal(reply.reason)
 
     def _with_confirmation(self, configuration: Element, client: str, confirm: Confirm | None) -> Element:
         """What has to be written: with a new condition, or with the one that stands there."""
@@ -66,6 +69,7 @@ class ClusterSource:
             self.read()
             present = self._read
         assert present is not None
+        configuration = tickets.carried(present, configuration)
         waiting = pending_in(present)
         if waiting is not None and confirm is not None:
             state = "could not be undone" if waiting.failed else "waits for its confirmation"
@@ -107,7 +111,8 @@ class ClusterSource:
         return waiting
 
 
-def _refusal(reason: str) -> HaError:
+def refusal(reason: str) -> HaError:
+    """What a write that was not made says, as an error."""
     lowered = reason.lower().replace("nothing was changed", "")
     if "quorum" in lowered:
         return NoQuorum()

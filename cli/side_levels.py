@@ -117,7 +117,8 @@ SITE: Final = Level(
             "ticket",
             "cli.commands.site:ticket",
             "who has a ticket",
-            usage="ticket show|time [TICKET] | grant|revoke|standby|activate TICKET",
+            ("ticket",),
+            usage="ticket show|time [TICKET] | grant|revoke|standby|activate|delete TICKET",
         ),
     ),
 )

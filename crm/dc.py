@@ -26,6 +26,7 @@ from crm.fencing_shell import FencingShell
 from crm.replica.events import BecameDc
 from crm.replica.interface import Replica
 from crm.scheduling import Plan, PlanRequest
+from crm.tickets import Witness
 from crm.transition import core as transition
 from crm.transition.throttle import Limits, NodeLoad, limits_from
 from hacluster.clock import Clock
@@ -116,6 +117,7 @@ class DcShell:
         self._crown: BecameDc | None = None
         self._patience: asyncio.TimerHandle | None = None
         self.notice = ""
+        self.witness = Witness()
         self.changed: Callable[[], None] = lambda: None
         orders.dc = fencing.dc = self
 
@@ -201,6 +203,7 @@ class DcShell:
     def _reign(self, event: BecameDc) -> None:
         self._stop_waiting()
         self._nodes.adopt_status(self._replica.status, own=self._local.node)
+        self.witness.adopt(self._replica.status)
         members = self._nodes.members()
         log.info(log_events.REIGN, term=str(event.term), members=",".join(members), basis=event.basis.value)
         for record in self._nodes.records():
@@ -417,7 +420,8 @@ class DcShell:
     def scheduler_input(self) -> Element:
         """The CIB as the scheduler is to see it now."""
         configuration = self._known_nodes(self._replica.configuration)
-        status = status_section(self._nodes.facts(configuration), for_scheduler=True)
+        tickets = self.witness.section(configuration)
+        status = status_section(self._nodes.facts(configuration), for_scheduler=True, tickets=tickets)
         return whole(
             for_scheduler(configuration, self._fencing.guarded()),
             status,
@@ -429,7 +433,8 @@ class DcShell:
 
     def status(self) -> Element:
         """The status section as people are shown it."""
-        return status_section(self._nodes.facts(self._known_nodes(self._replica.configuration)))
+        configuration = self._known_nodes(self._replica.configuration)
+        return status_section(self._nodes.facts(configuration), tickets=self.witness.section(configuration))
 
     def _known_nodes(self, configuration: Element) -> Element:
         seen = [(record.default_id, record.name) for record in self._nodes.records() if record.seen]

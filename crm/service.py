@@ -22,6 +22,7 @@ from crm.controller.core import Phase, Standing
 from crm.peers.lrm import LrmPeer
 from crm.replica.events import Outcome, WriteOutcome
 from crm.scheduling_files import read_kept, summaries
+from crm.tickets import carried, tickets_in
 from hacluster import rpc
 from hacluster.errors import ErrorCode, HaError, InvalidRequest, NotFound
 from hacluster.v1 import common_pb2, crm_pb2, crm_pb2_grpc
@@ -62,6 +63,7 @@ class CrmService(crm_pb2_grpc.CrmServicer):
             "Status": self._status_at_dc,
             "QueryCib": self._query_at_dc,
             "SetAttribute": self._set_attribute_at_dc,
+            "SetTicket": self._set_ticket_at_dc,
             "Cleanup": self._cleanup_at_dc,
             "ConfirmFenced": self._confirm_fenced_at_dc,
             "Fence": self._fence_at_dc,
@@ -231,8 +233,11 @@ class CrmService(crm_pb2_grpc.CrmServicer):
         caller = rpc.caller_of(context)
         condition = self._access.condition(request.expected_digest, caller)
         given = configuration_in(parse(request.configuration_xml, source="the new configuration"))
-        outcome = await self._cluster.replica.write(
-            self._access.meant(given, caller),
+        replica = self._cluster.replica
+        if not condition and tickets_in(replica.configuration):
+            condition = replica.digest  # or a ticket could come back that is revoked just now
+        outcome = await replica.write(
+            carried(replica.configuration, self._access.meant(given, caller)),
             author=self._user(context),
             client=request.client.removeprefix(f"{self._user(context)}: "),  # what it says of itself, too
             request_id=request.request_id,
@@ -276,6 +281,24 @@ class CrmService(crm_pb2_grpc.CrmServicer):
         self._cluster.check_attribute(request.name, request.value)
         self._cluster.set_attribute(request.node, {request.name: request.value}, user)
         return crm_pb2.SetAttributeReply().SerializeToString()
+
+    async def SetTicket(self, request: crm_pb2.SetTicketRequest, context: Context) -> crm_pb2.WriteReply:
+        """See crm.proto."""
+        if not is_text(request.client + request.request_id):
+            raise InvalidRequest(what="control characters in the client's name or the request id")
+        return crm_pb2.WriteReply.FromString(await self._at_the_dc("SetTicket", request, context))
+
+    async def _set_ticket_at_dc(self, raw: bytes, user: str) -> bytes:
+        request = crm_pb2.SetTicketRequest.FromString(raw)
+        outcome = await self._cluster.set_ticket(
+            request.ticket,
+            request.action,
+            user,
+            client=request.client.removeprefix(f"{user}: "),
+            request_id=request.request_id,
+            deadline_ms=WRITE_DEADLINE_MS,
+        )
+        return _write_reply(outcome, request.request_id).SerializeToString()
 
     async def Cleanup(self, request: crm_pb2.CleanupRequest, context: Context) -> crm_pb2.CleanupReply:
         """See crm.proto."""

@@ -81,7 +81,12 @@ def ticket(context: Context, words: Sequence[str]) -> int:
         raise UsageError(
             what="name a ticket and what happens", usage="ticket TICKET grant|revoke|standby|activate"
         )
-    return _pretend(context, _TICKET[words[1]](words[0]))
+    return _pretend(context, ticket_deed(words[0], words[1]))
+
+
+def ticket_deed(name: str, deed: str) -> Modifications:
+    """grant, revoke, standby or activate, as the simulation has it."""
+    return _TICKET[deed](name)
 
 
 def operation(context: Context, words: Sequence[str]) -> int:

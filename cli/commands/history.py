@@ -13,6 +13,7 @@ from cli.context import EXIT_OK, Context, UsageError
 from cli.grammar.document import configuration_of
 from cli.render.changes import change_data, change_lines
 from cli.session import finish_session
+from crm import tickets
 from crm.cib import codec, objects
 from crm.cib.model import Element, element
 from crm.confirmation import without
@@ -186,7 +187,8 @@ def _revision(context: Context, word: str) -> tuple[int, int]:
 
 def _configuration(context: Context, revision: tuple[int, int]) -> Element:
     xml = context.client.revision(*revision)
-    return element("cib", None, without(codec.parse(xml, source=f"revision {revision[0]}.{revision[1]}")))
+    kept = codec.parse(xml, source=f"revision {revision[0]}.{revision[1]}")
+    return element("cib", None, tickets.without(without(kept)))
 
 
 def _before(context: Context, revision: tuple[int, int]) -> Element:

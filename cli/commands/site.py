@@ -1,4 +1,4 @@
-"""`hacli site ticket`: tickets in the status of a CIB."""
+"""`hacli site ticket`: who has a ticket; granted and revoked in the running cluster, or on paper."""
 
 from __future__ import annotations
 
@@ -6,14 +6,20 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
-from cli.commands.changes import read
+from cli.cluster_source import refusal
+from cli.commands.changes import client_text, read
 from cli.commands.cibstatus import ticket as pretend
+from cli.commands.cibstatus import ticket_deed as deed_of
 from cli.context import EXIT_OK, Context, UsageError
 from cli.grammar.document import section
+from cli.safely import check_safety
+from crm.simulation.inject import apply
 from hacluster.digits import is_count
 from hacluster.errors import InvalidRequest, NotFound
+from hacluster.v1 import crm_pb2
 
-_USAGE: Final = "ticket show|time [TICKET] | grant|revoke|standby|activate TICKET"
+_USAGE: Final = "ticket show|time [TICKET] | grant|revoke|standby|activate|delete TICKET"
+_INTERRUPTING: Final = ("revoke", "standby")
 
 
 def ticket(context: Context, words: Sequence[str]) -> int:
@@ -26,14 +32,32 @@ def ticket(context: Context, words: Sequence[str]) -> int:
         case ("time", name):
             return _time(context, name)
         case ("grant" | "revoke" | "standby" | "activate" as what, name):
-            if not context.offline:
-                raise InvalidRequest(
-                    what="a running cluster has nobody yet that keeps its tickets",
-                    remedy="in a shadow (`hacli cib sandbox`) one can see what would follow",
-                )
-            return pretend(context, (name, what))
+            return pretend(context, (name, what)) if context.offline else _change(context, name, what)
+        case ("delete", name):
+            if context.offline:
+                raise InvalidRequest(what="a ticket of a file or shadow is revoked, not deleted")
+            return _change(context, name, "delete")
         case _:
             raise UsageError(what="not understood", usage=_USAGE)
+
+
+def _change(context: Context, name: str, what: str) -> int:
+    """In the running cluster. What a revocation interrupts is asked about first; -F does without."""
+    if what in _INTERRUPTING:
+        check_safety(
+            context,
+            lambda cib: apply(cib, deed_of(name, what), int(time.time()))[0],
+            about=(),
+            matters=lambda step: step.interrupts,
+            acts=False,
+        )
+    reply = context.client.set_ticket(name, what, client_text(context, f"hacli site ticket {what} {name}"))
+    if reply.outcome != crm_pb2.WriteReply.OUTCOME_OK:
+        raise refusal(reply.reason)
+    context.changed_cluster = True
+    if what == "grant":
+        context.info(f"no other site may have ticket {name} now: nobody here asks them")
+    return EXIT_OK
 
 
 def _states(context: Context) -> dict[str, dict[str, str]]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from crm import log_events
+from crm import log_events, tickets
 from crm.api.changes import Changes
 from crm.cib.codec import is_text
 from crm.cib.document import primitives_of, whole
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from crm.fencing.history import FencingRecord
     from crm.fencing_shell import FencingShell
     from crm.peers.messaging import MembershipPeer
+    from crm.replica.events import WriteOutcome
 
 FENCING_ACTIONS: Final = frozenset({"reboot", "off", "on"})
 LEAVE_POLL_MS: Final = 100
@@ -148,6 +150,29 @@ class Cluster:
                 self.orders.clear_failures(node, failure[0], self.dc.term, *failure[1:])
         if self.dc.change_attributes(node, changes):
             self.dc.attributes_changed(node)
+
+    async def set_ticket(
+        self, name: str, deed: str, user: str, *, client: str, request_id: str, deadline_ms: int
+    ) -> WriteOutcome:
+        """At the DC: grant a ticket, revoke it, and so on. Raises InvalidRequest, NotFound, NoDc."""
+        if deed not in list(tickets.Deed):
+            raise InvalidRequest(what=f"{deed!r} is nothing that is done to a ticket")
+        if not self.is_dc:
+            raise NoDc
+        grant = secrets.token_hex(8)
+        now_s = self.clock.wall_s()
+
+        def change(configuration: Element) -> Element:
+            return tickets.done(configuration, name, tickets.Deed(deed), now_s=now_s, grant=grant)
+
+        change(self.replica.configuration)  # what cannot be is said before anything is written
+        log.info(log_events.TICKET, ticket=name, action=deed, user=user)
+        self.dc.witness.grants.add(grant)  # before the plan that the commit leads to
+        outcome = await self.replica.write(
+            change, author=user, client=client, request_id=request_id, deadline_ms=deadline_ms
+        )
+        self.dc.publish_soon()
+        return outcome
 
     def fence(self, node: str, action: str, user: str) -> FencingRecord:
         """At the DC: begin to fence or unfence. Raises NotFound, InvalidRequest, NoDc."""

@@ -66,13 +66,16 @@ class NodeFacts:
     resources: tuple[Element, ...] = ()
 
 
-def status_section(nodes: Iterable[NodeFacts], *, for_scheduler: bool = False) -> Element:
+def status_section(
+    nodes: Iterable[NodeFacts], *, for_scheduler: bool = False, tickets: Element | None = None
+) -> Element:
     """The `<status>` element.
 
     A held node is shown as pending. For the scheduler it is in maintenance instead: what it is thought to
     run counts as running there, whether fencing is enabled or not.
     """
-    return Element("status", {}, tuple(_node_state(node, for_scheduler) for node in nodes))
+    states = tuple(_node_state(node, for_scheduler) for node in nodes)
+    return Element("status", {}, states if tickets is None else (*states, tickets))
 
 
 def _node_state(node: NodeFacts, for_scheduler: bool) -> Element:

@@ -428,6 +428,35 @@ class SetAttributeReply(message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 @typing.final
+class SetTicketRequest(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    TICKET_FIELD_NUMBER: builtins.int
+    ACTION_FIELD_NUMBER: builtins.int
+    CLIENT_FIELD_NUMBER: builtins.int
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    ticket: builtins.str
+    action: builtins.str
+    """grant revoke standby activate delete"""
+    client: builtins.str
+    """as in WriteCibRequest"""
+    request_id: builtins.str
+    """random"""
+    def __init__(
+        self,
+        *,
+        ticket: builtins.str = ...,
+        action: builtins.str = ...,
+        client: builtins.str = ...,
+        request_id: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["action", b"action", "client", b"client", "request_id", b"request_id", "ticket", b"ticket"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
 class CleanupRequest(message.Message):
     DESCRIPTOR: descriptor.Descriptor
 

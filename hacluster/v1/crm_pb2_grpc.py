@@ -64,6 +64,11 @@ class CrmStub(object):
                 request_serializer=hacluster_dot_v1_dot_crm__pb2.SetAttributeRequest.SerializeToString,
                 response_deserializer=hacluster_dot_v1_dot_crm__pb2.SetAttributeReply.FromString,
                 _registered_method=True)
+        self.SetTicket = channel.unary_unary(
+                '/hacluster.v1.Crm/SetTicket',
+                request_serializer=hacluster_dot_v1_dot_crm__pb2.SetTicketRequest.SerializeToString,
+                response_deserializer=hacluster_dot_v1_dot_crm__pb2.WriteReply.FromString,
+                _registered_method=True)
         self.Cleanup = channel.unary_unary(
                 '/hacluster.v1.Crm/Cleanup',
                 request_serializer=hacluster_dot_v1_dot_crm__pb2.CleanupRequest.SerializeToString,
@@ -186,6 +191,13 @@ class CrmServicer(object):
 
     def SetAttribute(self, request, context):
         """Set or remove a transient node attribute (an empty value removes it).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetTicket(self, request, context):
+        """Grant a ticket, revoke it, put it into standby and so on. Answered like a write; WriteOutcome knows of it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -336,6 +348,11 @@ def add_CrmServicer_to_server(servicer, server):
                     servicer.SetAttribute,
                     request_deserializer=hacluster_dot_v1_dot_crm__pb2.SetAttributeRequest.FromString,
                     response_serializer=hacluster_dot_v1_dot_crm__pb2.SetAttributeReply.SerializeToString,
+            ),
+            'SetTicket': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetTicket,
+                    request_deserializer=hacluster_dot_v1_dot_crm__pb2.SetTicketRequest.FromString,
+                    response_serializer=hacluster_dot_v1_dot_crm__pb2.WriteReply.SerializeToString,
             ),
             'Cleanup': grpc.unary_unary_rpc_method_handler(
                     servicer.Cleanup,
@@ -580,6 +597,33 @@ class Crm(object):
             '/hacluster.v1.Crm/SetAttribute',
             hacluster_dot_v1_dot_crm__pb2.SetAttributeRequest.SerializeToString,
             hacluster_dot_v1_dot_crm__pb2.SetAttributeReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetTicket(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hacluster.v1.Crm/SetTicket',
+            hacluster_dot_v1_dot_crm__pb2.SetTicketRequest.SerializeToString,
+            hacluster_dot_v1_dot_crm__pb2.WriteReply.FromString,
             options,
             channel_credentials,
             insecure,

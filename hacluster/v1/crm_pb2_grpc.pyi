@@ -29,6 +29,8 @@ class CrmStub:
     """Nodes, DC, quorum, what the transition engine does and waits for."""
     SetAttribute: aio.UnaryUnaryMultiCallable[crm_pb2.SetAttributeRequest, crm_pb2.SetAttributeReply]
     """Set or remove a transient node attribute (an empty value removes it)."""
+    SetTicket: aio.UnaryUnaryMultiCallable[crm_pb2.SetTicketRequest, crm_pb2.WriteReply]
+    """Grant a ticket, revoke it, put it into standby and so on. Answered like a write; WriteOutcome knows of it."""
     Cleanup: aio.UnaryUnaryMultiCallable[crm_pb2.CleanupRequest, crm_pb2.CleanupReply]
     """Forget failures and history of a resource (all when empty) on a node (all when empty) and look again."""
     ListTransitions: aio.UnaryUnaryMultiCallable[crm_pb2.ListTransitionsRequest, crm_pb2.ListTransitionsReply]
@@ -113,6 +115,14 @@ class CrmServicer(metaclass=abc_1.ABCMeta):
         context: aio.ServicerContext[crm_pb2.SetAttributeRequest, abc.Awaitable[crm_pb2.SetAttributeReply]],
     ) -> abc.Awaitable[crm_pb2.SetAttributeReply]:
         """Set or remove a transient node attribute (an empty value removes it)."""
+
+    @abc_1.abstractmethod
+    def SetTicket(
+        self,
+        request: crm_pb2.SetTicketRequest,
+        context: aio.ServicerContext[crm_pb2.SetTicketRequest, abc.Awaitable[crm_pb2.WriteReply]],
+    ) -> abc.Awaitable[crm_pb2.WriteReply]:
+        """Grant a ticket, revoke it, put it into standby and so on. Answered like a write; WriteOutcome knows of it."""
 
     @abc_1.abstractmethod
     def Cleanup(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cli.cluster_source import ClusterSource, _refusal
+from cli.cluster_source import ClusterSource, refusal
 from cli.render.reminders import _pending
 from cli.workspace import Confirm
 from crm.cib import codec, objects
@@ -25,7 +25,7 @@ from hacluster.v1 import crm_pb2
     ],
 )
 def test_only_a_conflict_is_called_one(reason: str, code: ErrorCode) -> None:
-    error = _refusal(reason)
+    error = refusal(reason)
     assert error.code is code
     assert code is ErrorCode.NO_QUORUM or reason in str(error)
 

@@ -344,3 +344,47 @@ async def test_the_way_back_of_a_commit_is_the_servers_own(tmp_path: Path) -> No
         stands = pending_in(world.replica.configuration)
         assert stands is not None
         assert objects.decode(stands.undo) == ()
+
+
+async def test_tickets(tmp_path: Path) -> None:
+    async with a_service(tmp_path) as (world, stub):
+
+        async def change(action: str, ticket: str = "T") -> Any:
+            request = crm_pb2.SetTicketRequest(ticket=ticket, action=action, request_id="r")
+            return await stub.SetTicket(request)
+
+        def state() -> tuple[str, str, str]:
+            one = world.dc.status().by_id("T", "ticket_state")
+            assert one is not None
+            return one.get("granted"), one.get("standby"), one.get("last-granted")
+
+        world.reign()
+        reply = await change("grant")
+        assert reply.outcome == crm_pb2.WriteReply.OUTCOME_OK
+        assert state()[0] == "true"
+        planned = world.dc.scheduler_input().by_id("T", "ticket_state")
+        assert planned is not None
+        assert planned.get("granted") == "true"
+        # Whoever writes a configuration does not change what is granted, whatever it says.
+        await stub.WriteCib(crm_pb2.WriteCibRequest(configuration_xml=b"<configuration/>"))
+        assert state()[0] == "true"
+        old = render(world.replica.configuration).encode()
+        assert b"hacluster-tickets" in old
+        await change("revoke")
+        await stub.WriteCib(crm_pb2.WriteCibRequest(configuration_xml=old))
+        assert state()[0] == "false"
+        await change("standby")
+        assert state()[:2] == ("false", "true")
+        await change("grant")
+        assert state()[:2] == ("true", "true")
+        error = await fails(change("delete"))
+        assert "revoke it first" in str(error)
+        error = await fails(change("sell"))
+        assert error.code is ErrorCode.INVALID_REQUEST
+        error = await fails(change("delete", "none"))
+        assert error.code is ErrorCode.NOT_FOUND
+        # The next DC knows what this one said, and a cluster that has been stopped knows nothing.
+        world.dc.witness.adopt(world.dc.status())
+        assert state()[0] == "true"
+        world.dc.witness.adopt(parse(b"<status/>"))
+        assert state()[0] == "false"
