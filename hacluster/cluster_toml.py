@@ -41,8 +41,9 @@ def render(settings: Settings, *, heading: str = "") -> str:
         ]
     if settings.witness is not None:
         witness = settings.witness
-        lines += ["", "[witness]", f"address = {_text(witness.address)}", f"port = {witness.port}"]
-        lines.append(f"votes = {witness.votes}")
+        where = [f"address = {_text(witness.address)}", f"port = {witness.port}"]
+        where = [f"device = {_text(witness.device)}"] if witness.device else where
+        lines += ["", "[witness]", *where, f"votes = {witness.votes}"]
     lines += ["", "[ports]", f"crm = {settings.ports.crm}", f"lrm = {settings.ports.lrm}"]
     for link in settings.links:
         lines += ["", "[[link]]", *_link(link)]

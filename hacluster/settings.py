@@ -87,9 +87,10 @@ class Quorum:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Witness:
-    """ha-qnet on a third machine."""
+    """ha-qnet on a third machine, or a shared disk with slots (`device`)."""
 
-    address: str
+    address: str = ""
+    device: str = ""
     port: int = 5562
     votes: int = 1
 
@@ -190,7 +191,7 @@ def _error(source: object, line: int, what: str, remedy: str) -> InvalidDocument
 
 _KNOWN: Final[Mapping[str, tuple[str, ...]]] = {
     "": ("cluster", "timers", "quorum", "witness", "ports", "link", "node"),
-    "witness": ("address", "port", "votes"),
+    "witness": ("address", "port", "device", "votes"),
     "cluster": ("name", "id", "insecure", "allow_diskless", "revision", "highest_id"),
     "timers": ("keepalive", "warntime", "deadtime", "initdead", "deadping"),
     "quorum": (
@@ -345,7 +346,15 @@ class _Reader:
     def _witness(self, values: Mapping[str, Any]) -> Witness | None:
         if not values:
             return None
-        address = values.get("address", "")
+        votes = self._number("witness", 0, values, "votes", 1, 1, 1_000)
+        address, device = values.get("address", ""), values.get("device", "")
+        if device:
+            if not isinstance(device, str) or not device.startswith("/"):
+                self.fail("witness", 0, "device", f"{device!r} is no absolute path", "/dev/disk/by-id/...")
+            if address:
+                what = "a witness is a machine (address) or a disk (device)"
+                self.fail("witness", 0, "device", what, "keep one of the two")
+            return Witness(device=str(device), votes=votes)
         try:
             ipaddress.ip_address(address)
         except ValueError:
@@ -354,7 +363,7 @@ class _Reader:
         return Witness(
             address=address,
             port=self._number("witness", 0, values, "port", 5562, 1, 65_535),
-            votes=self._number("witness", 0, values, "votes", 1, 1, 1_000),
+            votes=votes,
         )
 
     def _ports(self, values: Mapping[str, Any]) -> Ports:

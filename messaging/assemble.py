@@ -22,7 +22,10 @@ from messaging.store import Store
 from messaging.transport.link import Carrier
 from messaging.transport.serial import SerialLink
 from messaging.transport.udp import UdpLink
-from messaging.witness.client import QnetClient
+from messaging.witness.ballot import DiskWitness
+from messaging.witness.client import QnetClient, WitnessClient
+from messaging.witness.core import GATHER_NS
+from messaging.witness.disk import QdiskClient
 
 IP_KINDS: Final = ("udp", "mcast", "bcast")
 MS: Final = 1_000_000
@@ -167,14 +170,39 @@ def shell_of(
         lease_word=lease_word,
     )
     shell.links = links_of(settings, me, shell)
-    if settings.witness is not None:
-        shell.witness = QnetClient(
-            settings.witness.address,
-            settings.witness.port,
-            cluster_id=settings.cluster_id,
-            node_id=me.id,
-            incarnation=incarnation,
-            keyring=keyring,
-            answered=shell.dispatch,
-        )
+    shell.witness = _witness(settings, me, keyring, shell, incarnation, boot_token, clock)
     return shell
+
+
+def _witness(
+    settings: Settings,
+    me: Node,
+    keyring: Keyring,
+    shell: MembershipShell,
+    incarnation: int,
+    boot_token: BootToken,
+    clock: Clock,
+) -> WitnessClient | None:
+    witness = settings.witness
+    if witness is None:
+        return None
+    if witness.device:
+        core = DiskWitness(
+            me.id,
+            cluster=settings.cluster_id,
+            boot=bytes.fromhex(boot_token),
+            gather_ns=max(GATHER_NS, 2 * settings.timers.keepalive_ms * MS),
+        )
+        names = {int(node.id): node.name for node in settings.nodes}
+        return QdiskClient(
+            witness.device, core, node=me.id, names=names, answered=shell.dispatch, now_ns=clock.now_ns
+        )
+    return QnetClient(
+        witness.address,
+        witness.port,
+        cluster_id=settings.cluster_id,
+        node_id=me.id,
+        incarnation=incarnation,
+        keyring=keyring,
+        answered=shell.dispatch,
+    )

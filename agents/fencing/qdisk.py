@@ -2,8 +2,10 @@
 
 It has worked when the boot that was told to die has acknowledged, right before it dies, or another boot has
 begun. Silence counts only with a hardware watchdog, which a sentinel that cannot read its slot does not
-feed: when the slot's heartbeat has stood still for msgwait. A node that nobody guards cannot be fenced by it,
-and one whose sentinel is its own timer (or softdog) only with trust-software-watchdog, and never by silence.
+feed: when the slot's heartbeat has stood still for msgwait; never when the node's ha-messaging, with the
+witness on the same disk, has written in a later boot than its sentinel. A node that nobody guards cannot be
+fenced by it, and one whose sentinel is its own timer (or softdog) only with trust-software-watchdog, and
+never by silence.
 """
 
 from __future__ import annotations
@@ -97,6 +99,16 @@ class QuorumDisk(Device):
             if asked - began >= SPAN * msgwait_s:
                 raise DeviceError(f"{plug} does not obey, and its sentinel lives: its heartbeat goes on")
             time.sleep(POLL_S)
+        record = disk.record(number)
+        if record is None:
+            raise DeviceError(
+                f"the record of {plug} is damaged or was never made (agents.fencing.slots init)"
+            )
+        if record.serial and record.boot.hex() != told.boot:
+            raise DeviceError(
+                f"{plug} is silent for {msgwait_s:g} s, but its ha-messaging has written in another boot "
+                "than its sentinel: nothing is known to guard its last one"
+            )
         if told.kind != HARDWARE:
             raise DeviceError(f"{plug} is silent for {msgwait_s:g} s, and no hardware watchdog ends it")
         print(f"{self.name}: {plug} was silent for {msgwait_s:g} s: its watchdog ended it", file=sys.stderr)

@@ -3,7 +3,9 @@
 A slot is two sectors, so that nobody overwrites what another has said; each is written and read whole and
 past all caches. The first is the fencers': "off", for one boot of the node, with a sequence. The second is
 the node's: its boot, who watches the slot (armed, the watchdog's kind and timeout), a heartbeat that counts
-readings, and the sequence that it obeys.
+readings, and the sequence that it obeys. From RECORDS_AT on each slot has a record, too: what its node's
+ha-messaging says to the others about the witness's vote (cluster-protocol.md, 7.4). A record is written
+twice, one copy after the other: of a write that was torn, or a block that went bad, the other copy is left.
 """
 
 from __future__ import annotations
@@ -14,17 +16,22 @@ import os
 import struct
 import sys
 import zlib
+from typing import NamedTuple
 
 SECTOR = 512
 SLOTS_MAX = 255
 CLEAR, OFF = 0, 1
+BLOCK = 4_096
+RECORDS_AT = 1 << 20
+PAYLOAD_MAX = 3_072
 HARDWARE = "hardware"
 """The only kind of watchdog that ends a node whose sentinel is gone or hangs."""
 
-_MESSAGE, _NODE = b"haSLOT2\0", b"haNODE2\0"
+_MESSAGE, _NODE, _RECORD = b"haSLOT2\0", b"haNODE2\0", b"haVOTE1\0"
 _HEAD = struct.Struct("<8sI")  # magic, checksum of what follows
 _MESSAGE_BODY = struct.Struct("<64sIQ64s")  # name, message, sequence, boot
 _NODE_BODY = struct.Struct("<64s64sQQQ16s")  # name, boot, acknowledged, heartbeat, armed, kind
+_RECORD_BODY = struct.Struct("<Q32sH")  # serial, boot, bytes of what follows
 
 
 class SlotError(Exception):
@@ -107,6 +114,30 @@ def unpack_node(data: bytes) -> NodeState:
     )
 
 
+class Record(NamedTuple):
+    """What a node's ha-messaging has said. `serial` grows with each write, `boot` is its boot token."""
+
+    serial: int
+    boot: bytes
+    payload: bytes
+
+
+def pack_record(record: Record) -> bytes:
+    """One block."""
+    assert len(record.payload) <= PAYLOAD_MAX
+    body = _RECORD_BODY.pack(record.serial, record.boot, len(record.payload)) + record.payload
+    return (_HEAD.pack(_RECORD, zlib.crc32(_RECORD + body)) + body).ljust(BLOCK, b"\0")
+
+
+def unpack_record(data: bytes) -> Record | None:
+    """One copy; None for a damaged one."""
+    magic, checksum = _HEAD.unpack_from(data)
+    serial, boot, length = _RECORD_BODY.unpack_from(data, _HEAD.size)
+    rest = data[_HEAD.size : _HEAD.size + _RECORD_BODY.size + length]
+    whole = magic == _RECORD and length <= PAYLOAD_MAX and checksum == zlib.crc32(magic + rest)
+    return Record(serial, boot, rest[_RECORD_BODY.size :]) if whole else None
+
+
 class Disk:
     """The slots of one device or file; not for two threads at once. Raises SlotError, OSError."""
 
@@ -119,6 +150,7 @@ class Disk:
                 raise
             self._descriptor = os.open(path, flags)
         self._buffer = mmap.mmap(-1, SECTOR)  # direct access wants aligned memory
+        self._block = mmap.mmap(-1, BLOCK)
 
     def close(self) -> None:
         """Let go."""
@@ -149,6 +181,26 @@ class Disk:
         self._buffer[:] = data
         if os.pwritev(self._descriptor, [self._buffer], sector * SECTOR) != SECTOR:
             raise SlotError("a slot was not written whole")
+
+    def write_record(self, number: int, record: Record) -> None:
+        """For the node's ha-messaging: said when this returns. The second copy follows the first."""
+        self._block[:] = pack_record(record)
+        for copy in range(2):
+            at = RECORDS_AT + (2 * number + copy) * BLOCK
+            if os.pwritev(self._descriptor, [self._block], at) != BLOCK:
+                raise SlotError("a record was not written whole")
+
+    def record(self, number: int) -> Record | None:
+        """The newer copy that is whole; None when both are damaged."""
+        found: Record | None = None
+        for copy in range(2):
+            at = RECORDS_AT + (2 * number + copy) * BLOCK
+            if os.preadv(self._descriptor, [self._block], at) != BLOCK:
+                raise SlotError("it has no records (make them: agents.fencing.slots init)")
+            one = unpack_record(self._block[:])
+            if one is not None and (found is None or one.serial > found.serial):
+                found = one
+        return found
 
     def slots(self) -> dict[str, int]:
         """The number of each node's."""
@@ -182,6 +234,8 @@ def init(path: str, names: list[str]) -> None:
         for name in names:
             file.write(Message(name).pack() + NodeState(name).pack())
         file.write(b"\0" * SECTOR)  # an end, also where an older, longer list was
+        file.seek(RECORDS_AT)
+        file.write(2 * len(names) * pack_record(Record(0, bytes(32), b"")))
         file.flush()
         os.fsync(file.fileno())
 

@@ -458,6 +458,7 @@ class AskWitness:
     voters: tuple[int, ...]
     config_index: int
     lease_ms: int
+    score: int = 0  # how well connected we are: of two equal halves the better one wins
 
 
 @dataclass(frozen=True, slots=True)

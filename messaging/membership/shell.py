@@ -57,7 +57,7 @@ from messaging.membership.events import (
 from messaging.packet import REMEDY, Drop, Dropped, Gate, Keyring, Kind, Sealer
 from messaging.store import Store
 from messaging.transport.link import Carrier
-from messaging.witness.client import QnetClient
+from messaging.witness.client import WitnessClient
 
 log = structlog.get_logger()
 
@@ -119,7 +119,7 @@ class MembershipShell:
         self.links: Sequence[Carrier] = ()
         self._gate, self._sealer, self._store, self._clock = gate, sealer, store, clock
         self.keyring = sealer.keyring
-        self.witness: QnetClient | None = None
+        self.witness: WitnessClient | None = None
         self._restart, self._store_timeout_s = restart, store_timeout_s
         self.payload_bytes = core.payload_bytes
         self._loop = asyncio.get_running_loop()

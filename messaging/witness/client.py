@@ -6,7 +6,7 @@ import asyncio
 import secrets
 import socket
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
 import structlog
 
@@ -20,6 +20,22 @@ log = structlog.get_logger()
 
 DATAGRAMS_A_PASS: Final = 64
 NO_CHALLENGE: Final = bytes(16)
+
+
+class WitnessClient(Protocol):
+    """A way to a witness: questions go in, answers come by themselves."""
+
+    def open(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Be ready."""
+
+    def close(self) -> None:
+        """No more of it."""
+
+    def use(self, keyring: Keyring) -> None:
+        """Other keys from now on."""
+
+    def ask(self, question: AskWitness | ReleaseWitness) -> None:
+        """Fire and forget."""
 
 
 class QnetClient:

@@ -8,6 +8,7 @@ rules in small, and shows that each is needed. Pure.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
@@ -91,7 +92,7 @@ Effect: TypeAlias = Persist | Answer
 
 
 @dataclass(slots=True)
-class _Candidate:
+class Candidate:
     """A view that somebody has asked for."""
 
     members: tuple[int, ...]
@@ -103,11 +104,27 @@ class _Candidate:
 class WitnessCore:
     """One cluster's witness. After a start all of the last view may count on us for one lease yet."""
 
-    def __init__(self, state: WitnessState, now_ns: int) -> None:
+    def __init__(self, state: WitnessState, now_ns: int, gather_ns: int = GATHER_NS) -> None:
         self.state = state
+        self._gather_ns = gather_ns
         until_ns = now_ns + state.lease_ms * 1_000_000
         self._support = dict.fromkeys(state.members, (state.last, until_ns))
-        self._candidates: dict[ViewId, _Candidate] = {}
+        self._candidates: dict[ViewId, Candidate] = {}
+
+    @classmethod
+    def seen(
+        cls,
+        state: WitnessState,
+        now_ns: int,
+        *,
+        gather_ns: int,
+        support: Mapping[int, tuple[ViewId, int]],
+        candidates: Mapping[ViewId, Candidate],
+    ) -> WitnessCore:
+        """For one decision on what was read elsewhere: who may rest on it until when, and who asks."""
+        core = cls(state, now_ns, gather_ns)
+        core._support, core._candidates = dict(support), dict(candidates)
+        return core
 
     def handle(self, event: Event, now_ns: int) -> list[Effect]:
         """Take one request; effects in order."""
@@ -182,12 +199,12 @@ class WitnessCore:
         limit_ns = asked.lease_ms * 1_000_000
         self._candidates = {v: c for v, c in self._candidates.items() if now_ns - c.last_ns < limit_ns}
         candidate = self._candidates.setdefault(
-            asked.view, _Candidate(asked.members, asked.score, now_ns, now_ns)
+            asked.view, Candidate(asked.members, asked.score, now_ns, now_ns)
         )
         candidate.last_ns, candidate.score = now_ns, asked.score
-        if now_ns - min(c.first_ns for c in self._candidates.values()) < GATHER_NS:
+        if now_ns - min(c.first_ns for c in self._candidates.values()) < self._gather_ns:
             return "waiting whether another half asks"
-        recent = {v: c for v, c in self._candidates.items() if now_ns - c.last_ns < 2 * GATHER_NS}
+        recent = {v: c for v, c in self._candidates.items() if now_ns - c.last_ns < 2 * self._gather_ns}
         voters = set(asked.voters)
 
         def rank(view: ViewId) -> tuple[int, int, int, ViewId]:

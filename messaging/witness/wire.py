@@ -26,6 +26,7 @@ def ask_to(question: AskWitness | ReleaseWitness, challenge: bytes) -> bytes:
         voters=question.voters,
         config_index=question.config_index,
         lease_ms=question.lease_ms,
+        score=question.score,
     ).SerializeToString()
 
 

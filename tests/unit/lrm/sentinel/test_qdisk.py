@@ -11,11 +11,14 @@ from pathlib import Path
 import pytest
 
 from agents.fencing.slots import (
+    BLOCK,
     OFF,
+    RECORDS_AT,
     SECTOR,
     Disk,
     Message,
     NodeState,
+    Record,
     SlotError,
     init,
     unpack_message,
@@ -136,6 +139,20 @@ def test_silence_is_waited_for(disk: Path) -> None:
     assert (code, "no hardware watchdog ends it" in err) == (1, True), (
         "its sentinel may be gone, and it lives"
     )
+
+
+def test_silence_of_a_boot_without_a_sentinel_is_no_death(disk: Path) -> None:
+    """The slot is armed by an earlier boot; the machine has booted since, and only ha-messaging runs."""
+    arm(disk)
+    opened = Disk(str(disk))
+    opened.write_record(0, Record(1, bytes(32), b"x"))
+    code, err = off(disk)
+    assert (code, "another boot than its sentinel" in err) == (1, True), err
+    with disk.open("r+b") as file:
+        file.seek(RECORDS_AT)
+        file.write(bytes(2 * BLOCK))
+    code, err = off(disk)
+    assert (code, "damaged or was never made" in err) == (1, True), err
 
 
 def while_off(disk: Path, change: Callable[[int], None], **more: str) -> tuple[int, str, float]:
