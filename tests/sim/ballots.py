@@ -28,7 +28,6 @@ RULES = {
     "read-after-ballot": "whether a view may be granted is judged again on what was read after the ballot",
     "overtaken": "a state does not count when a higher ballot is seen after it was written",
     "blocking": "nobody rests on a state that somebody has begun to change",
-    "own-record": "a node reads its own record before it writes over it",
     "two-copies": "a record is written twice",
     "wait": "a rest that stands still is waited for",
 }
@@ -97,9 +96,6 @@ class Machine:
     def _fresh(self) -> DiskWitness:
         core = Mutant(self.node, cluster=b"c" * 16, boot=bytes(32), gather_ns=self.world.gather_ns)
         core.rule = self.world.rule
-        if core.rule == "own-record":
-            written = self.world.disk.newest(self.node)
-            core._own = Block(serial=written.serial if written is not None else 0)
         return core
 
     def die(self) -> None:
