@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from cli import node_checks
 from cli.commands.changes import view
 from cli.context import EXIT_FAILED, EXIT_OK, Context, UsageError
 from hacluster.errors import HaError, InvalidRequest
@@ -114,4 +115,6 @@ def _problems(context: Context) -> list[str]:
     found += [str(one) for one in shown.failed_actions()]
     found += [f"link {one.link} to {one.peer}: {one.state}" for one in links.links if one.state != "up"]
     found += list(status.notices)
+    members = {one.name for one in status.nodes if one.state == "member"}
+    found += node_checks.problems(context.paths, status.node, members)
     return found
