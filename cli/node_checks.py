@@ -1,10 +1,11 @@
-"""What `hacli cluster health` asks every node's ha-lrm: do the shared files agree, clocks, releases, key files."""
+"""What `hacli cluster health` asks every ha-lrm: do the shared files agree, clocks, releases, key files."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections import Counter
+from collections.abc import Sequence
 
 from cli import preflight
 from cli.members import Members
@@ -25,7 +26,7 @@ def problems(paths: Paths, me: str, here: set[str]) -> list[str]:
     return asyncio.run(_problems(members, names))
 
 
-async def _problems(members: Members, names: list[str]) -> list[str]:
+async def _problems(members: Members, names: Sequence[str]) -> list[str]:
     answers = await asyncio.gather(*(_ask(members, name) for name in names))
     found = [answer for answer in answers if isinstance(answer, str)]
     replies = {reply.node: (reply, ahead) for reply, ahead in (a for a in answers if not isinstance(a, str))}
