@@ -77,7 +77,6 @@ def rule_context(
         now_s=work.now_s,
         recheck=work.recheck,
         attributes=node.attributes if node is not None else None,
-        meta=resource.meta if resource is not None else None,
         agent=agent,
         operation=operation,
     )

@@ -19,7 +19,10 @@ _DATE_UNITS: Final = ("years", "months", "weeks", "days", "hours", "minutes", "s
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """What a rule may look at. `attributes` are a node's; None where no node is meant."""
+    """What a rule may look at. `attributes` are a node's; None where no node is meant.
+
+    `parameters` and `meta` are a resource's, for value-source: only rules of location constraints have them.
+    """
 
     now_s: int
     recheck: Callable[[int], None]

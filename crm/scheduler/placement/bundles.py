@@ -17,8 +17,6 @@ def assign_bundle(
     """Assign all parts. A bundle that was assigned already goes through this again."""
     data = bundle.bundle
     assert data is not None
-    if bundle.assigning:
-        return None
     bundle.assigning = True
     record_scores(work, bundle, "pcmk__bundle_assign")
     containers = sort_instances([replica.container for replica in data.replicas])

@@ -181,7 +181,8 @@ def _context(work: WorkingSet, node: Node, resource: Resource, groups: tuple[str
     from crm.scheduler.operations import parameters_for
 
     context = rule_context(work, node=node, resource=resource)
-    return replace(context, parameters=parameters_for(work, resource, node), submatches=groups)
+    parameters = parameters_for(work, resource, node)
+    return replace(context, parameters=parameters, meta=resource.meta, submatches=groups)
 
 
 def attribute_for(resource: Resource | None, node: Node, name: str, *, assigned: bool) -> str | None:

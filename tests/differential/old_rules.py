@@ -1,0 +1,325 @@
+"""What Pacemaker 2.1.5 does where today's Pacemaker, and so our scheduler, does something else.
+
+Each change since is the old behaviour itself, as replacements for functions of our scheduler. Nothing here
+touches the scheduler as it is used.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+from crm.cib.model import Element
+from crm.scheduler import active_nodes, colocation, options, rules, scores, wishes
+from crm.scheduler.activity import current_node, entry_available, is_available
+from crm.scheduler.kinds import Rel
+from crm.scheduler.model import Action, Colocation, Node, Resource, Table, Variant, WorkingSet
+from crm.scheduler.placement import instances
+from crm.scheduler.placement.nodes import unassign
+from crm.scheduler.propagation import methods
+from crm.scheduler.relations import order_tasks
+from crm.scheduler.rules import holds
+from crm.scheduler.scores import INFINITY
+from crm.scheduler.stages import internal_constraints, location, orderings, unpack_operation
+from crm.scheduler.tables import copy_table, new_entry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """A change since 2.1.5: its name in the table of docs/scheduler-conformance.md, and the old behaviour."""
+
+    name: str
+    swaps: tuple[tuple[Callable[..., Any], Callable[..., Any]], ...]
+
+
+@contextmanager
+def old_rules(changes: Iterable[Change]) -> Iterator[None]:
+    """Run the scheduler as if these changes had not been made."""
+    _passed_on.clear()
+    with ExitStack() as stack:
+        for change in changes:
+            for function, old in change.swaps:
+                stack.enter_context(_replaced(function, old))
+        yield
+    _passed_on.clear()
+
+
+@contextmanager
+def _replaced(function: Callable[..., Any], by: Callable[..., Any]) -> Iterator[None]:
+    """Use another function wherever the scheduler's modules and classes hold this one."""
+    modules = [module for key, module in list(sys.modules.items()) if key.startswith("crm.scheduler")]
+    owners: list[Any] = [
+        *modules,
+        *{value for one in modules for value in vars(one).values() if isinstance(value, type)},
+    ]
+    places = [
+        (owner, name) for owner in owners for name, value in list(vars(owner).items()) if value is function
+    ]
+    tables = [table for one in modules for table in vars(one).values() if isinstance(table, dict)]
+    entries = [(table, key) for table in tables for key, value in table.items() if value is function]
+    if not places:
+        raise LookupError(f"nothing in crm.scheduler is {function.__qualname__}")
+    for owner, name in places:
+        setattr(owner, name, by)
+    for table, key in entries:
+        table[key] = by
+    try:
+        yield
+    finally:
+        for owner, name in places:
+            setattr(owner, name, function)
+        for table, key in entries:
+            table[key] = function
+
+
+# --- rules, options, history
+
+
+def _nodes_of_rule(
+    work: WorkingSet, rule: Element, resource: Resource, groups: tuple[str, ...]
+) -> list[tuple[Node, int]]:
+    """A node without the score-attribute is banned; with "or" the node's own score is added."""
+    attribute = rule.attributes.get("score-attribute")
+    either = rule.get("boolean-op").lower() == "or"
+    found = []
+    for node in work.nodes:
+        if not holds(rule, location._context(work, node, resource, groups), work.elements):
+            continue
+        score = scores.parse(rule.attributes.get("score"))
+        if attribute is not None:
+            name = location._substitute(attribute, groups)
+            text = location.attribute_for(resource, node, name, assigned=False)
+            score = scores.parse(text) if text is not None else -INFINITY
+        found.append((node, scores.add(node.score, score) if either else score))
+    return found
+
+
+_flags_for = orderings.flags_for
+
+
+def _serialize_flags(kind: orderings.Kind, first_task: str, symmetry: orderings.Symmetry) -> int:
+    flags = _flags_for(kind, first_task, symmetry)
+    return flags | Rel.ORDERED if kind is orderings.Kind.SERIALIZE else flags
+
+
+_remap_by_rc = unpack_operation._remap_by_rc
+
+
+def _remap_expired(work: WorkingSet, run: Any, entry: Any, *, expired: bool) -> None:
+    _remap_by_rc(work, run, entry, expired=expired and entry.rc not in {8, 9})
+
+
+_add_active_node = active_nodes.add_active_node
+
+
+def _add_without_maintenance(work: WorkingSet, resource: Resource, node: Node, *, failed: bool) -> None:
+    before = resource.maintenance
+    _add_active_node(work, resource, node, failed=failed)
+    resource.maintenance = before
+
+
+def _assign_early_once(
+    work: WorkingSet, clone: Resource, instance: Resource, current: Node, per_node_max: int, available: int
+) -> bool:
+    """One attempt; a group's members stay where it put them, and what found no node gets none later."""
+    if not entry_available(instance.allowed.get(current.id), score=True):
+        return False
+    saved = copy_table(instance.allowed)
+    chosen = instances._assign_one(work, instance, current, per_node_max)
+    if chosen is current:
+        instances._count(clone, current)
+        return True
+    instance.allowed = saved
+    if chosen is not None and instance.is_primitive:
+        unassign(instance)
+    return False
+
+
+_remap = unpack_operation._remap
+
+
+def _remap_monitors_only(work: WorkingSet, run: Any, entry: Any, *, expired: bool, masked: bool) -> None:
+    degraded = entry.rc in {190, 191} and entry.task != "monitor"
+    if degraded:
+        entry.rc = 1
+    _remap(work, run, entry, expired=expired, masked=masked)
+
+
+_factor_of = wishes.factor_of
+
+
+def _factor_alone(one: Colocation, scale: float = 1.0) -> float:
+    return _factor_of(one, -1.0 if scale < 0 else 1.0)
+
+
+def _rsc_expression(item: Element, context: rules.Context) -> bool:
+    """Without a provider it holds for agents without one only."""
+    if context.agent is None:
+        return False
+    standard, provider, kind = context.agent
+    return (
+        item.attributes.get("class") in {None, standard}
+        and item.get("provider") == (provider or "")
+        and item.attributes.get("type") in {None, kind}
+    )
+
+
+_member_after = internal_constraints._member_after
+
+
+def _member_after_unordered(
+    work: WorkingSet,
+    previous: Resource,
+    member: Resource,
+    *,
+    previous_active: bool,
+    last_active: Resource | None,
+) -> None:
+    """No order between the stop of an active member and the start of an inactive one before it."""
+    _member_after(work, previous, member, previous_active=True, last_active=None)
+    if member.active_nodes and not previous_active and last_active is not None:
+        order_tasks(work, member, "stop", last_active, "stop", Rel.ORDERED)
+
+
+_read_options = options.read_options
+
+
+def _options_of_old(cib: Element, *arguments: Any) -> options.Options:
+    return replace(_read_options(cib, *arguments), fence_remote_without_quorum=True)
+
+
+_assign_one = instances._assign_one
+_collect = colocation._collect
+_passed_on: dict[int, tuple[Resource, bool, int]] = {}
+"""By identity of an instance: whether it got all colocations of its clone or bundle, and how often."""
+
+
+def _assign_one_sparing(work: WorkingSet, instance: Resource, *arguments: Any) -> Node | None:
+    """Colocations are passed on when an instance is assigned, each time anew.
+
+    When there is an instance for every node, only mandatory colocations and dislikes are.
+    """
+    above = instance.parent
+    assert above is not None
+    available = sum(is_available(entry.node) for entry in above.allowed.values())
+    count = len(above.bundle.replicas) if above.bundle is not None else above.clone_max
+    times = _passed_on[id(instance)][2] if id(instance) in _passed_on else 0
+    if not instance.assigning:
+        _passed_on[id(instance)] = (instance, count < available, times + 1)
+    return _assign_one(work, instance, *arguments)
+
+
+def _collect_sparing(
+    resource: Resource, asking: Resource, found: list[Colocation], *, by_primary: bool
+) -> None:
+    if resource is asking or resource.variant < Variant.CLONE:
+        _collect(resource, asking, found, by_primary=by_primary)
+        return
+    instance = asking
+    while instance.parent is not None and instance.parent is not resource:
+        instance = instance.parent
+    _, everything, times = _passed_on.get(id(instance), (instance, False, 0))
+    name = "this_with" if by_primary else "with_this"
+    saved = getattr(resource, name)
+    kept = [one for one in saved if everything or one.score < 0 or (by_primary and one.score >= INFINITY)]
+    setattr(resource, name, [])
+    try:
+        for one in kept * times:
+            colocation.insert_sorted(found, one, by_primary=by_primary)
+    finally:
+        setattr(resource, name, saved)
+
+
+def _wish_of_clone(instance: Resource) -> int:
+    """Only the clone's (or bundle's) own colocations count when its instances are sorted."""
+    node, above = current_node(instance), instance.parent
+    if node is None or above is None:
+        return 0
+    table: Table | None = {node.id: new_entry(node)}
+    for one in above.this_with:
+        table = wishes.add_wishes(one.primary, instance, table, one, wishes.factor_of(one), wishes.DEFAULT)
+    for one in above.with_this:
+        if colocation.has_influence(one, instance):
+            factor = wishes.factor_of(one)
+            table = wishes.add_wishes(one.dependent, instance, table, one, factor, wishes.NONNEGATIVE)
+    assert table is not None
+    return table[node.id].score
+
+
+def _passes_to_containers(bundle: Resource, asking: Resource) -> bool:
+    data = bundle.bundle
+    return asking is bundle or data is None or any(asking is one.container for one in data.replicas)
+
+
+_block_dependents = methods.Updater.block_dependents
+
+
+def _block_but_of_groups(self: methods.Updater, action: Action) -> None:
+    """A group that cannot start holds nobody up."""
+    resource = action.resource
+    if resource is not None and resource.top(including_bundle=True).variant is not Variant.GROUP:
+        _block_dependents(self, action)
+
+
+_expression = rules._expression
+
+
+def _expression_literally(item: Element, context: rules.Context) -> bool:
+    """Without a resource at hand value-source says nothing."""
+    if context.meta is None and context.parameters is None:
+        item = item.with_attribute_map({"value-source": None})
+    return _expression(item, context)
+
+
+_collect_group = colocation._collect_group
+
+
+def _collect_group_alone(
+    group: Resource, asking: Resource, found: list[Colocation], *, by_primary: bool
+) -> None:
+    """A group takes over none of its members' colocations."""
+    if not group.children or (asking is not group and asking is not group.children[0 if by_primary else -1]):
+        _collect_group(group, asking, found, by_primary=by_primary)
+        return
+    own = group.this_with if by_primary else group.with_this
+    colocation._merge(found, own, by_primary=by_primary)
+    if group.parent is not None:
+        colocation._collect(group.parent, asking, found, by_primary=by_primary)
+
+
+CHANGES: tuple[Change, ...] = (
+    Change(name="rules' scores of nodes", swaps=((location._nodes_of_rule, _nodes_of_rule),)),
+    Change(name="Serialize beside another order", swaps=((orderings.flags_for, _serialize_flags),)),
+    Change(
+        name="a dislike of a disliked node", swaps=((wishes._dislike_counts, lambda colocation, best: False),)
+    ),
+    Change(name="an expired promoted result", swaps=((unpack_operation._remap_by_rc, _remap_expired),)),
+    Change(
+        name="maintenance of one of two nodes",
+        swaps=((active_nodes.add_active_node, _add_without_maintenance),),
+    ),
+    Change(name="instances stay in place", swaps=((instances._assign_early, _assign_early_once),)),
+    Change(
+        name="colocations of a clone's instances",
+        swaps=(
+            (instances._assign_one, _assign_one_sparing),
+            (colocation._collect, _collect_sparing),
+            (instances._wish_for_current, _wish_of_clone),
+        ),
+    ),
+    Change(name="colocations of a group's members", swaps=((_collect_group, _collect_group_alone),)),
+    Change(name="degraded results of other operations", swaps=((_remap, _remap_monitors_only),)),
+    Change(name="factors of chained colocations", swaps=((_factor_of, _factor_alone),)),
+    Change(name="rsc_expression without a provider", swaps=((rules._rsc_expression, _rsc_expression),)),
+    Change(name="a group's gap before an active member", swaps=((_member_after, _member_after_unordered),)),
+    Change(name="roles of bundles", swaps=((colocation._bundle_passes_on, _passes_to_containers),)),
+    Change(
+        name="a group that cannot start",
+        swaps=((methods.Updater.block_dependents, _block_but_of_groups),),
+    ),
+    Change(name="value-source outside of locations", swaps=((rules._expression, _expression_literally),)),
+    Change(name="remote nodes without quorum", swaps=((_read_options, _options_of_old),)),
+)
