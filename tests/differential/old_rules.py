@@ -16,8 +16,8 @@ from crm.cib.model import Element
 from crm.scheduler import active_nodes, colocation, options, rules, scores, wishes
 from crm.scheduler.activity import current_node, entry_available, is_available
 from crm.scheduler.kinds import Rel
-from crm.scheduler.model import Action, Colocation, Node, Resource, Table, Variant, WorkingSet
-from crm.scheduler.placement import instances
+from crm.scheduler.model import Action, Colocation, Node, Resource, Role, Table, Variant, WorkingSet
+from crm.scheduler.placement import assign, instances
 from crm.scheduler.placement.nodes import unassign
 from crm.scheduler.propagation import methods
 from crm.scheduler.relations import order_tasks
@@ -254,6 +254,34 @@ def _passes_to_containers(bundle: Resource, asking: Resource) -> bool:
     return asking is bundle or data is None or any(asking is one.container for one in data.replicas)
 
 
+def _apply_in_one_pass(work: WorkingSet, resource: Resource) -> None:
+    """What a resource goes with, then what goes with it; in each list optional ones keep their place."""
+    for one in colocation.this_with(resource):
+        assign.apply_this_with(work, one, resource)
+    for one in colocation.with_this(resource):
+        assign.add_dependent_wishes(one, resource)
+
+
+_affects = colocation.affects
+
+
+def _affects_unless_equal(dependent: Resource, primary: Resource, one: Colocation, *, preview: bool) -> int:
+    """A dislike with a role concerns those who will have another role."""
+    if one.score >= 0:
+        return _affects(dependent, primary, one, preview=preview)
+    result = _affects(dependent, primary, replace(one, primary_role=Role.UNKNOWN), preview=preview)
+    if result == colocation.Affects.ROLE:
+        return result
+    plain = replace(one, dependent_role=Role.UNKNOWN, primary_role=Role.UNKNOWN)
+    roles = (
+        (one.dependent_role, colocation.role_carrier(dependent).next_role),
+        (one.primary_role, colocation.role_carrier(primary).next_role),
+    )
+    if any(wanted is role is not Role.UNKNOWN for wanted, role in roles):
+        return colocation.Affects.NOTHING
+    return _affects(dependent, primary, plain, preview=preview)
+
+
 _block_dependents = methods.Updater.block_dependents
 
 
@@ -315,6 +343,12 @@ CHANGES: tuple[Change, ...] = (
     Change(name="factors of chained colocations", swaps=((_factor_of, _factor_alone),)),
     Change(name="rsc_expression without a provider", swaps=((rules._rsc_expression, _rsc_expression),)),
     Change(name="a group's gap before an active member", swaps=((_member_after, _member_after_unordered),)),
+    Change(name="mandatory colocations first", swaps=((assign._apply_colocations, _apply_in_one_pass),)),
+    Change(name="roles in dislikes", swaps=((colocation.affects, _affects_unless_equal),)),
+    Change(
+        name="a group's locations for its members",
+        swaps=((wishes._lends_locations, lambda source, one: False),),
+    ),
     Change(name="roles of bundles", swaps=((colocation._bundle_passes_on, _passes_to_containers),)),
     Change(
         name="a group that cannot start",
