@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from crm.scheduler.colocation import new_colocation
 from crm.scheduler.failures import threshold_reached
-from crm.scheduler.model import Colocation, Node, NodeKind, Replica, Resource, WorkingSet
+from crm.scheduler.model import Colocation, Node, Replica, Resource, WorkingSet
 from crm.scheduler.placement.assign import assign
 from crm.scheduler.placement.instances import assign_instances, sort_instances
 from crm.scheduler.placement.nodes import record_scores
@@ -38,7 +38,7 @@ def _assign_replica(work: WorkingSet, replica: Replica, prefer: Node | None, *, 
     host = replica.container.assigned_node
     connection = replica.connection
     if connection is not None:
-        if host is not None and host.kind is NodeKind.REMOTE and host.connection is not None:
+        if host is not None and host.connection is not None:  # a remote or guest node
             new_colocation(
                 work,
                 Colocation("#replica-remote-with-host-remote", connection, host.connection, INFINITY),
