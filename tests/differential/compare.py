@@ -12,7 +12,8 @@ from crm.cib import codec
 from crm.cib.model import Element
 from tests.differential.events import happen
 from tests.differential.known import known_change
-from tests.differential.oracle import Actions, Answer, Oracle, OracleFailed, ours
+from tests.differential.old_rules import CHANGES, old_rules
+from tests.differential.oracle import Actions, Answer, Oracle, OracleFailed, decide, ours
 from tests.differential.random_cib import NOW_S, RandomCib
 
 EVENTS_A_SEED = 2
@@ -22,7 +23,11 @@ AGREE, OPEN, FAILED, GAVE_UP = "agree", "open", "our failure", "reference gave u
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """One CIB. `verdict`: agree, open, our failure, reference gave up, or the name of a known change."""
+    """One CIB. `verdict`: agree, open, our failure, reference gave up, or the names of known changes.
+
+    `as_old`: whether the actions agree with all of 2.1.5's rules put back; `scores`, `old_scores`: whether
+    the scores do, as they are and with 2.1.5's rules.
+    """
 
     seed: int
     what: str
@@ -31,6 +36,9 @@ class Result:
     missing: Actions
     surplus: Actions
     error: str = ""
+    as_old: bool = False
+    scores: bool = False
+    old_scores: bool = False
 
 
 def _failing(source: bytes, seed: int) -> tuple[str, ...]:
@@ -110,17 +118,22 @@ def judge(seed: int, what: str, source: bytes, answer: Answer) -> Result:
     wanted = answer.actions
     cib: Element = codec.parse(source)
     try:
-        got = ours(cib)
+        got = decide(cib)
+        with old_rules(CHANGES):
+            old = decide(cib)
     except Exception as error:  # a crash of ours on any input is what this looks for
         text = f"{type(error).__name__}: {error}"
         return Result(
             seed=seed, what=what, verdict=FAILED, source=source, missing=wanted, surplus=Actions(), error=text
         )
-    if got == wanted:
-        return Result(
-            seed=seed, what=what, verdict=AGREE, source=source, missing=Actions(), surplus=Actions()
-        )
-    verdict = known_change(cib, wanted) or OPEN
     return Result(
-        seed=seed, what=what, verdict=verdict, source=source, missing=wanted - got, surplus=got - wanted
+        seed=seed,
+        what=what,
+        verdict=AGREE if got.actions == wanted else known_change(cib, wanted) or OPEN,
+        source=source,
+        missing=wanted - got.actions,
+        surplus=got.actions - wanted,
+        as_old=old.actions == wanted,
+        scores=got.scores == answer.scores,
+        old_scores=old.scores == answer.scores,
     )

@@ -14,7 +14,6 @@ import json
 import os
 import random
 import re
-import subprocess
 import sys
 import tempfile
 import time
@@ -28,9 +27,9 @@ from crm.cib.model import Element
 from tests.conformance.scheduler_batch import case_now_s
 from tests.differential import mutations, mutations_history, mutations_resources
 from tests.differential.mutations import Mutation
+from tests.differential.oracle import OracleFailed
 from tests.differential.reference import (
     LEVELS,
-    ReferenceFailed,
     differences,
     ours,
     reference,
@@ -134,7 +133,7 @@ class Search:
         """All mutations of one case."""
         try:
             usable = self._usable(cib)
-        except (ReferenceFailed, subprocess.TimeoutExpired) as error:
+        except OracleFailed as error:
             print(f"{name}: the reference gave up on the case itself: {str(error)[:120]}", flush=True)
             return
         if not set(usable) & set(GRAPH_LEVELS):
@@ -157,7 +156,7 @@ class Search:
         tally = self.tally
         try:
             wanted = reference(cib, self._folder, scores=self._scores)
-        except (ReferenceFailed, subprocess.TimeoutExpired):
+        except OracleFailed:
             tally.refused += 1
             return
         tally.compared += 1

@@ -8,7 +8,6 @@ from __future__ import annotations
 import collections
 import io
 import re
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,9 +18,9 @@ from crm.cib.model import Element
 from crm.explain.changes import edited
 from crm.transition.graph import TransitionGraph, from_element
 from tests.conformance.graph_levels import Identity, actions, edges
+from tests.differential.oracle import OracleFailed, comparable_scores, run_tool
 from tests.differential.tree import at, put, tagged, with_pair
 
-SECONDS_MAX = 60
 LEVELS = ("actions", "ordering", "scores", "current", "summary", "exec", "revised")
 
 _OLD_OPTIONS = {
@@ -30,12 +29,6 @@ _OLD_OPTIONS = {
     "fencing-timeout": "stonith-timeout",
     "stop-removed-resources": "stop-orphan-resources",
     "cancel-removed-actions": "stop-orphan-actions",
-}
-_OLD_FUNCTIONS = {
-    "pcmk__native_allocate": "pcmk__primitive_assign",
-    "pcmk__group_allocate": "pcmk__group_assign",
-    "pcmk__clone_allocate": "pcmk__clone_assign",
-    "pcmk__bundle_allocate": "pcmk__bundle_assign",
 }
 _SECTIONS = {
     "Current cluster status:": "current",
@@ -53,12 +46,6 @@ _WORDS = {
 }
 """What is worded differently since, in lower case."""
 _NEWEST_SCHEMA = (3, 9)
-_UNASSIGNED = re.compile(r"promotion score (on none|\(inactive\)):")
-"""Lines whose score was 0 and is -INFINITY now. How often a line is printed has changed, too."""
-
-
-class ReferenceFailed(Exception):
-    """crm_simulate itself gave up on this input."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +53,7 @@ class Result:
     """What a scheduler makes of a CIB, in comparable form. A text that was not printed is None."""
 
     graph: TransitionGraph
-    scores: collections.Counter[str]
+    scores: frozenset[str]
     texts: dict[str, tuple[str, ...] | None]
 
 
@@ -94,33 +81,26 @@ def older(cib: Element) -> Element:
 
 
 def reference(cib: Element, folder: Path, *, scores: bool = True) -> Result:
-    """What the installed crm_simulate makes of it, `scores` at twice the price. Raises ReferenceFailed."""
+    """What the installed crm_simulate makes of it, `scores` at twice the price. Raises OracleFailed."""
     source, graph = folder / "in.xml", folder / "graph.xml"
     source.write_text(codec.render(older(cib)))
     graph.unlink(missing_ok=True)
     text = _run(["-x", str(source), "-S", "-G", str(graph)], cut_short=True)
     if not graph.exists():
-        raise ReferenceFailed("no graph was written")
+        raise OracleFailed("no graph was written")
     lines = _run(["-x", str(source), "-sRQ"], cut_short=False) if scores else ""
     return Result(
         graph=from_element(codec.parse(graph.read_bytes())),
-        scores=_scores(lines),
+        scores=comparable_scores(lines.splitlines()),
         texts=_sections(text),
     )
 
 
 def _run(arguments: list[str], *, cut_short: bool) -> str:
     """Standard output. `cut_short`: an abort in the simulation after the graph was written is no failure."""
-    done = subprocess.run(
-        ["crm_simulate", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=SECONDS_MAX,
-        env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "TZ": "UTC", "LC_ALL": "C"},
-        check=False,
-    )
+    done = run_tool(arguments)
     if done.returncode != 0 and not (cut_short and done.returncode < 0):
-        raise ReferenceFailed((done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[0])
+        raise OracleFailed((done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[0])
     return done.stdout
 
 
@@ -134,17 +114,9 @@ def ours(cib: Element, folder: Path, *, scores: bool = True) -> Result:
         Simulation(build_parser().parse_args(["-x", str(source), "-sRQ"]), lines).run()
     return Result(
         graph=from_element(codec.parse(graph.read_bytes())),
-        scores=_scores(lines.getvalue()),
+        scores=comparable_scores(lines.getvalue().splitlines()),
         texts=_sections(text.getvalue()),
     )
-
-
-def _scores(text: str) -> collections.Counter[str]:
-    lines: collections.Counter[str] = collections.Counter()
-    for line in text.splitlines():
-        head, colon, tail = " ".join(line.split()).partition(":")
-        lines[_OLD_FUNCTIONS.get(head, head) + colon + tail] += 1
-    return collections.Counter({line for line in lines if line and not _UNASSIGNED.search(line)})
 
 
 def _sections(text: str) -> dict[str, tuple[str, ...] | None]:
@@ -205,8 +177,8 @@ def differences(wanted: Result, got: Result) -> dict[str, str]:
             new = collections.Counter(f"{_name(first)}->{_name(then)}" for first, then in after - before)
             found["ordering"] = _few(lost, "-") + _few(new, "+")
     if wanted.scores != got.scores:
-        lost, new = wanted.scores - got.scores, got.scores - wanted.scores
-        found["scores"] = _few(lost, "-") + _few(new, "+")
+        missing, surplus = wanted.scores - got.scores, got.scores - wanted.scores
+        found["scores"] = _few(collections.Counter(missing), "-") + _few(collections.Counter(surplus), "+")
     for name in LEVELS[3:]:
         old, fresh = wanted.texts[name], got.texts[name]
         if old is not None and old != fresh:

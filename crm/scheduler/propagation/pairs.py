@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from crm.scheduler.actions import find_or_make, split_key
+from crm.scheduler.actions import find_or_make, key_of, split_key
 from crm.scheduler.activity import state
 from crm.scheduler.model import Action, Ordering, Rel, Resource, Role, WorkingSet
 from crm.scheduler.relations import add_pair
@@ -32,12 +32,16 @@ def _first_actions(work: WorkingSet, ordering: Ordering, first: Resource) -> lis
     found = first.actions_by_key.get(ordering.first_key)
     if found:
         return list(found)
-    if first is ordering.then_resource:
-        return []
     parts = split_key(ordering.first_key)
     if parts is None:
         return []
-    task = parts[1]
+    _, task, interval_ms = parts
+    # "lrm_delete" reads as the delete of a resource whose name ends with "lrm": so deletes are found as well.
+    found = first.actions_by_key.get(key_of(first.id, task, interval_ms))
+    if found:
+        return list(found)
+    if first is ordering.then_resource:
+        return []
     role = state(first, current=True)
     if (task == "stop" and role is Role.STOPPED) or (task == "demote" and role is Role.UNPROMOTED):
         return []

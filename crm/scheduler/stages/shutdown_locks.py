@@ -48,7 +48,7 @@ def _apply(work: WorkingSet, resource: Resource) -> None:
             resource.lock_node, resource.lock_time = None, 0
     elif len(resource.active_nodes) == 1:
         node = resource.active_nodes[0]
-        if node.shutdown and node.online and not node.unclean:
+        if node.shutdown and not node.unclean:
             resource.lock_node = node
             resource.lock_time = shutdown_time(work, node)
     locked = resource.lock_node
