@@ -13,13 +13,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from crm.cib.model import Element
-from crm.scheduler import active_nodes, colocation, options, rules, scores, wishes
+from crm.scheduler import active_nodes, colocation, options, rules, scores, values, wishes
 from crm.scheduler.activity import current_node, entry_available, is_available
 from crm.scheduler.kinds import Rel
 from crm.scheduler.model import Action, Colocation, Node, Resource, Role, Table, Variant, WorkingSet
 from crm.scheduler.placement import assign, instances
 from crm.scheduler.placement.nodes import unassign
-from crm.scheduler.propagation import methods
+from crm.scheduler.propagation import methods, update
 from crm.scheduler.relations import order_tasks
 from crm.scheduler.rules import holds
 from crm.scheduler.scores import INFINITY
@@ -292,6 +292,28 @@ def _block_but_of_groups(self: methods.Updater, action: Action) -> None:
         _block_dependents(self, action)
 
 
+_completed = update._completed
+
+
+def _completed_unless_told(first: Action, then: Action) -> Action:
+    """A group's notifications, which it does not have, are waited for: so its completion is not."""
+    resource = first.resource
+    told = resource is not None and values.is_true(resource.meta.get("notify", ""))
+    if resource is not None and told and resource.parent is None and resource.variant is Variant.GROUP:
+        return first
+    return _completed(first, then)
+
+
+_instance_action = methods._instance_action
+
+
+def _action_of_container(
+    action: Action, instance: Resource, task: str, node: Node | None, *, for_first: bool
+) -> Action | None:
+    """Interleaved actions wait for a bundle's container, unless they are about roles."""
+    return _instance_action(action, instance, task, node, for_first=False)
+
+
 _expression = rules._expression
 
 
@@ -354,6 +376,8 @@ CHANGES: tuple[Change, ...] = (
         name="a group that cannot start",
         swaps=((methods.Updater.block_dependents, _block_but_of_groups),),
     ),
+    Change(name="notify of a group", swaps=((update._completed, _completed_unless_told),)),
+    Change(name="interleaving with bundles", swaps=((methods._instance_action, _action_of_container),)),
     Change(name="value-source outside of locations", swaps=((rules._expression, _expression_literally),)),
     Change(name="remote nodes without quorum", swaps=((_read_options, _options_of_old),)),
 )
