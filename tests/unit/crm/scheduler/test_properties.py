@@ -27,13 +27,14 @@ from tests.unit.crm.scheduler.cibs import (
 )
 
 SCENARIOS = Path(__file__).resolve().parents[3] / "scenarios" / "scheduler"
-# Being asked to leave, a cancelled monitor, a fail count, a locked history stay in a simulated status; others
-# take two transitions, as they do with the reference.
+# Being asked to leave, a cancelled monitor, a fail count, a locked history, the agent a history is of stay in a
+# simulated status; others take two transitions, as they do with the reference.
 NOT_AT_ONCE = {
     "clean-shutdown-of-the-active-node",
     "guest-that-is-off-behind-a-failed-connection",
     "locked-and-active-in-place",
     "maintenance-of-one-node",
+    "not-deleted-where-it-is-probed",
     "promotable-group-in-pieces",
     "service-on-a-guest-that-is-not-connected",
     "stop-set-before-a-start-set",
