@@ -17,6 +17,8 @@ from tests.differential.random_cib import NOW_S
 Tree = Any
 Event = Callable[[Tree, random.Random], str]
 _CLUSTER = "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx"
+_WHERE_STARTED = 0.85
+"""Share of the results and pending operations that are found where the resource was started."""
 _RESULTS = (1, 1, 7, 5, 2, 6, 3, 4, 8, 9, 0, 190, 191)
 _STATES: tuple[tuple[str, dict[str, str | None]], ...] = (
     ("down", {"in_ccm": "false", "crmd": "offline", "join": "down", "expected": "down"}),
@@ -199,12 +201,20 @@ def _record(tree: Tree, resource: Tree, rng: random.Random, **values: Any) -> Tr
     return etree.SubElement(resource, "lrm_rsc_op", **attributes)
 
 
+def _someone(tree: Tree, rng: random.Random) -> Tree | None:
+    """A resource's history on a node: mostly of one that was started there."""
+    resources = _history(tree)
+    started = [one for one in resources if any(op.get("operation") == "start" for op in one)]
+    if started and rng.random() < _WHERE_STARTED:
+        return rng.choice(started)
+    return rng.choice(resources) if resources else None
+
+
 def failed_operation(tree: Tree, rng: random.Random) -> str:
     """An operation fails or gives an odd result, with or without a fail count, now or some time ago."""
-    resources = _history(tree)
-    if not resources:
+    resource = _someone(tree, rng)
+    if resource is None:
         return ""
-    resource = rng.choice(resources)
     known = [(one.get("operation"), one.get("interval")) for one in resource.findall("lrm_rsc_op")]
     recurring = [one for one in known if one[1] != "0"]
     plain = [("start", "0"), ("stop", "0"), ("monitor", "0")]
@@ -236,10 +246,9 @@ def failed_operation(tree: Tree, rng: random.Random) -> str:
 
 def fail_count(tree: Tree, rng: random.Random) -> str:
     """A fail count without an entry of the history."""
-    resources = _history(tree)
-    if not resources:
+    resource = _someone(tree, rng)
+    if resource is None:
         return ""
-    resource = rng.choice(resources)
     state = resource.getparent().getparent().getparent()
     name = resource.get("id")
     _attribute(state, f"fail-count-{name}#monitor_10000", rng.choice(("1", "3", "INFINITY")))
@@ -249,10 +258,9 @@ def fail_count(tree: Tree, rng: random.Random) -> str:
 
 def pending_operation(tree: Tree, rng: random.Random) -> str:
     """An operation was begun and has no result."""
-    resources = _history(tree)
-    if not resources:
+    resource = _someone(tree, rng)
+    if resource is None:
         return ""
-    resource = rng.choice(resources)
     task = rng.choice(("start", "stop", "monitor", "promote", "demote", "migrate_to", "migrate_from"))
     if task in {"promote", "demote"} and resource.get("type") != "Stateful":
         task = "start"
@@ -471,7 +479,7 @@ EVENTS: tuple[tuple[Event, int], ...] = (
     (failed_operation, 7),
     (fail_count, 1),
     (pending_operation, 3),
-    (multiply_active, 2),
+    (multiply_active, 1),
     (migrating, 3),
     (parameter, 3),
     (operation_changed, 2),

@@ -29,6 +29,15 @@ _NODE_EXPRESSIONS: tuple[dict[str, str], ...] = (
     {"attribute": "rank", "operation": "eq", "value": "level", "value-source": "param"},
     {"attribute": "rank", "operation": "gte", "value": "priority", "value-source": "meta", "type": "integer"},
 )
+_AGENTS: tuple[dict[str, str], ...] = (
+    {"class": "ocf", "provider": "pacemaker", "type": "Dummy"},
+    {"class": "ocf", "provider": "heartbeat"},
+    {"provider": "pacemaker", "type": "Stateful"},
+    {"provider": "heartbeat"},
+    {"class": "stonith"},
+)
+_AGENTS_OF_ANY_PROVIDER: tuple[dict[str, str], ...] = ({"class": "ocf"}, {"type": "Stateful"})
+"""Seldom: what a missing provider means has changed."""
 _SPECS: tuple[dict[str, str], ...] = (
     {"hours": "9-17"},
     {"hours": "22"},
@@ -84,15 +93,7 @@ class RandomRules:
         draw = self._draw
         match kind:
             case "rsc":
-                values = draw.pick(
-                    (
-                        {"class": "ocf", "provider": "pacemaker", "type": "Dummy"},
-                        {"class": "ocf"},
-                        {"type": "Stateful"},
-                        {"provider": "heartbeat"},
-                        {"class": "stonith"},
-                    )
-                )
+                values = draw.pick(_AGENTS if draw.chance(0.9) else _AGENTS_OF_ANY_PROVIDER)
                 return element("rsc_expression", {"id": name, **values})
             case "op":
                 values = draw.pick(
