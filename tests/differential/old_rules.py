@@ -17,7 +17,7 @@ from crm.scheduler import active_nodes, colocation, options, rules, scores, valu
 from crm.scheduler.activity import current_node, entry_available, is_available
 from crm.scheduler.kinds import Rel
 from crm.scheduler.model import Action, Colocation, Node, Resource, Role, Table, Variant, WorkingSet
-from crm.scheduler.placement import assign, instances
+from crm.scheduler.placement import assign, instances, promotion
 from crm.scheduler.placement.nodes import unassign
 from crm.scheduler.propagation import methods, update
 from crm.scheduler.relations import order_tasks
@@ -218,6 +218,8 @@ def _collect_sparing(
     if resource is asking or resource.variant < Variant.CLONE:
         _collect(resource, asking, found, by_primary=by_primary)
         return
+    if asking.variant is Variant.GROUP and not asking.unassigned:
+        return  # the first member has taken them over
     instance = asking
     while instance.parent is not None and instance.parent is not resource:
         instance = instance.parent
@@ -252,6 +254,24 @@ def _wish_of_clone(instance: Resource) -> int:
 def _passes_to_containers(bundle: Resource, asking: Resource) -> bool:
     data = bundle.bundle
     return asking is bundle or data is None or any(asking is one.container for one in data.replicas)
+
+
+_sort_by_promotion = promotion._sort_by_promotion
+
+
+def _sort_with_primaries(work: WorkingSet, clone: Resource) -> None:
+    """Those who go with others when promoted count these others' scores before they are sorted."""
+    if not clone.promotion_sorted:
+        clone.updating_nodes = True
+        for one in colocation.this_with(clone):
+            if one.dependent_role is Role.PROMOTED:
+                mode = wishes.DEFAULT if one.score >= INFINITY else wishes.ACTIVE
+                table = clone.allowed
+                clone.allowed = (
+                    wishes.add_wishes(one.primary, clone, table, one, wishes.factor_of(one), mode) or table
+                )
+        clone.updating_nodes = False
+    _sort_by_promotion(work, clone)
 
 
 def _apply_in_one_pass(work: WorkingSet, resource: Resource) -> None:
@@ -378,6 +398,7 @@ CHANGES: tuple[Change, ...] = (
     ),
     Change(name="notify of a group", swaps=((update._completed, _completed_unless_told),)),
     Change(name="interleaving with bundles", swaps=((methods._instance_action, _action_of_container),)),
+    Change(name="promotion beside primaries", swaps=((promotion._sort_by_promotion, _sort_with_primaries),)),
     Change(name="value-source outside of locations", swaps=((rules._expression, _expression_literally),)),
     Change(name="remote nodes without quorum", swaps=((_read_options, _options_of_old),)),
 )
