@@ -27,7 +27,7 @@ from tests.unit.crm.scheduler.cibs import (
 )
 
 SCENARIOS = Path(__file__).resolve().parents[3] / "scenarios" / "scheduler"
-# Being asked to leave, a cancelled monitor, a fail count, a locked history, the agent a history is of stay in a
+# Being asked to leave, a cancelled monitor, a fail count, a locked history, the agent of a history stay in a
 # simulated status; others take two transitions, as they do with the reference.
 NOT_AT_ONCE = {
     "clean-shutdown-of-the-active-node",
