@@ -190,7 +190,8 @@ class FenceAgents:
         self, identity: OperationId, device: Device, action: str, target: str, executor: str, timeout_ms: int
     ) -> AgentEnd:
         """Have a member run the agent, and wait for its end. `identity` is one of `reserve`."""
-        told, parameters = device.call(action, target)
+        boot = self.nodes[target].boot_token if target in self.nodes else ""
+        told, parameters = device.call(action, target, boot)
         suffix = "" if device.action_limit == 1 else f"-{target}"
         operation = Operation(
             resource=ResourceId(f"{device.id}-fencing{suffix}"),  # the device's monitor must not hold it up

@@ -2,10 +2,10 @@
 
 It has worked when the boot that was told to die has acknowledged, right before it dies, or another boot has
 begun. Silence counts only with a hardware watchdog, which a sentinel that cannot read its slot does not
-feed: when the slot's heartbeat has stood still for msgwait; never when the node's ha-messaging, with the
-witness on the same disk, has written in a later boot than its sentinel. A node that nobody guards cannot be
-fenced by it, and one whose sentinel is its own timer (or softdog) only with trust-software-watchdog, and
-never by silence.
+feed: when the slot's heartbeat has stood still for msgwait, and the boot that is to end has armed the slot
+(ha-crm says which one, or the node's ha-messaging, with the witness on the same disk). A node that nobody
+guards cannot be fenced by it, and one whose sentinel is its own timer (or softdog) only with
+trust-software-watchdog, and never by silence.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _TEXT = __doc__ or ""
 MSGWAIT_S = 20.0
 POLL_S = 0.1
+BOOT = "hacluster_boot"
 SPAN = 2
 """So many msgwait at most: a heartbeat after the message begins the wait anew."""
 
@@ -43,6 +44,11 @@ class QuorumDisk(Device):
             "Also tell nodes whose sentinel has no hardware behind it; only an answer counts.",
             default="false",
         ),
+        Option(
+            BOOT,
+            "The first digits of the boot that is to end; ha-crm says it. Without it only an answer to this "
+            "message counts: a machine that was booted without its sentinel is silent, too.",
+        ),
     )
 
     def off(self, plug: str) -> None:
@@ -54,6 +60,8 @@ class QuorumDisk(Device):
             node = disk.node(number)
             self._check(plug, node, msgwait_s)
             message = disk.message(number)
+            if message.ends(node.boot) and node.acknowledged >= message.sequence and not self._boot():
+                raise DeviceError(f"{plug} has obeyed before: whether it was booted since cannot be said")
             if not message.ends(node.boot):  # two fencers say the same thing, and await the same answer
                 message.message, message.boot = OFF, node.boot
                 message.sequence = max(message.sequence, node.acknowledged) + 1
@@ -66,6 +74,7 @@ class QuorumDisk(Device):
         """Raises DeviceError when nobody would obey."""
         if not node.armed_ms or not node.boot:
             raise DeviceError(f"no sentinel watches the slot of {plug}: nobody would obey")
+        self._check_boot(plug, node)
         if node.kind != HARDWARE and not self._trusts_software():
             raise DeviceError(
                 f"the watchdog of {plug} is {node.kind or 'unknown'}, no hardware: nobody ends the node when "
@@ -74,6 +83,14 @@ class QuorumDisk(Device):
         if msgwait_s * 1_000 < 2 * node.armed_ms:
             least = 2 * node.armed_ms / 1_000
             raise DeviceError(f"msgwait is {msgwait_s:g} s; the watchdog of {plug} asks for {least:g} s")
+
+    def _boot(self) -> str:
+        return self.options.get(BOOT, "").strip()
+
+    def _check_boot(self, plug: str, node: NodeState) -> None:
+        """Raises DeviceError when the slot is not about the boot that is meant."""
+        if not node.boot.startswith(self._boot()):
+            raise DeviceError(f"the slot of {plug} was armed by another boot: nobody guards the one of now")
 
     def _await(
         self, disk: Disk, number: int, plug: str, told: NodeState, wanted: int, msgwait_s: float
@@ -111,6 +128,11 @@ class QuorumDisk(Device):
             )
         if told.kind != HARDWARE:
             raise DeviceError(f"{plug} is silent for {msgwait_s:g} s, and no hardware watchdog ends it")
+        if not self._boot() and not record.serial:
+            raise DeviceError(
+                f"{plug} is silent for {msgwait_s:g} s, which proves nothing of an unknown boot: "
+                "it may have no sentinel"
+            )
         print(f"{self.name}: {plug} was silent for {msgwait_s:g} s: its watchdog ended it", file=sys.stderr)
 
     def on(self, plug: str) -> None:
@@ -131,6 +153,7 @@ class QuorumDisk(Device):
             raise DeviceError(str(error)) from error
         if not node.armed_ms:
             raise DeviceError(f"no sentinel watches the slot of {plug}: whether it is on cannot be said")
+        self._check_boot(plug, node)
         return not (message.ends(node.boot) and node.acknowledged >= message.sequence)
 
     def plugs(self) -> Sequence[str]:

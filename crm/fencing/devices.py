@@ -22,6 +22,8 @@ TIMEOUT_MS: Final = 60_000
 TRIES: Final = 2
 ACTION_LIMIT: Final = 1
 OWN: Final = "pcmk_"
+BOOT: Final = "hacluster_boot"
+"""A parameter that agents of ours have: which boot of the node is to end."""
 
 
 class HostCheck(StrEnum):
@@ -135,8 +137,8 @@ class Device:
         most, fixed = _ms(self.parameters.get("pcmk_delay_max", "0"), 0), _ms(base, 0)
         return fixed, max(most - fixed, 0)
 
-    def call(self, action: str, target: str) -> tuple[str, dict[str, str]]:
-        """The agent's action and its parameters for doing `action` to `target`."""
+    def call(self, action: str, target: str, boot: str = "") -> tuple[str, dict[str, str]]:
+        """The agent's action and its parameters for doing `action` to `target` in its boot `boot`."""
         given = {name: value for name, value in self.parameters.items() if not name.startswith(OWN)}
         given.pop("action", None)
         if target:
@@ -149,6 +151,8 @@ class Device:
             if argument != "none":
                 given.setdefault(argument, self._map().get(target, target))
             given["nodename"] = target
+            if boot and self.facts is not None and BOOT in self.facts.parameters:
+                given[BOOT] = boot
         return self.parameters.get(f"pcmk_{action}_action", action), given
 
     def timeout_ms(self, action: str, default_ms: int) -> int:

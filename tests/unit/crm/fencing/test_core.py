@@ -9,7 +9,7 @@ import pytest
 
 from crm.cib.codec import parse
 from crm.fencing import core
-from crm.fencing.devices import devices, levels, node_attributes
+from crm.fencing.devices import AgentFacts, described, devices, levels, node_attributes
 from tests.datadriven import Command, run_file
 
 SCENARIOS = Path(__file__).parents[3] / "scenarios" / "fencing"
@@ -65,6 +65,11 @@ def test_what_an_agent_is_told() -> None:
     ipmi, pdu, every = devices(CONFIGURATION)
     assert ipmi.call("off", "node2") == ("off", {"user": "u", "port": "node2", "nodename": "node2"})
     assert pdu.call("reboot", "node3") == ("off", {"port": "7", "nodename": "node3"})
+    facts = AgentFacts(actions=frozenset({"off"}), parameters=frozenset({"plug", "hacluster_boot"}))
+    qdisk = described(pdu, facts, None)
+    told = {"plug": "7", "nodename": "node3", "hacluster_boot": "b1"}
+    assert qdisk.call("off", "node3", "b1") == ("off", told), "which boot is to end"
+    assert "hacluster_boot" not in pdu.call("off", "node3", "b1")[1], "other agents do not know it"
     assert (ipmi.timeout_ms("off", 60_000), ipmi.timeout_ms("reboot", 60_000)) == (7_000, 60_000)
     assert (ipmi.delay_ms("node2"), ipmi.delay_ms("node1"), every.delay_ms("x")) == (
         (3_000, 0),

@@ -131,7 +131,7 @@ def test_silence_is_waited_for(disk: Path) -> None:
     """A node that hangs acknowledges nothing: its hardware watchdog ends it within msgwait."""
     arm(disk)
     began = time.monotonic()
-    assert off(disk)[0] == 0
+    assert off(disk, hacluster_boot="b1")[0] == 0
     assert time.monotonic() - began >= 0.7
     assert Disk(str(disk)).message(0).ends("b1")
     arm(disk, kind="software")
@@ -153,6 +153,26 @@ def test_silence_of_a_boot_without_a_sentinel_is_no_death(disk: Path) -> None:
         file.write(bytes(2 * BLOCK))
     code, err = off(disk)
     assert (code, "damaged or was never made" in err) == (1, True), err
+
+
+def test_a_machine_booted_without_its_sentinel_is_silent_and_alive(disk: Path) -> None:
+    """The slot tells of a boot that is over; nobody reads it in the present one."""
+    arm(disk, boot="b1")
+    for action in ("off", "status"):
+        code, _, err = run(
+            "fence_qdisk", action=action, plug="n", device=str(disk), msgwait="0.7", hacluster_boot="b2"
+        )
+        assert (code, "another boot" in err) == (1, True)
+    assert Disk(str(disk)).message(0).message != OFF, "nothing was written"
+    code, err = off(disk)
+    assert (code, "unknown boot" in err) == (1, True), "whose boot is not said is not dead by silence"
+    arm(disk, boot="b1")
+    message = Disk(str(disk)).message(0)
+    obeyed = NodeState("n", boot="b1", acknowledged=message.sequence, armed_ms=300, kind="hardware")
+    Disk(str(disk)).write_node(0, obeyed)
+    code, err = off(disk)
+    assert (code, "booted since" in err) == (1, True), "an old answer is no answer"
+    assert off(disk, hacluster_boot="b1")[0] == 0
 
 
 def while_off(disk: Path, change: Callable[[int], None], **more: str) -> tuple[int, str, float]:
