@@ -10,10 +10,15 @@ from typing import Final, Protocol
 
 from hacluster.errors import Unavailable
 
+WDIOC_GETSUPPORT: Final = 0x80285700
 WDIOC_SETTIMEOUT: Final = 0xC0045706
 WDIOC_GETTIMEOUT: Final = 0x80045707
+WDIOF_MAGICCLOSE: Final = 0x0100
 DEVICES: Final = ("/dev/watchdog0", "/dev/watchdog")
 TEST: Final = "test:"
+
+_INFO: Final = struct.Struct("II32s")  # struct watchdog_info: options, firmware_version, identity
+_SYSFS: Final = Path("/sys/class/watchdog")
 
 
 class Watchdog(Protocol):
@@ -43,19 +48,19 @@ class Device:
         except OSError as error:
             raise Unavailable(why=f"the watchdog {path} cannot be opened: {error.strerror}") from error
         try:
+            info = fcntl.ioctl(self._descriptor, WDIOC_GETSUPPORT, b"\0" * _INFO.size)
             fcntl.ioctl(self._descriptor, WDIOC_SETTIMEOUT, struct.pack("i", timeout_s))
             (actual_s,) = struct.unpack("i", fcntl.ioctl(self._descriptor, WDIOC_GETTIMEOUT, b"\0" * 4))
         except OSError as error:
             self.close(disarm=True)
             raise Unavailable(why=f"{path} takes no timeout of {timeout_s} s: {error.strerror}") from error
-        if actual_s > timeout_s:
+        why, self.kind = judge(info, nowayout=_has_no_way_out(path))
+        if not why and actual_s > timeout_s:
+            why = f"it waits {actual_s} s, longer than the {timeout_s} s asked for"
+        if why:
             self.close(disarm=True)
-            raise Unavailable(why=f"{path} waits {actual_s} s, longer than the {timeout_s} s asked for")
+            raise Unavailable(why=f"{path}: {why}")
         self.timeout_ms = actual_s * 1_000
-        if Path("/sys/class/watchdog").joinpath(Path(path).name, "identity").exists():
-            identity = Path("/sys/class/watchdog") / Path(path).name / "identity"
-            if "Software" in identity.read_text():
-                self.kind = "softdog"  # it survives no hang of the kernel: no better than our own timer
 
     def feed(self) -> None:
         """Another timeout to live."""
@@ -66,6 +71,29 @@ class Device:
         if disarm:
             os.write(self._descriptor, b"V")
         os.close(self._descriptor)
+
+
+def judge(info: bytes, *, nowayout: bool) -> tuple[str, str]:
+    """Why a device must not be counted on (empty: it may), and its kind, from its struct watchdog_info.
+
+    Without magic close the kernel disarms it whenever it is closed, also when this process is killed: the
+    node would live on with nobody to end it, and others take it for dead.
+    """
+    options, _, identity = _INFO.unpack(info)
+    if not options & WDIOF_MAGICCLOSE and not nowayout:
+        return (
+            "it is disarmed when ha-sentinel is killed (no magic close; load its driver with nowayout=1)",
+            "",
+        )
+    # softdog survives no hang of the kernel: it is no better than our own timer.
+    return "", "softdog" if identity.startswith(b"Software") else "hardware"
+
+
+def _has_no_way_out(path: str) -> bool:
+    try:
+        return (_SYSFS / Path(path).name / "nowayout").read_text().strip() == "1"
+    except OSError:
+        return False
 
 
 class TestFile:
