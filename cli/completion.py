@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from cli.context import EXIT_OK, Context, UsageError
+from cli.context import EXIT_OK, OUTPUTS, Context, UsageError
 from cli.grammar.cluster_options import DEFAULTS
-from cli.grammar.document import object_id, objects
+from cli.grammar.document import object_id, objects, section
+from cli.help import OPTIONS
 from cli.levels import PROGRAMS, ROOT, Command, Level
 from cli.options import take_options
 from crm.cib.model import Element
@@ -59,6 +61,12 @@ _OPERATION_ATTRIBUTES: Final = (
 )
 _RESOURCES: Final = ("primitive", "group", "clone", "master", "bundle")
 _KINDS: Final = {"resource": _RESOURCES, "node": ("node",), "group": ("group",)}
+_OPTION: Final = re.compile(r"(?<![\w-])--?[a-z][\w-]*")
+# Options whose value is the name of a file or a folder.
+_FILES_AFTER: Final = frozenset(
+    {"-f", "--file", "--cib-file", "--root", "-x", "--xml-file", "--output-dir", "-O", "-D", "-G", "-I"}
+)
+_VALUES_AFTER: Final = {"--output": OUTPUTS}
 _FIXED: Final = {
     "method": ("update", "replace", "push", "xml"),
     "setshow": ("set", "delete", "show"),
@@ -67,6 +75,7 @@ _FIXED: Final = {
     "class": ("lsb", "ocf", "service", "stonith", "systemd"),
     "property": tuple(DEFAULTS),
     "boolean": ("true", "false"),
+    "picture": ("dot", "svg", "png"),
     "secret": ("set", "stash", "unstash", "delete", "show", "check"),
     "status": ("inactive", "--links", "--watch", "--json"),
 }
@@ -76,6 +85,8 @@ def candidates(level: Level, words: Sequence[str], cib: Element | None) -> list[
     """Words that may stand in place of the last of `words` (empty: a new word), sorted."""
     *before, last = words or ("",)
     place = level
+    if level is ROOT and before and before[0] in PROGRAMS:
+        return sorted({one for one in _of_a_program(before, last) if one.startswith(last)})
     for index, word in enumerate(before):
         below = place.level(word)
         if below is not None:
@@ -83,6 +94,10 @@ def candidates(level: Level, words: Sequence[str], cib: Element | None) -> list[
             continue
         command = place.command(word)
         found = [] if command is None else _arguments(command, before[index:], last, cib)
+        if command is not None and last.startswith("-"):
+            found = [*found, *_OPTION.findall(command.usage)]
+        if before[-1] in _FILES_AFTER:
+            found = _files(last)
         return sorted({one for one in found if one.startswith(last)})
     names = [*place.names(), "help"]
     if place is ROOT:
@@ -90,6 +105,30 @@ def candidates(level: Level, words: Sequence[str], cib: Element | None) -> list[
     if level is not ROOT and place is level:
         names += ["up", "quit", *(one.name for one in ROOT.levels)]
     return sorted({one for one in names if one.startswith(last)})
+
+
+def _of_a_program(before: Sequence[str], last: str) -> list[str]:
+    """After `simulate`, `why` and the like: options of their own, and files."""
+    if before[-1] in _FILES_AFTER:
+        return _files(last)
+    if not last.startswith("-"):
+        return []
+    match before[0]:
+        case "simulate":
+            from cli.commands.simulate_options import build_parser
+
+            return [
+                name
+                for action in build_parser()._actions
+                for name in action.option_strings
+                if name.startswith("--")
+            ]
+        case "why":
+            from cli.commands.why import USAGE
+
+            return _OPTION.findall(USAGE)
+        case _:
+            return ["--help"]
 
 
 def _arguments(command: Command, given: Sequence[str], last: str, cib: Element | None) -> list[str]:
@@ -110,7 +149,22 @@ def _arguments(command: Command, given: Sequence[str], last: str, cib: Element |
         from cli.wizards import WIZARDS
 
         return [*WIZARDS]
+    if kind == "ticket":
+        deeds = ("show", "time", "grant", "revoke", "standby", "activate", "delete")
+        return [*deeds] if len(given) == 1 else _tickets(cib)
     return [*_FIXED.get(kind, ()), *_objects(cib, kind)]
+
+
+def _tickets(cib: Element | None) -> list[str]:
+    if cib is None:
+        return []
+    constraints = (one.get("ticket") for one in section(cib, "constraints").all("rsc_ticket"))
+    known = cib.path("status", "tickets")
+    return (
+        [*constraints, *(one.id for one in known.all("ticket_state"))]
+        if known is not None
+        else [*constraints]
+    )
 
 
 def _objects(cib: Element | None, kind: str) -> list[str]:
@@ -209,11 +263,40 @@ def compgen(context: Context, words: Sequence[str]) -> int:
     if words[1][: int(words[0])].endswith(" ") or not typed:
         typed.append("")
     *before, last = typed[1:] or [""]
+    asked = before[-1] if before else ""
     if before and before[0].startswith("-"):
         with contextlib.suppress(UsageError):  # an option that is not finished
             context.options = take_options(before)
+        if not before and (offered := _after_options(asked, last, context)) is not None:
+            for one in sorted(offered):
+                context.print(one)
+            return EXIT_OK
+    if not before and last.startswith("-"):
+        for one in sorted({name for text, _ in OPTIONS for name in _OPTION.findall(text)}):
+            if one.startswith(last):
+                context.print(one)
+        return EXIT_OK
     typed = [*before, last]
     needs_cib = len(typed) > 2
     for one in candidates(ROOT, typed, current_cib(context) if needs_cib else None):
         context.print(one)
     return EXIT_OK
+
+
+def _after_options(asked: str, last: str, context: Context) -> list[str] | None:
+    """What the value of the option just typed may be; None when it takes none."""
+    if asked in _FILES_AFTER:
+        found = _files(last)
+    elif asked in ("-c", "--cib"):
+        from cli.shadows import Shadows
+
+        found = [*Shadows.of_this_user().names()]
+    elif asked in _VALUES_AFTER:
+        found = [*_VALUES_AFTER[asked]]
+    elif asked in ("--guard", "--node"):
+        found = _objects(current_cib(context), "node" if asked == "--node" else "resource")
+    elif asked in ("--reason", "--confirm", "--wait-time", "-D", "-o", "-H"):
+        found = []
+    else:
+        return None
+    return [one for one in found if one.startswith(last)]

@@ -128,6 +128,8 @@ SHAPES: Final[Mapping[str, Any]] = {
         "term": "string?",
         "view": "string?",
         "quorate": "boolean",
+        "stopped": "boolean",
+        "age_ms": "integer",
         "basis": "string",
         "cib": "string",
         "transition": {

@@ -146,7 +146,7 @@ _MADE: Final = "# Made by `python -m cli.generate`; do not edit."
 
 
 def bash() -> str:
-    """For bash."""
+    """For bash. Replies are without what stands before the last `:` or `=`, where bash begins a new word."""
     cases = "\n".join(
         f'    "{before}") COMPREPLY=($(compgen -W "{" ".join(words)}" -- "$current")); return ;;'
         for before, words in _words().items()
@@ -154,11 +154,15 @@ def bash() -> str:
     return f"""{_MADE}
 _hacli() {{
   local current=${{COMP_WORDS[COMP_CWORD]}} before="${{COMP_WORDS[*]:1:COMP_CWORD-1}}"
-  case "$before" in
+  local line=${{COMP_LINE:0:COMP_POINT}} word left
+  word=${{line##*[[:space:]]}}
+  if [[ $word != -* ]]; then case "$before" in
 {cases}
-  esac
+  esac; fi
   mapfile -t COMPREPLY < <("${{COMP_WORDS[0]}}" --compgen "$COMP_POINT" "$COMP_LINE" 2>/dev/null)
-  if [[ ${{COMPREPLY[0]-}} == *= ]]; then compopt -o nospace; fi
+  left=${{word%"${{word##*[:=]}}"}}
+  if [[ -n $left && $COMP_WORDBREAKS == *:* ]]; then COMPREPLY=("${{COMPREPLY[@]#"$left"}}"); fi
+  if [[ ${{COMPREPLY[0]-}} == *[=/] ]]; then compopt -o nospace 2>/dev/null; fi
 }}
 complete -o default -F _hacli hacli
 """
@@ -174,12 +178,14 @@ def zsh() -> str:
 _hacli() {{
   local before="${{(j: :)words[2,CURRENT-1]}}" line="${{(j: :)words[1,CURRENT]}}"
   local -a found
-  case "$before" in
+  if [[ $words[CURRENT] != -* ]]; then case "$before" in
 {cases}
-  esac
+  esac; fi
   found=("${{(@f)$($words[1] --compgen ${{#line}} "$line" 2>/dev/null)}}")
-  compadd -S '' -- ${{(M)found:#*=}}
-  compadd -- ${{found:#*=}}
+  found=(${{found:#}})
+  (( $#found )) || {{ _files; return }}
+  compadd -S '' -- ${{(M)found:#*[=/]}}
+  compadd -- ${{found:#*[=/]}}
 }}
 _hacli "$@"
 """
@@ -197,15 +203,24 @@ def fish() -> str:
         "    set -l line (commandline -cp)",
         "    command hacli --compgen (string length -- $line) $line 2>/dev/null",
         "end",
+        "function __hacli_knows",
+        "    set -l before (__hacli_before)",
+        '    not string match -q -- \'-*\' (commandline -ct); and test "$before" = "$argv[1]"',
+        "end",
         "complete -c hacli -f",
     ]
     known = []
     for before, words in _words().items():
-        test = f"test (__hacli_before) = '{before}'"
         known.append(before)
-        lines.append(f"complete -c hacli -n \"{test}\" -a '{' '.join(words)}'")
+        lines.append(f"complete -c hacli -n \"__hacli_knows '{before}'\" -a '{' '.join(words)}'")
     quoted = " ".join(f"'{one}'" for one in known)
-    lines.append(f'complete -c hacli -n "not contains -- (__hacli_before) {quoted}" -a "(__hacli_rest)"')
+    lines += [
+        "function __hacli_asks",
+        "    set -l before (__hacli_before)",
+        f"    string match -q -- '-*' (commandline -ct); or not contains -- \"$before\" {quoted}",
+        "end",
+        'complete -c hacli -n __hacli_asks -a "(__hacli_rest)"',
+    ]
     return "\n".join(lines) + "\n"
 
 

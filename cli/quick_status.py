@@ -52,6 +52,7 @@ def status(path: Path) -> tuple[Element, Summary] | None:
         live=True,
         now_s=int(time.time()),
         notices=tuple(answer["status"].get("notices", ())),
+        stopped=has_left(known["node"], answer["status"].get("nodes", ())),
         daemons=missing_daemons(answer["status"].get("nodes", ())),
         transition_state=transition.get("state", ""),
         transition_number=int(transition.get("number", 0)),
@@ -76,6 +77,11 @@ _PLAIN: Final[Mapping[str, Any]] = {
     "last_change_s": 0,
     "last_change_by": "",
 }
+
+
+def has_left(name: str, nodes: Any) -> bool:
+    """The node that answers says of itself that it has left."""
+    return any(node.get("name") == name and node.get("state") == "left" for node in nodes)
 
 
 def missing_daemons(nodes: Any) -> dict[str, str]:

@@ -68,6 +68,11 @@ CIB: Final = Level(
     ),
 )
 
+
+def _past(name: str, summary: str, usage: str) -> Command:
+    return Command(name, "cli.commands.events:events", summary, (name, "…"), usage=usage)
+
+
 HISTORY: Final = Level(
     "history",
     "what was changed, by whom, and why",
@@ -87,7 +92,21 @@ HISTORY: Final = Level(
             ("object", "…"),
             usage="events [RSC|NODE]…",
         ),
-        Command("transition", "cli.commands.transition:list_all", "as `hacli transition list`"),
+        _past("resource", "events of resources, deleted ones too", usage="resource RSC…"),
+        _past("node", "events of nodes", usage="node NODE…"),
+        Command(
+            "log",
+            "cli.commands.events:log",
+            "this node's logs, by time",
+            usage="log [-f FROM] [-t TO] [WORD]…",
+        ),
+        Command("latest", "cli.commands.events:latest", "the newest transition"),
+        Command(
+            "transition",
+            "cli.commands.transition:list_all",
+            "as `hacli transition list`",
+            aliases=("peinputs",),
+        ),
     ),
 )
 

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Final
 
 from cli.commands.changes import read
 from cli.commands.history import entry_of
-from cli.context import EXIT_OK, Context
+from cli.context import EXIT_OK, Context, UsageError
+from crm.cib import codec, objects
 from crm.cib.model import Element, element
 from hacluster.digits import is_count
 from hacluster.errors import HaError
 
+REVISIONS_MAX: Final = 100
+TRANSITIONS_MAX: Final = 100
+LOG_AGE_S: Final = 24 * 3600
+_TIME: Final = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,6})?(?:Z|[+-]\d\d:?\d\d)?")
 _Event = tuple[int, str, str, str]
 """When (seconds since 1970), kind, what it is about, what happened."""
 
@@ -25,6 +32,8 @@ def events(context: Context, words: Sequence[str]) -> int:
     if words:
         wanted = set(words)
         found = [one for one in found if wanted & set(one[2].replace("@", " ").split())]
+        if not context.offline:
+            found = sorted({*found, *_of_the_past(context, frozenset(wanted))})
     if context.options.structured:
         rows = [{"at_s": at, "kind": kind, "about": about, "what": what} for at, kind, about, what in found]
         context.emit("events", {"events": rows})
@@ -55,6 +64,102 @@ def _all(context: Context) -> Iterator[_Event]:
             str(done.number),
             f"{done.actions} actions, {done.outcome}: {done.cause}",
         )
+
+
+def _of_the_past(context: Context, wanted: frozenset[str]) -> Iterator[_Event]:
+    """What commits did to the objects, and transitions were to do: also of what has been deleted since."""
+    revisions = context.client.revisions()[-REVISIONS_MAX:]
+    before: Element | None = None
+    for one in revisions:
+        after = codec.parse(context.client.revision(one.admin_epoch, one.epoch), source="a revision")
+        for changed in objects.changes(before, after) if before is not None else ():
+            if wanted & set(changed.name.split()):
+                verb = (
+                    "added" if changed.before is None else "deleted" if changed.after is None else "changed"
+                )
+                entry = entry_of(one)
+                yield one.changed_s, "commit", changed.name, f"{verb} in {entry.revision} by {entry.by}"
+        before = after
+    for done in context.client.transitions()[-TRANSITIONS_MAX:]:
+        reply = context.client.transition(done.number)
+        if not reply.graph_xml:
+            continue
+        for action in codec.parse(reply.graph_xml, source="a graph").walk():
+            node, primitive = action.get("on_node"), action.child("primitive")
+            resource = primitive.id if primitive is not None else ""
+            if action.tag == "rsc_op" and wanted & {resource, node}:
+                what = action.get("operation") or action.get("operation_key")
+                yield done.started_s, "planned", f"{resource}@{node}", f"{what} in transition {done.number}"
+
+
+def latest(context: Context, words: Sequence[str]) -> int:
+    """`latest`: the newest transition."""
+    from cli.commands.transition import show
+
+    if words:
+        raise UsageError(what="latest takes no arguments", usage="history latest")
+    return show(context, ())
+
+
+def log(context: Context, words: Sequence[str]) -> int:
+    """`log [-f FROM] [-t TO] [WORD]…`: this node's logs, the lines with one of the words, by time."""
+    from cli.commands.report import logs, moment
+
+    usage = "history log [-f FROM] [-t TO] [WORD]…"
+    times = {"-f": int(time.time()) - LOG_AGE_S, "-t": int(time.time())}
+    rest, wanted = list(words), []
+    while rest:
+        word = rest.pop(0)
+        if word in times:
+            if not rest:
+                raise UsageError(what=f"{word} needs a time", usage=usage)
+            times[word] = moment(rest.pop(0))
+        else:
+            wanted.append(word)
+    problems: list[str] = []
+    lines: list[tuple[str, str]] = []
+    for name, text in logs(context, times["-f"], times["-t"], problems):
+        place = name.partition("/")[2].partition(".")[0]
+        lines += [
+            (stamp, f"{place:13} {line}")
+            for stamp, line in _stamped(text)
+            if not wanted or any(word in line for word in wanted)
+        ]
+    shown = [text for stamp, text in sorted(lines, key=lambda one: one[0]) if _within(stamp, times)]
+    for problem in problems:
+        context.warning(problem)
+    for text in shown:
+        context.print(text)
+    if not shown:
+        context.info("no line of this node's logs (journal, or files below the root) fits")
+    return EXIT_OK
+
+
+def _stamped(text: str) -> Iterator[tuple[str, str]]:
+    """Lines with their time; one without is of the time of the line before it."""
+    stamp = ""
+    for line in text.splitlines():
+        stamp = _stamp(line) or stamp
+        yield stamp, line
+
+
+def _stamp(line: str) -> str:
+    """The time in UTC as text that sorts; empty for a line without one."""
+    match = _TIME.search(line)
+    if match is None:
+        return ""
+    try:
+        moment = datetime.fromisoformat(match[0].replace("Z", "+00:00"))
+    except ValueError:
+        return ""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")
+
+
+def _within(stamp: str, times: Mapping[str, int]) -> bool:
+    if not stamp:
+        return True
+    at_s = datetime.fromisoformat(stamp).replace(tzinfo=UTC).timestamp()
+    return times["-f"] <= at_s < times["-t"] + 1
 
 
 def _operations(cib: Element) -> Iterator[_Event]:

@@ -106,7 +106,7 @@ def _members(context: Context, start_s: int, end_s: int, problems: list[str]) ->
             yield name, make()
         except (HaError, OSError) as error:
             problems.append(f"{name}: {error}")
-    yield from _logs(context, start_s, end_s, problems)
+    yield from logs(context, start_s, end_s, problems)
 
 
 def _status(context: Context) -> str:
@@ -144,7 +144,7 @@ def _system() -> str:
     return "".join(f"{name}: {value}\n" for name, value in facts.items())
 
 
-def _logs(context: Context, start_s: int, end_s: int, problems: list[str]) -> Iterator[tuple[str, str]]:
+def logs(context: Context, start_s: int, end_s: int, problems: list[str]) -> Iterator[tuple[str, str]]:
     """Files below the root and in /var/log/hacluster (their ends), and the journal where there is one."""
     root = context.paths.root
     for path in sorted({*root.glob("*.log"), *(root / "var/log/hacluster").glob("*.log")}):

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from cli.context import EXIT_OK, OUTPUTS, Context, UsageError
-from cli.quick_status import missing_daemons
+from cli.quick_status import has_left, missing_daemons
 from cli.quick_status import status as quick_status
 from cli.render.cluster_text import Summary, as_data, html, one_line, text
 from cli.render.cluster_view import ClusterView
@@ -132,6 +132,7 @@ def summary_of(status: crm_pb2.ClusterStatus) -> Summary:
         waits=tuple(transition.waits),
         notices=tuple(status.notices),
         daemons=missing_daemons(nodes),
+        stopped=has_left(status.node, nodes),
     )
 
 

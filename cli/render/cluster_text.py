@@ -27,6 +27,7 @@ class Summary:
     waiting_for_all: bool = False
     basis: str = ""
     live: bool = False
+    stopped: bool = False  # this node has left the cluster, or was told to
     age_ms: int = 0
     now_s: int = 0
     last_change_s: int = 0
@@ -84,8 +85,12 @@ def _summary_lines(view: ClusterView, summary: Summary) -> Iterable[str]:
         if summary.waiting_for_all:
             yield "  * Waiting for all nodes to be seen once before anything starts"
         yield f"  * Last updated: {_when(summary.now_s)} on {summary.node}"
-        if not summary.dc:
-            yield f"  * Without a DC this is what {summary.node} knows by itself"
+        if summary.stopped:
+            old = _old(cib, summary)
+            yield f"  * {summary.node} is STOPPED: it has left the cluster, and this is an OLD view{old}"
+            yield "    (`hacli cluster start` lets it come back; ask another node for the state of now)"
+        elif not summary.dc:
+            yield f"  * Without a DC this is what {summary.node} knows by itself{_old(cib, summary)}"
         elif summary.age_ms:
             yield f"  * The DC was last heard {summary.age_ms / 1000:.1f} s ago: this may be old"
     if summary.last_change_s:
@@ -108,6 +113,14 @@ def _summary_lines(view: ClusterView, summary: Summary) -> Iterable[str]:
         yield ""
         yield "  *** Resource management is DISABLED ***"
         yield "  The cluster will not attempt to start, stop or recover services"
+
+
+def _old(cib: Element, summary: Summary) -> str:
+    """How long ago a DC said it; empty when none has in this life of ha-crm."""
+    status = cib.child("status")
+    if status is None or not status.all("node_state") or not summary.age_ms:
+        return ""
+    return f", from {summary.age_ms / 1000:.0f} s ago"
 
 
 def _option(cib: Element, name: str) -> bool:
@@ -168,6 +181,8 @@ def as_data(view: ClusterView, summary: Summary) -> dict[str, object]:
         "term": summary.term or None,
         "view": summary.view or None,
         "quorate": summary.quorate,
+        "stopped": summary.stopped,
+        "age_ms": summary.age_ms,
         "basis": summary.basis,
         "cib": ".".join(cib.get(name, "0") for name in ("admin_epoch", "epoch", "num_updates")),
         "transition": {

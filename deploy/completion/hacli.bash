@@ -1,7 +1,9 @@
 # Made by `python -m cli.generate`; do not edit.
 _hacli() {
   local current=${COMP_WORDS[COMP_CWORD]} before="${COMP_WORDS[*]:1:COMP_CWORD-1}"
-  case "$before" in
+  local line=${COMP_LINE:0:COMP_POINT} word left
+  word=${line##*[[:space:]]}
+  if [[ $word != -* ]]; then case "$before" in
     "") COMPREPLY=($(compgen -W "apply cib cibstatus cluster configure confirm demo diff fence help history import maintenance node options plan ra report resource rollback script simulate site status transition undo verify why" -- "$current")); return ;;
     "configure") COMPREPLY=($(compgen -W "acl_group acl_target alert bundle clone colocation commit default-timeouts delete edit erase fencing_topology filter get_property graph group help load location modgroup monitor ms node op_defaults order plan primitive property refresh rename role rsc_defaults rsc_template rsc_ticket save schema set show simulate tag upgrade user validate-all verify xml" -- "$current")); return ;;
     "resource") COMPREPLY=($(compgen -W "ban cleanup clear constraints demote failcount help locate maintenance manage meta move operations param promote refresh restart scores secret start status stop trace unmanage untrace utilization" -- "$current")); return ;;
@@ -14,13 +16,15 @@ _hacli() {
     "import") COMPREPLY=($(compgen -W "heartbeat help" -- "$current")); return ;;
     "cib") COMPREPLY=($(compgen -W "cibstatus commit delete diff export help import list new reset run sandbox use version" -- "$current")); return ;;
     "cib cibstatus") COMPREPLY=($(compgen -W "help load node op quorum run save show simulate ticket" -- "$current")); return ;;
-    "history") COMPREPLY=($(compgen -W "config diff events help show transition" -- "$current")); return ;;
+    "history") COMPREPLY=($(compgen -W "config diff events help latest log node resource show transition" -- "$current")); return ;;
     "script") COMPREPLY=($(compgen -W "help list run show verify" -- "$current")); return ;;
     "site") COMPREPLY=($(compgen -W "help ticket" -- "$current")); return ;;
     "options") COMPREPLY=($(compgen -W "help reset save set show" -- "$current")); return ;;
     "cibstatus") COMPREPLY=($(compgen -W "help load node op quorum run save show simulate ticket" -- "$current")); return ;;
-  esac
+  esac; fi
   mapfile -t COMPREPLY < <("${COMP_WORDS[0]}" --compgen "$COMP_POINT" "$COMP_LINE" 2>/dev/null)
-  if [[ ${COMPREPLY[0]-} == *= ]]; then compopt -o nospace; fi
+  left=${word%"${word##*[:=]}"}
+  if [[ -n $left && $COMP_WORDBREAKS == *:* ]]; then COMPREPLY=("${COMPREPLY[@]#"$left"}"); fi
+  if [[ ${COMPREPLY[0]-} == *[=/] ]]; then compopt -o nospace 2>/dev/null; fi
 }
 complete -o default -F _hacli hacli

@@ -7,22 +7,30 @@ function __hacli_rest
     set -l line (commandline -cp)
     command hacli --compgen (string length -- $line) $line 2>/dev/null
 end
+function __hacli_knows
+    set -l before (__hacli_before)
+    not string match -q -- '-*' (commandline -ct); and test "$before" = "$argv[1]"
+end
 complete -c hacli -f
-complete -c hacli -n "test (__hacli_before) = ''" -a 'apply cib cibstatus cluster configure confirm demo diff fence help history import maintenance node options plan ra report resource rollback script simulate site status transition undo verify why'
-complete -c hacli -n "test (__hacli_before) = 'configure'" -a 'acl_group acl_target alert bundle clone colocation commit default-timeouts delete edit erase fencing_topology filter get_property graph group help load location modgroup monitor ms node op_defaults order plan primitive property refresh rename role rsc_defaults rsc_template rsc_ticket save schema set show simulate tag upgrade user validate-all verify xml'
-complete -c hacli -n "test (__hacli_before) = 'resource'" -a 'ban cleanup clear constraints demote failcount help locate maintenance manage meta move operations param promote refresh restart scores secret start status stop trace unmanage untrace utilization'
-complete -c hacli -n "test (__hacli_before) = 'node'" -a 'attribute clearstate delete fence help maintenance online ready server show standby status status-attr utilization'
-complete -c hacli -n "test (__hacli_before) = 'fence'" -a 'confirm fence help history list unfence'
-complete -c hacli -n "test (__hacli_before) = 'maintenance'" -a 'help off on'
-complete -c hacli -n "test (__hacli_before) = 'cluster'" -a 'cert force-quorum health help init join key links quorum remove restart start status stop token vote'
-complete -c hacli -n "test (__hacli_before) = 'transition'" -a 'help list save show'
-complete -c hacli -n "test (__hacli_before) = 'ra'" -a 'classes help info list providers validate'
-complete -c hacli -n "test (__hacli_before) = 'import'" -a 'heartbeat help'
-complete -c hacli -n "test (__hacli_before) = 'cib'" -a 'cibstatus commit delete diff export help import list new reset run sandbox use version'
-complete -c hacli -n "test (__hacli_before) = 'cib cibstatus'" -a 'help load node op quorum run save show simulate ticket'
-complete -c hacli -n "test (__hacli_before) = 'history'" -a 'config diff events help show transition'
-complete -c hacli -n "test (__hacli_before) = 'script'" -a 'help list run show verify'
-complete -c hacli -n "test (__hacli_before) = 'site'" -a 'help ticket'
-complete -c hacli -n "test (__hacli_before) = 'options'" -a 'help reset save set show'
-complete -c hacli -n "test (__hacli_before) = 'cibstatus'" -a 'help load node op quorum run save show simulate ticket'
-complete -c hacli -n "not contains -- (__hacli_before) '' 'configure' 'resource' 'node' 'fence' 'maintenance' 'cluster' 'transition' 'ra' 'import' 'cib' 'cib cibstatus' 'history' 'script' 'site' 'options' 'cibstatus'" -a "(__hacli_rest)"
+complete -c hacli -n "__hacli_knows ''" -a 'apply cib cibstatus cluster configure confirm demo diff fence help history import maintenance node options plan ra report resource rollback script simulate site status transition undo verify why'
+complete -c hacli -n "__hacli_knows 'configure'" -a 'acl_group acl_target alert bundle clone colocation commit default-timeouts delete edit erase fencing_topology filter get_property graph group help load location modgroup monitor ms node op_defaults order plan primitive property refresh rename role rsc_defaults rsc_template rsc_ticket save schema set show simulate tag upgrade user validate-all verify xml'
+complete -c hacli -n "__hacli_knows 'resource'" -a 'ban cleanup clear constraints demote failcount help locate maintenance manage meta move operations param promote refresh restart scores secret start status stop trace unmanage untrace utilization'
+complete -c hacli -n "__hacli_knows 'node'" -a 'attribute clearstate delete fence help maintenance online ready server show standby status status-attr utilization'
+complete -c hacli -n "__hacli_knows 'fence'" -a 'confirm fence help history list unfence'
+complete -c hacli -n "__hacli_knows 'maintenance'" -a 'help off on'
+complete -c hacli -n "__hacli_knows 'cluster'" -a 'cert force-quorum health help init join key links quorum remove restart start status stop token vote'
+complete -c hacli -n "__hacli_knows 'transition'" -a 'help list save show'
+complete -c hacli -n "__hacli_knows 'ra'" -a 'classes help info list providers validate'
+complete -c hacli -n "__hacli_knows 'import'" -a 'heartbeat help'
+complete -c hacli -n "__hacli_knows 'cib'" -a 'cibstatus commit delete diff export help import list new reset run sandbox use version'
+complete -c hacli -n "__hacli_knows 'cib cibstatus'" -a 'help load node op quorum run save show simulate ticket'
+complete -c hacli -n "__hacli_knows 'history'" -a 'config diff events help latest log node resource show transition'
+complete -c hacli -n "__hacli_knows 'script'" -a 'help list run show verify'
+complete -c hacli -n "__hacli_knows 'site'" -a 'help ticket'
+complete -c hacli -n "__hacli_knows 'options'" -a 'help reset save set show'
+complete -c hacli -n "__hacli_knows 'cibstatus'" -a 'help load node op quorum run save show simulate ticket'
+function __hacli_asks
+    set -l before (__hacli_before)
+    string match -q -- '-*' (commandline -ct); or not contains -- "$before" '' 'configure' 'resource' 'node' 'fence' 'maintenance' 'cluster' 'transition' 'ra' 'import' 'cib' 'cib cibstatus' 'history' 'script' 'site' 'options' 'cibstatus'
+end
+complete -c hacli -n __hacli_asks -a "(__hacli_rest)"

@@ -73,7 +73,8 @@ def test_events_quorum_and_a_report(cluster: LocalCluster) -> None:
     assert "start: ok" in text
     assert "commit" in text
     assert "actions, complete" in text
-    assert "transition" not in hacli(one, "history", "events", "a").replace("a@", "")
+    kinds = {line.split()[2] for line in hacli(one, "history", "events", "a").splitlines()}
+    assert kinds == {"commit", "operation", "planned"}
     assert "votes: 3 of 3" in hacli(one, "cluster", "quorum")
     for name, *words in (
         ("quorum", "cluster", "quorum"),
@@ -125,3 +126,42 @@ def test_the_next_dc_keeps_the_promise(cluster: LocalCluster) -> None:
     until(lambda: priority(other) == before, 90, "the rollback by the next DC")
     dc.start("crm")
     until(lambda: (now := dc.status()) is not None and bool(now.dc), 30, "the first node")
+
+
+def test_what_was_deleted_still_has_a_history(cluster: LocalCluster) -> None:
+    one, other = cluster.nodes[:2]
+    hacli(one, "-w", "configure", "primitive", "gone", "ocf:hacluster:Dummy")
+    until(lambda: "running on" in hacli(one, "resource", "locate", "gone"), 30, "it runs")
+    hacli(one, "-w", "resource", "stop", "gone")
+    hacli(one, "-w", "-F", "configure", "delete", "gone")
+    until(lambda: "gone" not in hacli(one, "status"), 30, "it is gone")
+    text = hacli(other, "history", "resource", "gone")
+    assert "added in" in text
+    assert "deleted in" in text
+    assert "start in transition" in text
+    assert "stop in transition" in text
+    assert misfits("events", json.loads(hacli(other, "--json", "history", "events", "gone"))) == []
+
+
+def test_logs_by_time(cluster: LocalCluster) -> None:
+    one = cluster.nodes[0]
+    lines = hacli(one, "history", "log", "-f", "1h", "crm.view", "lrm.").splitlines()
+    assert any("crm.view" in line for line in lines)
+    assert all("crm.view" in line or "lrm." in line for line in lines)
+    times = [line.partition("timestamp=")[2][:19] for line in lines if "timestamp=" in line]
+    assert len(times) > 5
+    assert times == sorted(times)
+    assert hacli(one, "history", "log", "-f", "2001-01-01", "-t", "2001-01-02") == ""
+
+
+def test_a_node_that_has_left_says_so(cluster: LocalCluster) -> None:
+    status = cluster.nodes[0].status()
+    assert status is not None
+    node = next(node for node in cluster.nodes if node.name != status.dc)
+    hacli(node, "cluster", "stop")
+    text = hacli(node, "status")
+    assert f"{node.name} is STOPPED: it has left the cluster, and this is an OLD view, from " in text
+    data = json.loads(hacli(node, "status", "--json"))
+    assert data["stopped"] is True
+    node.kill("crm")
+    assert "does not answer: is the cluster running on this node?" in hacli(node, "status", status=1)

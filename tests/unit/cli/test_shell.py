@@ -90,7 +90,14 @@ def test_compgen(cib_file: str) -> None:
     assert hacli(["--cib-file", cib_file, "--compgen", str(len(line)), line]) == (0, "web\n")
     line = f"hacli -w --cib-file {cib_file} resource stop w"
     assert hacli(["--compgen", str(len(line)), line]) == (0, "web\n")
-    assert hacli(["--compgen", "12", "hacli --root "]) == (0, "")
+    assert hacli(["--compgen", "12", "hacli --root "]) == (0, "--root\n")
+    assert hacli(["--compgen", "17", "hacli --reason re"]) == (0, "")
+    folder = cib_file.rpartition("/")[0] + "/"
+    for option in ("--cib-file", "-f"):
+        line = f"hacli {option} {folder}ci"
+        assert hacli(["--compgen", str(len(line)), line]) == (0, f"{cib_file}\n")
+    for line, wanted in (("hacli --output j", "json"), (f"hacli simulate -x {folder}c", cib_file)):
+        assert hacli(["--compgen", str(len(line)), line]) == (0, f"{wanted}\n")
 
 
 def run(cib_file: str, text: str) -> tuple[int, str, str]:
