@@ -32,10 +32,66 @@ _STEP: Final = {
 _PLACE: Final = {"node": "string", "role": "string", "failed": "boolean"}
 _RESOURCE: Final = {"id": "string", "places": [_PLACE]}
 
+_ENTRY: Final = {
+    "index": "integer",
+    "term": "string",
+    "basis": "string",
+    "kind": "string",
+    "author": "string",
+    "version": "string",
+}
+_LOSS: Final = {"place": "string", "unknown": "boolean", "missing_bytes": "integer", "changes": [_ENTRY]}
+_REPORT: Final = {
+    "report": "string",
+    "path": "string",
+    "node": "string",
+    "saved_s": "integer",
+    "answered": "integer",
+    "entries": [_ENTRY],
+}
+
 SHAPES: Final[Mapping[str, Any]] = {
     "agent": {"agent": "string"},
     "agents": {"agents": ["string"]},
     "attributes": {"of": "string", "attributes": [{"name": "string", "value": "string"}]},
+    "cib-copies": {
+        "newest": "string",
+        "copies": [
+            {
+                "place": "string",
+                "readable": "boolean",
+                "damage": "string",
+                "torn": "boolean",
+                "missing_bytes": "integer",
+                "newest": "boolean",
+                "changed_s": "integer",
+                "version": "string",
+                "index": "integer",
+                "term": "string",
+                "committed": "integer",
+                "digest": "string",
+                "votes": "boolean",
+            }
+        ],
+        "lost": [_LOSS],
+    },
+    "cib-history": {
+        "place": "string",
+        "damage": "string",
+        "snapshot_index": "integer",
+        "snapshot_version": "string",
+        "entries": [{**_ENTRY, "committed": "boolean"}],
+    },
+    "cib-orphan": {**_REPORT, "base_known": "boolean", "changes": [_CHANGE]},
+    "cib-orphan-applied": {"report": "string", "left": ["string"]},
+    "cib-orphans": {"reports": [_REPORT], "damaged": [{"path": "string", "damage": "string"}]},
+    "cib-recovered": {
+        "source": "string",
+        "folder": "string",
+        "version": "string",
+        "aside": "string",
+        "lost": [_LOSS],
+    },
     "constraints": {
         "resource": "string",
         "constraints": [{"id": "string", "kind": "string", "text": "string"}],

@@ -50,7 +50,13 @@ CIB: Final = Level(
         _cib(
             "use", "work on a shadow from now on; without NAME on the cluster", "shadow", usage="use [NAME]"
         ),
-        _cib("diff", "what was changed in a shadow", "shadow", usage="diff [NAME]"),
+        Command(
+            "diff",
+            "cli.commands.cib_copies:diff",
+            "what was changed in a shadow, or between two copies (files, state folders, `live`)",
+            ("shadow",),
+            usage="diff [NAME] | diff A B",
+        ),
         _cib("run", "in a shadow: what the cluster would do, on paper, until it rests"),
         _cib("commit", "what was changed in a shadow becomes the cluster's", "shadow", usage="commit [NAME]"),
         _cib("reset", "copy the cluster's CIB over a shadow", "shadow", usage="reset [NAME]"),
@@ -65,6 +71,24 @@ CIB: Final = Level(
         ),
         _cib("export", "write the whole CIB", "file", usage="export FILE|-"),
         _cib("version", "admin_epoch.epoch.num_updates and digest"),
+        Command(
+            "orphans",
+            "cli.commands.orphans:orphans",
+            "changes that this node made while apart, and that were not merged",
+            usage="orphans [show REPORT | apply REPORT | discard REPORT…]",
+        ),
+        Command(
+            "recover",
+            "cli.commands.cib_copies:recover",
+            "which copies of the CIB can be read, and what would be lost; begin anew from one",
+            usage="recover [DIR…] | recover from SOURCE [to DIR]",
+        ),
+        Command(
+            "history",
+            "cli.commands.cib_copies:history",
+            "the log of this node's copy, or of one in a folder: who changed what in which term",
+            usage="history [DIR]",
+        ),
     ),
 )
 

@@ -111,6 +111,10 @@ def heads(folder: Path) -> list[Head]:
 
 def read(folder: Path, admin_epoch: int, epoch: int) -> tuple[Head, bytes]:
     """One of them: head and XML. Raises FileNotFoundError, OSError, ValueError."""
-    data = gzip.decompress((folder / f"{admin_epoch}.{epoch}.gz").read_bytes())
-    head, _, xml = data.partition(b"\n")
+    return parse((folder / f"{admin_epoch}.{epoch}.gz").read_bytes())
+
+
+def parse(packed: bytes) -> tuple[Head, bytes]:
+    """The content of a file: head and XML. Raises OSError, EOFError, ValueError, TypeError."""
+    head, _, xml = gzip.decompress(packed).partition(b"\n")
     return Head(**json.loads(head)), xml

@@ -144,11 +144,13 @@ class CrmService(crm_pb2_grpc.CrmServicer):
         if request.local or self._cluster.is_dc:
             return self.status()
         try:
-            return crm_pb2.ClusterStatus.FromString(await self._at_the_dc("Status", request, context))
+            status = crm_pb2.ClusterStatus.FromString(await self._at_the_dc("Status", request, context))
         except HaError as error:
             if error.code not in (ErrorCode.NO_DC, ErrorCode.UNREACHABLE, ErrorCode.TIMEOUT):
                 raise
             return self.status()
+        status.notices.extend(self._cluster.own_notices())
+        return status
 
     async def for_agents(self, method: str, raw: bytes) -> bytes:
         """The DC's answer to what an agent's command on this node asks. Raises HaError."""

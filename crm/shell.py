@@ -184,6 +184,7 @@ class CrmShell:
             messaging=self.messaging,
             clock=self._clock,
             changes=self.changes,
+            is_kept=lambda file: (self._paths.var / "cib" / file).exists(),
         )
         self.alerts = AlertShell(
             self._node.name,
@@ -452,7 +453,7 @@ class CrmShell:
             case Orphans(count, answered, node, file):
                 notes.orphans[file] = (
                     f"{count} configuration changes made on {node} while apart were not merged "
-                    f"({answered} of them had been answered OK): see {file} there"
+                    f"({answered} of them had been answered OK): see `hacli cib orphans` there"
                 )
                 log.error(log_events.NOTICE, reason=notes.orphans[file])
             case Corrupt(why):

@@ -123,6 +123,8 @@ class Backend:
         """The state of the cluster and its CIB, as plain values. Raises HaError."""
         request = crm_pb2.ClusterStatusRequest().SerializeToString()
         status = crm_pb2.ClusterStatus.FromString(await self._at_dc("Status", request))
+        if not self._cluster.is_dc:
+            status.notices.extend(self._cluster.own_notices())
         cib = parse(status.cib_xml, source="the DC's CIB")
         status.ClearField("cib_xml")
         term, view = status.term, status.view

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -69,7 +69,10 @@ class Cluster:
         messaging: MembershipPeer,
         clock: Clock,
         changes: Changes,
+        is_kept: Callable[[str], bool] = lambda _: True,
     ) -> None:
+        """`is_kept`: whether a report of orphans is still there, or somebody has put it away."""
+        self.is_kept = is_kept
         self.local, self.nodes, self.replica = local, nodes, replica
         self.dc, self.orders, self.fencing, self.keeper = dc, orders, fencing, keeper
         self.messaging, self.clock, self.changes = messaging, clock, changes
@@ -105,6 +108,11 @@ class Cluster:
         """How far the DC (if we are it) is with a member."""
         return self.dc.standings.get(node)
 
+    def own_notices(self) -> list[str]:
+        """What an administrator should know of this node's disk; the DC does not hear of it."""
+        found = [text for file, text in self.notes.orphans.items() if self.is_kept(file)]
+        return [*found, self.notes.corrupt] if self.notes.corrupt else found
+
     def notices(self) -> list[str]:
         """What an administrator should know."""
         found: list[str] = []
@@ -123,9 +131,7 @@ class Cluster:
             for name, (state, _) in self.notes.states.items()
             if state is NodeState.ESTRANGED
         ]
-        found += self.notes.orphans.values()
-        if self.notes.corrupt:
-            found.append(self.notes.corrupt)
+        found += self.own_notices()
         if self.is_dc:
             found += [
                 f"{name}: {standing.value}"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import json
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -87,6 +87,11 @@ def _changes(before: Element, after: Element) -> Iterator[ObjectChange]:
         if old.get(key) != item:
             yield ObjectChange(key=key, before=old.get(key), after=item, follows=last.get(key[0]))
         last[key[0]] = key
+
+
+def present_in(configuration: Element) -> Mapping[Key, Element]:
+    """All objects by section, kind and id, in document order."""
+    return _objects(configuration)
 
 
 def undo_of(before: Element, after: Element) -> tuple[ObjectChange, ...]:

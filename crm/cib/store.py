@@ -77,6 +77,22 @@ def frames(data: bytes, name: str) -> tuple[list[bytes], int]:
     return payloads, at
 
 
+def readable(data: bytes) -> list[bytes]:
+    """The payloads up to the first damage or torn frame: what can still be saved of a damaged file."""
+    payloads: list[bytes] = []
+    at = 0
+    while len(data) - at >= _HEAD.size:
+        magic, length, crc, head_crc = _HEAD.unpack_from(data, at)
+        end = at + _HEAD.size + length + len(_MAGIC)
+        payload = data[at + _HEAD.size : end - len(_MAGIC)]
+        head_is_good = magic == _MAGIC and zlib.crc32(data[at : at + 12]) == head_crc and end <= len(data)
+        if not head_is_good or zlib.crc32(payload) != crc or data[end - len(_MAGIC) : end] != _MAGIC:
+            break
+        payloads.append(payload)
+        at = end
+    return payloads
+
+
 def _has_unwritten_sector(data: bytes, start: int, end: int) -> bool:
     first = -(-start // _SECTOR) * _SECTOR
     return any(not any(data[at : at + _SECTOR]) for at in range(first, end - 1, _SECTOR)) and end > first
@@ -111,7 +127,7 @@ class CibStore:
             return Stored(promise=Promise(lost=True), corrupt=f"{damage}; kept in {folder}")
 
     def _load(self) -> Stored:
-        promise = self._read_promise()
+        promise = read_promise(self._storage)
         segments = sorted(
             int(name.removeprefix("log.")) for name in self._storage.names() if name.startswith("log.")
         )
@@ -128,20 +144,6 @@ class CibStore:
             self._storage.remove(f"log.{old}")
         return stored
 
-    def _read_promise(self) -> Promise | None:
-        data = self._storage.read("promise")
-        if data is None:
-            return None
-        payloads, good = frames(data, "promise")
-        if len(payloads) != 1 or good != len(data):
-            raise Unusable("promise: damaged")
-        value = json.loads(payloads[0])
-        return Promise(
-            term=Term(int(value["term"][0]), int(value["term"][1])),
-            voter=bool(value["voter"]),
-            lost=bool(value.get("lost", False)),
-        )
-
     def _read_segment(self, name: str, promise: Promise) -> Stored:
         data = self._storage.read(name) or b""
         payloads, good = frames(data, name)
@@ -149,27 +151,8 @@ class CibStore:
             raise Unusable(f"{name}: it does not begin with a snapshot")
         if good < len(data):
             self._storage.truncate(name, good)
-        snapshot = decode_snapshot(payloads[0][1:])
-        if snapshot.index and xml.digest(snapshot.content) != snapshot.digest:
-            raise Unusable(f"{name}: the snapshot has another digest than it says")
-        entries: list[LogEntry] = []
-        commit_index = snapshot.index
-        for payload in payloads[1:]:
-            (number,) = struct.unpack_from(">Q", payload, 1)
-            if payload[:1] == _CUT:
-                del entries[max(0, number - snapshot.index) :]
-                commit_index = min(commit_index, number)
-            else:
-                commit_index = max(commit_index, number)
-                entries.extend(_split(payload[9:], name) if payload[:1] == _ENTRIES else ())
-        stored = Stored(
-            promise=promise,
-            snapshot=snapshot,
-            entries=tuple(entries),
-            commit_index=min(commit_index, snapshot.index + len(entries)),
-        )
-        Log(stored.snapshot, stored.entries, stored.commit_index)  # chain and digests, or Damaged
-        self._last = snapshot.index + len(entries)
+        stored = stored_in(payloads, name, promise)
+        self._last = stored.snapshot.index + len(stored.entries)
         return stored
 
     # -- what must be durable before it is spoken of
@@ -221,6 +204,12 @@ class CibStore:
         self._segment = number
         self._last = snapshot.index + len(entries)
 
+    def refound(self, snapshot: Snapshot, promise: Promise) -> None:
+        """Begin anew from a snapshot in a folder without a log; durable when it returns."""
+        assert not any(name.startswith("log.") for name in self._storage.names())
+        self._begin_segment(1, snapshot, (), snapshot.index)
+        self.promise(promise)
+
     # -- for people and tools
 
     def save_orphans(self, orphans: SaveOrphans, *, node: str, wall_s: int) -> str:
@@ -251,6 +240,7 @@ class CibStore:
                 "committed": str(orphans.committed),
             },
             *children,
+            element("base", {}, orphans.base),
             orphans.content,
         )
         self._storage.replace(name, xml.render(root).encode())
@@ -307,6 +297,47 @@ def whole_cib(
     if origin:
         attributes["update-origin"] = origin
     return element("cib", attributes, configuration, status or element("status"))
+
+
+def stored_in(payloads: list[bytes], name: str, promise: Promise) -> Stored:
+    """What the frames of a file say. Raises Unusable, Damaged, ValueError, struct.error."""
+    snapshot = decode_snapshot(payloads[0][1:])
+    if snapshot.index and xml.digest(snapshot.content) != snapshot.digest:
+        raise Unusable(f"{name}: the snapshot has another digest than it says")
+    entries: list[LogEntry] = []
+    commit_index = snapshot.index
+    for payload in payloads[1:]:
+        (number,) = struct.unpack_from(">Q", payload, 1)
+        if payload[:1] == _CUT:
+            del entries[max(0, number - snapshot.index) :]
+            commit_index = min(commit_index, number)
+        else:
+            commit_index = max(commit_index, number)
+            entries.extend(_split(payload[9:], name) if payload[:1] == _ENTRIES else ())
+    stored = Stored(
+        promise=promise,
+        snapshot=snapshot,
+        entries=tuple(entries),
+        commit_index=min(commit_index, snapshot.index + len(entries)),
+    )
+    Log(stored.snapshot, stored.entries, stored.commit_index)  # chain and digests, or Damaged
+    return stored
+
+
+def read_promise(storage: Storage) -> Promise | None:
+    """What a copy has promised; None when nothing was. Raises Unusable, ValueError, KeyError, TypeError."""
+    data = storage.read("promise")
+    if data is None:
+        return None
+    payloads, good = frames(data, "promise")
+    if len(payloads) != 1 or good != len(data):
+        raise Unusable("promise: damaged")
+    value = json.loads(payloads[0])
+    return Promise(
+        term=Term(int(value["term"][0]), int(value["term"][1])),
+        voter=bool(value["voter"]),
+        lost=bool(value.get("lost", False)),
+    )
 
 
 def _split(data: bytes, name: str) -> list[LogEntry]:

@@ -81,7 +81,7 @@ class MarkSoloRight:
 class SaveOrphans:
     """Entries that are cut: written down before they are. `committed` of them were, provisionally.
 
-    `content` is the configuration with all of them.
+    `content` is the configuration with all of them, `base` the one they were made on.
 
     The shell raises Orphans itself, because only it knows the file's name.
     """
@@ -91,6 +91,7 @@ class SaveOrphans:
     entries: tuple[LogEntry, ...]
     committed: int
     content: Element
+    base: Element
 
 
 @dataclass(frozen=True, slots=True)

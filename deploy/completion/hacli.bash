@@ -14,7 +14,7 @@ _hacli() {
     "transition") COMPREPLY=($(compgen -W "help list save show" -- "$current")); return ;;
     "ra") COMPREPLY=($(compgen -W "classes help info list providers validate" -- "$current")); return ;;
     "import") COMPREPLY=($(compgen -W "heartbeat help" -- "$current")); return ;;
-    "cib") COMPREPLY=($(compgen -W "cibstatus commit delete diff export help import list new reset run sandbox use version" -- "$current")); return ;;
+    "cib") COMPREPLY=($(compgen -W "cibstatus commit delete diff export help history import list new orphans recover reset run sandbox use version" -- "$current")); return ;;
     "cib cibstatus") COMPREPLY=($(compgen -W "help load node op quorum run save show simulate ticket" -- "$current")); return ;;
     "history") COMPREPLY=($(compgen -W "config diff events help latest log node resource show transition" -- "$current")); return ;;
     "script") COMPREPLY=($(compgen -W "help list run show verify" -- "$current")); return ;;

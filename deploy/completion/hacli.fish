@@ -22,7 +22,7 @@ complete -c hacli -n "__hacli_knows 'cluster'" -a 'cert force-quorum health help
 complete -c hacli -n "__hacli_knows 'transition'" -a 'help list save show'
 complete -c hacli -n "__hacli_knows 'ra'" -a 'classes help info list providers validate'
 complete -c hacli -n "__hacli_knows 'import'" -a 'heartbeat help'
-complete -c hacli -n "__hacli_knows 'cib'" -a 'cibstatus commit delete diff export help import list new reset run sandbox use version'
+complete -c hacli -n "__hacli_knows 'cib'" -a 'cibstatus commit delete diff export help history import list new orphans recover reset run sandbox use version'
 complete -c hacli -n "__hacli_knows 'cib cibstatus'" -a 'help load node op quorum run save show simulate ticket'
 complete -c hacli -n "__hacli_knows 'history'" -a 'config diff events help latest log node resource show transition'
 complete -c hacli -n "__hacli_knows 'script'" -a 'help list run show verify'

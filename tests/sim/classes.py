@@ -283,7 +283,7 @@ _FAST = Timing(keepalive_ns=100 * MS, warntime_ns=250 * MS, deadtime_ns=500 * MS
 _class("restart", RestartRun, Profile(nodes=4, timing=_FAST))
 _class("pause", ViewsRun, Profile(kinds=("pause",), mean_gap_ns=5 * SECOND))
 _class("stand-still", ViewsRun, Profile(kinds=("stand-still",), mean_gap_ns=5 * SECOND, check_quorum=False))
-_class("power", ViewsRun, Profile(kinds=("power", "kill"), mean_gap_ns=5 * SECOND))
+_class("power", ViewsRun, Profile(kinds=("power", "power-in-sync", "kill"), mean_gap_ns=5 * SECOND))
 _class("clock", ViewsRun, Profile(kinds=CHAOS, rate_ppm=50_000))
 _class("diskless", ViewsRun, Profile(nodes=4, kinds=CHAOS, diskless=("n1",)))
 _SLOW = Timing(keepalive_ns=SECOND, warntime_ns=4 * SECOND, deadtime_ns=10 * SECOND, initdead_ns=60 * SECOND)

@@ -335,6 +335,7 @@ class Process(ABC, Generic[Event, Effect]):
         self.alive = False
         self.generation = 0
         self.crash_after: int | None = None  # effects until a crash between two of them
+        self.power_cut_for_ns = 0  # power fails while the next write is not yet synced, for so long
         self._paused_until_ns = 0
         self._timers: dict[object, Scheduled] = {}
         self._backlog: list[Event] = []
@@ -485,6 +486,17 @@ class Process(ABC, Generic[Event, Effect]):
             *self.node.disk.sync_ns
         )
         self.world.at(self._disk_free_ns, f"disk {self.name}", self._guarded(synced))
+        if self.power_cut_for_ns:
+            self._lose_power((self._disk_free_ns - self.world.now_ns) // 2)
+
+    def _lose_power(self, in_ns: int) -> None:
+        node, for_ns, self.power_cut_for_ns = self.node, self.power_cut_for_ns, 0
+
+        def cut() -> None:
+            node.power_cut(self._disk_rng)
+            self.world.after(for_ns, f"boot {node.name}", lambda: None if node.up else node.boot())
+
+        self.world.after(in_ns, f"power cut {node.name}", self._guarded(cut))
 
     def _guarded(self, action: Callable[[], None]) -> Callable[[], None]:
         """Nothing planned for one run of the daemon happens in the next."""

@@ -47,16 +47,16 @@ class Slice:
 
 
 def commit() -> str:
-    """The short hash of the tree that is played, with a plus when it has changes."""
-    described = subprocess.run(
-        ["git", "describe", "--always", "--abbrev=9", "--dirty=+", "--exclude=*"],
-        cwd=PAGE.parent,
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=30,
+    """The short hash of the tree that is played; with a plus when it has changes outside the page."""
+    changed = _git("status", "--porcelain", "--", ":/", f":(exclude,top){PAGE.parent.name}/{PAGE.name}")
+    return _git("rev-parse", "--short=9", "HEAD") + ("+" if changed else "")
+
+
+def _git(*words: str) -> str:
+    done = subprocess.run(
+        ["git", *words], cwd=PAGE.parent, capture_output=True, text=True, check=True, timeout=30
     )
-    return described.stdout.strip()
+    return done.stdout.strip()
 
 
 def play(name: str, first: int, last: int, say: Callable[[str], None], *, seconds_max: float = 0) -> Slice:

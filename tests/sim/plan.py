@@ -70,6 +70,9 @@ MAKERS: dict[str, Maker] = {
     ),
     "noise": lambda rng, names, at: Fault(at_ns=at, kind="noise", link=rng.randint(0, 40)),
     "replay": lambda rng, names, at: Fault(at_ns=at, kind="replay"),
+    "power-in-sync": lambda rng, names, at: Fault(
+        at_ns=at, kind="power-in-sync", nodes=_some(rng, names), for_ns=rng.randint(1, 20_000) * MS
+    ),
     "wipe": lambda rng, names, at: Fault(at_ns=at, kind="wipe", nodes=_some(rng, names)[:1], for_ns=SECOND),
 }
 
@@ -130,6 +133,9 @@ def inflict(cluster: MembershipCluster, fault: Fault, rng: random.Random) -> Non
             process = cluster.processes[nodes[0]]
             process.crash_after = fault.link
             world.after(SECOND, f"restart {nodes[0]}", process.start)
+        case "power-in-sync":
+            for name in nodes:
+                cluster.processes[name].power_cut_for_ns = fault.for_ns
         case "power" | "wipe":
             for name in nodes:
                 node = cluster.nodes[name]
@@ -155,5 +161,5 @@ def end_faults(cluster: MembershipCluster) -> None:
         if not node.up:
             node.boot()
     for process in cluster.processes.values():
-        process.crash_after = None
+        process.crash_after, process.power_cut_for_ns = None, 0
         process.start()

@@ -26,8 +26,6 @@ CHAOS: Final = (
     "paused",
     "incarnation_old",
     "crash_between_effects",
-    "unsynced_lost",
-    "unsynced_kept",
     *(
         f"fault {kind}"
         for kind in ("partition", "cut", "one-way", "dark", "kill", "power", "pause", "noise", "replay")

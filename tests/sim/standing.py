@@ -118,6 +118,37 @@ class LmsChaosRun(ViewsRun):
         self.settle()
 
 
+class LmsStepRun(ViewsRun):
+    """Two of five are gone, and about the moment at which the voters become three, one more is cut off with a
+    former list in its hand; then it and the two form a majority of the five (9.5: why the change is joint).
+    """
+
+    def play(self) -> None:
+        JointDc(self.cluster)
+        self.cluster.boot_all()
+        self.world.run_until(START_NS + 3 * SECOND)
+        names = list(self.cluster.network.nodes)
+        self.rng.shuffle(names)
+        gone, stay = names[:2], sorted(names[2:])
+        away = self.cluster.processes[stay.pop(self.rng.randint(1, 2))]
+        for name in gone:
+            self.cluster.nodes[name].power_cut(self.rng)
+        end_ns = self.world.now_ns + 10 * SECOND
+        while not self.cluster.one_view() and self.world.now_ns < end_ns:
+            self.world.run_until(self.world.now_ns + 50 * MS)
+        self.world.run_until(self.world.now_ns + self.rng.randint(0, 1_500) * MS)
+        away.crash()
+        self.cluster.network.partition(stay, [away.node.name, *gone])
+        self.world.note("fault", f"step: {away.node.name} joins {gone}, without {stay}")
+        self.world.after(100 * MS, f"restart {away.name}", away.start)
+        for name in gone:
+            self.cluster.nodes[name].boot()
+        self.world.run_until(self.world.now_ns + 45 * SECOND)
+        self.cluster.network.heal()
+        self.settle()
+
+
+register("lms5-step")(lambda seed: LmsStepRun(seed, Profile(nodes=5, lms_window_ms=1_000)))
 register("lms7")(lambda seed: LmsRun(seed, Profile(nodes=7, lms_window_ms=10_000)))
 register("lms5-chaos")(
     lambda seed: LmsChaosRun(

@@ -186,7 +186,7 @@ class Replication:
         snapshot = message.snapshot
         effects: list[Effect] = []
         if self.log.chain_at(snapshot.index) != snapshot.chain:
-            effects += self._orphans(self._not_in(snapshot), self.log.commit_index, self.log.head.content)
+            effects += self._cut_for(snapshot)
             self.log = Log(snapshot, (), snapshot.index, keep_entries=self.settings.keep_entries)
             effects.append(PersistSnapshot(snapshot, (), snapshot.index))
         else:
@@ -234,17 +234,28 @@ class Replication:
             index -= 1
         return index
 
+    def _cut_for(self, snapshot: Snapshot) -> list[Effect]:
+        """What a snapshot makes void; the log is replaced by it afterwards."""
+        lost = self._not_in(snapshot)
+        if not lost:
+            return []
+        committed, content = self.log.commit_index, self.log.head.content
+        self.log.cut(lost[0].index - 1)
+        return self._orphans(lost, committed, content, self.log.head.content)
+
     def _cut(self, after: int) -> list[Effect]:
         committed = self.log.commit_index
         chain = self.log.chain_at(after) or b""
         content = self.log.head.content
-        return self._orphans(self.log.cut(after), committed, content, after=after, chain=chain)
+        lost = self.log.cut(after)
+        return self._orphans(lost, committed, content, self.log.head.content, after=after, chain=chain)
 
     def _orphans(
         self,
         entries: tuple[LogEntry, ...],
         committed: int,
         content: Element,
+        base: Element,
         *,
         after: int = 0,
         chain: bytes = b"",
@@ -254,7 +265,7 @@ class Replication:
         if not patches:
             return []
         answered = sum(1 for entry in patches if entry.index <= committed)
-        return [SaveOrphans(after, chain, entries, answered, content)]
+        return [SaveOrphans(after, chain, entries, answered, content, base)]
 
     def _not_in(self, snapshot: Snapshot) -> tuple[LogEntry, ...]:
         known = set(snapshot.requests)

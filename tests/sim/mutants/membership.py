@@ -172,7 +172,7 @@ MUTANTS = (
     ),
     CoreMutant(
         what="voters change in one step",
-        scenario="lms5-chaos",
+        scenario="lms5-step",
         owner=standing.JointDc,
         name="_change",
         broken=_at_once,

@@ -16,6 +16,8 @@ from cli.formats import SHAPES, misfits, schema
 from cli.generate import EXIT_CODES, ROOT_FOLDER, files, stale
 from cli.output import document
 from tests.unit.cli.runner import hacli
+from tests.unit.cli.test_cib_copies import a_report, cib_folder
+from tests.unit.crm.cib.test_store import a_log, filled
 
 CIB = """<cib><configuration><crm_config><cluster_property_set id="o"><nvpair id="o-s" name="stonith-enabled"
  value="false"/></cluster_property_set></crm_config><nodes><node id="1" uname="n1">
@@ -34,6 +36,11 @@ COMMANDS = {
     "agents": ["ra classes", "ra list ocf hacluster", "ra providers Dummy"],
     "agent": ["ra info ocf:hacluster:Dummy"],
     "attributes": ["resource meta a show", "resource meta a show priority", "node attribute n1 show"],
+    "cib-copies": ["cib recover"],
+    "cib-history": ["cib history"],
+    "cib-orphan": ["cib orphans show 99"],
+    "cib-orphans": ["cib orphans"],
+    "cib-recovered": ["-F cib recover from cib.xml"],
     "constraints": ["resource constraints g"],
     "drift": ["apply new.crm --check"],
     "diff": ["cib diff trial"],
@@ -55,6 +62,7 @@ COMMANDS = {
     "tickets": ["site ticket show"],
     "version": ["cib version"],
 }
+ELSEWHERE = {"cib-orphan-applied"}  # test_cib_copies.py: it can be done once only
 LIVE = {"fence-devices", "fence-history", "health", "quorum", "revisions", "transitions"}
 
 
@@ -65,6 +73,8 @@ def a_site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, str(tmp_path / name))
     monkeypatch.setenv("CIB_file", "cib.xml")
     Path("cib.xml").write_text(CIB)
+    a_report(tmp_path / "HACLUSTER_ROOT")
+    filled(cib_folder(tmp_path / "HACLUSTER_ROOT"), a_log(2))
     Path("new.crm").write_text("primitive b ocf:hacluster:Dummy\n")
     assert hacli(["cib", "new", "trial"])[0] == 0
     assert hacli(["-c", "trial", "configure", "primitive", "c", "ocf:hacluster:Dummy"])[0] == 0
@@ -76,7 +86,7 @@ def test_everything_generated_is_current() -> None:
 
 
 def test_every_format_is_shown_here_or_live() -> None:
-    assert set(COMMANDS) | LIVE == set(SHAPES)
+    assert set(COMMANDS) | LIVE | ELSEWHERE == set(SHAPES)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[3]
 QUICK = ("split2", "split2-two-node", "startup", "power", "pause", "restart", "chaos3", "diskless")
 LONG = (
     "talk", "talk-noise", "talk-flood", "auto3", "auto5", "auto-load", "nodes", "lms7", "lms5-chaos",
-    "noise", "bridge", "clock", "stand-still", "wipe", "chaos5", "chaos9",
+    "lms5-step", "noise", "bridge", "clock", "stand-still", "wipe", "chaos5", "chaos9",
 )  # fmt: skip
 REGRESSIONS = tomllib.loads((ROOT / "tests/sim/regressions.toml").read_text())["seed"]
 

@@ -192,11 +192,12 @@ def test_orphans_hold_what_was_cut(tmp_path: Path) -> None:
     store = filled(tmp_path, log)
     content: Element = log.head.content
     dropped = log.cut(1)
-    effect = SaveOrphans(1, log.last_chain, dropped, 2, content)
+    effect = SaveOrphans(1, log.last_chain, dropped, 2, content, log.head.content)
     name = store.save_orphans(effect, node="n1", wall_s=99)
     saved = codec.parse((tmp_path / name).read_bytes())
     assert [entry.get("request-id") for entry in saved.all("entry")] == ["r0", "r1"]
     assert saved.child("configuration") == content
+    assert [child.children for child in saved.all("base")] == [(log.head.content,)]
     assert store.orphans() == [Orphans(2, 2, "n1", name)]
     (tmp_path / name).unlink()
     assert store.orphans() == []
