@@ -135,11 +135,11 @@ def _anonymous_instance(work: WorkingSet, node: Node, clone: Resource, base: str
     found: Resource | None = None
     inactive: Resource | None = None
     skip_inactive = False
+    primitive = Variant.PRIMITIVE
     for instance in clone.children:
         # Each node's history meets each instance here: most are primitives on one node, nothing pending.
-        if instance.variant is Variant.PRIMITIVE and instance.pending_node is None:
-            places = instance.active_nodes
-        else:
+        places = instance.active_nodes
+        if instance.variant is not primitive or instance.pending_node is not None:
             places = locations(instance, current=True, pending=True)
         if places:
             if places[0] is node:
