@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import os
-
-os.environ.setdefault(
-    "GRPC_ENABLE_FORK_SUPPORT", "0"
-)  # before grpc is imported: fork handlers spam and abort
-
 import asyncio
+import os
 import re
 import ssl
 import stat
 import threading
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -20,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
 
 import grpc
+import structlog
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
@@ -46,6 +43,9 @@ CONNECTIONS_MAX: Final = 256
 HANDSHAKE_MS_MAX: Final = 10_000
 UNARY_S_MAX: Final = 120.0
 """For a caller that has set no deadline; the longest of ours is 85 s, for a node that leaves."""
+
+REFUSED: Final = "rpc.refused"
+LOG_AGAIN_NS: Final = 60_000_000_000
 
 STATUS_OF: Final[dict[ErrorCode, grpc.StatusCode]] = {
     ErrorCode.INVALID_DOCUMENT: grpc.StatusCode.INVALID_ARGUMENT,
@@ -75,6 +75,7 @@ _OPTIONS: Final[tuple[tuple[str, int], ...]] = (
 )
 
 Reply = TypeVar("Reply")
+log = structlog.get_logger()
 
 
 @dataclass(eq=False, kw_only=True)
@@ -347,6 +348,7 @@ class _ErrorInterceptor(grpc.aio.ServerInterceptor):
     def __init__(self, access: Access | None) -> None:
         self._access = access
         self.revoked: Callable[[], frozenset[int]] = frozenset
+        self._logged_ns: dict[str, int] = {}
 
     async def intercept_service(
         self,
@@ -378,6 +380,23 @@ class _ErrorInterceptor(grpc.aio.ServerInterceptor):
         return handler
 
     def _check(self, method: str, context: Any) -> None:
+        try:
+            self._judge(method, context)
+        except PermissionDenied as error:
+            self._log_refusal(method, context.peer(), str(error))
+            raise
+
+    def _log_refusal(self, method: str, peer: str, reason: str) -> None:
+        """Once a minute for each machine: a node that was removed goes on asking."""
+        source, now_ns = peer.rpartition(":")[0] or peer, time.monotonic_ns()
+        if peer.startswith("unix:") or now_ns - self._logged_ns.get(source, -LOG_AGAIN_NS) < LOG_AGAIN_NS:
+            return
+        if len(self._logged_ns) >= CONNECTIONS_MAX:
+            self._logged_ns.clear()
+        self._logged_ns[source] = now_ns
+        log.warning(REFUSED, peer=peer, method=method, reason=reason)
+
+    def _judge(self, method: str, context: Any) -> None:
         if revoked := self.revoked():
             for certificate in context.auth_context().get("x509_pem_cert", ()):
                 if _serial_of(certificate) in revoked:

@@ -7,6 +7,10 @@ import os
 import pytest
 from hypothesis import HealthCheck, settings
 
+import hacluster
+
+assert hacluster.VERSION  # imported before gRPC: what it sets counts for the tests as for the daemons
+
 # A busy machine is no failure of a property. Where CI is set every run tries the same examples, so that a
 # red run can be repeated; elsewhere each run tries new ones.
 settings.register_profile(
