@@ -50,14 +50,21 @@ def write_cluster(
     try:
         ca = {"ca.pem": authority.certificate, "ca.key": authority.key}
         _write(scratch / "ca", ca)
+        pairs = {node.name: make_node(authority, node.name, node.addresses) for node in made.nodes}
+        known = b"".join(pair.certificate for pair in pairs.values())
         for node in made.nodes:
-            pair = make_node(authority, node.name, node.addresses)
+            pair = pairs[node.name]
             etc = scratch / node.name / "etc" / "hacluster"
             _write(etc, {"cluster.toml": text.encode(), "authkeys": authkeys.encode()})
             if initial_cib:
                 _write(etc, {INITIAL_CIB: initial_cib.encode()})
             _write(scratch / "ca" / ISSUED, {issued_name(node.name, pair.certificate): pair.certificate})
-            tls = {"ca.pem": authority.certificate, "node.pem": pair.certificate, "node.key": pair.key}
+            tls = {
+                "ca.pem": authority.certificate,
+                "node.pem": pair.certificate,
+                "node.key": pair.key,
+                "nodes.pem": known,
+            }
             _write(etc / "tls", tls)
         # Folders are copied with their modes: those of a strict umask would shut daemons, and others, out.
         for folder in scratch.glob("*/**/"):

@@ -68,7 +68,12 @@ class Members:
 
     async def put(self, name: str, files: SharedFiles, expected_digest: str = "") -> None:
         """Have a node take them. Raises HaError."""
-        message = files_pb2.Files(cluster_toml=files.cluster_toml, authkeys=files.authkeys, crl=files.crl)
+        message = files_pb2.Files(
+            cluster_toml=files.cluster_toml,
+            authkeys=files.authkeys,
+            crl=files.crl,
+            nodes_pem=files.nodes_pem,
+        )
         request = files_pb2.PutFilesRequest(files=message, expected_digest=expected_digest)
         node = self._node(name)
         async with self.channel(node, self.settings.ports.lrm) as channel:
@@ -107,6 +112,7 @@ class Members:
                 + (" (ask again in ten seconds)" if theirs.revision >= settings.revision else "")
             )
         after = change(settings, files)
+        after = replace(after, nodes_pem=known_certificates(after, self._tls))
         await self._put_patiently(first, after, files.digest)
         wanted = after.settings()
         others = [node.name for node in wanted.nodes if node.name != first and self.settings.node(node.name)]
@@ -136,6 +142,14 @@ class Members:
                 if error.code is not ErrorCode.INVALID_REQUEST or loop.time() > end:
                     raise
             await asyncio.sleep(AGREE_PAUSE_S)
+
+
+def known_certificates(files: SharedFiles, tls: rpc.Tls) -> bytes:
+    """nodes.pem without those of former nodes, and those that were revoked. Raises InvalidDocument."""
+    names = {str(node.name) for node in files.settings().nodes}
+    revoked = rpc.revoked_serials(files.crl, tls.ca, source="crl.pem") if files.crl else frozenset()
+    kept = [one for name, one in rpc.named_certificates(files.nodes_pem, revoked) if name in names]
+    return b"".join(dict.fromkeys(kept))
 
 
 def rendered(settings: Settings) -> bytes:

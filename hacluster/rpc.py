@@ -94,12 +94,26 @@ class RemoteFailure(HaError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tls:
-    """The cluster's CA and this node's certificate and key, PEM; serial numbers the CA has revoked."""
+    """The cluster's CA and this node's certificate and key, PEM; serial numbers the CA has revoked.
+
+    `known`: nodes' certificates that are not among those, with the node's name.
+    """
 
     ca: bytes
     certificate: bytes
     key: bytes
     revoked: frozenset[int] = frozenset()
+    known: tuple[tuple[str, bytes], ...] = ()
+
+    def roots(self, name: str) -> bytes:
+        """What a channel to a node trusts: the CA, or those of its certificates that were not revoked.
+
+        gRPC (BoringSSL) takes a certificate itself for an anchor. Where nothing is revoked, or none of the
+        node's certificates is known (`nodes.pem`), it is the CA.
+        """
+        if not self.revoked:
+            return self.ca
+        return b"".join(one for node, one in self.known if node == name) or self.ca
 
 
 class TlsSource(Protocol):
@@ -135,7 +149,52 @@ def read_tls(folder: Path) -> Tls:
             ) from None
     _check_pem(folder)
     revoked = _revoked(folder / "crl.pem", parts["ca.pem"])
-    return Tls(ca=parts["ca.pem"], certificate=parts["node.pem"], key=parts["node.key"], revoked=revoked)
+    return Tls(
+        ca=parts["ca.pem"],
+        certificate=parts["node.pem"],
+        key=parts["node.key"],
+        revoked=revoked,
+        known=_known(folder / "nodes.pem", revoked) if revoked else (),
+    )
+
+
+def _known(path: Path, revoked: frozenset[int]) -> tuple[tuple[str, bytes], ...]:
+    try:
+        return named_certificates(path.read_bytes(), revoked) if path.exists() else ()
+    except (ValueError, OSError) as error:
+        raise InvalidDocument(
+            source=str(path), line=0, what=f"no list of nodes' certificates ({error})", remedy="remove it"
+        ) from None
+
+
+def check_issued(pem: bytes, ca: bytes) -> None:
+    """Raises ValueError unless all of them are certificates of that CA: they will be trusted as it is."""
+    from cryptography import x509
+    from cryptography.exceptions import InvalidSignature
+
+    issuer = x509.load_pem_x509_certificate(ca)
+    for one in x509.load_pem_x509_certificates(pem) if pem.strip() else ():
+        try:
+            one.verify_directly_issued_by(issuer)
+        except (TypeError, ValueError, InvalidSignature):
+            raise ValueError(f"certificate {one.serial_number:x} is not of this cluster's CA") from None
+
+
+def named_certificates(pem: bytes, revoked: frozenset[int]) -> tuple[tuple[str, bytes], ...]:
+    """Name and certificate of each node's that was not revoked. Raises ValueError."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    found: list[tuple[str, bytes]] = []
+    for one in x509.load_pem_x509_certificates(pem) if pem.strip() else ():
+        if one.serial_number not in revoked:
+            try:
+                names = one.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+            except x509.ExtensionNotFound:
+                continue
+            raw = one.public_bytes(Encoding.PEM)
+            found += [(name, raw) for name in names.get_values_for_type(x509.DNSName)]
+    return tuple(found)
 
 
 def _revoked(path: Path, ca: bytes) -> frozenset[int]:
@@ -483,7 +542,7 @@ def tcp_channel(
         target = "ipv6:" + ",".join(f"[{one}]:{port}" for one in dict.fromkeys(alike))
     else:
         target = "ipv4:" + ",".join(f"{one}:{port}" for one in dict.fromkeys(alike))
-    credentials = grpc.ssl_channel_credentials(tls.ca, tls.key, tls.certificate)
+    credentials = grpc.ssl_channel_credentials(tls.roots(server_name), tls.key, tls.certificate)
     return grpc.aio.secure_channel(
         target,
         credentials,

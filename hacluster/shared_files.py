@@ -1,6 +1,6 @@
-"""The three files that all nodes share (cluster.toml, authkeys, tls/crl.pem): read, compared, replaced whole.
+"""The files that all nodes share (cluster.toml, authkeys, tls/crl.pem, tls/nodes.pem): read, replaced whole.
 
-`[cluster] revision` of cluster.toml counts for all three. Who judges and distributes them: `lrm/files` on
+`[cluster] revision` of cluster.toml counts for all of them. Who judges and distributes them: `lrm/files` on
 every node, `cli/members.py` for the administrator.
 """
 
@@ -29,17 +29,18 @@ _PUBLIC: Final = 0o644
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SharedFiles:
-    """Their contents. An empty `crl`: there is none."""
+    """Their contents. `nodes_pem`: certificates of nodes. It and `crl` may be empty: there is none."""
 
     cluster_toml: bytes
     authkeys: bytes
     crl: bytes = b""
+    nodes_pem: bytes = b""
 
     @property
     def digest(self) -> str:
-        """SHA-256 over the three, hexadecimal."""
+        """SHA-256 over all, hexadecimal."""
         whole = hashlib.sha256()
-        for part in (self.cluster_toml, self.authkeys, self.crl):
+        for part in (self.cluster_toml, self.authkeys, self.crl, self.nodes_pem):
             whole.update(len(part).to_bytes(8, "big") + part)
         return whole.hexdigest()
 
@@ -55,6 +56,7 @@ class SharedFiles:
 def places(paths: Paths) -> dict[str, tuple[Path, int]]:
     """Field of SharedFiles -> file and mode."""
     return {
+        "nodes_pem": (paths.tls / "nodes.pem", _PUBLIC),
         "crl": (paths.tls / "crl.pem", _PUBLIC),
         "authkeys": (paths.authkeys, _SECRET),
         "cluster_toml": (paths.cluster_toml, _PUBLIC),
@@ -68,7 +70,7 @@ def read(paths: Paths) -> SharedFiles:
         try:
             found[name] = path.read_bytes()
         except OSError as error:
-            if isinstance(error, FileNotFoundError) and name == "crl":
+            if isinstance(error, FileNotFoundError) and name in ("crl", "nodes_pem"):
                 found[name] = b""
                 continue
             what = error.strerror or str(error)

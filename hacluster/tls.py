@@ -2,8 +2,8 @@
 
 Servers take what the folder holds at each handshake, channels are made anew when it has changed; what is
 connected stays so. A certificate on the list `crl.pem` (signed by the CA) may call nothing any more, on
-connections that exist as well. Channels do not ask the list about a server, whose certificate gRPC does not
-show them.
+connections that exist as well. gRPC does not show a client the server's certificate; so while the list is
+not empty a channel trusts, instead of the CA, the certificates of its node in `nodes.pem` that are not on it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from hacluster.errors import InvalidDocument
 
 LOOK_EVERY_S: Final = 2.0
 LINGER_S: Final = 30.0
-FILES: Final = ("ca.pem", "node.pem", "node.key", "crl.pem")
+FILES: Final = ("ca.pem", "node.pem", "node.key", "crl.pem", "nodes.pem")
 RELOADED: Final = "tls.reloaded"
 KEPT: Final = "tls.kept_the_old"
 

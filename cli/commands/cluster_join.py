@@ -134,7 +134,12 @@ class Admitting:
             highest = max(settings.highest_id, *(int(one.id) for one in nodes))
             after = replace(settings, nodes=nodes, highest_id=highest)
             crl = make_crl(authority, files.crl, revoked) if revoked else files.crl
-            return replace(files, cluster_toml=rendered(after), crl=crl)
+            return replace(
+                files,
+                cluster_toml=rendered(after),
+                crl=crl,
+                nodes_pem=files.nodes_pem + certificate,
+            )
 
         self._folder.keep(node.name, certificate)
         done = await self._members.change(changed, first=state.dc or self._members.me)
@@ -145,6 +150,7 @@ class Admitting:
             cluster_toml=done.files.cluster_toml,
             authkeys=done.files.authkeys,
             crl=done.files.crl,
+            nodes_pem=done.files.nodes_pem,
             certificate=certificate,
         )
 
@@ -364,5 +370,10 @@ def _write(paths: Paths, received: Received, key: bytes) -> None:
     ):
         shared_files.replace(paths.tls / name, data, mode, owner)
     os.chown(paths.tls, *owner)
-    files = SharedFiles(cluster_toml=received.cluster_toml, authkeys=received.authkeys, crl=received.crl)
+    files = SharedFiles(
+        cluster_toml=received.cluster_toml,
+        authkeys=received.authkeys,
+        crl=received.crl,
+        nodes_pem=received.nodes_pem,
+    )
     shared_files.write(paths, files)

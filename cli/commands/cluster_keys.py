@@ -153,6 +153,7 @@ def _renew(context: Context, folder: AuthorityFolder) -> int:
     asked = make_request(node.name)
     certificate = sign_request(authority, asked.certificate, node.name, node.addresses)
     folder.keep(node.name, certificate)
+    _make_known(context, members, certificate)
     _take(context, asked.key, certificate)
     return EXIT_OK
 
@@ -167,13 +168,27 @@ def _request(context: Context) -> int:
 
 
 def _sign(context: Context, folder: AuthorityFolder, request: Path, name: str) -> int:
-    node = Members(context.paths, this_node(context)).settings.node(name)
+    members = Members(context.paths, this_node(context))
+    node = members.settings.node(name)
     if node is None:
         raise InvalidRequest(what=f"there is no node {name} in {context.paths.cluster_toml}")
     certificate = sign_request(folder.load(), request.read_bytes(), node.name, node.addresses)
     folder.keep(node.name, certificate)
+    _make_known(context, members, certificate)
     context.print(certificate.decode().rstrip())
     return EXIT_OK
+
+
+def _make_known(context: Context, members: Members, certificate: bytes) -> None:
+    """Before it is used: while anything is revoked, channels trust what nodes.pem names."""
+
+    def changed(settings: Settings, files: SharedFiles) -> SharedFiles:
+        return replace(files, cluster_toml=rendered(settings), nodes_pem=files.nodes_pem + certificate)
+
+    dc = context.client.status().dc or members.me
+    done = asyncio.run(members.change(changed, first=dc))
+    if done.away:
+        context.warning(f"{' '.join(done.away)}: away, will hear of it on return")
 
 
 def _install(context: Context, certificate: bytes) -> int:

@@ -40,6 +40,7 @@ class Received:
     cluster_toml: bytes
     authkeys: bytes
     crl: bytes
+    nodes_pem: bytes
 
 
 async def join(
@@ -92,6 +93,7 @@ async def join(
         cluster_toml=str(given["cluster_toml"]).encode(),
         authkeys=str(given["authkeys"]).encode(),
         crl=str(given["crl"]).encode(),
+        nodes_pem=str(given["nodes_pem"]).encode(),
     )
     if not is_of_node(x509.load_pem_x509_certificate(received.certificate), ca, node):
         raise InvalidRequest(what=f"the certificate that came is not one for {node}")

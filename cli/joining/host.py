@@ -41,6 +41,7 @@ class Admission:
     cluster_toml: bytes
     authkeys: bytes
     crl: bytes
+    nodes_pem: bytes
     certificate: bytes
 
 
@@ -150,6 +151,7 @@ class Host:
                     "cluster_toml": admission.cluster_toml.decode(),
                     "authkeys": admission.authkeys.decode(),
                     "crl": admission.crl.decode(),
+                    "nodes_pem": admission.nodes_pem.decode(),
                     "certificate": admission.certificate.decode(),
                 }
             )

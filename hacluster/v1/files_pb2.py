@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18hacluster/v1/files.proto\x12\x0chacluster.v1\"<\n\x05\x46iles\x12\x14\n\x0c\x63luster_toml\x18\x01 \x01(\x0c\x12\x10\n\x08\x61uthkeys\x18\x02 \x01(\x0c\x12\x0b\n\x03\x63rl\x18\x03 \x01(\x0c\"#\n\x0fGetFilesRequest\x12\x10\n\x08\x63ontents\x18\x01 \x01(\x08\"\x97\x01\n\rGetFilesReply\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\x04\x12\x0e\n\x06\x64igest\x18\x03 \x01(\t\x12\x0f\n\x07wall_ms\x18\x04 \x01(\x03\x12\x0f\n\x07version\x18\x05 \x01(\t\x12\x10\n\x08problems\x18\x06 \x03(\t\x12\"\n\x05\x66iles\x18\x07 \x01(\x0b\x32\x13.hacluster.v1.Files\"N\n\x0fPutFilesRequest\x12\"\n\x05\x66iles\x18\x01 \x01(\x0b\x32\x13.hacluster.v1.Files\x12\x17\n\x0f\x65xpected_digest\x18\x02 \x01(\t\"2\n\rPutFilesReply\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x0f\n\x07\x63hanged\x18\x02 \x03(\t2\x91\x01\n\tNodeFiles\x12\x41\n\x03Get\x12\x1d.hacluster.v1.GetFilesRequest\x1a\x1b.hacluster.v1.GetFilesReply\x12\x41\n\x03Put\x12\x1d.hacluster.v1.PutFilesRequest\x1a\x1b.hacluster.v1.PutFilesReplyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18hacluster/v1/files.proto\x12\x0chacluster.v1\"O\n\x05\x46iles\x12\x14\n\x0c\x63luster_toml\x18\x01 \x01(\x0c\x12\x10\n\x08\x61uthkeys\x18\x02 \x01(\x0c\x12\x0b\n\x03\x63rl\x18\x03 \x01(\x0c\x12\x11\n\tnodes_pem\x18\x04 \x01(\x0c\"#\n\x0fGetFilesRequest\x12\x10\n\x08\x63ontents\x18\x01 \x01(\x08\"\x97\x01\n\rGetFilesReply\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\x04\x12\x0e\n\x06\x64igest\x18\x03 \x01(\t\x12\x0f\n\x07wall_ms\x18\x04 \x01(\x03\x12\x0f\n\x07version\x18\x05 \x01(\t\x12\x10\n\x08problems\x18\x06 \x03(\t\x12\"\n\x05\x66iles\x18\x07 \x01(\x0b\x32\x13.hacluster.v1.Files\"N\n\x0fPutFilesRequest\x12\"\n\x05\x66iles\x18\x01 \x01(\x0b\x32\x13.hacluster.v1.Files\x12\x17\n\x0f\x65xpected_digest\x18\x02 \x01(\t\"2\n\rPutFilesReply\x12\x10\n\x08revision\x18\x01 \x01(\x04\x12\x0f\n\x07\x63hanged\x18\x02 \x03(\t2\x91\x01\n\tNodeFiles\x12\x41\n\x03Get\x12\x1d.hacluster.v1.GetFilesRequest\x1a\x1b.hacluster.v1.GetFilesReply\x12\x41\n\x03Put\x12\x1d.hacluster.v1.PutFilesRequest\x1a\x1b.hacluster.v1.PutFilesReplyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,15 +32,15 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'hacluster.v1.files_pb2', _g
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_FILES']._serialized_start=42
-  _globals['_FILES']._serialized_end=102
-  _globals['_GETFILESREQUEST']._serialized_start=104
-  _globals['_GETFILESREQUEST']._serialized_end=139
-  _globals['_GETFILESREPLY']._serialized_start=142
-  _globals['_GETFILESREPLY']._serialized_end=293
-  _globals['_PUTFILESREQUEST']._serialized_start=295
-  _globals['_PUTFILESREQUEST']._serialized_end=373
-  _globals['_PUTFILESREPLY']._serialized_start=375
-  _globals['_PUTFILESREPLY']._serialized_end=425
-  _globals['_NODEFILES']._serialized_start=428
-  _globals['_NODEFILES']._serialized_end=573
+  _globals['_FILES']._serialized_end=121
+  _globals['_GETFILESREQUEST']._serialized_start=123
+  _globals['_GETFILESREQUEST']._serialized_end=158
+  _globals['_GETFILESREPLY']._serialized_start=161
+  _globals['_GETFILESREPLY']._serialized_end=312
+  _globals['_PUTFILESREQUEST']._serialized_start=314
+  _globals['_PUTFILESREQUEST']._serialized_end=392
+  _globals['_PUTFILESREPLY']._serialized_start=394
+  _globals['_PUTFILESREPLY']._serialized_end=444
+  _globals['_NODEFILES']._serialized_start=447
+  _globals['_NODEFILES']._serialized_end=592
 # @@protoc_insertion_point(module_scope)

@@ -115,7 +115,7 @@ class FilesKeeper:
 
     def _judged(self, files: SharedFiles, mine: SharedFiles, expected_digest: str) -> Settings:
         """Their settings. Raises Conflict, InvalidRequest, InvalidDocument."""
-        for name in ("cluster_toml", "authkeys", "crl"):
+        for name in ("cluster_toml", "authkeys", "crl", "nodes_pem"):
             if len(getattr(files, name)) > FILE_BYTES_MAX:
                 raise InvalidRequest(what=f"{name} has more than {FILE_BYTES_MAX} bytes")
         before, after = mine.settings(), files.settings("the new cluster.toml")
@@ -135,21 +135,34 @@ class FilesKeeper:
             )
         if not files.authkeys.strip():
             raise InvalidRequest(what="authkeys is empty")
+        ca = (self._paths.tls / "ca.pem").read_bytes()
         if files.crl:
-            rpc.revoked_serials(
-                files.crl, (self._paths.tls / "ca.pem").read_bytes(), source="the new crl.pem"
-            )
+            rpc.revoked_serials(files.crl, ca, source="the new crl.pem")
+        try:
+            rpc.check_issued(files.nodes_pem, ca)
+        except ValueError as error:
+            raise InvalidRequest(what=f"nodes.pem: {error}") from None
         return after
 
 
 def message_of(files: SharedFiles) -> files_pb2.Files:
     """To protobuf."""
-    return files_pb2.Files(cluster_toml=files.cluster_toml, authkeys=files.authkeys, crl=files.crl)
+    return files_pb2.Files(
+        cluster_toml=files.cluster_toml,
+        authkeys=files.authkeys,
+        crl=files.crl,
+        nodes_pem=files.nodes_pem,
+    )
 
 
 def files_of(message: files_pb2.Files) -> SharedFiles:
     """From protobuf."""
-    return SharedFiles(cluster_toml=message.cluster_toml, authkeys=message.authkeys, crl=message.crl)
+    return SharedFiles(
+        cluster_toml=message.cluster_toml,
+        authkeys=message.authkeys,
+        crl=message.crl,
+        nodes_pem=message.nodes_pem,
+    )
 
 
 class Follower:

@@ -196,6 +196,40 @@ async def test_a_server_of_another_name_or_ca_is_not_believed(target: Target) ->
     assert target.handlers.calls == 0
 
 
+async def test_a_server_whose_certificate_was_revoked_is_not_believed(target: Target, tmp_path: Path) -> None:
+    mine = tmp_path / "client"
+    mine.mkdir()
+    stolen = (target.folder / "node.pem").read_bytes()
+    renewed = make_node(target.authority, "n1", ["127.0.0.1"])
+    serial = x509.load_pem_x509_certificate(stolen).serial_number
+    for name, data in {
+        "ca.pem": target.authority.certificate,
+        "node.pem": target.member.certificate,
+        "node.key": target.member.key,
+        "nodes.pem": stolen + renewed.certificate + target.member.certificate,
+    }.items():
+        (mine / name).write_bytes(data)
+        (mine / name).chmod(0o600)
+    client = TlsFolder(mine)
+
+    async def call() -> str:
+        channel = rpc.tcp_channel("127.0.0.1", target.port, client.current, server_name="n1")
+        return str((await target.call(channel)).node)
+
+    assert await call() == "n1"
+    (mine / "crl.pem").write_bytes(make_crl(target.authority, b"", [serial]))
+    assert client.look()
+    with pytest.raises(HaError):
+        await call()
+    assert target.handlers.calls == 1
+    for name, data in (("node.pem", renewed.certificate), ("node.key", renewed.key)):
+        fresh = target.folder / f".{name}"
+        fresh.write_bytes(data)
+        fresh.chmod(0o600)
+        fresh.rename(target.folder / name)
+    assert await call() == "n1"
+
+
 def context_of(target: Target) -> ssl.SSLContext:
     """A member's, for raw connections."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

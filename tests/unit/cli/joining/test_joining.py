@@ -85,6 +85,7 @@ class Member:
             cluster_toml=TOML.encode(),
             authkeys=CANARY.encode(),
             crl=b"",
+            nodes_pem=b"",
             certificate=sign_request(self.authority, newcomer.request, newcomer.name, newcomer.addresses),
         )
 

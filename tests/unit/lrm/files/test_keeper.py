@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.certificates import make_authority, make_crl
+from cli.certificates import make_authority, make_crl, make_node
 from hacluster import cluster_toml, settings, shared_files
 from hacluster.errors import Conflict, HaError, InvalidDocument, InvalidDocuments, InvalidRequest
 from hacluster.paths import Paths
@@ -94,6 +94,7 @@ async def test_what_ha_messaging_refuses_is_undone(bench: Bench, refuses: str) -
 def strangers() -> list[tuple[SharedFiles, type[HaError], str]]:
     three = some_settings().nodes
     moved = (replace(three[0], addresses=("127.0.0.9",)), *three[1:])
+    evil = make_node(make_authority("evil"), "n1", ["127.0.0.1"]).certificate
     other_crl = make_crl(make_authority("evil"), b"", [1])
     return [
         (files(some_settings(revision=4), b"auth 2\n"), Conflict, "has revision 4"),
@@ -104,6 +105,8 @@ def strangers() -> list[tuple[SharedFiles, type[HaError], str]]:
         (files(some_settings(revision=5), b" \n"), InvalidRequest, "authkeys is empty"),
         (files(some_settings(revision=5), crl=other_crl), InvalidDocument, "not signed by the CA"),
         (files(some_settings(revision=5), b"x" * 2_000_000), InvalidRequest, "more than"),
+        (replace(files(some_settings(revision=5)), nodes_pem=b"x"), InvalidRequest, "nodes.pem"),
+        (replace(files(some_settings(revision=5)), nodes_pem=evil), InvalidRequest, "not of this cluster"),
         (SharedFiles(cluster_toml=b"\xff", authkeys=b"a"), InvalidDocument, "utf-8"),
         (SharedFiles(cluster_toml=b"[cluster]\n", authkeys=b"a"), InvalidDocuments, "no valid id"),
     ]
