@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 
 from hacluster.durations import render_ms
-from hacluster.settings import Link, Node, Settings, Timers
+from hacluster.settings import BUILTIN, Link, Node, Settings, Timers
 
 
 def render(settings: Settings, *, heading: str = "") -> str:
@@ -22,6 +22,7 @@ def render(settings: Settings, *, heading: str = "") -> str:
             for name in ("revision", "highest_id")
             if getattr(settings, name)
         ),
+        *([f"backend = {_text(settings.backend)}"] if settings.backend != BUILTIN else []),
         *_timers(settings.timers),
         "",
         "[quorum]",

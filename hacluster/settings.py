@@ -103,6 +103,10 @@ class Ports:
     lrm: int = 5561
 
 
+BUILTIN: Final = "builtin"
+COROSYNC: Final = "corosync"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """All of cluster.toml. `cluster_id` is 16 bytes.
@@ -123,6 +127,7 @@ class Settings:
     witness: Witness | None = None
     revision: int = 0
     highest_id: int = 0
+    backend: str = BUILTIN
 
     def node(self, name: str) -> Node | None:
         """The configured node of that name, or None."""
@@ -192,7 +197,7 @@ def _error(source: object, line: int, what: str, remedy: str) -> InvalidDocument
 _KNOWN: Final[Mapping[str, tuple[str, ...]]] = {
     "": ("cluster", "timers", "quorum", "witness", "ports", "link", "node"),
     "witness": ("address", "port", "device", "votes"),
-    "cluster": ("name", "id", "insecure", "allow_diskless", "revision", "highest_id"),
+    "cluster": ("name", "id", "insecure", "allow_diskless", "revision", "highest_id", "backend"),
     "timers": ("keepalive", "warntime", "deadtime", "initdead", "deadping"),
     "quorum": (
         "two_node",
@@ -233,6 +238,7 @@ class _Reader:
             witness=self._witness(self._table("witness")),
             revision=self._number("cluster", 0, cluster, "revision", 0, 0, 2**53),
             highest_id=self._number("cluster", 0, cluster, "highest_id", 0, 0, 65_534),
+            backend=self._backend(cluster),
         )
         self._whole(settings)
         return settings
@@ -342,6 +348,15 @@ class _Reader:
             if not holds:
                 self.fail("timers", 0, key, what, now)
         return timers
+
+    def _backend(self, cluster: Mapping[str, Any]) -> str:
+        backend = self._text("cluster", 0, cluster, "backend", BUILTIN)
+        if backend not in (BUILTIN, COROSYNC):
+            self.fail("cluster", 0, "backend", f"{backend!r} is no backend", f"{BUILTIN} or {COROSYNC}")
+        elif backend == COROSYNC and self.data.get("witness"):
+            what = "a witness of ours has no vote among corosync's"
+            self.fail("witness", 0, "", what, "corosync-qdevice is that there")
+        return backend
 
     def _witness(self, values: Mapping[str, Any]) -> Witness | None:
         if not values:

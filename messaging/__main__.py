@@ -59,6 +59,8 @@ def main() -> int:
                 what=f"it has no node {options.node}",
                 remedy="give --node, or add the node to the file",
             )
+        if settings.backend == ha_settings.COROSYNC:
+            return _on_corosync(options, settings)
         assemble.check(settings, options.paths)
         keyring = _keys(options.paths, settings)
         token = boot_token(options.paths)
@@ -73,6 +75,22 @@ def main() -> int:
         print(f"ha-messaging: {error}", file=sys.stderr)
         return report_and_code(error)
     return code
+
+
+def _on_corosync(options: DaemonOptions, settings: ha_settings.Settings) -> int:
+    """The exit code."""
+    from messaging.corosync.daemon import CorosyncDaemon
+
+    token, lock = boot_token(options.paths), _lock(options.paths)
+    daemon = CorosyncDaemon(options, settings, token)
+
+    async def serve() -> None:
+        end_on_bugs(asyncio.get_running_loop())
+        await until_stopped(daemon.run)
+
+    asyncio.run(serve())
+    os.close(lock)
+    return daemon.exit_code
 
 
 def _keys(paths: Paths, settings: ha_settings.Settings) -> Keyring:

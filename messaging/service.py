@@ -22,7 +22,7 @@ NAME = "hacluster.v1.Membership"
 
 Context = aio.ServicerContext[Any, Any]
 
-_DAEMONS = {
+DAEMONS = {
     membership_pb2.WatchRequest.DAEMON_UNSPECIFIED: "",
     membership_pb2.WatchRequest.DAEMON_CRM: "crm",
     membership_pb2.WatchRequest.DAEMON_LRM: "lrm",
@@ -56,7 +56,7 @@ class MembershipService(membership_pb2_grpc.MembershipServicer):
         self, request: membership_pb2.WatchRequest, context: Context
     ) -> AsyncIterator[membership_pb2.AuthorityUpdate]:
         """The present state, then every change."""
-        daemon = _DAEMONS.get(request.daemon)
+        daemon = DAEMONS.get(request.daemon)
         if daemon is None or bool(daemon) != bool(request.instance):
             raise InvalidRequest(what="a daemon names its instance, a tool none", remedy="set both or none")
         watcher = self._shell.watch(daemon, request.instance)
