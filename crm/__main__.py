@@ -33,7 +33,7 @@ def main() -> int:
     options = options_from(parser("ha-crm", "decides what runs where").parse_args())
     ha_logging.configure(format=options.log_format, level=options.log_level, service="crm", node=options.node)
     try:
-        asyncio.run(_serve(options))
+        return asyncio.run(_serve(options))
     except HaError as error:
         print(f"ha-crm: {error}", file=sys.stderr)
         return report_and_code(error)
@@ -43,10 +43,9 @@ def main() -> int:
             raise
         print(f"ha-crm: {expected}", file=sys.stderr)
         return EXIT_FAILURE
-    return 0
 
 
-async def _serve(options: DaemonOptions) -> None:
+async def _serve(options: DaemonOptions) -> int:
     settings = ha_settings.load(options.paths.cluster_toml)
     node = settings.node(options.node)
     if node is None:
@@ -67,6 +66,7 @@ async def _serve(options: DaemonOptions) -> None:
     )
     end_on_bugs(asyncio.get_running_loop())
     await until_stopped(shell.run)
+    return shell.exit_code
 
 
 if __name__ == "__main__":

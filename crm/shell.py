@@ -20,6 +20,7 @@ from crm.api.cluster import Cluster
 from crm.api.public_socket import PublicSocket
 from crm.attributes import AttributeKeeper
 from crm.cib.document import cluster_options
+from crm.cib.history import NodeHistory
 from crm.cib.schema import refusal
 from crm.confirming import watch_confirmations
 from crm.controller.core import Phase
@@ -31,6 +32,7 @@ from crm.fencing_records import FencingRecords
 from crm.fencing_shell import FencingShell
 from crm.guard import Guard
 from crm.histories import Histories
+from crm.last_stops import stop_everything
 from crm.nodes_file import NodesFile
 from crm.peers import service as node_service
 from crm.peers.claims import ClaimsByData
@@ -51,11 +53,12 @@ from hacluster.clock import Clock
 from hacluster.errors import HaError, PermissionDenied, Unavailable
 from hacluster.paths import Paths
 from hacluster.settings import Node, Settings
-from hacluster.supervision import Notifier
+from hacluster.supervision import EXIT_FENCED, EXIT_OK, Notifier
 from hacluster.tls import ReloadingChannel, TlsFolder
 from hacluster.v1 import crm_pb2_grpc, membership_pb2, node_pb2_grpc
 from hacluster.vocabulary.ids import NO_VIEW, BootToken, NodeId
 from hacluster.vocabulary.membership import Authority, MembershipView
+from hacluster.vocabulary.operation import OperationResult
 
 PINGD_DAMPEN_MS: Final = 5_000
 LAG_MS: Final = 50
@@ -89,6 +92,9 @@ class CrmShell:
         self._boot_token, self._tls = boot_token, tls
         self._tasks: asyncio.TaskGroup | None = None
         self._spawned: set[asyncio.Task[None]] = set()
+        self._stop = asyncio.Event()
+        self._stays_out = False
+        self.exit_code = EXIT_OK
         self._followers: dict[str, asyncio.Task[None]] = {}
         self.changes = Changes()
         self.local = Local(node=node.name, may_be_dc=not node.diskless)
@@ -192,7 +198,7 @@ class CrmShell:
             self._lrms[self._node.name],
             lambda: self.replica.configuration,
         )
-        self.histories.on_result = self.alerts.result
+        self.histories.on_result = self._result
         self.guard = Guard(
             self._paths.run,
             self._node.name,
@@ -200,6 +206,9 @@ class CrmShell:
             self.keeper,
             self._clock,
             lambda: self.replica.configuration,
+            alone=lambda: not (self.local.quorate or self.local.settling),
+            failed_stops=lambda: self._history().failed_stops(),
+            stay_out=self._stay_out_soon,
         )
         self.fencing.records.on_news = self._fencing_news
         self.fencing.records.tell = lambda records: self.orders.tell_fencing(records, self.dc.term)
@@ -321,6 +330,7 @@ class CrmShell:
             self.spawn(self._tls.watch(), "certificates")
             Notifier().tell("READY=1")
             log.info(log_events.STARTED, boot_token=self._boot_token[:16])
+            self._stop = stop
             await stop.wait()
             await self._leave_cleanly()
             self.dc.stopped_being_dc("ha-crm stops")
@@ -330,6 +340,33 @@ class CrmShell:
                 task.cancel()
         await self._crm_peers.close()
         log.info(log_events.STOPPED)
+
+    def _history(self) -> NodeHistory:
+        return self.nodes[self._node.name].history  # a reboot brings another one
+
+    def _stay_out_soon(self, why: str) -> None:
+        if not self._stays_out:
+            self._stays_out = True
+            # Now: a DC that believes in its own fencing forgets what runs here in a moment.
+            self.spawn(self._stay_out(why, self._history().active()), "stay out")
+
+    async def _stay_out(self, why: str, active: tuple[str, ...]) -> None:
+        """This node was fenced and lives: stop what runs here, leave, and do not come back by itself."""
+        log.critical(log_events.STAYS_OUT, reason=why)
+        self.local.may_be_dc = False
+        self.replica.set_eligibility(eligible=False)
+        self.dc.stopped_being_dc(why)
+        name = self._node.name
+        left = await stop_everything(self._lrms[name], active, self._boot_token)
+        if left and self.guard.guarded_by():
+            self.guard.die("fenced, and a stop has failed")
+        try:
+            await self.messaging.leave(left)
+        except HaError as error:
+            log.error(log_events.NODE_LEAVES, peer=name, reason=str(error))
+        self.cluster.left.set()
+        self.exit_code = EXIT_FENCED
+        self._stop.set()
 
     async def _leave_cleanly(self) -> None:
         """A clean stop: the resources move away first, then the node says that it leaves.
@@ -459,6 +496,11 @@ class CrmShell:
             case Corrupt(why):
                 notes.corrupt = f"the CIB on {self._node.name} is damaged: {why}"
                 log.error(log_events.NOTICE, reason=notes.corrupt)
+
+    def _result(self, node: str, result: OperationResult) -> None:
+        self.alerts.result(node, result)
+        if node == self._node.name and result.operation.action == "stop":
+            self.guard.consider()
 
     def _fencing_news(self, record: FencingRecord) -> None:
         self.alerts.fencing(record)

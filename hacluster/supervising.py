@@ -15,6 +15,8 @@ from typing import Final, TypeAlias, assert_never
 EXIT_CONFIG: Final = 6
 """As hacluster.supervision, which this process does not import for its weight."""
 
+EXIT_FENCED: Final = 100
+
 _MS: Final = 1_000_000
 _NEVER: Final = 1 << 62
 
@@ -233,6 +235,9 @@ class Supervisor:
             service.phase = Phase.STOPPED
             return self._stop_next(now_ns) if self._stop_order[self._stopping] == service.name else []
         ran_ms = (now_ns - service.started_ns) // _MS
+        if code == EXIT_FENCED:
+            service.phase = Phase.REFUSED
+            return [Note("critical", "supervisor.service_stays_out", service.name)]
         if code == EXIT_CONFIG:
             service.phase = Phase.REFUSED
             effects: list[Effect] = [Note("error", "supervisor.service_refuses_configuration", service.name)]

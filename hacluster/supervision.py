@@ -21,6 +21,9 @@ EXIT_FAILURE: Final = 1
 EXIT_CONFIG: Final = 6
 """The configuration cannot be used: starting again does not help (systemd: RestartPreventExitStatus=6)."""
 
+EXIT_FENCED: Final = 100
+"""This node was fenced and lives: it does not start again by itself (Pacemaker's CRM_EX_FATAL)."""
+
 NODE_VARIABLE: Final = "HACLUSTER_NODE"
 
 

@@ -52,7 +52,10 @@ _LOG_BYTES_MAX: Final = 16 * 1024 * 1024
 _POLL_S_MAX: Final = 1.0
 _KILL_ROUNDS: Final = 100
 _REMEDIES: Final[Mapping[str, str]] = {
-    "supervisor.service_refuses_configuration": "correct what its log names and start the node again"
+    "supervisor.service_refuses_configuration": "correct what its log names and start the node again",
+    "supervisor.service_stays_out": (
+        "the node was fenced and lives: look at the fence device, then start the node again"
+    ),
 }
 
 

@@ -141,6 +141,15 @@ class NodeHistory:
         """Resources that may be active by their last operation: a clean leave must not leave them behind."""
         return tuple(name for name in sorted(self._resources) if self._may_be_active(name))
 
+    def failed_stops(self) -> tuple[str, ...]:
+        """Resources whose last operation was a stop that failed."""
+        found = []
+        for name in sorted(self._resources):
+            last = self._resources[name].entries.get(f"{name}_last_0")
+            if last is not None and last.get("operation") == "stop" and last.get("rc-code") not in ("0", "5"):
+                found.append(name)
+        return tuple(found)
+
     def _may_be_active(self, name: str) -> bool:
         resource = self._resources[name]
         if any(result.operation.action in ("start", "promote") for result, _ in resource.pending.values()):

@@ -10,6 +10,7 @@ import grpc
 
 from crm import wire
 from hacluster import rpc
+from hacluster.errors import Unreachable
 from hacluster.v1 import lrm_pb2, lrm_pb2_grpc
 from hacluster.vocabulary.ids import OperationId, Term, ViewId
 from hacluster.vocabulary.operation import Operation
@@ -81,6 +82,22 @@ class LrmPeer:
             failures_only=failures_only,
         )
         await rpc.call(self._stub.DeleteHistory, request, timeout_ms=CALL_TIMEOUT_MS, who=self._who)
+
+    async def recorded(self) -> tuple[lrm_pb2.OperationResult, ...]:
+        """All results that it remembers. Raises Unreachable, Timeout."""
+        found: list[lrm_pb2.OperationResult] = []
+        stream = self._stub.History(lrm_pb2.HistoryRequest(), timeout=CALL_TIMEOUT_MS / 1_000)
+        try:
+            async for event in stream:
+                if event.synced:
+                    return tuple(found)
+                if event.HasField("result"):
+                    found.append(event.result)
+        except grpc.aio.AioRpcError as error:
+            raise Unreachable(who=self._who) from error
+        finally:
+            stream.cancel()
+        raise Unreachable(who=self._who)
 
     async def status(self) -> lrm_pb2.LrmStatusReply:
         """Load, queue and recurring monitors. Raises HaError."""

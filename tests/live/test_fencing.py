@@ -9,6 +9,7 @@ import grpc
 import pytest
 
 from crm.cib.model import Element
+from hacluster.supervision import EXIT_FENCED
 from hacluster.v1 import common_pb2, crm_pb2
 from tests.live.local_cluster import LocalCluster, LocalNode, until
 from tests.live.test_three_services import Ground, begun, change, with_standby
@@ -30,6 +31,7 @@ esac
 echo "$(date +%s.%N) $action $port" >> "$base/fence.log"
 test -e "$base/broken" && exit 1
 test -e "$base/slow" && sleep 6
+test -e "$base/lies" && exit 0
 root="$base/n${{port#node}}"
 for folder in /proc/[0-9]*; do
     pid="${{folder#/proc/}}"
@@ -161,6 +163,25 @@ def test_an_operator_fences_and_every_node_keeps_the_history(lab: tuple[LocalClu
         "FencingDevices", crm_pb2.FencingDevicesRequest(node="node1"), crm_pb2.FencingDevicesReply, 20
     ).levels
     assert [(list(level.devices), bool(level.executors)) for level in levels] == [(["f"], True)]
+
+
+def test_who_was_fenced_and_lives_stops_what_it_runs_and_stays_out(
+    lab: tuple[LocalCluster, Ground],
+) -> None:
+    """The device says that node1 is off, and it is not; it has no sentinel that could end it."""
+    cluster, ground = lab
+    first, second = cluster.nodes[:2]
+    (first.root.parent / "lies").touch()
+    second.call("Fence", crm_pb2.FenceRequest(node="node1", action="off"), crm_pb2.FenceReply)
+    crm = first.processes["crm"]
+    until(lambda: crm.poll() is not None, 30, "ha-crm leaves")
+    assert crm.returncode == EXIT_FENCED
+    assert begun(first, "stop", "a") == 1
+    assert begun(first, "stop", "b") == 1
+    log = first.log("crm")
+    assert log.index("resource=b operation=stop") < log.index("resource=a operation=stop")
+    assert not ground.is_on(first)
+    ground.wait_on(second, 30)
 
 
 def history(node: LocalNode) -> list[common_pb2.FencingRecord]:

@@ -104,6 +104,15 @@ def test_configuration_error_is_final_and_the_last_one_ends_the_node() -> None:
 
 def test_exit_code_is_the_daemons() -> None:
     assert supervising.EXIT_CONFIG == supervision.EXIT_CONFIG
+    assert supervising.EXIT_FENCED == supervision.EXIT_FENCED
+
+
+def test_who_was_fenced_and_lives_is_not_started_again() -> None:
+    node = Node()
+    effects = node.feed(Exited("crm", supervising.EXIT_FENCED))
+    assert [e.event for e in effects if isinstance(e, Note)] == ["supervisor.service_stays_out"]
+    node.run(60_000)
+    assert all(effect != Spawn("crm") for at, effect in node.ordered(Spawn) if at > 0)
 
 
 def test_hung_daemon_is_killed_within_five_seconds_of_its_last_answer() -> None:

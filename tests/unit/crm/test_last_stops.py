@@ -1,0 +1,103 @@
+"""What runs on a node that was fenced and lives is stopped by itself, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from crm import wire
+from crm.last_stops import TRANSITION, stop_everything, wanted
+from hacluster import wire as common_wire
+from hacluster.errors import StaleTerm
+from hacluster.v1 import lrm_pb2
+from hacluster.vocabulary.agent import AgentName
+from hacluster.vocabulary.ids import OperationId, ResourceId, Term, ViewId
+from hacluster.vocabulary.operation import ExecutionStatus, Operation, OperationResult
+
+
+def a_result(call_id: int, resource: str, action: str, *, interval_ms: int = 0) -> OperationResult:
+    operation = Operation(
+        resource=ResourceId(resource),
+        agent=AgentName("ocf", "hacluster", "Dummy"),
+        action=action,
+        interval_ms=interval_ms,
+        parameters={"state": f"/run/{resource}"},
+        meta={"name": action, "interval": str(interval_ms), "timeout": "20000", "op_target_rc": "7"},
+    )
+    return OperationResult(
+        id=OperationId(Term(2, 1), 1, call_id),
+        call_id=call_id,
+        operation=operation,
+        status=ExecutionStatus.DONE,
+        rc=0,
+    )
+
+
+RESULTS = (
+    a_result(1, "db", "monitor"),
+    a_result(2, "db", "start"),
+    a_result(3, "db", "promote"),
+    a_result(4, "ip", "start"),
+    a_result(5, "ip", "monitor", interval_ms=10_000),
+    a_result(6, "old", "stop"),
+)
+
+
+def test_the_newest_start_is_stopped_first_and_the_promoted_demoted() -> None:
+    operations = wanted(RESULTS, ("db", "ip"))
+    assert [(one.resource, one.action) for one in operations] == [
+        ("ip", "stop"),
+        ("db", "demote"),
+        ("db", "stop"),
+    ]
+    stop = operations[0]
+    assert (stop.interval_ms, stop.timeout_ms, stop.parameters) == (0, 60_000, {"state": "/run/ip"})
+    assert stop.meta == {"name": "stop", "interval": "0", "timeout": "60000"}
+
+
+class FakeLrm:
+    """Answers with the result at the second asking; `refuses` the first order of a term that is over."""
+
+    def __init__(self, rcs: dict[str, int], *, refuses: bool = False) -> None:
+        self.rcs, self.refuses = rcs, refuses
+        self.terms: Iterator[int] = iter(range(5, 99))
+        self.asked: list[tuple[int, int, str, str]] = []
+
+    async def recorded(self) -> tuple[lrm_pb2.OperationResult, ...]:
+        return tuple(common_wire.result_to(result) for result in RESULTS)
+
+    async def status(self) -> lrm_pb2.LrmStatusReply:
+        return lrm_pb2.LrmStatusReply(max_term=wire.term_to(Term(next(self.terms), 1)))
+
+    async def execute(
+        self,
+        identity: OperationId,
+        operation: Operation,
+        *,
+        view: ViewId,
+        boot_token: str,
+        without_quorum: bool,
+    ) -> lrm_pb2.ExecuteReply:
+        assert identity.transition == TRANSITION
+        if self.refuses:
+            self.refuses = False
+            raise StaleTerm(term=identity.term, current=Term(9, 9))
+        told = (identity.term.counter, identity.action, str(operation.resource), operation.action)
+        if told not in self.asked:
+            self.asked.append(told)
+            return lrm_pb2.ExecuteReply(call_id=9)
+        result = replace(a_result(9, operation.resource, operation.action), rc=self.rcs[operation.resource])
+        message = common_wire.result_to(result)
+        return lrm_pb2.ExecuteReply(call_id=9, result=message)
+
+
+async def test_what_cannot_be_stopped_is_named() -> None:
+    lrm = FakeLrm({"db": 0, "ip": 1})
+    assert await stop_everything(lrm, ("db", "ip"), "b") == ("ip",)
+    assert [told[2:] for told in lrm.asked] == [("ip", "stop"), ("db", "demote"), ("db", "stop")]
+
+
+async def test_another_term_is_no_obstacle() -> None:
+    lrm = FakeLrm({"db": 0, "ip": 0}, refuses=True)
+    assert await stop_everything(lrm, ("db", "ip"), "b") == ()
+    assert lrm.asked[0][0] == 6, "tried again with the term of now"
