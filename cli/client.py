@@ -125,6 +125,10 @@ class Client:
         """Say that a lost node is off. Refused while it is heard, unless forced."""
         self._call("ConfirmFenced", crm_pb2.ConfirmFencedRequest(node=node, force=force))
 
+    def move_dc(self, node: str) -> None:
+        """Have another node be DC; an empty name: any. It has begun when this returns."""
+        self._call("MoveDc", crm_pb2.MoveDcRequest(node=node), timeout_ms=WRITE_MS)
+
     def fence(self, node: str, action: str) -> str:
         """Begin to fence (reboot, off) or unfence (on) a node; the id of the record in the history."""
         return str(self._call("Fence", crm_pb2.FenceRequest(node=node, action=action)).id)

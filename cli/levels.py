@@ -404,6 +404,14 @@ CLUSTER: Final = Level(
             usage="cert show|renew|request|sign FILE NODE|install FILE|revoke NODE|SERIAL [--ca DIR]",
         ),
         Command(
+            "move-dc",
+            "cli.commands.cluster_state:move_dc",
+            "another node decides; no resource is touched",
+            ("node",),
+            (),
+            "move-dc [NODE]",
+        ),
+        Command(
             "force-quorum",
             "cli.commands.cluster:force_quorum",
             "go on with the nodes that are here: they are the cluster",

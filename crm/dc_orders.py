@@ -98,6 +98,10 @@ class Peer(Protocol):
         """Have it keep other values."""
         ...
 
+    async def succeed_dc(self, term: Term) -> None:
+        """Be the next DC. Raises HaError."""
+        ...
+
     async def leave_cluster(self, term: Term) -> None:
         """Its resources are gone."""
         ...
@@ -315,6 +319,10 @@ class Orders:
                     self.dc.superseded(str(error))
             await asyncio.sleep(pause_ms / 1_000)
             pause_ms = min(pause_ms * 2, RETRY_MS_MAX)
+
+    def peer(self, node: str) -> Peer | None:
+        """Its ha-crm."""
+        return self._peers.get(node)
 
     async def _accept(self, node: str, term: Term) -> bool:
         reply = await self._lrms[node].accept(term, self._local.node, self._local.view)

@@ -66,6 +66,7 @@ class CrmService(crm_pb2_grpc.CrmServicer):
             "SetTicket": self._set_ticket_at_dc,
             "Cleanup": self._cleanup_at_dc,
             "ConfirmFenced": self._confirm_fenced_at_dc,
+            "MoveDc": self._move_dc_at_dc,
             "Fence": self._fence_at_dc,
             "FencingDevices": self._fencing_devices_at_dc,
             "ListTransitions": self._list_at_dc,
@@ -324,6 +325,14 @@ class CrmService(crm_pb2_grpc.CrmServicer):
         request = crm_pb2.ConfirmFencedRequest.FromString(raw)
         self._cluster.confirm_fenced(request.node, user, force=request.force)
         return crm_pb2.ConfirmFencedReply().SerializeToString()
+
+    async def MoveDc(self, request: crm_pb2.MoveDcRequest, context: Context) -> crm_pb2.MoveDcReply:
+        """See crm.proto."""
+        return crm_pb2.MoveDcReply.FromString(await self._at_the_dc("MoveDc", request, context))
+
+    async def _move_dc_at_dc(self, raw: bytes, user: str) -> bytes:
+        await self._cluster.move_dc(crm_pb2.MoveDcRequest.FromString(raw).node, user)
+        return crm_pb2.MoveDcReply().SerializeToString()
 
     async def Fence(self, request: crm_pb2.FenceRequest, context: Context) -> crm_pb2.FenceReply:
         """See crm.proto."""

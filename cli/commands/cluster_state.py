@@ -2,16 +2,38 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
+from typing import Final
 
 from cli.commands.status import show as status
 from cli.context import EXIT_FAILED, EXIT_OK, Context, UsageError
 from hacluster.errors import HaError, InvalidRequest
 
+MOVE_WITHIN_S: Final = 20.0
+MOVE_PAUSE_S: Final = 0.2
+
 
 def links(context: Context, words: Sequence[str]) -> int:
     """`links`: as `status --links`."""
     return status(context, ("--links", *words))
+
+
+def move_dc(context: Context, words: Sequence[str]) -> int:
+    """`move-dc [NODE]`: another node decides from now on; no resource is touched."""
+    if len(words) > 1:
+        raise UsageError(what="name one node at most", usage="cluster move-dc [NODE]")
+    wanted, before = words[0] if words else "", context.client.status().dc
+    context.client.move_dc(wanted)
+    end = time.monotonic() + min(context.options.wait_ms / 1_000, MOVE_WITHIN_S)
+    while time.monotonic() < end:
+        now = context.client.status()
+        if now.dc and now.dc != before and now.dc == (wanted or now.dc):
+            context.print(f"the DC is {now.dc}")
+            return EXIT_OK
+        time.sleep(MOVE_PAUSE_S)
+    context.error(f"the DC is {context.client.status().dc or 'not known'}: no other was elected in time")
+    return EXIT_FAILED
 
 
 def quorum(context: Context, words: Sequence[str]) -> int:

@@ -19,6 +19,7 @@ from crm.cib.status import SHUTDOWN, failure_of
 from crm.controller.core import Changed, Phase, Standing
 from crm.controller.nodes import NodeTable, node_ids
 from crm.replica.interface import Replica
+from crm.succession import Succession
 from hacluster.clock import Clock
 from hacluster.errors import Conflict, InvalidRequest, NoDc, NotFound
 from hacluster.vocabulary.membership import NodeState
@@ -78,6 +79,7 @@ class Cluster:
         self.messaging, self.clock, self.changes = messaging, clock, changes
         self.notes = Notes()
         self.left = asyncio.Event()
+        self.succession = Succession(replica, local)
 
     @property
     def is_dc(self) -> bool:
@@ -202,6 +204,24 @@ class Cluster:
         log.warning(log_events.FENCED, peer=node, action="confirmed", user=user)
         self.dc.node_fenced(node, ("operator",))
         self.dc.tell(Changed(f"{user} confirms that {node} is off"))
+
+    async def move_dc(self, node: str, user: str) -> None:
+        """At the DC: another node is to be DC. Raises NotFound, InvalidRequest, Conflict, HaError."""
+        if not self.is_dc:
+            raise NoDc
+        if node and node not in self.nodes:
+            raise NotFound(kind="node", name=node)
+        if node == self.local.node:
+            raise InvalidRequest(what=f"{node} is the DC already")
+        fit = [one for one in self.nodes.members() if self.standing(one) is Standing.INTEGRATED]
+        others = [one for one in fit if one != self.local.node]
+        if not others or (node and node not in others):
+            raise Conflict(what=f"{node or 'no other node'} is here and integrated")
+        peer = self.orders.peer(node) if node else None
+        if peer is not None:
+            await peer.succeed_dc(self.replica.dc.term)
+        log.info(log_events.DC_MOVES, peer=node or "any", user=user)
+        self.succession.give_up()
 
     async def clean_up(self, resource: str, node: str, operation: str, interval_ms: int) -> list[str]:
         """At the DC: forget failures, and what is known; "resource@node" of each. Raises NotFound, HaError.

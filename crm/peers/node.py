@@ -48,6 +48,11 @@ class CrmPeer:
         )
         await rpc.call(self._stub.TellFencing, request, timeout_ms=CALL_TIMEOUT_MS, who=self._who)
 
+    async def succeed_dc(self, term: Term) -> None:
+        """Be the next DC. Raises HaError."""
+        request = node_pb2.SucceedDcRequest(term=wire.term_to(term))
+        await rpc.call(self._stub.SucceedDc, request, timeout_ms=CALL_TIMEOUT_MS, who=self._who)
+
     async def leave_cluster(self, term: Term) -> None:
         """Its resources are gone. Raises HaError."""
         request = node_pb2.LeaveClusterRequest(term=wire.term_to(term))

@@ -65,6 +65,11 @@ class LocalPeer:
         self.check_term(term)
         self._cluster.fencing.records.take(records)
 
+    async def succeed_dc(self, term: Term) -> None:
+        """Be the next DC, if the others agree within some seconds."""
+        self.check_term(term)
+        self._cluster.succession.want()
+
     async def leave_cluster(self, term: Term) -> None:
         """Leave, after this call was answered."""
         self.check_term(term)
@@ -123,6 +128,13 @@ class CrmNodeService(node_pb2_grpc.CrmNodeServicer):
         records = [wire.fencing_record_from(message) for message in request.records]
         await self._here.tell_fencing(wire.term_from(request.term), records)
         return node_pb2.TellFencingReply()
+
+    async def SucceedDc(
+        self, request: node_pb2.SucceedDcRequest, context: Context
+    ) -> node_pb2.SucceedDcReply:
+        """See node.proto."""
+        await self._here.succeed_dc(wire.term_from(request.term))
+        return node_pb2.SucceedDcReply()
 
     async def LeaveCluster(
         self, request: node_pb2.LeaveClusterRequest, context: Context

@@ -193,8 +193,11 @@ class Replica:
                 if node_id == self._other and self.election.view.member(node_id) is None:
                     self._solo.confirmed_off(boot_token)
                 return []
-            case EligibilityChanged(eligible, priority):
-                return self._apply(self.election.eligibility(eligible, priority, now), now)
+            case EligibilityChanged(eligible, priority, gives_up):
+                effects = self._apply(self.election.eligibility(eligible, priority, now), now)
+                if gives_up:
+                    effects += self._apply(self.election.reconsider("the DC is moved", now), now)
+                return effects
             case _:
                 assert_never(event)
 

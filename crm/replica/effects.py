@@ -240,10 +240,11 @@ class FenceConfirmed:
 
 @dataclass(frozen=True, slots=True)
 class EligibilityChanged:
-    """May this node be DC, and how much does it want to."""
+    """May this node be DC, and how much does it want to. `gives_up`: another election, now."""
 
     eligible: bool
     priority: int
+    gives_up: bool = False
 
 
 Event = (

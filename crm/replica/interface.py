@@ -98,7 +98,7 @@ class Replica(Protocol):
         """At the DC: the new <status> section, to be sent to the followers; num_updates grows by one."""
         ...
 
-    def set_eligibility(self, *, eligible: bool, priority: int = 0) -> None:
+    def set_eligibility(self, *, eligible: bool, priority: int = 0, gives_up: bool = False) -> None:
         """Not eligible as DC: shutting down, health red, dc-eligible=false. `priority`: dc-priority."""
         ...
 

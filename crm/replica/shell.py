@@ -236,10 +236,10 @@ class ReplicaShell:
         """From the fencer."""
         self._feed(FenceConfirmed(node_id, boot_token))
 
-    def set_eligibility(self, *, eligible: bool, priority: int = 0) -> None:
+    def set_eligibility(self, *, eligible: bool, priority: int = 0, gives_up: bool = False) -> None:
         """May this node be DC."""
         self._eligibility = EligibilityChanged(eligible, priority)
-        self._feed(self._eligibility)
+        self._feed(EligibilityChanged(eligible, priority, gives_up))
 
     def on_forward(self, handler: ForwardHandler) -> None:
         """Register what answers forwarded requests while this node is DC."""

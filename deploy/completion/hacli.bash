@@ -10,7 +10,7 @@ _hacli() {
     "node") COMPREPLY=($(compgen -W "attribute clearstate delete fence help maintenance online ready server show standby status status-attr utilization" -- "$current")); return ;;
     "fence") COMPREPLY=($(compgen -W "confirm fence help history list unfence" -- "$current")); return ;;
     "maintenance") COMPREPLY=($(compgen -W "help off on" -- "$current")); return ;;
-    "cluster") COMPREPLY=($(compgen -W "cert force-quorum health help init join key links quorum remove restart start status stop token vote" -- "$current")); return ;;
+    "cluster") COMPREPLY=($(compgen -W "cert force-quorum health help init join key links move-dc quorum remove restart start status stop token vote" -- "$current")); return ;;
     "transition") COMPREPLY=($(compgen -W "help list save show" -- "$current")); return ;;
     "ra") COMPREPLY=($(compgen -W "classes help info list providers validate" -- "$current")); return ;;
     "import") COMPREPLY=($(compgen -W "heartbeat help" -- "$current")); return ;;

@@ -139,6 +139,11 @@ class CrmStub(object):
                 request_serializer=hacluster_dot_v1_dot_crm__pb2.ForceQuorumRequest.SerializeToString,
                 response_deserializer=hacluster_dot_v1_dot_crm__pb2.WriteReply.FromString,
                 _registered_method=True)
+        self.MoveDc = channel.unary_unary(
+                '/hacluster.v1.Crm/MoveDc',
+                request_serializer=hacluster_dot_v1_dot_crm__pb2.MoveDcRequest.SerializeToString,
+                response_deserializer=hacluster_dot_v1_dot_crm__pb2.MoveDcReply.FromString,
+                _registered_method=True)
         self.Voters = channel.unary_unary(
                 '/hacluster.v1.Crm/Voters',
                 request_serializer=hacluster_dot_v1_dot_crm__pb2.VotersRequest.SerializeToString,
@@ -299,6 +304,14 @@ class CrmServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def MoveDc(self, request, context):
+        """Another node becomes DC: the one that is named, or any. Answered when the DC gives up; no resource is touched.
+        Errors: conflict (it is no voter that is here and integrated), invalid_request (it is DC already).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Voters(self, request, context):
         """Who votes, as the DC's log says.
         """
@@ -423,6 +436,11 @@ def add_CrmServicer_to_server(servicer, server):
                     servicer.ForceQuorum,
                     request_deserializer=hacluster_dot_v1_dot_crm__pb2.ForceQuorumRequest.FromString,
                     response_serializer=hacluster_dot_v1_dot_crm__pb2.WriteReply.SerializeToString,
+            ),
+            'MoveDc': grpc.unary_unary_rpc_method_handler(
+                    servicer.MoveDc,
+                    request_deserializer=hacluster_dot_v1_dot_crm__pb2.MoveDcRequest.FromString,
+                    response_serializer=hacluster_dot_v1_dot_crm__pb2.MoveDcReply.SerializeToString,
             ),
             'Voters': grpc.unary_unary_rpc_method_handler(
                     servicer.Voters,
@@ -1002,6 +1020,33 @@ class Crm(object):
             '/hacluster.v1.Crm/ForceQuorum',
             hacluster_dot_v1_dot_crm__pb2.ForceQuorumRequest.SerializeToString,
             hacluster_dot_v1_dot_crm__pb2.WriteReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def MoveDc(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hacluster.v1.Crm/MoveDc',
+            hacluster_dot_v1_dot_crm__pb2.MoveDcRequest.SerializeToString,
+            hacluster_dot_v1_dot_crm__pb2.MoveDcReply.FromString,
             options,
             channel_credentials,
             insecure,

@@ -58,6 +58,10 @@ class CrmStub:
     """What would be used to fence a node now: devices that have to be asked which nodes they know, are asked."""
     ForceQuorum: aio.UnaryUnaryMultiCallable[crm_pb2.ForceQuorumRequest, crm_pb2.WriteReply]
     """The operator's decree: the partition of the node that is asked is the cluster. Answered like a write."""
+    MoveDc: aio.UnaryUnaryMultiCallable[crm_pb2.MoveDcRequest, crm_pb2.MoveDcReply]
+    """Another node becomes DC: the one that is named, or any. Answered when the DC gives up; no resource is touched.
+    Errors: conflict (it is no voter that is here and integrated), invalid_request (it is DC already).
+    """
     Voters: aio.UnaryUnaryMultiCallable[crm_pb2.VotersRequest, crm_pb2.VotersReply]
     """Who votes, as the DC's log says."""
     ChangeVoters: aio.UnaryUnaryMultiCallable[crm_pb2.ChangeVotersRequest, crm_pb2.WriteReply]
@@ -234,6 +238,16 @@ class CrmServicer(metaclass=abc_1.ABCMeta):
         context: aio.ServicerContext[crm_pb2.ForceQuorumRequest, abc.Awaitable[crm_pb2.WriteReply]],
     ) -> abc.Awaitable[crm_pb2.WriteReply]:
         """The operator's decree: the partition of the node that is asked is the cluster. Answered like a write."""
+
+    @abc_1.abstractmethod
+    def MoveDc(
+        self,
+        request: crm_pb2.MoveDcRequest,
+        context: aio.ServicerContext[crm_pb2.MoveDcRequest, abc.Awaitable[crm_pb2.MoveDcReply]],
+    ) -> abc.Awaitable[crm_pb2.MoveDcReply]:
+        """Another node becomes DC: the one that is named, or any. Answered when the DC gives up; no resource is touched.
+        Errors: conflict (it is no voter that is here and integrated), invalid_request (it is DC already).
+        """
 
     @abc_1.abstractmethod
     def Voters(

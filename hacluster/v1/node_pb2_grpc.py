@@ -54,6 +54,11 @@ class CrmNodeStub(object):
                 request_serializer=hacluster_dot_v1_dot_node__pb2.TellFencingRequest.SerializeToString,
                 response_deserializer=hacluster_dot_v1_dot_node__pb2.TellFencingReply.FromString,
                 _registered_method=True)
+        self.SucceedDc = channel.unary_unary(
+                '/hacluster.v1.CrmNode/SucceedDc',
+                request_serializer=hacluster_dot_v1_dot_node__pb2.SucceedDcRequest.SerializeToString,
+                response_deserializer=hacluster_dot_v1_dot_node__pb2.SucceedDcReply.FromString,
+                _registered_method=True)
         self.LeaveCluster = channel.unary_unary(
                 '/hacluster.v1.CrmNode/LeaveCluster',
                 request_serializer=hacluster_dot_v1_dot_node__pb2.LeaveClusterRequest.SerializeToString,
@@ -93,6 +98,13 @@ class CrmNodeServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SucceedDc(self, request, context):
+        """DC to member: be the next DC if you can; the DC gives up when this is answered. It counts for ten seconds.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def LeaveCluster(self, request, context):
         """DC to member: its resources are gone, it may leave. Answered before it leaves.
         """
@@ -122,6 +134,11 @@ def add_CrmNodeServicer_to_server(servicer, server):
                     servicer.TellFencing,
                     request_deserializer=hacluster_dot_v1_dot_node__pb2.TellFencingRequest.FromString,
                     response_serializer=hacluster_dot_v1_dot_node__pb2.TellFencingReply.SerializeToString,
+            ),
+            'SucceedDc': grpc.unary_unary_rpc_method_handler(
+                    servicer.SucceedDc,
+                    request_deserializer=hacluster_dot_v1_dot_node__pb2.SucceedDcRequest.FromString,
+                    response_serializer=hacluster_dot_v1_dot_node__pb2.SucceedDcReply.SerializeToString,
             ),
             'LeaveCluster': grpc.unary_unary_rpc_method_handler(
                     servicer.LeaveCluster,
@@ -237,6 +254,33 @@ class CrmNode(object):
             '/hacluster.v1.CrmNode/TellFencing',
             hacluster_dot_v1_dot_node__pb2.TellFencingRequest.SerializeToString,
             hacluster_dot_v1_dot_node__pb2.TellFencingReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SucceedDc(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hacluster.v1.CrmNode/SucceedDc',
+            hacluster_dot_v1_dot_node__pb2.SucceedDcRequest.SerializeToString,
+            hacluster_dot_v1_dot_node__pb2.SucceedDcReply.FromString,
             options,
             channel_credentials,
             insecure,

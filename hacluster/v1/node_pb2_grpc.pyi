@@ -26,6 +26,8 @@ class CrmNodeStub:
     """Member to DC: the attributes have changed there. Refused with no_dc by who is not DC."""
     TellFencing: aio.UnaryUnaryMultiCallable[node_pb2.TellFencingRequest, node_pb2.TellFencingReply]
     """DC to member: what became of fencings; a newer state of a known one replaces it."""
+    SucceedDc: aio.UnaryUnaryMultiCallable[node_pb2.SucceedDcRequest, node_pb2.SucceedDcReply]
+    """DC to member: be the next DC if you can; the DC gives up when this is answered. It counts for ten seconds."""
     LeaveCluster: aio.UnaryUnaryMultiCallable[node_pb2.LeaveClusterRequest, node_pb2.LeaveClusterReply]
     """DC to member: its resources are gone, it may leave. Answered before it leaves."""
 
@@ -63,6 +65,14 @@ class CrmNodeServicer(metaclass=abc_1.ABCMeta):
         context: aio.ServicerContext[node_pb2.TellFencingRequest, abc.Awaitable[node_pb2.TellFencingReply]],
     ) -> abc.Awaitable[node_pb2.TellFencingReply]:
         """DC to member: what became of fencings; a newer state of a known one replaces it."""
+
+    @abc_1.abstractmethod
+    def SucceedDc(
+        self,
+        request: node_pb2.SucceedDcRequest,
+        context: aio.ServicerContext[node_pb2.SucceedDcRequest, abc.Awaitable[node_pb2.SucceedDcReply]],
+    ) -> abc.Awaitable[node_pb2.SucceedDcReply]:
+        """DC to member: be the next DC if you can; the DC gives up when this is answered. It counts for ten seconds."""
 
     @abc_1.abstractmethod
     def LeaveCluster(

@@ -139,6 +139,17 @@ def test_a_resource_moves_to_it(site: Site) -> None:
     assert places["a"] == ["n4"]
 
 
+def test_another_node_decides(site: Site) -> None:
+    before = site.nodes[0].status()
+    assert before is not None
+    wanted = next(node.name for node in site.nodes if node.name != before.dc)
+    assert hacli(site.nodes[0], "cluster", "move-dc", wanted) == f"the DC is {wanted}\n"
+    until(lambda: all((s := node.status()) and s.dc == wanted for node in site.machines), 10, "one DC")
+    hacli(site.nodes[0], "cluster", "move-dc")
+    until(lambda: (s := site.nodes[0].status()) and s.dc and s.dc != wanted, 10, "another DC")
+    hacli(site.nodes[0], "cluster", "move-dc", "n9", status=1)
+
+
 def test_the_key_is_rotated_without_a_lost_view(site: Site) -> None:
     views = site.views()
     before = site.nodes[0].paths.authkeys.read_text()

@@ -92,7 +92,7 @@ class FakeReplica:
     def publish_status(self, status: Element) -> None:
         self.published.append(status)
 
-    def set_eligibility(self, *, eligible: bool, priority: int = 0) -> None:
+    def set_eligibility(self, *, eligible: bool, priority: int = 0, gives_up: bool = False) -> None:
         self.eligible, self.priority = eligible, priority
 
     def subscribe(self) -> asyncio.Queue[ReplicaEvent]:
