@@ -185,6 +185,7 @@ class FakePeer:
         self.values: dict[str, str] = {}
         self.sequence = 1
         self.left = False
+        self.succeeds: list[Term] = []
         self.fencing: list[FencingRecord] = []
 
     def _message(self) -> node_pb2.NodeAttributes:
@@ -198,6 +199,9 @@ class FakePeer:
         self.values = {name: value for name, value in self.values.items() if value}
         self.sequence += 1
         return self._message()
+
+    async def succeed_dc(self, term: Term) -> None:
+        self.succeeds.append(term)
 
     async def leave_cluster(self, term: Term) -> None:
         self.left = True
