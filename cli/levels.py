@@ -469,6 +469,13 @@ IMPORT: Final = Level(
             ("directory",),
             usage="heartbeat DIR [--output OUT] [--as-is] [--node NAME=ADDR]… [--name NAME] [--hosts FILE]",
         ),
+        Command(
+            "corosync",
+            "cli.commands.import_corosync:run",
+            "corosync.conf, and Pacemaker's CIB",
+            ("file",),
+            usage="corosync FILE [--cib CIB] [--keep-corosync] [--output OUT] [--hosts FILE]",
+        ),
     ),
 )
 

@@ -33,12 +33,12 @@ def run(context: Context, words: Sequence[str]) -> int:
         raise UsageError(what="name the folder of ha.cf and haresources", usage=_USAGE)
     folder = Path(rest[0])
     hosts_file = values.get("--hosts", ["/etc/hosts"])[-1]
-    hosts = _hosts(Path(hosts_file))
+    hosts = hosts_of(Path(hosts_file))
     errors: list[InvalidDocument] = []
     converted = resources = None
     try:
         converted = ha_cf.convert(
-            _text(folder / "ha.cf"),
+            text_of(folder / "ha.cf"),
             source=str(folder / "ha.cf"),
             name=values.get("--name", [""])[-1],
             resolve=lambda name: hosts.get(name.lower(), ()),
@@ -92,14 +92,13 @@ def _say(
         context.warning("ha.cf says crm: resources are in heartbeat's CIB; use `hacli cib import` for it")
 
 
-def _text(path: Path) -> str:
+def text_of(path: Path, remedy: str = "give the folder of heartbeat's files") -> str:
+    """Raises InvalidDocuments."""
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         what = getattr(error, "strerror", None) or str(error)
-        problem = InvalidDocument(
-            source=str(path), line=0, what=what, remedy="give the folder of heartbeat's files"
-        )
+        problem = InvalidDocument(source=str(path), line=0, what=what, remedy=remedy)
         raise InvalidDocuments(errors=(problem,)) from None
 
 
@@ -112,7 +111,7 @@ def _resources(folder: Path, converted: ha_cf.Converted, *, as_is: bool) -> hare
         as_is=as_is,
     )
     path = folder / "haresources"
-    return haresources.convert(_text(path), options, _installed(folder), source=str(path))
+    return haresources.convert(text_of(path), options, _installed(folder), source=str(path))
 
 
 def _installed(folder: Path) -> haresources.Installed:
@@ -142,7 +141,7 @@ def _is_program(path: Path) -> bool:
     return stat.S_ISREG(status.st_mode) and bool(status.st_mode & 0o111)
 
 
-def _hosts(path: Path) -> dict[str, tuple[str, ...]]:
+def hosts_of(path: Path) -> dict[str, tuple[str, ...]]:
     """Names of a file like /etc/hosts -> addresses in order; loopback ones name no node to the others."""
     found: dict[str, tuple[str, ...]] = {}
     try:
@@ -171,7 +170,7 @@ def _authkeys(path: Path, errors: list[InvalidDocument]) -> tuple[str, list[str]
         return new_authkeys(), [f"{path}: there is none: a new key was made"]
     chosen = ""
     keys: dict[str, tuple[str, str]] = {}
-    for number, line in enumerate(_text(path).splitlines(), start=1):
+    for number, line in enumerate(text_of(path).splitlines(), start=1):
         words = line.partition("#")[0].split()
         match words:
             case []:

@@ -13,7 +13,7 @@ _hacli() {
     "cluster") COMPREPLY=($(compgen -W "cert force-quorum health help init join key links move-dc quorum remove restart start status stop token vote" -- "$current")); return ;;
     "transition") COMPREPLY=($(compgen -W "help list save show" -- "$current")); return ;;
     "ra") COMPREPLY=($(compgen -W "classes help info list providers validate" -- "$current")); return ;;
-    "import") COMPREPLY=($(compgen -W "heartbeat help" -- "$current")); return ;;
+    "import") COMPREPLY=($(compgen -W "corosync heartbeat help" -- "$current")); return ;;
     "cib") COMPREPLY=($(compgen -W "cibstatus commit delete diff export help history import list new orphans recover reset run sandbox use version" -- "$current")); return ;;
     "cib cibstatus") COMPREPLY=($(compgen -W "help load node op quorum run save show simulate ticket" -- "$current")); return ;;
     "history") COMPREPLY=($(compgen -W "config diff events help latest log node resource show transition" -- "$current")); return ;;

@@ -189,3 +189,26 @@ def test_an_imported_key_that_others_could_read_is_said(tmp_path: Path) -> None:
         status, text = hacli(["import", "heartbeat", str(folder), "--output", str(out), *ADDRESSES])
         assert status == 0, text
         assert ("others could read this key" in text) is said
+
+
+def test_corosync_and_its_cib_become_our_files(tmp_path: Path) -> None:
+    conf, cib = tmp_path / "corosync.conf", tmp_path / "cib.xml"
+    node = "node {{\n ring0_addr: 10.0.0.{0}\n name: n{0}\n nodeid: {0}\n}}\n"
+    conf.write_text(
+        "totem {\nversion: 2\n}\nnodelist {\n" + node.format(1) + node.format(2) + "}\n"
+        "quorum {\nprovider: corosync_votequorum\ntwo_node: 1\n}\n"
+    )
+    cib.write_text('<cib><configuration><nodes><node id="1" uname="n9"/></nodes></configuration></cib>')
+    words = ["import", "corosync", str(conf), "--cib", str(cib), "--output", str(tmp_path / "out")]
+    status, text = hacli(words)
+    assert (status, "node n9 is none of corosync.conf's" in text) == (1, True), text
+    assert not (tmp_path / "out").exists()
+    cib.write_text(cib.read_text().replace("n9", "n2"))
+    status, text = hacli([*words, "--keep-corosync"])
+    assert status == 0, text
+    made = settings.load(tmp_path / "out" / "n1" / "etc" / "hacluster" / "cluster.toml")
+    assert (made.backend, made.quorum.two_node, len(made.nodes)) == ("corosync", True, 2)
+    assert 'uname="n2"' in (tmp_path / "out" / "n2" / "etc" / "hacluster" / "initial-cib.xml").read_text()
+    conf.write_text(conf.read_text().replace("nodeid: 2", "nodeid: two"))
+    status, text = hacli([*words[:3]])
+    assert (status, f"{conf}:13: nodeid is 'two'" in text) == (1, True), text
