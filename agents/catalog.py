@@ -39,6 +39,11 @@ def our_sbin_dir() -> Path:
     return Path(str(resources.files("agents") / "sbin"))
 
 
+_GLUE_PROGRAM: Final = "stonith"
+_COMPILED: Final = "stonith2"
+_GLUE_LOADERS: Final = frozenset({"external", "rhcs"})
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResolvedAgent:
     """What a name stands for on this node.
@@ -109,7 +114,11 @@ class Catalog:
                     return ResolvedAgent(
                         name=name, standard="stonith", path=self._program(name, self.glue_folder)
                     )
-                path = self._first_program(name, (self.fence_folder, self.our_fence_folder))
+                if not name.type.startswith("fence_") and self._has_compiled_plugin(name.type):
+                    program = AgentName("stonith", "", _GLUE_PROGRAM)
+                    path = self._program(program, self.fence_folder)
+                else:
+                    path = self._first_program(name, (self.fence_folder, self.our_fence_folder))
                 return ResolvedAgent(name=name, standard="stonith", path=path)
             case _:
                 raise InvalidRequest(what=f"{name} has no standard that agents are run by")
@@ -147,6 +156,9 @@ class Catalog:
             programs = _programs(self.fence_folder) | _programs(self.our_fence_folder)
             fence = {kind for kind in programs if kind.startswith("fence_")}
             fence |= {f"external/{kind}" for kind in _programs(self.glue_folder / "external")}
+            if _GLUE_PROGRAM in programs:
+                plugins = {entry.stem for entry in _entries(self.glue_folder / _COMPILED)}
+                fence |= {kind for kind in plugins if self._has_compiled_plugin(kind)}
             found |= {AgentName("stonith", "", kind) for kind in fence}
         if standard in ("", "systemd"):
             units = {
@@ -188,6 +200,11 @@ class Catalog:
             if (folder / name.type).exists():
                 return self._program(name, folder)
         raise NotFound(kind="agent", name=str(name))
+
+    def _has_compiled_plugin(self, kind: str) -> bool:
+        """Whether cluster-glue's stonith(8) has it; those that load others' scripts are known by these."""
+        path = self.glue_folder / _COMPILED / f"{kind}.so"
+        return kind not in _GLUE_LOADERS and path.is_file()
 
     def _program(self, name: AgentName, folder: Path) -> str:
         """The path of a program in `folder`, after all checks; links may lead to any agent folder."""

@@ -41,6 +41,15 @@ _GLUE_VERBS: Final = {
     "getinfo-xml": "getinfo-xml",
 }
 
+_GLUE_OPTIONS: Final[Mapping[str, tuple[str, ...]]] = {
+    "reboot": ("-T", "reset"),
+    "off": ("-T", "off"),
+    "on": ("-T", "on"),
+    "monitor": ("-S",),
+    "list": ("-l",),
+}
+"""The same for stonith(8), which loads the compiled plugins; -E: parameters are in the environment."""
+
 _STATUS_STANDARDS: Final = frozenset({"lsb", "heartbeat"})
 
 
@@ -94,7 +103,7 @@ def invocation(operation: Operation, path: str, facts: NodeFacts, *, standard: s
             arguments = positional(operation.parameters)
             argv = (path, *arguments, _script_action(operation.action))
             return Invocation(argv=argv, environ=base_environment(facts))
-        case "stonith" if "/" in operation.agent.type:
+        case "stonith" if is_glue(operation.agent.type):
             return _glue_plugin(operation, path, facts)
         case "stonith":
             return Invocation(argv=(path,), environ=base_environment(facts), stdin=fence_input(operation))
@@ -159,7 +168,10 @@ def environment(operation: Operation, facts: NodeFacts) -> dict[str, str]:
 
 
 def _glue_plugin(operation: Operation, path: str, facts: NodeFacts) -> Invocation:
-    """A plugin of cluster-glue (external/NAME): VERB [NODE], parameters as variables of their own names."""
+    """A plugin of cluster-glue: external/NAME VERB [NODE], or a compiled one by stonith(8).
+
+    Parameters are variables of their own names.
+    """
     built = base_environment(facts)
     built["PATH"] += ":/usr/share/cluster-glue"
     parameters = dict(operation.parameters)
@@ -171,11 +183,19 @@ def _glue_plugin(operation: Operation, path: str, facts: NodeFacts) -> Invocatio
             raise InvalidRequest(what=f"{operation.resource} has a parameter {name}, which programs obey")
         _check_value(operation, name, value)
         built[name] = value
-    verb = _GLUE_VERBS.get(operation.action)
-    if verb is None:
+    kind, action = operation.agent.type, operation.action
+    verbs: tuple[str, ...] = (_GLUE_VERBS.get(action, ""),)
+    if "/" not in kind:
+        verbs = ("-s", "-t", kind, "-E", *_GLUE_OPTIONS[action]) if action in _GLUE_OPTIONS else ("",)
+    if not verbs[0]:
         raise InvalidRequest(what=f"plugins of cluster-glue have nothing for {operation.action!r}")
     wants_node = operation.action in ("on", "off", "reboot")
-    return Invocation(argv=(path, verb, *((node,) if wants_node else ())), environ=built)
+    return Invocation(argv=(path, *verbs, *((node,) if wants_node else ())), environ=built)
+
+
+def is_glue(kind: str) -> bool:
+    """Whether a type of the standard stonith is a plugin of cluster-glue, not a fence agent (fence_NAME)."""
+    return not kind.startswith("fence_")
 
 
 def metadata_environment(agent: AgentName, facts: NodeFacts) -> dict[str, str]:

@@ -194,13 +194,15 @@ def systemd_metadata(unit: str, description: str) -> AgentMetadata:
 
 
 def glue_metadata(name: str, parameters: str) -> str:
-    """The meta-data of a plugin of cluster-glue, which prints its <parameters> alone. It cannot tell a node's
-    status, and what "list" is to others it calls gethosts.
+    """The meta-data of a plugin of cluster-glue: the <parameters> that it prints, with what it really can do.
+    It cannot tell a node's status, and what "list" is to others it calls gethosts.
     """
     actions = "".join(
         f'<action name="{one}" timeout="60s"/>' for one in ("on", "off", "reboot", "list", "monitor")
     )
-    inner = parameters[parameters.find("<parameters") :] if "<parameters" in parameters else "<parameters/>"
+    _, found, inner = parameters.partition("<parameters")
+    inner, _, _ = inner.partition("</parameters>")
+    inner = f"<parameters{inner}</parameters>" if found else "<parameters/>"
     return (
         f'<resource-agent name="{name}"><version>1.0</version><shortdesc lang="en">{name}</shortdesc>'
         f"{inner}<actions>{actions}</actions></resource-agent>"

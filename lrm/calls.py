@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from agents.catalog import Catalog, ResolvedAgent, our_sbin_dir
-from agents.environment import NodeFacts, base_environment, invocation, metadata_environment
+from agents.environment import NodeFacts, base_environment, invocation, is_glue, metadata_environment
 from hacluster.errors import InvalidRequest, NotFound, PermissionDenied
 from hacluster.paths import Paths
 from hacluster.vocabulary.agent import AgentName, OcfExit
@@ -112,6 +112,9 @@ class Calls:
             environ = base_environment(self._facts)
             environ["PATH"] += ":/usr/share/cluster-glue"
             return AgentCall(agent=agent, argv=(agent.path, "getinfo-xml"), env=environ)
+        if agent.standard == "stonith" and is_glue(name.type):
+            environ = base_environment(self._facts)
+            return AgentCall(agent=agent, argv=(agent.path, "-t", name.type, "-m"), env=environ)
         if agent.standard == "stonith":
             environ = base_environment(self._facts)
             return AgentCall(agent=agent, argv=(agent.path,), env=environ, stdin="action=metadata\n")

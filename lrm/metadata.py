@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
+from agents.environment import is_glue
 from agents.metadata import (
     AgentMetadata,
     glue_metadata,
@@ -139,7 +140,7 @@ class MetadataCache:
         if finished.how is not How.EXITED or finished.status != 0:
             raise InvalidRequest(what=f"{name} meta-data failed", remedy=finished.stderr[-500:].strip())
         text = finished.stdout
-        if "/" in name.type:
+        if name.standard == "stonith" and is_glue(name.type):
             text = glue_metadata(name.type, text)
         return Described(text, parse(text, str(name)))
 

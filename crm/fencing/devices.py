@@ -143,7 +143,9 @@ class Device:
         given.pop("action", None)
         if target:
             argument = self.parameters.get("pcmk_host_argument") or self._host_argument()
-            if "/" in self.agent.type:  # a plugin of cluster-glue: it is told the name, or what the map says
+            if not self.agent.type.startswith(
+                "fence_"
+            ):  # cluster-glue's: told the name, or what the map says
                 return self.parameters.get(f"pcmk_{action}_action", action), {
                     **given,
                     "nodename": self._map().get(target, target),

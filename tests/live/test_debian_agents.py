@@ -249,6 +249,25 @@ async def test_a_plugin_of_cluster_glue(node: LrmNode) -> None:
     assert hosts.output.split() == ["n1", "n2"]
 
 
+@pytest.mark.skipif(
+    not Path("/usr/lib/stonith/plugins/stonith2/null.so").exists(), reason="cluster-glue is not installed"
+)
+async def test_a_compiled_plugin_of_cluster_glue(node: LrmNode) -> None:
+    metadata = await node.stub.Metadata(lrm_pb2.MetadataRequest(agent="stonith:null"))
+    assert 'name="hostlist"' in metadata.xml
+    assert '<action name="reboot"' in metadata.xml
+    parameters = {"hostlist": "n1 n2"}
+    hosts = await node.run("f-fencing", "list", "stonith:null", parameters=parameters)
+    assert (hosts.status, hosts.rc, hosts.output.split()) == (ExecutionStatus.DONE, 0, ["n1", "n2"]), hosts
+    for action in ("off", "on", "reboot"):
+        done = await node.run(
+            "f-fencing", action, "stonith:null", parameters={**parameters, "nodename": "n1"}
+        )
+        assert (done.status, done.rc) == (ExecutionStatus.DONE, 0), done
+    wrong = await node.run("f-fencing", "reboot", "stonith:null", parameters={"nodename": "n1"})
+    assert wrong.rc != 0, "hostlist is needed"
+
+
 async def test_an_init_script(node: LrmNode) -> None:
     """The system's own redis script, if there is one: LSB's exit codes for status."""
     if not Path("/etc/init.d/redis-server").exists() or shutil.which("redis-server") is None:

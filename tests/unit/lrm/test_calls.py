@@ -194,6 +194,32 @@ def test_a_plugin_of_cluster_glue(calls: Calls, folder: Path) -> None:
     assert cannot.status is ExecutionStatus.NOT_INSTALLED
 
 
+def test_a_compiled_plugin_of_cluster_glue(calls: Calls, folder: Path) -> None:
+    program(folder / "glue/stonith2/ssh.so", "")
+    program(folder / "glue/stonith2/external.so", "")
+    name = AgentName.parse("stonith:ssh")
+    assert name not in calls.catalog.list("stonith"), "stonith(8) is not there"
+    assert refused(calls, an_operation("stonith:ssh", "off")).status is ExecutionStatus.NOT_INSTALLED
+    path = str(program(folder / "sbin/stonith", ""))
+    parameters = {"hostlist": "n1 n2", "nodename": "n2"}
+    reset = called(calls, "stonith:ssh", "reboot", parameters=parameters)
+    assert reset.argv == (path, "-s", "-t", "ssh", "-E", "-T", "reset", "n2")
+    assert (reset.env["hostlist"], reset.stdin) == ("n1 n2", "")
+    monitor = called(calls, "stonith:ssh", "monitor", interval_ms=9)
+    assert monitor.argv == (path, "-s", "-t", "ssh", "-E", "-S")
+    assert called(calls, "stonith:ssh", "list").argv[-1] == "-l"
+    assert refused(calls, an_operation("stonith:ssh", "status")).status is ExecutionStatus.INVALID
+    assert calls.metadata_call(name).argv == (path, "-t", "ssh", "-m")
+    printed = (
+        '<resource-agent name="x"><parameters><parameter name="a"/></parameters><actions/></resource-agent>'
+    )
+    metadata = parse(glue_metadata("ssh", printed), "ssh")
+    assert metadata.parameter("a") is not None
+    assert {action.name for action in metadata.actions} == {"on", "off", "reboot", "list", "monitor"}
+    assert name in calls.catalog.list("stonith")
+    assert refused(calls, an_operation("stonith:external", "off")).status is ExecutionStatus.NOT_INSTALLED
+
+
 def test_parameters_that_no_environment_can_hold(calls: Calls, folder: Path) -> None:
     program(folder / "ocf/resource.d/p/A", "")
     cannot = refused(calls, an_operation("ocf:p:A", "start", parameters={"a=b": "c"}))
