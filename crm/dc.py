@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, assert_never
 
 import structlog
@@ -69,6 +69,7 @@ class Local:
 
     `settling`: there is no quorum, though the view's members have the votes for it: their first heartbeats in
     a new view, or the end of an excluded node's lease, are still to come. `was_dc`: in the view before.
+    `connectivity` of every node (crm.fencing.race).
     """
 
     node: str
@@ -78,6 +79,7 @@ class Local:
     settling: bool = False
     was_dc: bool = False
     may_be_dc: bool = True  # not without a disk
+    connectivity: Mapping[str, int] = field(default_factory=dict)
 
 
 class DcShell:

@@ -56,12 +56,14 @@ class FencingShell:
         spawn: Spawn,
         rng: core.Rng,
         two_node: bool,
+        deadtime_ms: int,
         silent_after_ms: int,
         records: FencingRecords,
     ) -> None:
         """`silent_after_ms`: within this time after its end a node has left the view, whatever happens."""
         self._local, self._nodes, self._replica = local, nodes, replica
         self._clock, self._spawn, self._two_node = clock, spawn, two_node
+        self._deadtime_ms = deadtime_ms
         self._fencer = core.Fencer(rng)
         self.agents = FenceAgents(local=local, nodes=nodes, lrms=lrms, clock=clock, spawn=spawn)
         self.records = records
@@ -196,7 +198,7 @@ class FencingShell:
                 for device in level
                 if device.facts is not None and device.facts.on_target
             }
-        race_ms = self._race_delay_ms(target, options.get("two-node-delay", "auto"), found, delay_ms)
+        race_ms = self._race_delay_ms(target, options, found, delay_ms)
         return core.Wanted(
             target=target,
             how=how,
@@ -414,14 +416,20 @@ class FencingShell:
         self.tell(core.Ran(order.target, order.attempt, good, why, final=end.final))
 
     def _race_delay_ms(
-        self, target: str, option: str, found: Sequence[Sequence[Device]], delay_ms: int
+        self, target: str, options: Mapping[str, str], found: Sequence[Sequence[Device]], delay_ms: int
     ) -> int:
         """Two nodes that lost each other must not shoot at one moment."""
         if not self._two_node or self._nodes[target].member:
             return 0
         first = found[0] if found else ()
-        return race.delay_ms(
-            option,
+        isolated_ms = race.isolated_ms(
+            options.get("isolated-delay", ""),
+            own=self._local.connectivity.get(self._local.node, 0),
+            peer=self._local.connectivity.get(target, 0),
+            deadtime_ms=self._deadtime_ms,
+        )
+        return isolated_ms + race.delay_ms(
+            options.get("two-node-delay", "auto"),
             was_dc=self._local.was_dc,
             decided=delay_ms > 0 or any(device.has_delay for device in first),
             longest_ms=self.records.history.longest_ms(device.id for device in first),

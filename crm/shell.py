@@ -158,6 +158,7 @@ class CrmShell:
             spawn=self.spawn,
             rng=random.SystemRandom(),
             two_node=self._settings.quorum.two_node,
+            deadtime_ms=self._settings.timers.deadtime_ms,
             silent_after_ms=3 * self._settings.timers.deadtime_ms,
             records=FencingRecords(self._paths.var / "fencing/history.json", self._node.name, self._clock),
         )
@@ -415,6 +416,7 @@ class CrmShell:
             authority, states = Authority(view=MembershipView(), quorate=False), {}
         else:
             authority, states = wire.authority_from(update), wire.node_states_from(update)
+            self.local.connectivity = wire.connectivity_from(update)
         local = self.local
         new_view = authority.view.id != local.view
         if new_view:

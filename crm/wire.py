@@ -27,6 +27,7 @@ from hacluster.wire import (
 __all__ = [
     "agent_from",
     "authority_from",
+    "connectivity_from",
     "fencing_record_from",
     "fencing_record_to",
     "node_states_from",
@@ -65,6 +66,11 @@ def node_states_from(message: membership_pb2.AuthorityUpdate) -> dict[str, tuple
             state = NodeState.UNKNOWN
         states[node.name] = (state, node.clean_leave)
     return states
+
+
+def connectivity_from(message: membership_pb2.AuthorityUpdate) -> dict[str, int]:
+    """How well each node is connected, as it says; 0: not known."""
+    return {node.name: node.connectivity for node in message.nodes}
 
 
 def fencing_record_to(record: FencingRecord) -> common_pb2.FencingRecord:

@@ -15,6 +15,20 @@ SKEW_MS: Final = 500
 """How much later one side may notice the loss, and have its plan, than the other."""
 
 
+def isolated_ms(option: str, *, own: int, peer: int, deadtime_ms: int) -> int:
+    """How much longer this node waits because it is the worse connected one (isolated-delay).
+
+    `own`, `peer`: links with carrier and live ping targets, ours now and the other's as it said last; 0: not
+    known, and nobody waits. The default is two deadtimes.
+    """
+    if not 0 < own < peer:
+        return 0
+    try:
+        return parse_ms(option) if option else 2 * deadtime_ms
+    except ValueError:
+        return 2 * deadtime_ms  # said by `hacli verify`
+
+
 def delay_ms(option: str, *, was_dc: bool, decided: bool, longest_ms: int) -> int:
     """How long this node waits before its first shot at the other of two.
 

@@ -380,6 +380,7 @@ class NodeStatus(message.Message):
     SILENT_MS_FIELD_NUMBER: builtins.int
     KEY_IDS_FIELD_NUMBER: builtins.int
     SIGNING_KEY_FIELD_NUMBER: builtins.int
+    CONNECTIVITY_FIELD_NUMBER: builtins.int
     id: builtins.int
     name: builtins.str
     state: builtins.str
@@ -392,6 +393,8 @@ class NodeStatus(message.Message):
     """since the last accepted packet; 0 for this node"""
     signing_key: builtins.int
     """the key of its last packet; 0: not known"""
+    connectivity: builtins.int
+    """1 + its links with carrier + its live ping targets: of this node now, of others as"""
     @builtins.property
     def key_ids(self) -> containers.RepeatedScalarFieldContainer[builtins.int]:
         """the keys of authkeys that it can verify, as it says; empty: not known"""
@@ -408,10 +411,11 @@ class NodeStatus(message.Message):
         silent_ms: builtins.int = ...,
         key_ids: abc.Iterable[builtins.int] | None = ...,
         signing_key: builtins.int = ...,
+        connectivity: builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["boot_token", b"boot_token", "clean_leave", b"clean_leave", "id", b"id", "incarnation", b"incarnation", "key_ids", b"key_ids", "name", b"name", "signing_key", b"signing_key", "silent_ms", b"silent_ms", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["boot_token", b"boot_token", "clean_leave", b"clean_leave", "connectivity", b"connectivity", "id", b"id", "incarnation", b"incarnation", "key_ids", b"key_ids", "name", b"name", "signing_key", b"signing_key", "silent_ms", b"silent_ms", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

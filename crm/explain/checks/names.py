@@ -24,7 +24,7 @@ OPTIONS: Final = frozenset((
     "stonith-enabled", "stonith-max-attempts", "stonith-timeout", "stonith-watchdog-timeout",
     "stop-all-resources", "stop-orphan-actions", "stop-orphan-resources", "stop-removed-actions",
     "stop-removed-resources", "cancel-removed-actions", "symmetric-cluster", "transition-delay",
-    "fence-verify", "trust-software-watchdog", "two-node-delay",
+    "fence-verify", "isolated-delay", "trust-software-watchdog", "two-node-delay",
 ))  # fmt: skip
 META: Final = frozenset((
     "allow-migrate", "allow-unhealthy-nodes", "clone-max", "clone-min", "clone-node-max", "container",

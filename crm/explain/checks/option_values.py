@@ -38,6 +38,7 @@ _BY_KIND: Final = {
     DURATION: (
         "cluster-delay", "cluster-recheck-interval", "fencing-timeout", "stonith-timeout",
         "dc-deadtime", "election-timeout", "join-finalization-timeout", "join-integration-timeout",
+        "isolated-delay",
         "node-pending-timeout", "priority-fencing-delay", "shutdown-escalation", "shutdown-lock-limit",
         "transition-delay",
     ),

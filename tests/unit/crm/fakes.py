@@ -213,7 +213,9 @@ class FakePeer:
 class World:
     """node1 is DC; node1 and node2 are members."""
 
-    def __init__(self, tasks: asyncio.TaskGroup, timings: control.Timings | None = None) -> None:
+    def __init__(
+        self, tasks: asyncio.TaskGroup, timings: control.Timings | None = None, *, two_node: bool = False
+    ) -> None:
         self._tasks = tasks
         self.names = ("node1", "node2")
         self.nodes = NodeTable(((1, "node1"), (2, "node2")), digest_of)
@@ -243,7 +245,8 @@ class World:
             clock=SystemClock(),
             spawn=self.spawn,
             rng=random.Random(1),
-            two_node=False,
+            two_node=two_node,
+            deadtime_ms=40,
             silent_after_ms=40,
             records=FencingRecords(Path("/proc/none/fencing.json"), "node1", SystemClock()),
         )
@@ -331,9 +334,9 @@ PATIENT = control.Timings(integration_ms=20_000, node_pending_ms=30_000, retry_m
 
 
 @asynccontextmanager
-async def a_world(timings: control.Timings = PATIENT) -> AsyncIterator[World]:
+async def a_world(timings: control.Timings = PATIENT, *, two_node: bool = False) -> AsyncIterator[World]:
     """A world whose tasks have ended when it is left."""
     async with asyncio.TaskGroup() as tasks:
-        world = World(tasks, timings)
+        world = World(tasks, timings, two_node=two_node)
         yield world
         world.close()

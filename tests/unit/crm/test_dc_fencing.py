@@ -56,6 +56,20 @@ async def test_what_waits_for_a_fence_waits_for_its_success() -> None:
         await world.until(lambda: world.scheduler.outcomes == [(1, "complete")])
 
 
+async def test_the_worse_connected_of_two_waits_longer() -> None:
+    async with a_world(two_node=True) as world:
+        world.replica.configuration = DEVICE
+        world.reign()
+        world.local.was_dc = True
+        world.view("node1", counter=3)
+        world.dc.membership_changed(MembershipChange(gone=("node2",)))
+        assert (await world.fencing.usable("node2")).extra_delay_ms == 0
+        world.local.connectivity = {"node1": 1, "node2": 2}
+        assert (await world.fencing.usable("node2")).extra_delay_ms == 80, "two deadtimes"
+        world.local.connectivity = {"node1": 2, "node2": 1}
+        assert (await world.fencing.usable("node2")).extra_delay_ms == 0
+
+
 async def test_a_device_that_lies_is_found_out_and_not_believed_again() -> None:
     """It says that node2 is off, and node2 lives on: fail closed until node2 has booted."""
     async with a_world() as world:

@@ -124,3 +124,20 @@ def test_without_a_delay_both_may_die() -> None:
 )
 def test_the_delay(option: str, was_dc: bool, decided: bool, longest_ms: int, expected: int) -> None:
     assert race.delay_ms(option, was_dc=was_dc, decided=decided, longest_ms=longest_ms) == expected
+
+
+@pytest.mark.parametrize(
+    ("option", "own", "peer", "expected"),
+    [
+        ("", 1, 3, 5_000),
+        ("4s", 1, 3, 4_000),
+        ("0", 1, 3, 0),
+        ("nonsense", 1, 3, 5_000),
+        ("", 3, 3, 0),
+        ("", 3, 1, 0),
+        ("", 0, 3, 0),
+        ("", 3, 0, 0),
+    ],
+)
+def test_the_worse_connected_waits(option: str, own: int, peer: int, expected: int) -> None:
+    assert race.isolated_ms(option, own=own, peer=peer, deadtime_ms=2_500) == expected
