@@ -69,7 +69,6 @@ class Local:
 
     `settling`: there is no quorum, though the view's members have the votes for it: their first heartbeats in
     a new view, or the end of an excluded node's lease, are still to come. `was_dc`: in the view before.
-    `connectivity` of every node (crm.fencing.race).
     """
 
     node: str
@@ -79,7 +78,7 @@ class Local:
     settling: bool = False
     was_dc: bool = False
     may_be_dc: bool = True  # not without a disk
-    connectivity: Mapping[str, int] = field(default_factory=dict)
+    connectivity: Mapping[str, int] = field(default_factory=dict)  # of every node: crm.fencing.race
 
 
 class DcShell:
@@ -104,8 +103,7 @@ class DcShell:
         """`settle_ms`: how long a DC waits for quorum that may still come (2 deadtimes)."""
         self._local, self._nodes, self._replica = local, nodes, replica
         self._scheduler, self._orders, self._fencing = scheduler, orders, fencing
-        self._clock = clock
-        self._spawn, self._uuid = spawn, uuid
+        self._clock, self._spawn, self._uuid = clock, spawn, uuid
         self._controller = control.Controller(timings or control.Timings())
         self._timers: dict[str | int, asyncio.TimerHandle] = {}
         self._run: transition.TransitionRun | None = None
