@@ -415,7 +415,7 @@ def meta_changed(tree: Tree, rng: random.Random) -> str:
             ("promoted-max", "2") if chosen.tag == "clone" else ("allow-migrate", "true"),
         )
     )
-    set_id = f"{chosen.get('id')}-changed"
+    set_id = f"{chosen.get('id')}-changed-{len(chosen)}"
     sets = etree.Element("meta_attributes", id=set_id)
     etree.SubElement(sets, "nvpair", id=f"{set_id}-0", name=name, value=value)
     place = len(chosen.xpath("instance_attributes | meta_attributes"))

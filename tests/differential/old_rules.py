@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from crm.cib.model import Element
-from crm.scheduler import active_nodes, colocation, options, rules, scores, values, wishes
+from crm.scheduler import active_nodes, colocation, options, rules, scores, wishes
 from crm.scheduler.activity import current_node, entry_available, is_available
 from crm.scheduler.kinds import Rel
 from crm.scheduler.model import Action, Colocation, Node, Resource, Role, Table, Variant, WorkingSet
@@ -224,15 +224,9 @@ def _collect_sparing(
     while instance.parent is not None and instance.parent is not resource:
         instance = instance.parent
     _, everything, times = _passed_on.get(id(instance), (instance, False, 0))
-    name = "this_with" if by_primary else "with_this"
-    saved = getattr(resource, name)
-    kept = [one for one in saved if everything or one.score < 0 or (by_primary and one.score >= INFINITY)]
-    setattr(resource, name, [])
-    try:
-        for one in kept * times:
+    for one in colocation._own(resource, by_primary=by_primary) * times:
+        if everything or one.score < 0 or (by_primary and one.score >= INFINITY):
             colocation.insert_sorted(found, one, by_primary=by_primary)
-    finally:
-        setattr(resource, name, saved)
 
 
 def _wish_of_clone(instance: Resource) -> int:
@@ -272,6 +266,16 @@ def _sort_with_primaries(work: WorkingSet, clone: Resource) -> None:
                 )
         clone.updating_nodes = False
     _sort_by_promotion(work, clone)
+
+
+_apply_this_with = assign.apply_this_with
+
+
+def _apply_with_anew(work: WorkingSet, one: Colocation, resource: Resource) -> None:
+    """A bundle is assigned anew for each that goes with it."""
+    if one.primary.bundle is not None and not one.primary.unassigned:
+        assign.assign(work, one.primary, None, stop_if_fail=True)
+    _apply_this_with(work, one, resource)
 
 
 def _apply_in_one_pass(work: WorkingSet, resource: Resource) -> None:
@@ -318,8 +322,8 @@ _completed = update._completed
 def _completed_unless_told(first: Action, then: Action) -> Action:
     """A group's notifications, which it does not have, are waited for: so its completion is not."""
     resource = first.resource
-    told = resource is not None and values.is_true(resource.meta.get("notify", ""))
-    if resource is not None and told and resource.parent is None and resource.variant is Variant.GROUP:
+    top = resource is not None and resource.parent is None and resource.variant is Variant.GROUP
+    if resource is not None and resource.notify and top:
         return first
     return _completed(first, then)
 
@@ -399,6 +403,7 @@ CHANGES: tuple[Change, ...] = (
     Change(name="notify of a group", swaps=((update._completed, _completed_unless_told),)),
     Change(name="interleaving with bundles", swaps=((methods._instance_action, _action_of_container),)),
     Change(name="promotion beside primaries", swaps=((promotion._sort_by_promotion, _sort_with_primaries),)),
+    Change(name="bundles assigned anew", swaps=((assign.apply_this_with, _apply_with_anew),)),
     Change(name="value-source outside of locations", swaps=((rules._expression, _expression_literally),)),
     Change(name="remote nodes without quorum", swaps=((_read_options, _options_of_old),)),
 )
