@@ -268,6 +268,34 @@ def _sort_with_primaries(work: WorkingSet, clone: Resource) -> None:
     _sort_by_promotion(work, clone)
 
 
+_add_wishes = wishes.add_wishes
+
+
+def _add_wishes_twice(
+    source: Resource,
+    target: Resource,
+    table: Table | None,
+    one: Colocation | None,
+    factor: float,
+    mode: int,
+) -> Table | None:
+    """What goes with a group counts by way of its members, and once more by way of the group."""
+    if source.variant is not Variant.GROUP or not source.children or table is None or source.updating_nodes:
+        return _add_wishes(source, target, table, one, factor, mode)
+    source.updating_nodes = True
+    work: Table | None = _add_wishes(source.children[0], target, table, one, factor, mode)
+    if work is not None and colocation.any_available(work):
+        primaries = bool(mode & wishes.THIS_WITH)
+        own = colocation.this_with(source) if primaries else colocation.with_this(source.children[-1])
+        for each in own:
+            if primaries or colocation.has_influence(each):
+                other = each.primary if primaries else each.dependent
+                scale = wishes.factor_of(each, factor)
+                work = wishes.add_wishes(other, target, work, each, scale, mode | wishes.ACTIVE)
+    source.updating_nodes = False
+    return work
+
+
 _apply_this_with = assign.apply_this_with
 
 
@@ -404,6 +432,7 @@ CHANGES: tuple[Change, ...] = (
     Change(name="interleaving with bundles", swaps=((methods._instance_action, _action_of_container),)),
     Change(name="promotion beside primaries", swaps=((promotion._sort_by_promotion, _sort_with_primaries),)),
     Change(name="bundles assigned anew", swaps=((assign.apply_this_with, _apply_with_anew),)),
+    Change(name="dependents of a group", swaps=((wishes.add_wishes, _add_wishes_twice),)),
     Change(name="value-source outside of locations", swaps=((rules._expression, _expression_literally),)),
     Change(name="remote nodes without quorum", swaps=((_read_options, _options_of_old),)),
 )
