@@ -99,6 +99,7 @@ class RandomCib:
         values = {
             "stonith-enabled": "true" if fencing else "false",
             "concurrent-fencing": draw.pick(("true", "true", "false")),  # the default has changed
+            "fence-remote-without-quorum": "true",  # what 2.1.5 does, which does not know the option
             **draw.values(_OPTIONS),
         }
         sets = [nvset("cluster_property_set", "cib-bootstrap-options", values)]

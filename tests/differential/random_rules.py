@@ -93,7 +93,7 @@ class RandomRules:
         draw = self._draw
         match kind:
             case "rsc":
-                values = draw.pick(_AGENTS if draw.chance(0.9) else _AGENTS_OF_ANY_PROVIDER)
+                values = draw.pick(_AGENTS if draw.chance(0.97) else _AGENTS_OF_ANY_PROVIDER)
                 return element("rsc_expression", {"id": name, **values})
             case "op":
                 values = draw.pick(
