@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from crm.cib.model import Element
-from crm.scheduler import active_nodes, colocation, options, rules, scores, wishes
+from crm.scheduler import active_nodes, colocation, rules, scores, wishes
 from crm.scheduler.activity import current_node, entry_available, is_available
 from crm.scheduler.kinds import Rel
 from crm.scheduler.model import Action, Colocation, Node, Resource, Role, Table, Variant, WorkingSet
@@ -182,13 +182,6 @@ def _member_after_unordered(
     _member_after(work, previous, member, previous_active=True, last_active=None)
     if member.active_nodes and not previous_active and last_active is not None:
         order_tasks(work, member, "stop", last_active, "stop", Rel.ORDERED)
-
-
-_read_options = options.read_options
-
-
-def _options_of_old(cib: Element, *arguments: Any) -> options.Options:
-    return replace(_read_options(cib, *arguments), fence_remote_without_quorum=True)
 
 
 _assign_one = instances._assign_one
@@ -434,5 +427,4 @@ CHANGES: tuple[Change, ...] = (
     Change(name="bundles assigned anew", swaps=((assign.apply_this_with, _apply_with_anew),)),
     Change(name="dependents of a group", swaps=((wishes.add_wishes, _add_wishes_twice),)),
     Change(name="value-source outside of locations", swaps=((rules._expression, _expression_literally),)),
-    Change(name="remote nodes without quorum", swaps=((_read_options, _options_of_old),)),
 )
