@@ -103,14 +103,25 @@ class RandomConstraints:
         if not draw.may("rules", 0.5):
             if draw.may("location-roles", 0.2) and not role and not sets:
                 role = {"role": "Stopped"} if draw.chance(0.2) else {"role": "Started"}
-            values = {**base, **role, "node": draw.pick(self._nodes), "score": draw.pick(SCORES)}
+            values = {**base, **role, "node": draw.pick(self._nodes), "score": self._location_score(resource)}
             return element("rsc_location", values, *sets)
-        given = {"score": draw.pick(SCORES)}
+        given = {"score": self._location_score(resource)}
         if draw.may("score-attribute", 0.2):
             given = {"score-attribute": draw.pick(("rank", "missing", "site"))}
         count = 2 if draw.may("many-rules", 0.2) else 1
         rules = [self._rules.node_rule(name, {**given, **role}) for _ in range(count)]
         return element("rsc_location", base, *sets, *rules)
+
+    def _location_score(self, resource: str) -> str:
+        """Any; what runs on many nodes is mostly kept away from some."""
+        draw, made = self._draw, self._made
+        many = resource in made.clones or resource in made.bundles
+        return "-INFINITY" if many and draw.chance(0.6) else draw.pick(SCORES)
+
+    def _colocation_score(self) -> str:
+        """Mostly mandatory."""
+        draw = self._draw
+        return draw.pick(SCORES) if draw.chance(0.4) else draw.pick(("INFINITY", "INFINITY", "-INFINITY"))
 
     def _colocation(self) -> Element:
         draw = self._draw
@@ -120,7 +131,7 @@ class RandomConstraints:
             values = {"id": name, "score": draw.pick(("INFINITY", "INFINITY", "100", "-INFINITY"))}
             return element("rsc_colocation", values, *self._sets(name, chosen, "colocation"))
         dependent, primary = self._two()
-        values = {"id": name, "rsc": dependent, "with-rsc": primary, "score": draw.pick(SCORES)}
+        values = {"id": name, "rsc": dependent, "with-rsc": primary, "score": self._colocation_score()}
         values |= self._role(dependent, "rsc-role", 0.5)
         values |= self._role(primary, "with-rsc-role", 0.5)
         if draw.may("node-attribute", 0.2):
