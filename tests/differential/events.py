@@ -19,8 +19,8 @@ Event = Callable[[Tree, random.Random], str]
 _CLUSTER = "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx"
 _WHERE_STARTED = 0.85
 """Share of the results and pending operations that are found where the resource was started."""
-_ONLY_PROMOTABLE = 0.8
-"""Share of the agents without roles that will not say they are promoted."""
+_IN_CHARACTER = 0.8
+"""How often agents without roles do not say they are promoted, and only monitors that something is degraded."""
 _RESULTS = (1, 1, 7, 5, 2, 6, 3, 4, 8, 9, 0, 190, 191)
 _STATES: tuple[tuple[str, dict[str, str | None]], ...] = (
     ("down", {"in_ccm": "false", "crmd": "offline", "join": "down", "expected": "down"}),
@@ -226,7 +226,8 @@ def failed_operation(tree: Tree, rng: random.Random) -> str:
         plain += [("migrate_to", "0"), ("migrate_from", "0")]
     task, interval = rng.choice(recurring) if recurring and rng.random() < 0.5 else rng.choice(plain)
     rc = rng.choice(_RESULTS)
-    if rc in {8, 9} and resource.get("type") != "Stateful" and rng.random() < _ONLY_PROMOTABLE:
+    odd = (rc in {8, 9} and resource.get("type") != "Stateful") or (rc in {190, 191} and task != "monitor")
+    if odd and rng.random() < _IN_CHARACTER:
         rc = 1
     status = rng.choice((None, None, None, 2, 4)) if rc == 1 else None
     when = rng.choice((NOW_S - 3, NOW_S - 90, NOW_S - 4000))

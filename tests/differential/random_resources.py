@@ -267,7 +267,7 @@ class RandomResources:
                 )
             )
         agent = STATEFUL if promotable else DUMMY
-        if draw.may("cloned-group", 0.4):
+        if draw.may("cloned-group", 0.15):
             group = draw.id("g")
             inner = self._group(group, agent)
             child = next(one.id for one in inner.children if one.tag == "primitive")
