@@ -20,7 +20,7 @@ _CLUSTER = "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx"
 _WHERE_STARTED = 0.85
 """Share of the results and pending operations that are found where the resource was started."""
 _IN_CHARACTER = 0.8
-"""How often agents without roles do not say they are promoted, and only monitors that something is degraded."""
+"""How often agents without roles do not say they are promoted, and none but monitors what is degraded."""
 _RESULTS = (1, 1, 7, 5, 2, 6, 3, 4, 8, 9, 0, 190, 191)
 _STATES: tuple[tuple[str, dict[str, str | None]], ...] = (
     ("down", {"in_ccm": "false", "crmd": "offline", "join": "down", "expected": "down"}),
