@@ -279,7 +279,7 @@ class _Loader:
     def _add_operation(self, item: Element) -> tuple[str, ...]:
         resource = self.table.get("primitive", item.id)
         if resource is None:
-            raise InvalidRequest(what=f"monitor: there is no primitive {item.id!r}")
+            raise InvalidRequest(what=f"there is no primitive {item.id!r}")
         operation = item.children[0]
         operations = resource.child("operations") or element("operations")
         for one in operations.all("op"):
