@@ -108,23 +108,57 @@ async def test_mail_to(node: LrmNode) -> None:
     assert await life_of(node, "mail", "ocf:heartbeat:MailTo", **parameters) == LIFE
 
 
-@wants("iptables", "iptables")
-async def test_port_block(node: LrmNode, namespace: str) -> None:
-    works = subprocess.run(
-        ["nsenter", f"--net=/run/netns/{namespace}", "iptables", "-L", "-n"], capture_output=True, check=False
-    )
+NAMES = """#!/bin/sh
+# As before 1.8.9, which prints a protocol's number with -n.
+/usr/sbin/iptables-nft "$@" | sed -E 's/^(DROP|REJECT|ACCEPT)( +)6 /\\1\\2tcp /'
+"""
+
+
+@pytest.fixture
+async def naming(root: Path, namespace: str) -> AsyncIterator[LrmNode]:
+    """A node whose iptables prints protocols by name, as portblock looks for its own rule."""
+    root.chmod(0o755)
+    wrapper, others = root / "iptables", root / "alternatives"
+    wrapper.write_text(NAMES)
+    wrapper.chmod(0o755)
+    command("cp", "-a", "/etc/alternatives", str(others))
+    (others / "iptables").unlink()
+    (others / "iptables").symlink_to(wrapper)
+    bind = f'mount --bind {others} /etc/alternatives && exec "$@"'
+    private = ("unshare", "--mount", "--propagation", "private", "sh", "-c", bind, "sh")
+    async with LrmNode(root, prefix=("nsenter", f"--net=/run/netns/{namespace}", *private)) as one:
+        await one.accept()
+        yield one
+
+
+@wants("iptables-nft", "iptables")
+@pytest.mark.skipif(
+    not Path("/etc/alternatives/iptables").is_symlink(), reason="iptables is not by Debian's alternatives"
+)
+async def test_port_block(naming: LrmNode, namespace: str) -> None:
+    inside = ["nsenter", f"--net=/run/netns/{namespace}", "iptables"]
+    works = subprocess.run([*inside, "-L", "-n"], capture_output=True, check=False)
     if works.returncode != 0:
         pytest.skip(f"iptables does not work here: {works.stderr.decode().strip()[:100]}")
     agent, parameters = "ocf:heartbeat:portblock", {"protocol": "tcp", "portno": "8088", "ip": "10.77.0.1"}
+    block, unblock = {"action": "block", **parameters}, {"action": "unblock", **parameters}
 
-    def rules() -> str:
-        return command("nsenter", f"--net=/run/netns/{namespace}", "iptables", "-S")
+    def blocked() -> bool:
+        return "ports 8088 -j DROP" in command(*inside, "-S")
 
-    await good(node, "block", "start", agent, {"action": "block", **parameters})
-    assert "--dports 8088" in rules() or "--dport 8088" in rules()
-    # It looks for its rule by the protocol's name, where iptables 1.8.9 prints a number: whether it may be
-    # unblocked again depends on both packages' versions, and is not ours to test.
-    await good(node, "block", "stop", agent, {"action": "block", **parameters})
+    await good(naming, "block", "validate-all", agent, block)
+    await good(naming, "block", "start", agent, block)
+    await good(naming, "block", "monitor", agent, block)
+    assert blocked()
+    await good(naming, "unblock", "start", agent, unblock)
+    assert not blocked(), "unblocked by its partner, as in a group: block, address, service, unblock"
+    await good(naming, "unblock", "monitor", agent, unblock)
+    await good(naming, "unblock", "stop", agent, unblock)
+    assert blocked(), "before the service is stopped"
+    await good(naming, "block", "stop", agent, block)
+    assert not blocked()
+    wrong = await naming.run("block", "start", agent, parameters={**block, "action": "wall"})
+    assert wrong.rc != 0
 
 
 @pacemaker
