@@ -55,6 +55,7 @@ def _read(path: Path) -> str:
         raise _refuse(path, error.strerror or str(error), "a regular file, not a symbolic link") from None
     try:
         _judge(path, os.fstat(descriptor))
+        _judge_folder(path)
         raw = os.read(descriptor, FILE_BYTES_MAX + 1)
     finally:
         os.close(descriptor)
@@ -76,6 +77,18 @@ def _judge(path: Path, status: os.stat_result) -> None:
         raise _refuse(path, f"mode {mode:04o} lets others read or write it", f"chmod 600 {path}")
     if status.st_size > FILE_BYTES_MAX:
         raise _refuse(path, f"{status.st_size} bytes are too many", f"at most {FILE_BYTES_MAX}")
+
+
+def _judge_folder(path: Path) -> None:
+    """Raises InvalidDocuments when others could put another file in its place."""
+    status = path.parent.stat()
+    if status.st_mode & 0o022:
+        mode = stat.S_IMODE(status.st_mode)
+        what = f"the folder's mode {mode:04o} lets others replace it"
+        raise _refuse(path, what, f"chmod go-w {path.parent}")
+    if status.st_uid not in (0, os.geteuid()):
+        what = f"the folder belongs to uid {status.st_uid}, neither root nor us"
+        raise _refuse(path, what, f"chown root {path.parent}")
 
 
 class _Reader:

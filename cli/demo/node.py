@@ -197,7 +197,8 @@ class Node:
     def write(self, path: str, text: str, mode: int = 0o644) -> None:
         """A file of its disk, below /etc/hacluster, /etc/ha.d or /var; also while it is off."""
         target = self.disk / path.lstrip("/")
-        target.parent.mkdir(parents=True, exist_ok=True)
+        target.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        target.parent.chmod(target.parent.stat().st_mode & ~0o022)  # whatever the umask: keys may lie there
         target.touch(mode=mode)
         target.chmod(mode)
         target.write_text(text)

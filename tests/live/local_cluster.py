@@ -121,6 +121,7 @@ class LocalCluster:
         for node in self.nodes:
             etc = node.paths.etc
             (etc / "tls").mkdir(parents=True)
+            etc.chmod(0o755)  # whatever the umask
             node.paths.cluster_toml.write_text(text)
             for name, data in (
                 ("ca.pem", certificates[node.name].ca),

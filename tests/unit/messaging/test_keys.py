@@ -121,3 +121,26 @@ def test_it_belongs_to_root_or_to_us(tmp_path: Path) -> None:
     path = a_file(tmp_path)
     os.chown(path, 12_345, -1)
     assert "neither root nor us" in refusal(path)
+
+
+@pytest.mark.parametrize("mode", [0o770, 0o707, 0o722, 0o1777])
+def test_nobody_else_may_replace_it(tmp_path: Path, mode: int) -> None:
+    path = a_file(tmp_path)
+    tmp_path.chmod(mode)
+    text = refusal(path)
+    tmp_path.chmod(0o700)
+    assert f"mode {mode:04o}" in text
+    assert f"chmod go-w {tmp_path}" in text
+
+
+def test_nor_may_the_folder_be_somebodys(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root gives files away")
+    path = a_file(tmp_path)
+    os.chown(tmp_path, 65_534, -1)
+    assert "the folder belongs to uid 65534" in refusal(path)
+
+
+@pytest.mark.parametrize("line", ["1 sha256", "1 sha256 ", "1"])
+def test_a_key_without_a_secret_is_none(line: str) -> None:
+    assert errors(f"auth 1\n{line}\n")[0][0] == 2
