@@ -31,10 +31,12 @@ from hacluster.supervision import (
 from hacluster.vocabulary.ids import BootToken
 from hacluster.vocabulary.sentinel import LEASE
 from messaging import assemble, keys, log_events
+from messaging.membership.events import ConnectivityChanged
 from messaging.membership.shell import MembershipShell
 from messaging.packet import Keyring
 from messaging.priority import raise_priority
 from messaging.store import Store
+from messaging.transport.carrier import Connectivity
 from messaging.transport.ping import Pinger
 
 log = structlog.get_logger()
@@ -156,12 +158,18 @@ class Daemon:
             deadping_ms=timers.deadping_ms,
             changed=lambda _count: shell.republish(),
         )
+        connectivity = Connectivity(
+            me.addresses,
+            lambda: sum(target.alive for target in pinger.targets),
+            lambda score: shell.dispatch(ConnectivityChanged(score)),
+        )
         try:
             async with asyncio.TaskGroup() as tasks:
                 background = [
                     tasks.create_task(shell.write(), name="disk"),
                     tasks.create_task(shell.keep_seen(), name="seen"),
                     tasks.create_task(pinger.run(), name="ping"),
+                    tasks.create_task(connectivity.run(), name="connectivity"),
                 ]
                 await self._answer(shell, pinger, incarnation, stop)
                 for task in background:

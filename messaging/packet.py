@@ -155,6 +155,20 @@ def _echo_struct(slots: int) -> struct.Struct:
     return struct.Struct(f">{slots}I")
 
 
+CONNECTIVITY_MAX = 14
+
+
+def load_of(health: int, connectivity: int | None) -> int:
+    """The byte `load`: health in its lower half, in the upper one connectivity and one more; 0: not known."""
+    said = 0 if connectivity is None else min(connectivity, CONNECTIVITY_MAX) + 1
+    return health | said << 4
+
+
+def connectivity_of(load: int) -> int | None:
+    """What the sender says of its links and ping targets."""
+    return (load >> 4) - 1 if load >> 4 else None
+
+
 def encode_heartbeat(heartbeat: Heartbeat) -> bytes:
     """The fixed binary body."""
     slots = len(heartbeat.echo)

@@ -358,4 +358,5 @@ def _node(node: PeerStatus) -> membership_pb2.NodeStatus:
         silent_ms=node.silent_ms,
         key_ids=[key_id for key_id in range(16) if node.key_ids >> key_id & 1],
         signing_key=node.signs_with,
+        connectivity=0 if node.connectivity is None else node.connectivity + 1,
     )

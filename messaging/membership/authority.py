@@ -16,7 +16,7 @@ from messaging.membership.events import AskWitness, Config, Note, PeerStatus, St
 from messaging.membership.quorum import WITNESS, all_voters_in, lease_end_ns
 from messaging.membership.standing import LastManStanding
 from messaging.membership.witness import WitnessSide
-from messaging.packet import State
+from messaging.packet import State, connectivity_of
 
 
 class AuthorityKeeper:
@@ -34,6 +34,7 @@ class AuthorityKeeper:
         self._looked_ns = 0
         self._standing = LastManStanding(config)
         self.witness = WitnessSide(config)
+        self.connectivity: int | None = None
         self.stale = True  # `news` has to look closely
         self.notes: list[Note] = []
 
@@ -153,10 +154,13 @@ class AuthorityKeeper:
             self.waiting,
             self._standing.suggested,
             self._own_daemons,
+            self.connectivity,
             tuple((p.heard, p.late, p.state, p.incarnation, p.leave) for p in self._detector.peers.values()),
             [now_ns < self._detector.estranged_until_ns(peer) for peer in self._detector.peers.values()],
             tuple(
-                (p.heartbeat.crm_instance, p.heartbeat.lrm_instance) if p.heartbeat is not None else None
+                (p.heartbeat.crm_instance, p.heartbeat.lrm_instance, p.heartbeat.load >> 4)
+                if p.heartbeat is not None
+                else None
                 for p in self._detector.peers.values()
             ),
         )
@@ -199,6 +203,7 @@ class AuthorityKeeper:
                 state=NodeState.LEFT if own is State.LEAVING else state,
                 incarnation=self._start.incarnation,
                 boot_token=self._start.boot_token,
+                connectivity=self.connectivity,
             )
         peer = self._detector.peers[node_id]
         known = next((m.boot_token for m in (member,) if m is not None), BootToken(peer.boot_token.hex()))
@@ -212,6 +217,7 @@ class AuthorityKeeper:
             silent_ms=(now_ns - peer.last_rx_ns) // 1_000_000 if peer.last_rx_ns else 0,
             key_ids=peer.heartbeat.key_ids if peer.heartbeat is not None else 0,
             signs_with=peer.signs_with,
+            connectivity=connectivity_of(peer.heartbeat.load) if peer.heartbeat is not None else None,
         )
 
     def _state(self, peer: Peer, now_ns: int, *, in_view: bool) -> NodeState:

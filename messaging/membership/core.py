@@ -20,6 +20,7 @@ from messaging.membership.events import (
     Accept,
     Config,
     ConfiguredNode,
+    ConnectivityChanged,
     DaemonsChanged,
     Data,
     DataRequested,
@@ -62,7 +63,7 @@ from messaging.membership.events import (
 )
 from messaging.membership.layouts import Layouts, moved
 from messaging.membership.talk import Talk
-from messaging.packet import TO_ALL, Heartbeat, State
+from messaging.packet import TO_ALL, Heartbeat, State, load_of
 
 BEAT: Final = "beat"
 CHECK: Final = "check"
@@ -152,6 +153,9 @@ class MembershipCore:
                 self.authority.stale = True
             case NodesChanged(nodes):
                 self._reconfigure(nodes)
+            case ConnectivityChanged(score):
+                self.authority.connectivity = self.authority.witness.score = score
+                self.authority.stale = self.detector.urgent = True
             case KeysChanged(key_ids):
                 self._key_ids = key_ids
                 self.detector.urgent = True
@@ -422,7 +426,7 @@ class MembershipCore:
             view_coordinator=tag.coordinator,
             promised=self.agreement.promised,
             state=State.LEAVING if self._leave is not None else self._own_state(),
-            load=self.detector.health,
+            load=load_of(self.detector.health, self.authority.connectivity),
             boot_token=bytes.fromhex(self._start.boot_token[:16]),
             crm_instance=self._crm_instance,
             lrm_instance=self._lrm_instance,

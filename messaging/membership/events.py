@@ -280,6 +280,13 @@ class Persisted:
 
 
 @dataclass(frozen=True, slots=True)
+class ConnectivityChanged:
+    """So many of our links' devices and ping targets are well."""
+
+    score: int
+
+
+@dataclass(frozen=True, slots=True)
 class PersistFailed:
     """The disk has failed; nothing that rests on it may be said."""
 
@@ -363,6 +370,7 @@ Event: TypeAlias = (
     | QuorumConfigured
     | LeaveRequested
     | KeysChanged
+    | ConnectivityChanged
     | DataRequested
     | NodesChanged
     | WitnessAnswered
@@ -418,6 +426,7 @@ class PeerStatus:
     silent_ms: int = 0
     key_ids: int = 0
     signs_with: int = 0
+    connectivity: int | None = None  # as it said last; None: it has not said so
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,6 +30,7 @@ class WitnessSide:
         self.until_ns = 0
         self.reason = ""
         self.reached_ns = 0  # 0: never
+        self.score = 0  # our connectivity
 
     def ask(self, view: InstalledView, quorum: CommittedQuorum, now_ns: int) -> AskWitness | None:
         """The next question, when one is due."""
@@ -47,6 +48,7 @@ class WitnessSide:
             voters=tuple(sorted(int(node) for node, _ in quorum.config.voters)),
             config_index=quorum.log_index,
             lease_ms=2 * self._config.deadtime_ns // MS,
+            score=self.score,
         )
 
     def answered(self, answer: WitnessAnswered, now_ns: int) -> None:

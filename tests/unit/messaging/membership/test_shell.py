@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
@@ -13,6 +13,7 @@ import pytest
 
 from hacluster.clock import SystemClock
 from hacluster.errors import ResourceExhausted, Unavailable
+from hacluster.v1 import membership_pb2
 from hacluster.vocabulary.ids import BootToken, NodeId, NodeName
 from hacluster.vocabulary.membership import QuorumConfig
 from messaging.membership.core import MembershipCore
@@ -20,6 +21,7 @@ from messaging.membership.events import (
     CommittedQuorum,
     Config,
     ConfiguredNode,
+    ConnectivityChanged,
     Deliver,
     Durable,
     Leave,
@@ -31,6 +33,7 @@ from messaging.membership.shell import DELIVERY_QUEUE, WATCH_QUEUE, MembershipSh
 from messaging.packet import Gate, Sealer
 from messaging.store import Store
 from messaging.transport.udp import UdpLink
+from messaging.wire import authority_to
 from tests.unit.messaging.lab import CLUSTER, a_datagram, a_keyring
 
 MS = 1_000_000
@@ -137,6 +140,10 @@ async def until(shell: MembershipShell, watcher: Watcher, holds: Any) -> Status:
                 return status
 
 
+def wire_of(status: Status) -> Sequence[membership_pb2.NodeStatus]:
+    return authority_to(status, {}).nodes
+
+
 def members(status: Status) -> list[str]:
     return [member.name for member in status.authority.view.members]
 
@@ -153,6 +160,23 @@ async def test_two_shells_form_a_view_through_real_packets() -> None:
         await one.leave(Leave(clean=True))
         status = await until(one, watcher, lambda s: members(s) == [])
         assert not status.authority.quorate
+
+
+async def test_how_well_a_node_is_connected_is_known_to_the_others() -> None:
+    (one, _, wire), (two, _, other) = a_shell(1, 2), a_shell(2, 2)
+    wire.others, other.others = [two], [one]
+    watcher = one.watch("", 0)
+    async with running(one, two):
+        status = await until(one, watcher, lambda s: s.authority.quorate)
+        assert [node.connectivity for node in status.nodes] == [None, None]
+        assert [node.connectivity for node in wire_of(status)] == [0, 0], "not known"
+        one.dispatch(ConnectivityChanged(2))
+        two.dispatch(ConnectivityChanged(0))
+        status = await until(one, watcher, lambda s: s.nodes[1].connectivity is not None)
+        assert [node.connectivity for node in status.nodes] == [2, 0]
+        assert [node.connectivity for node in wire_of(status)] == [3, 1]
+        assert one.core.authority.witness.score == 2
+        assert one.core.detector.peers[2].heartbeat is not None
 
 
 async def test_long_messages_travel_in_fragments_and_in_order() -> None:
