@@ -163,12 +163,14 @@ class Client:
         add: Mapping[int, int] | None = None,
         remove: Iterable[int] = (),
         expected: crm_pb2.VotersReply | None = None,
+        rules: bool = False,
         deadline_ms: int = WRITE_MS,
     ) -> None:
         """Add voters (node id to votes) and take others away, together; returns when the new set counts.
 
-        `expected`: refused when the voters are others by now. Raises InvalidRequest with the reason; what
-        then became of the change, `voters` tells.
+        `expected`: refused when the voters are others by now. `rules`: two_node, tie-breakers and the like
+        become those of the DC's cluster.toml. Raises InvalidRequest with the reason; what then became of the
+        change, `voters` tells.
         """
         request = crm_pb2.ChangeVotersRequest(
             request_id=uuid.uuid4().hex,
@@ -176,6 +178,7 @@ class Client:
             remove=sorted(remove),
             expected=expected.voters if expected is not None else (),
             deadline_ms=deadline_ms,
+            rules=rules,
         )
         reply: crm_pb2.WriteReply = self._call("ChangeVoters", request, timeout_ms=deadline_ms + CALL_MS)
         if reply.outcome != crm_pb2.WriteReply.OUTCOME_OK:

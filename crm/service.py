@@ -13,6 +13,7 @@ from crm import revisions, wire
 from crm.api.access import AccessControl
 from crm.api.cluster import Cluster
 from crm.api.public_socket import user_name
+from crm.api.voters import change_voters, voters_reply
 from crm.cib.codec import is_text, parse, render
 from crm.cib.history import FEATURE_SET
 from crm.cib.model import Element
@@ -65,6 +66,8 @@ class CrmService(crm_pb2_grpc.CrmServicer):
             "SetAttribute": self._set_attribute_at_dc,
             "SetTicket": self._set_ticket_at_dc,
             "Cleanup": self._cleanup_at_dc,
+            "Voters": self._voters_at_dc,
+            "ChangeVoters": self._change_voters_at_dc,
             "ConfirmFenced": self._confirm_fenced_at_dc,
             "MoveDc": self._move_dc_at_dc,
             "Fence": self._fence_at_dc,
@@ -264,13 +267,23 @@ class CrmService(crm_pb2_grpc.CrmServicer):
 
     async def Voters(self, request: crm_pb2.VotersRequest, context: Context) -> crm_pb2.VotersReply:
         """See crm.proto."""
-        await context.abort(grpc.StatusCode.UNIMPLEMENTED, "the voters are those of cluster.toml")
+        return crm_pb2.VotersReply.FromString(await self._at_the_dc("Voters", request, context))
+
+    async def _voters_at_dc(self, _raw: bytes, _user: str) -> bytes:
+        return voters_reply(self._cluster.replica).SerializeToString()
 
     async def ChangeVoters(
         self, request: crm_pb2.ChangeVotersRequest, context: Context
     ) -> crm_pb2.WriteReply:
         """See crm.proto."""
-        await context.abort(grpc.StatusCode.UNIMPLEMENTED, "the voters are those of cluster.toml")
+        if not is_text(request.request_id):  # it is written into the log
+            raise InvalidRequest(what="control characters in the request id")
+        return crm_pb2.WriteReply.FromString(await self._at_the_dc("ChangeVoters", request, context))
+
+    async def _change_voters_at_dc(self, raw: bytes, user: str) -> bytes:
+        request = crm_pb2.ChangeVotersRequest.FromString(raw)
+        outcome, request_id = await change_voters(self._cluster.replica, request, user)
+        return _write_reply(outcome, request_id).SerializeToString()
 
     async def SetAttribute(
         self, request: crm_pb2.SetAttributeRequest, context: Context

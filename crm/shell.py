@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Set
 from typing import Any, Final
 
 import structlog
@@ -27,6 +27,7 @@ from crm.controller.core import Phase
 from crm.controller.nodes import NodeTable
 from crm.dc import DcShell, Local
 from crm.dc_orders import Orders
+from crm.election.quorum import halves
 from crm.fencing.history import FencingRecord
 from crm.fencing_records import FencingRecords
 from crm.fencing_shell import FencingShell
@@ -40,9 +41,19 @@ from crm.peers.crm import GrpcCrmPeers
 from crm.peers.lrm import LrmPeer
 from crm.peers.messaging import MembershipPeer, in_heartbeats
 from crm.peers.node import CrmPeer
+from crm.peers.voters import VotersKeeper
 from crm.replica import service as replica_service
 from crm.replica.assemble import replica_shell
-from crm.replica.events import BecameDc, Committed, Corrupt, FollowsDc, Orphans, ReplicaEvent, StoppedBeingDc
+from crm.replica.events import (
+    BecameDc,
+    Committed,
+    Corrupt,
+    FollowsDc,
+    Orphans,
+    ReplicaEvent,
+    StoppedBeingDc,
+    VotersCommitted,
+)
 from crm.revisions import Revisions
 from crm.scheduler.digests import digest_of
 from crm.scheduling import SchedulerWorker
@@ -57,7 +68,7 @@ from hacluster.supervision import EXIT_FENCED, EXIT_OK, Notifier
 from hacluster.tls import ReloadingChannel, TlsFolder
 from hacluster.v1 import crm_pb2_grpc, membership_pb2, node_pb2_grpc
 from hacluster.vocabulary.ids import NO_VIEW, BootToken, NodeId
-from hacluster.vocabulary.membership import Authority, MembershipView
+from hacluster.vocabulary.membership import Authority, MembershipView, QuorumConfig
 from hacluster.vocabulary.operation import OperationResult
 
 PINGD_DAMPEN_MS: Final = 5_000
@@ -119,6 +130,7 @@ class CrmShell:
             other.name: LrmPeer(other.name, self._lrm_channel(other)) for other in settings.nodes
         }
         self.messaging = MembershipPeer(rpc.unix_channel(paths.messaging_socket), instance)
+        self.voters = VotersKeeper(self.replica, self.messaging.set_quorum)
         self._claims = ClaimsByData(self.messaging, self.replica.serve)
         self._crm_peers.claimed = self._claims.say
         self.keeper = AttributeKeeper(
@@ -310,6 +322,8 @@ class CrmShell:
             self.spawn(self._replica_events(events), "replica events")
             self.spawn(self.messaging.follow(self._authority), "membership")
             self.spawn(self._claims.run(), "claims")
+            self.spawn(self.voters.hand_down(), "voters")
+            self.spawn(self.voters.follow_suggestions(), "last man standing")
             self.spawn(self._start_worker(), "scheduler start")
             self.spawn(self.orders.loads(self.dc.loads_changed), "loads")
             self.spawn(
@@ -439,6 +453,7 @@ class CrmShell:
                 else:
                     wanted.clear()
             self.replica.set_authority(authority)
+            self.voters.suggested(update.suggested if update.HasField("suggested") else None)
             self.dc.membership_changed(change)
             self.alerts.membership(change)
             if update.attributes:
@@ -458,8 +473,12 @@ class CrmShell:
 
     def _could_be_quorate(self, authority: Authority) -> bool:
         """Whether the view's members have the votes, if all of them are heard."""
-        config = self._settings.quorum_config()
+        _, config, _ = self.replica.voters()
         present = {member.id for member in authority.view.members}
+        return all(self._has_votes(half, present) for half in halves(config))
+
+    @staticmethod
+    def _has_votes(config: QuorumConfig, present: Set[int]) -> bool:
         votes = sum(votes for voter, votes in config.voters if voter in present)
         if 2 * votes > config.votes_total:
             return True
@@ -495,6 +514,8 @@ class CrmShell:
                     f"({answered} of them had been answered OK): see `hacli cib orphans` there"
                 )
                 log.error(log_events.NOTICE, reason=notes.orphans[file])
+            case VotersCommitted():
+                self.voters.committed(event)
             case Corrupt(why):
                 notes.corrupt = f"the CIB on {self._node.name} is damaged: {why}"
                 log.error(log_events.NOTICE, reason=notes.corrupt)

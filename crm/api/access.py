@@ -25,6 +25,7 @@ _READING: Final = frozenset(
         "GetRevision",
         "FencingHistory",
         "FencingDevices",
+        "Voters",
     }
 )
 

@@ -13,11 +13,11 @@ from crm.cib.replication.basis import Basis
 from crm.cib.replication.model import Promise
 from crm.election.messages import Claim, ClaimReply, DcLost, DcLostReply, VoteReply, VoteRequest
 from crm.election.model import ElectionSettings, Following, LogFacts, Lost, PeersChanged, Result, Won
-from crm.election.quorum import is_quorum, other_voter
+from crm.election.quorum import NOBODY, agree, is_quorum, is_voter, other_voter, voters_of
 from crm.replica.effects import Call, CancelTimer, Note, PersistPromise, Reply, SetTimer
 from hacluster.digits import is_count
 from hacluster.vocabulary.ids import NO_TERM, NO_VIEW, Term
-from hacluster.vocabulary.membership import Authority, MembershipView
+from hacluster.vocabulary.membership import Authority, MembershipView, QuorumConfig
 
 MS: Final = 1_000_000
 TIMERS: Final = ("claim", "election", "resend", "dc")
@@ -68,6 +68,15 @@ class Election:
         """The other nodes of the view whose ha-crm is connected, in the order of ids."""
         return tuple(node for node in self.live if node != self.settings.me)
 
+    @property
+    def _quorum(self) -> QuorumConfig:
+        """Who votes, as far as this node knows; whoever knows less is refused for its older log."""
+        return self._facts.quorum
+
+    @property
+    def _other(self) -> int | None:
+        return other_voter(self._quorum, self.settings.me)
+
     def boot_token_of(self, node_id: int) -> str:
         """As the view knows it; empty for a stranger."""
         member = self.view.member(node_id)
@@ -102,6 +111,9 @@ class Election:
         if old is None or claim.view >= old.view:
             self._claims[peer] = claim
         if claim.view == self.view.id:
+            of_dc = self.phase is Phase.FOLLOWING and peer == self.dc.node_id
+            if of_dc and claim.deposed >= self.dc:  # it says itself that it is DC no more
+                self._start_round(now, deposed=claim.deposed)
             self._consider(now)
         return self._take()
 
@@ -109,9 +121,8 @@ class Election:
         """Grant or refuse; a grant is on disk before it is said."""
         why = self._refusal(request, now)
         if not why:
-            two = other_voter(self.settings.quorum, self.settings.me) is not None
             self._promise(request.term, voter=self.promise.voter or request.bootstrap)
-            counts = self.promise.voter or two
+            counts = self.promise.voter
             self._stop_timers()
             self.phase, self.dc, self._granted = Phase.WAITING, NO_TERM, True
             wait_ms = self.settings.election_timeout_ms + len(self.live) * self.settings.rank_step_ms
@@ -265,7 +276,13 @@ class Election:
             self._start_round(now, deposed=self._deposed)
 
     def _is_provisional(self) -> bool:
-        return not is_quorum(self.settings.quorum, {n for n, v in self._votes.items() if v.counts})
+        return not self._agreed()
+
+    def _agreed(self, *, gone: int | None = None) -> bool:
+        """Whether the votes so far are a quorum by our log."""
+        counted = {n for n, vote in self._votes.items() if vote.granted and vote.counts}
+        blank = {n for n, vote in self._votes.items() if vote.granted and not vote.counts}
+        return agree(self._quorum, self.settings.me, counted, blank=blank, gone=gone)
 
     def _start_round(self, now: int, *, deposed: Term, excluded: int | None = None) -> None:
         self._stop_timers()
@@ -346,7 +363,8 @@ class Election:
         return self._facts.blank and not self.promise.lost
 
     def _all_voters_here(self) -> bool:
-        return all(self.view.member(node) is not None for node, votes in self.settings.quorum.voters if votes)
+        """With their ha-crm: a node of which only ha-messaging runs may have a log."""
+        return all(node in self.live for node in voters_of(self._quorum))
 
     def _bootstrap(self, claims: dict[int, Claim]) -> bool:
         """Whether this is a new cluster: all voters are here, and none has ever had a log.
@@ -356,7 +374,7 @@ class Election:
         """
         if any(node not in claims for node in self.live):
             return False
-        alone = self._is_lone_survivor() and not self.settings.quorum.wait_for_all
+        alone = self._is_lone_survivor() and not self._quorum.wait_for_all
         return (alone or self._all_voters_here()) and all(claim.blank for claim in claims.values())
 
     def _memory_lost(self, claims: dict[int, Claim]) -> bool:
@@ -368,7 +386,7 @@ class Election:
             return False
         if self._is_lone_survivor():
             return not self.promise.voter
-        return is_quorum(self.settings.quorum, claims.keys()) and not self._reaches_quorum(claims)
+        return is_quorum(self._quorum, claims.keys()) and not self._reaches_quorum(claims)
 
     def _position(self, claims: dict[int, Claim]) -> int | None:
         """Our place among the candidates, best first; None when we are not one."""
@@ -376,6 +394,9 @@ class Election:
         candidates = [
             c for n, c in claims.items() if c.eligible and (c.voter or blank) and n != self._excluded
         ]
+        voters = [c for c in candidates if is_voter(self._quorum, c.node_id)]
+        if voters and self._reaches_quorum(claims):  # who has no vote need not be DC
+            candidates = voters
 
         def order(c: Claim) -> tuple[tuple[int, ...], int, int, int, int]:
             feature = tuple(int(part) for part in c.feature_set.split(".") if is_count(part))
@@ -393,16 +414,23 @@ class Election:
         return not self.quorate or self._memory_lost(claims)
 
     def _reaches_quorum(self, claims: dict[int, Claim]) -> bool:
-        two = other_voter(self.settings.quorum, self.settings.me) is not None
-        bootstrap = self._bootstrap(claims)
-        two = two and any(claim.voter for claim in claims.values())
-        able = {node for node, claim in claims.items() if claim.voter or two or bootstrap}
-        return is_quorum(self.settings.quorum, able)
+        if self._bootstrap(claims):
+            return is_quorum(self._quorum, claims.keys())
+        able = {node for node, claim in claims.items() if claim.voter}
+        blank = claims.keys() - able if able else NOBODY
+        me = self.settings.me
+        two = self._other
+        if two in able and me not in able:  # the other is the one that may win
+            me = two
+        return agree(self._quorum, me, able, blank=blank)
 
     def _is_lone_survivor(self) -> bool:
-        other = other_voter(self.settings.quorum, self.settings.me)
-        two_node = self.settings.quorum.two_node and other is not None
-        return two_node and self.quorate and self.view.member(other or 0) is None
+        """Of two voters, with the other gone; while they change, the new ones must be here besides."""
+        other = self._other
+        if other is None or not self._quorum.two_node or not self.quorate:
+            return False
+        here = {self.settings.me, *self.live}
+        return self.view.member(other) is None and agree(self._quorum, self.settings.me, here, gone=other)
 
     # -- asking for votes
 
@@ -438,14 +466,13 @@ class Election:
 
     def _try_win(self, now: int) -> None:
         granted = frozenset(node for node, vote in self._votes.items() if vote.granted)
-        counted = {node for node in granted if self._votes[node].counts}
         caretaker, _ = self._ballot_kind
         if caretaker and self._memory_lost(self._current_claims()):
             if granted >= set(self._current_claims()):
                 self._win(Basis.CARETAKER, granted, now)
-        elif is_quorum(self.settings.quorum, counted):
+        elif self._agreed():
             self._win(Basis.MAJORITY, granted, now)
-        elif self._is_lone_survivor() and self.promise.voter:
+        elif self._is_lone_survivor() and self.promise.voter and self._agreed(gone=self._other):
             waits = self._facts.fencing_enabled
             self._win(Basis.FENCED if waits else Basis.ASSUMED, granted, now, waits=waits)
         elif caretaker and not self.quorate and granted >= set(self._current_claims()):
@@ -500,7 +527,7 @@ class Election:
         if self.phase is not Phase.FOLLOWING:
             return
         self._set("dc", now, self.settings.lost_window_ms)
-        if other_voter(self.settings.quorum, self.settings.me) is not None:
+        if self._other == self.dc.node_id:
             return  # the other alone is no quorum of grants; the supervisor's restart is the remedy
         self._lost[self.settings.me] = now
         message = DcLost(view=self.view.id, term=self.dc)
@@ -509,7 +536,7 @@ class Election:
 
     def _depose_silent(self, now: int) -> None:
         recent = {n for n, at in self._lost.items() if now - at <= self.settings.lost_window_ms * MS}
-        if is_quorum(self.settings.quorum, recent) and self._misses_dc(now):
+        if is_quorum(self._quorum, recent) and self._misses_dc(now):
             self._out.append(Note("crm.dc_silent", (("term", str(self.dc)),)))
             self._start_round(now, deposed=self.dc, excluded=self.dc.node_id)
 

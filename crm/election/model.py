@@ -32,6 +32,11 @@ class LogFacts(Protocol):
         ...
 
     @property
+    def quorum(self) -> QuorumConfig:
+        """The voters by the newest entry here that names them, committed or not."""
+        ...
+
+    @property
     def fencing_enabled(self) -> bool:
         """What the newest configuration here (or the first one to be made) says."""
         ...
@@ -39,7 +44,10 @@ class LogFacts(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ElectionSettings:
-    """`quorum` is C; times in ms, defaults of cluster-protocol.md 14. `instance`: this run of ha-crm."""
+    """`quorum` is the founding C, until the log has one. `instance`: this run of ha-crm.
+
+    Times in ms, defaults of cluster-protocol.md 14.
+    """
 
     me: int
     boot_token: str

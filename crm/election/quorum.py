@@ -1,14 +1,26 @@
-"""Which sets of voters may decide (cluster-protocol.md 7.2, 9.3)."""
+"""Which sets of voters may decide (cluster-protocol.md 7.2, 9.3, 9.5)."""
 
 from __future__ import annotations
 
 from collections.abc import Set
+from dataclasses import replace
 
 from hacluster.vocabulary.membership import QuorumConfig
 
+NOBODY: Set[int] = frozenset()
+
+
+def halves(config: QuorumConfig) -> tuple[QuorumConfig, ...]:
+    """The old and the new voters while they change, who have to agree; else the voters alone."""
+    return (config,) if config.next is None else (replace(config, next=None), config.next)
+
 
 def is_quorum(config: QuorumConfig, nodes: Set[int]) -> bool:
-    """A majority of votes, or half of them with the tie-break node among them."""
+    """A majority of votes, or half of them with the tie-break node among them; of both halves of a change."""
+    return all(_is_quorum(half, nodes) for half in halves(config))
+
+
+def _is_quorum(config: QuorumConfig, nodes: Set[int]) -> bool:
     votes = sum(weight for node, weight in config.voters if node in nodes)
     total = config.votes_total
     return 2 * votes > total or (
@@ -16,13 +28,42 @@ def is_quorum(config: QuorumConfig, nodes: Set[int]) -> bool:
     )
 
 
+def agree(
+    config: QuorumConfig,
+    me: int,
+    nodes: Set[int],
+    *,
+    blank: Set[int] = NOBODY,
+    gone: int | None = None,
+) -> bool:
+    """`is_quorum` as node `me` may count, which has a memory: half by half.
+
+    Of two voters the other counts also when it is `blank`: without a memory. Ours has every committed entry
+    then, unless a tie-break lets the other commit alone. It is not needed among the old voters when it is
+    `gone`: confirmed off, and we have the solo right.
+    """
+    for at, half in enumerate(halves(config)):
+        other = other_voter(half, me)
+        two = other is not None and me in nodes
+        if two and other == gone and at == 0:
+            continue
+        if not _is_quorum(half, nodes | blank if two and half.tiebreak is None else nodes):
+            return False
+    return True
+
+
 def is_voter(config: QuorumConfig, node_id: int) -> bool:
-    """Whether the node has a vote."""
-    return any(node == node_id and weight > 0 for node, weight in config.voters)
+    """Whether the node has a vote, or will have one when the change under way is over."""
+    return any(node == node_id and weight > 0 for half in halves(config) for node, weight in half.voters)
+
+
+def voters_of(config: QuorumConfig) -> tuple[int, ...]:
+    """All of them, the old and the new, in the order of ids."""
+    return tuple(sorted({node for half in halves(config) for node, weight in half.voters if weight > 0}))
 
 
 def other_voter(config: QuorumConfig, node_id: int) -> int | None:
-    """With exactly two voters of which `node_id` is one: the other."""
+    """With exactly two (old) voters of which `node_id` is one: the other."""
     ids = [node for node, weight in config.voters if weight > 0]
     if len(ids) != 2 or node_id not in ids:
         return None

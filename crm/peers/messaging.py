@@ -16,6 +16,7 @@ from hacluster.v1 import membership_pb2, membership_pb2_grpc
 RECONNECT_MS: Final = 50
 RECONNECT_MS_MAX: Final = 500
 LEAVE_TIMEOUT_MS: Final = 5_000
+SET_QUORUM_TIMEOUT_MS: Final = 5_000
 SAY_TIMEOUT_MS: Final = 500
 
 log = structlog.get_logger()
@@ -80,6 +81,12 @@ class MembershipPeer:
             clean=not active_unmanaged, active_unmanaged=list(active_unmanaged)
         )
         await rpc.call(self._stub.Leave, request, timeout_ms=LEAVE_TIMEOUT_MS, who="ha-messaging")
+
+    async def set_quorum(self, config: membership_pb2.QuorumConfig) -> None:
+        """Hand down a committed configuration of voters. Raises HaError."""
+        await rpc.call(
+            self._stub.SetQuorumConfig, config, timeout_ms=SET_QUORUM_TIMEOUT_MS, who="ha-messaging"
+        )
 
     async def status(self) -> membership_pb2.MessagingStatus:
         """Links and counters. Raises HaError."""

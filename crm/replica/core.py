@@ -12,7 +12,7 @@ from typing import assert_never
 from crm.cib.model import Element
 from crm.cib.replication.basis import Basis
 from crm.cib.replication.core import NO_LEASE_NS, Replication, ReplicationSettings
-from crm.cib.replication.leading import Reign
+from crm.cib.replication.counting import Reign
 from crm.cib.replication.log import KEEP_ENTRIES
 from crm.cib.replication.messages import Append, AppendReply, InstallSnapshot
 from crm.cib.replication.model import LogRank, Promise, Stored
@@ -21,7 +21,7 @@ from crm.cib.versions import CibVersion
 from crm.election.core import Election, Phase
 from crm.election.messages import Claim, ClaimReply, DcLost, DcLostReply, VoteReply, VoteRequest
 from crm.election.model import ElectionSettings, Following, Lost, PeersChanged, Result, Won
-from crm.election.quorum import other_voter
+from crm.election.quorum import is_voter, other_voter
 from crm.replica.effects import (
     Answer,
     AuthorityChanged,
@@ -40,6 +40,7 @@ from crm.replica.effects import (
     Started,
     TimerFired,
     Up,
+    VotersChangeRequested,
     WriteRequested,
 )
 from crm.replica.events import (
@@ -53,7 +54,7 @@ from crm.replica.events import (
 )
 from crm.replica.settings_in_cib import fencing_enabled, ignores_quorum
 from hacluster.vocabulary.ids import NO_TERM, Term
-from hacluster.vocabulary.membership import Authority
+from hacluster.vocabulary.membership import Authority, QuorumConfig
 
 
 class _Facts:
@@ -76,6 +77,11 @@ class _Facts:
     def blank(self) -> bool:
         """Nothing was ever stored."""
         return self._replication.log.blank
+
+    @property
+    def quorum(self) -> QuorumConfig:
+        """Who votes."""
+        return self._replication.quorum
 
     @property
     def fencing_enabled(self) -> bool:
@@ -112,7 +118,6 @@ class Replica:
             stored,
         )
         self.election = Election(election, _Facts(self.replication), stored.promise)
-        self._other = other_voter(election.quorum, election.me)
         self._solo = SoloRight(solo_right)
         self._announced: tuple[Term, bool, Basis] | None = None  # of our own reign
 
@@ -120,6 +125,15 @@ class Replica:
     def me(self) -> int:
         """This node's id."""
         return self.election.settings.me
+
+    @property
+    def quorum(self) -> QuorumConfig:
+        """Who votes, as far as this node knows."""
+        return self.replication.quorum
+
+    @property
+    def _other(self) -> int | None:
+        return other_voter(self.quorum, self.me)
 
     @property
     def promise(self) -> Promise:
@@ -185,6 +199,8 @@ class Replica:
                 return self._timer(key, now)
             case WriteRequested():
                 return self.replication.write(event, now)
+            case VotersChangeRequested():
+                return self.replication.change_voters(event, now)
             case OutcomeAsked(token, request_id):
                 return self.replication.outcome(token, request_id)
             case ForceQuorum(token, author):
@@ -250,7 +266,7 @@ class Replica:
             )
             return [Reply(token, refusal)]
         effects = self._apply(election.dc_heard(message.term, now), now)
-        if isinstance(message, Append) and message.restores:
+        if isinstance(message, Append) and message.restores == election.settings.instance:
             effects += self._apply(election.restored(), now)
         promise = self.promise
         if isinstance(message, Append):
@@ -338,12 +354,30 @@ class Replica:
     def _learn_solo_right(self) -> list[Effect]:
         """An entry of this view's DC is committed by both voters, as far as this node knows."""
         dc, log = self.dc, self.replication.log
-        if self._other is None or dc.basis is not Basis.MAJORITY or not dc.established:
+        index, voters = log.voters
+        if self._other is None or (
+            voters is not None and (voters.next is not None or index > log.commit_index)
+        ):
+            return self._lose_solo_right() if self._other is None else []
+        if dc.basis is not Basis.MAJORITY or not dc.established:
             return []
         token = self.election.boot_token_of(self._other)
         if log.term_at(log.commit_index) == dc.term and self._solo.committed_with(token):
             return [MarkSoloRight(token)]
         return []
+
+    def _has_lost_its_vote(self) -> bool:
+        """The change that took it away is committed: who votes should be DC."""
+        leading, log = self.replication.leading, self.replication.log
+        index, voters = log.voters
+        if leading is None or voters is None or voters.next is not None or not leading.established:
+            return False
+        changed = index <= log.commit_index and log.term_at(max(index, log.base.index)) == leading.reign.term
+        return changed and not is_voter(voters, self.me) and leading.ready_index() >= index
+
+    def _lose_solo_right(self) -> list[Effect]:
+        """There are not two voters any more of which this node is one."""
+        return [MarkSoloRight("")] if self._solo.drop() else []
 
     def _after(self, now: int) -> list[Effect]:
         """Announce our own reign, and again when it becomes established or its basis changes."""
@@ -360,6 +394,9 @@ class Replica:
             effects += self._apply(
                 self.election.restored(), now
             )  # by decree this is all there is to remember
+        if self._has_lost_its_vote():
+            effects += self._apply(self.election.reconsider("this node is no voter any more", now), now)
+            return effects
         state = (leading.reign.term, leading.established, leading.basis)
         caretaker = leading.basis is Basis.CARETAKER and not self.election.quorate
         speaks = leading.established or leading.waits or caretaker

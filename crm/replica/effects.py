@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from crm.cib.model import Element
 from crm.cib.replication.messages import ReplicationMessage
 from crm.cib.replication.model import LogEntry, Promise, Snapshot
+from crm.cib.replication.voters import VotersWanted
 from crm.election.messages import ElectionMessage
 from crm.replica.events import ReplicaEvent, WriteOutcome
 from hacluster.vocabulary.membership import Authority
@@ -214,6 +215,17 @@ class WriteRequested:
     deadline_ns: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VotersChangeRequested:
+    """A change of voters at this node, which must be DC."""
+
+    token: int
+    wanted: VotersWanted
+    author: str
+    request_id: str
+    deadline_ns: int
+
+
 @dataclass(frozen=True, slots=True)
 class OutcomeAsked:
     """What became of a write."""
@@ -255,6 +267,7 @@ Event = (
     | Persisted
     | TimerFired
     | WriteRequested
+    | VotersChangeRequested
     | OutcomeAsked
     | ForceQuorum
     | FenceConfirmed

@@ -9,6 +9,7 @@ from crm.cib.model import Element
 from crm.cib.replication.basis import Basis
 from crm.cib.versions import NO_VERSION, CibVersion
 from hacluster.vocabulary.ids import NO_TERM, Term, ViewId
+from hacluster.vocabulary.membership import QuorumConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,4 +115,12 @@ class Corrupt:
     why: str
 
 
-ReplicaEvent = BecameDc | StoppedBeingDc | FollowsDc | Committed | Orphans | Corrupt
+@dataclass(frozen=True, slots=True)
+class VotersCommitted:
+    """Who votes is another set now, or was found on the disk; with `next` while it changes."""
+
+    quorum: QuorumConfig
+    log_index: int
+
+
+ReplicaEvent = BecameDc | StoppedBeingDc | FollowsDc | Committed | Orphans | Corrupt | VotersCommitted

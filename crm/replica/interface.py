@@ -7,9 +7,11 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from crm.cib.model import Element
+from crm.cib.replication.voters import VotersWanted
 from crm.cib.versions import CibVersion
 from crm.replica.events import DcState, ReplicaEvent, WriteOutcome
-from hacluster.vocabulary.membership import Authority
+from hacluster.vocabulary.ids import Term
+from hacluster.vocabulary.membership import Authority, QuorumConfig
 
 Change = Callable[[Element], Element]
 """From the configuration before to the one after; called at the DC only. An HaError: nothing is written."""
@@ -76,6 +78,16 @@ class Replica(Protocol):
 
     async def outcome_of(self, request_id: str) -> WriteOutcome:
         """What became of a write that was answered UNKNOWN; final when it is not UNKNOWN again."""
+        ...
+
+    def voters(self) -> tuple[int, QuorumConfig, tuple[int, ...]]:
+        """Index of the log entry, who votes as far as this node knows; at the DC, who has all of the log."""
+        ...
+
+    async def change_voters(
+        self, term: Term, wanted: VotersWanted, *, author: str, request_id: str, deadline_ms: int
+    ) -> WriteOutcome:
+        """A joint change of voters, at the DC of `term` (else NoDc). OK: the new ones count alone."""
         ...
 
     async def force_quorum(self, *, author: str) -> WriteOutcome:

@@ -18,10 +18,13 @@ import structlog
 from crm.cib.model import Element, element
 from crm.cib.replication.leading import DC_CHANGED
 from crm.cib.replication.model import Kind, Stored
+from crm.cib.replication.voters import VotersWanted, voters_text
 from crm.cib.store import CibStore
 from crm.cib.versions import NO_VERSION, CibVersion
 from crm.election.model import ElectionSettings
 from crm.replica import log_events
+from crm.replica.answers import Answers
+from crm.replica.cib_xml import CibXml
 from crm.replica.core import Replica
 from crm.replica.effects import (
     Answer,
@@ -51,6 +54,7 @@ from crm.replica.effects import (
     Started,
     TimerFired,
     Up,
+    VotersChangeRequested,
     WriteRequested,
 )
 from crm.replica.events import (
@@ -63,6 +67,7 @@ from crm.replica.events import (
     Outcome,
     ReplicaEvent,
     StoppedBeingDc,
+    VotersCommitted,
     WriteOutcome,
 )
 from crm.replica.interface import Change, ForwardHandler
@@ -73,13 +78,12 @@ from crm.replica.timers import Timers
 from hacluster.clock import Clock
 from hacluster.errors import ErrorCode, HaError, InvalidRequest, NoDc, Timeout, Unavailable
 from hacluster.vocabulary.ids import Term
-from hacluster.vocabulary.membership import Authority
+from hacluster.vocabulary.membership import Authority, QuorumConfig
 
 log = structlog.get_logger()
 
 MS: Final = 1_000_000
 SERVE_S: Final = 30.0
-CIB_XML_DELAY_S: Final = 1.0
 DC_RETRY_S: Final = 0.05
 FORWARD_MS: Final = 30_000
 _PERHAPS_WRITTEN: Final = (ErrorCode.UNREACHABLE, ErrorCode.TIMEOUT, ErrorCode.UNAVAILABLE)  # or a bug there
@@ -125,7 +129,7 @@ class ReplicaShell:
         self._dc_known = asyncio.Event()
         self._timers = Timers(clock, lambda key: self._feed(TimerFired(key)))
         self._tokens = 0
-        self._answers: dict[int, asyncio.Future[WriteOutcome]] = {}
+        self._answers = Answers()
         self._replies: dict[int, asyncio.Future[Message]] = {}
         self._subscribers: list[asyncio.Queue[ReplicaEvent]] = []
         self._forward_handler: ForwardHandler | None = None
@@ -135,7 +139,7 @@ class ReplicaShell:
         self._visible = NO_VERSION
         self._status = StatusStream(peers, self._reign, others)
         self.use_others = self._status.use  # other nodes are configured; voters are not changed by it
-        self._cib_dirty = asyncio.Event()
+        self._cib_xml = CibXml(store, lambda: (self._configuration, self._visible, self._author), node_name)
         self._disk_thread = ThreadPoolExecutor(1, thread_name_prefix="cib-disk")
 
     # -- life
@@ -155,7 +159,7 @@ class ReplicaShell:
             async with asyncio.TaskGroup() as group:
                 self._group = group
                 group.create_task(self._pump(), name="replica-effects")
-                group.create_task(self._keep_cib_xml(), name="replica-cib-xml")
+                group.create_task(self._cib_xml.keep(self._on_disk), name="replica-cib-xml")
                 self._status.start(group)
                 self._feed(Started())
                 for orphans in await self._on_disk(self._store.orphans):
@@ -165,8 +169,7 @@ class ReplicaShell:
                     self._feed(self._authority)
         finally:
             self._timers.cancel_all()
-            if self._cib_dirty.is_set():
-                self._write_cib_xml()
+            self._cib_xml.finish()
             self._disk_thread.shutdown(wait=True)
 
     def _show_stored(self, stored: Stored) -> None:
@@ -326,6 +329,32 @@ class ReplicaShell:
             return WriteOutcome(outcome=Outcome.UNKNOWN, reason=str(error))
         return WriteOutcome(outcome=Outcome.UNKNOWN, reason="there is no DC: ask again")
 
+    async def change_voters(
+        self, term: Term, wanted: VotersWanted, *, author: str, request_id: str, deadline_ms: int
+    ) -> WriteOutcome:
+        """Raises NoDc when this node is not DC of `term`."""
+        self._require_dc(term)
+        token = self._answers.expect()
+        self._feed(
+            VotersChangeRequested(
+                token=token,
+                wanted=wanted,
+                author=author,
+                request_id=request_id,
+                deadline_ns=self._clock.now_ns() + deadline_ms * MS,
+            )
+        )
+        return await self._answers.wait(token, deadline_ms / 1_000 + SERVE_S)
+
+    def voters(self) -> tuple[int, QuorumConfig, tuple[int, ...]]:
+        """Log index, who votes, and at the DC those that have all that is committed."""
+        core = self._core
+        if core is None:
+            return 0, self._settings.quorum, ()
+        leading = core.replication.leading
+        in_sync = leading.in_sync() if leading is not None else ()
+        return core.replication.log.voters[0], core.quorum, in_sync
+
     async def force_quorum(self, *, author: str) -> WriteOutcome:
         """The operator's decree."""
         dc = self.dc
@@ -364,7 +393,7 @@ class ReplicaShell:
     ) -> WriteOutcome:
         """Raises NoDc when this node is not DC of `term`, or stopped before it wrote: nothing was done."""
         self._require_dc(term)
-        token, answer = self._new_answer()
+        token = self._answers.expect()
         request = WriteRequested(
             token=token,
             change=configuration,
@@ -375,7 +404,7 @@ class ReplicaShell:
             deadline_ns=self._clock.now_ns() + deadline_ms * MS,
         )
         self._feed(request)
-        outcome = await self._answer(token, answer, deadline_ms / 1_000 + SERVE_S)
+        outcome = await self._answers.wait(token, deadline_ms / 1_000 + SERVE_S)
         if outcome.outcome is Outcome.FAILED and outcome.reason == DC_CHANGED:
             raise NoDc
         return outcome
@@ -383,16 +412,16 @@ class ReplicaShell:
     async def outcome_here(self, term: Term, request_id: str) -> WriteOutcome:
         """Raises NoDc when this node is not DC of `term`."""
         self._require_dc(term)
-        token, answer = self._new_answer()
+        token = self._answers.expect()
         self._feed(OutcomeAsked(token, request_id))
-        return await self._answer(token, answer, SERVE_S)
+        return await self._answers.wait(token, SERVE_S)
 
     async def force_here(self, term: Term, author: str) -> WriteOutcome:
         """Raises NoDc when this node is not DC of `term`."""
         self._require_dc(term)
-        token, answer = self._new_answer()
+        token = self._answers.expect()
         self._feed(ForceQuorum(token, author))
-        return await self._answer(token, answer, SERVE_S)
+        return await self._answers.wait(token, SERVE_S)
 
     async def forward_here(self, term: Term, method: str, request: bytes, user: str, client: str) -> bytes:
         """Raises NoDc when this node is not DC of `term`, and what the handler raises."""
@@ -405,22 +434,6 @@ class ReplicaShell:
         dc = self.dc
         if not dc.is_me or dc.term != term:
             raise NoDc
-
-    def _new_answer(self) -> tuple[int, asyncio.Future[WriteOutcome]]:
-        self._tokens += 1
-        future: asyncio.Future[WriteOutcome] = asyncio.get_running_loop().create_future()
-        self._answers[self._tokens] = future
-        return self._tokens, future
-
-    async def _answer(
-        self, token: int, answer: asyncio.Future[WriteOutcome], timeout_s: float
-    ) -> WriteOutcome:
-        try:
-            return await asyncio.wait_for(answer, timeout_s)
-        except TimeoutError:
-            return WriteOutcome(outcome=Outcome.UNKNOWN, reason="no answer in time; ask again with the id")
-        finally:
-            self._answers.pop(token, None)
 
     async def _dc_within(self, timeout_ms: int) -> bool:
         try:
@@ -514,9 +527,7 @@ class ReplicaShell:
             case Up(event):
                 self._tell(event)
             case Answer(token, outcome):
-                answer = self._answers.get(token)
-                if answer is not None and not answer.done():
-                    answer.set_result(outcome)
+                self._answers.give(token, outcome)
             case Note(name, fields):
                 log.info(name, **dict(fields))
             case Die(why):
@@ -550,7 +561,7 @@ class ReplicaShell:
             case Committed(configuration, version, author, digest):
                 self._configuration, self._digest, self._author = configuration, digest, author
                 self._show_version(version)
-                self._cib_dirty.set()
+                self._cib_xml.changed()
                 log.info(log_events.COMMITTED, cib_version=str(version), author=author)
             case BecameDc(term, view, basis, established):
                 self._status.wake()
@@ -564,6 +575,8 @@ class ReplicaShell:
                 log.warning(log_events.ORPHANS, count=count, answered=answered, file=file)
             case Corrupt(why):
                 log.error(log_events.CORRUPT, reason=why)
+            case VotersCommitted(quorum, index):
+                log.info(log_events.VOTERS, voters=voters_text(quorum), log_index=index)
             case _:
                 assert_never(event)
         for queue in self._subscribers:
@@ -579,21 +592,3 @@ class ReplicaShell:
         if core is None or not core.dc.is_me:
             return None
         return core.dc.term, core.election.view.id, self._visible, core.election.peers
-
-    # -- cib.xml, for people and tools
-
-    async def _keep_cib_xml(self) -> None:
-        while True:  # ends by cancellation
-            await self._cib_dirty.wait()
-            await asyncio.sleep(CIB_XML_DELAY_S)
-            self._cib_dirty.clear()
-            await self._on_disk(self._write_cib_xml)
-
-    def _write_cib_xml(self) -> None:
-        """A failure is logged, not fatal: the log on disk is what counts."""
-        try:
-            self._store.cib_xml(
-                self._configuration, self._visible, last_change=self._author, origin=self._node_name
-            )
-        except OSError as error:
-            log.warning(log_events.CIB_XML_FAILED, reason=str(error))

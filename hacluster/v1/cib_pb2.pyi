@@ -303,9 +303,9 @@ class AppendRequest(message.Message):
     ENTRIES_FIELD_NUMBER: builtins.int
     COMMIT_INDEX_FIELD_NUMBER: builtins.int
     ESTABLISHED_FIELD_NUMBER: builtins.int
-    RESTORES_FIELD_NUMBER: builtins.int
     ALIGNED_FIELD_NUMBER: builtins.int
     BASIS_FIELD_NUMBER: builtins.int
+    RESTORES_FIELD_NUMBER: builtins.int
     boot_token: builtins.str
     """the addressed node's"""
     previous_index: builtins.int
@@ -313,11 +313,11 @@ class AppendRequest(message.Message):
     commit_index: builtins.int
     established: builtins.bool
     """the barrier of this term is committed"""
-    restores: builtins.bool
-    """all other voters have stored an entry of this term"""
     aligned: builtins.bool
     """false: a caretaker's keepalive, the logs need not agree"""
     basis: builtins.str
+    restores: builtins.int
+    """this run of the receiver's ha-crm counts as a voter from now on; 0: none"""
     @builtins.property
     def term(self) -> common_pb2.Term: ...
     @builtins.property
@@ -335,9 +335,9 @@ class AppendRequest(message.Message):
         entries: abc.Iterable[LogEntry] | None = ...,
         commit_index: builtins.int = ...,
         established: builtins.bool = ...,
-        restores: builtins.bool = ...,
         aligned: builtins.bool = ...,
         basis: builtins.str = ...,
+        restores: builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["term", b"term", "view", b"view"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...

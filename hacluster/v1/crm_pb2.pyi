@@ -1140,9 +1140,12 @@ class ChangeVotersRequest(message.Message):
     REMOVE_FIELD_NUMBER: builtins.int
     EXPECTED_FIELD_NUMBER: builtins.int
     DEADLINE_MS_FIELD_NUMBER: builtins.int
+    RULES_FIELD_NUMBER: builtins.int
     request_id: builtins.str
     """random; the same id again is the same change"""
     deadline_ms: builtins.int
+    rules: builtins.bool
+    """the other rules (two_node, wait_for_all, tie-breakers, last_man_standing, witness)"""
     @builtins.property
     def add(self) -> containers.RepeatedCompositeFieldContainer[Voter]:
         """a voter that is there already gets these votes"""
@@ -1163,9 +1166,10 @@ class ChangeVotersRequest(message.Message):
         remove: abc.Iterable[builtins.int] | None = ...,
         expected: abc.Iterable[Voter] | None = ...,
         deadline_ms: builtins.int = ...,
+        rules: builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["add", b"add", "deadline_ms", b"deadline_ms", "expected", b"expected", "remove", b"remove", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["add", b"add", "deadline_ms", b"deadline_ms", "expected", b"expected", "remove", b"remove", "request_id", b"request_id", "rules", b"rules"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...

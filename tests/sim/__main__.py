@@ -13,7 +13,7 @@ import time
 import traceback
 from pathlib import Path
 
-from tests.sim import ballots, explorer, ledger, shrink, sometimes
+from tests.sim import ballots, explorer, ledger, log_explorer, shrink, sometimes
 from tests.sim import mutants as broken
 from tests.sim.all_classes import REGISTRY
 from tests.sim.classes import Planned
@@ -129,11 +129,14 @@ def keep_account(options: argparse.Namespace) -> int:
 
 
 def explore(options: argparse.Namespace) -> int:
-    """Exit code 1 when a rule turns out not to be enough. The disk's rules are played after the others."""
+    """Exit code 1 when a rule turns out not to be enough. With --log only the log's rules are played."""
+    of_log = options.log or options.without in log_explorer.RULES
     try:
-        if options.without not in ballots.RULES:
+        if of_log:
+            print(log_explorer.explore(options.nodes, options.seconds, options.without))
+        if not of_log and options.without not in ballots.RULES:
             print(explorer.explore(options.nodes, options.seconds, options.without))
-        if options.without not in explorer.RULES:
+        if not of_log and options.without not in explorer.RULES:
             print(ballots.explore(options.seconds, options.without))
     except (explorer.Violation, ballots.Violation) as violation:
         print(f"VIOLATION {violation}")
@@ -171,7 +174,9 @@ def parser() -> argparse.ArgumentParser:
     search = sub.add_parser("explore")
     search.add_argument("--nodes", type=int, default=3)
     search.add_argument("--seconds", type=float, default=30.0, help="of CPU")
-    search.add_argument("--without", choices=sorted({**explorer.RULES, **ballots.RULES}), default="")
+    rules = sorted({*explorer.RULES, *ballots.RULES, *log_explorer.RULES})
+    search.add_argument("--without", choices=rules, default="", help="leave a rule out")
+    search.add_argument("--log", action="store_true", help="the log's rules while the voters change")
     command = sub.add_parser("mutants", help="break rules, and see them caught")
     command.add_argument("--seeds", type=int, default=2_000, help="tried for each")
     command.add_argument("--seconds", type=float, default=60.0, help="of CPU for each")

@@ -44,7 +44,7 @@ from crm.replica.effects import (
     Up,
     WriteRequested,
 )
-from crm.replica.events import Outcome, ReplicaEvent, WriteOutcome
+from crm.replica.events import Outcome, ReplicaEvent, VotersCommitted, WriteOutcome
 from hacluster.vocabulary.ids import NO_TERM, NodeId
 from hacluster.vocabulary.membership import Authority, QuorumConfig
 from tests.sim.cib_disk import SimStorage
@@ -98,7 +98,7 @@ class ReplicaProcess(Process[Event, Effect]):
                 me=self.id,
                 boot_token=self.node.boot_token,
                 instance=self.instance,
-                quorum=self.cluster.quorum,
+                quorum=self.cluster.founding_of(self.id),
             ),
             stored,
             initial=self.cluster.initial,
@@ -218,6 +218,8 @@ class ReplicaProcess(Process[Event, Effect]):
             case MarkCommitted(index):
                 self._mark_committed(index)
             case Up(event):
+                if isinstance(event, VotersCommitted):
+                    self.cluster.tell_messaging(self.id, event)
                 self.world.note(self.name, f"{type(event).__name__} {_short(event)}")
                 for listener in self.cluster.listeners:
                     listener(self, event)
@@ -300,6 +302,7 @@ class Clients:
         self.tokens: dict[int, str] = {}
         self.asking: dict[int, str] = {}
         self.on_answer: list[Callable[[Write], None]] = []
+        self.others: Callable[[int, WriteOutcome], None] = lambda token, outcome: None
         self._token = 0
         self._rng = cluster.world.stream("clients")
 
@@ -332,6 +335,7 @@ class Clients:
     def answered(self, token: int, outcome: WriteOutcome) -> None:
         request_id = self.tokens.pop(token, None) or self.asking.pop(token, None)
         if request_id is None:
+            self.others(token, outcome)
             return
         write = self.writes[request_id]
         if write.outcome in (Outcome.OK, Outcome.FAILED):
@@ -368,6 +372,7 @@ class CibCluster:
 
     world: World
     count: int
+    founders: int = 0  # so many of them have a vote at first; 0: all
     two_node: bool = False
     fencing: bool = False
     wait_for_all: bool = True
@@ -381,11 +386,12 @@ class CibCluster:
     )
     watchers: list[Callable[[ReplicaProcess], None]] = field(default_factory=list)
     boots_seen: dict[int, int] = field(default_factory=dict)
+    told: dict[int, VotersCommitted] = field(default_factory=dict)  # what each ha-messaging has on its disk
 
     def __post_init__(self) -> None:
         ids = range(1, self.count + 1)
         self.quorum = QuorumConfig(
-            voters=tuple((NodeId(one), 1) for one in ids),
+            voters=tuple((NodeId(one), 1) for one in ids if one <= (self.founders or self.count)),
             two_node=self.two_node,
             wait_for_all=self.two_node and self.wait_for_all,
         )
@@ -440,6 +446,22 @@ class CibCluster:
     def authority_changed(self, process: ReplicaProcess, authority: Authority) -> None:
         """From ha-messaging, when that is simulated too."""
         process.deliver(AuthorityChanged(authority))
+
+    def founding_of(self, node_id: int) -> QuorumConfig:
+        """Its cluster.toml: whoever came later has been told of all nodes."""
+        if node_id <= (self.founders or self.count):
+            return self.quorum
+        return self.quorum.among(tuple((NodeId(one), 1) for one in self.nodes))
+
+    def tell_messaging(self, node_id: int, event: VotersCommitted) -> None:
+        known = self.told.get(node_id)
+        if known is None or known.log_index <= event.log_index:
+            self.told[node_id] = event
+
+    def quorum_among(self, group: Sequence[int]) -> QuorumConfig:
+        """By which voters ha-messaging counts: the newest that a member has on its disk."""
+        known = [self.told[one] for one in group if one in self.told]
+        return max(known, key=lambda event: event.log_index).quorum if known else self.quorum
 
     def spoken(self, process: ReplicaProcess, entries: tuple[LogEntry, ...]) -> None:
         """Entries that are on a disk now, or on their way to a peer: they exist."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass
 
 from crm.cib.replication.basis import Basis
+from crm.election.quorum import halves, other_voter
 from crm.replica.effects import FenceConfirmed
 from crm.replica.events import BecameDc, ReplicaEvent
 from tests.sim.cib import CibCluster, ReplicaProcess
@@ -16,6 +18,7 @@ from tests.sim.cib_checkers import (
     SameChain,
     VersionGrows,
 )
+from tests.sim.cib_voters import VoterChanges
 from tests.sim.classes import Planned, register
 from tests.sim.engine import MS, SECOND, START_NS, World
 from tests.sim.plan import Fault
@@ -28,6 +31,7 @@ class CibProfile:
     """The dials of a class."""
 
     nodes: int = 3
+    founders: int = 0
     kinds: tuple[str, ...] = KINDS
     faults_ns: int = 40 * SECOND
     mean_gap_ns: int = 2 * SECOND
@@ -70,6 +74,7 @@ class CibRun(Planned):
         self.cluster = CibCluster(
             self.world,
             profile.nodes,
+            founders=profile.founders,
             two_node=profile.two_node,
             fencing=profile.fencing,
             wait_for_all=profile.wait_for_all,
@@ -84,6 +89,8 @@ class CibRun(Planned):
             SameChain(self.cluster),
             NothingSilent(self.cluster),
         ]
+        self.changes = VoterChanges(self.cluster)
+        self.world.checkers.append(self.changes)
         if profile.device:
             self.cluster.listeners.append(self._fence)
 
@@ -100,9 +107,11 @@ class CibRun(Planned):
         self.settle()
 
     def boot(self) -> None:
-        """All at once, until there is a first DC."""
-        self.cluster.boot_all()
+        """All at once, until there is a first DC; those without a vote come later."""
+        for one in range(1, (self.profile.founders or self.profile.nodes) + 1):
+            self.cluster.boot(one)
         self.world.run_until(START_NS + 5 * SECOND)
+        self.cluster.boot_all()
 
     def settle(self) -> None:
         """No faults any more: it must come to rest, soon."""
@@ -125,7 +134,11 @@ class CibRun(Planned):
         """A DC that waits has the other fenced: the device acts on the machine as it is, and answers late."""
         if not isinstance(event, BecameDc) or event.basis is not Basis.FENCED or event.established:
             return
-        other = self.cluster.by_id[3 - process.id]
+        assert process.core is not None
+        number = other_voter(process.core.quorum, process.id)
+        if number is None:
+            return
+        other = self.cluster.by_id[number]
         known = other.node.boot_token
         rng = self.device_rng
 
@@ -185,6 +198,8 @@ class CibRun(Planned):
                 return [Fault(at_ns=at_ns, kind=kind, nodes=one, link=rng.randrange(2))]
             case "wipe" | "damage" | "broken-disk":
                 return [Fault(at_ns=at_ns, kind=kind, nodes=one, for_ns=rng.randint(1, 5_000) * MS)]
+            case "voters":
+                return [Fault(at_ns=at_ns, kind=kind, nodes=one, link=rng.randrange(1 << 30))]
             case _:
                 raise AssertionError(kind)
 
@@ -217,6 +232,8 @@ class CibRun(Planned):
                 self._break_disk(victim, fault.for_ns)
             case "wipe" | "damage":
                 self._lose_copy(victim, fault)
+            case "voters":
+                self.changes.strike(random.Random(fault.link))
             case _:
                 raise AssertionError(fault.kind)
 
@@ -236,8 +253,8 @@ class CibRun(Planned):
 
     def _may_lose(self, process: ReplicaProcess) -> bool:
         """At most a minority is without a memory at one time, and only of a cluster that has begun."""
-        broken = {p.id for p in self.cluster.processes if not self._has_memory(p)}
-        return len(broken | {process.id}) * 2 < len(self.cluster.processes) and process.node.up
+        broken = {p.id for p in self.cluster.processes if not self._has_memory(p)} | {process.id}
+        return process.node.up and not any(self._is_too_many(broken, p) for p in self.cluster.processes)
 
     def _lose_copy(self, process: ReplicaProcess, fault: Fault) -> None:
         if not self._may_lose(process):
@@ -250,6 +267,16 @@ class CibRun(Planned):
             name = self.disk_rng.choice(names)
             process.node.disk.damage(f"cib/{name}", self.disk_rng)
             self.no_damage.damage(process)
+
+    def _is_too_many(self, broken: set[int], process: ReplicaProcess) -> bool:
+        """Whether a set of voters that this node goes by would have lost half of its memories."""
+        if process.core is None:
+            return True
+        for half in halves(process.core.quorum):
+            voters = {node for node, _ in half.voters}
+            if 2 * len(broken & voters) >= len(voters):
+                return True
+        return False
 
     def _has_memory(self, process: ReplicaProcess) -> bool:
         return process.core is not None and process.core.promise.voter
@@ -281,5 +308,27 @@ _class(
         device=True,
         wait_for_all=False,
         kinds=("partition", "power", "kill"),
+    ),
+)
+_class("voters4", CibProfile(nodes=4, founders=3, kinds=(*KINDS, "voters", "voters"), mean_gap_ns=SECOND))
+_class("voters5", CibProfile(nodes=5, founders=2, kinds=("voters", "partition", "power", "kill", "between")))
+_class(
+    "voters5-wipe",
+    CibProfile(
+        nodes=5, founders=3, kinds=("voters", "wipe", "damage", "partition", "kill"), mean_gap_ns=3 * SECOND
+    ),
+)
+_class(
+    "voters3-compact", CibProfile(nodes=3, founders=1, kinds=("voters", "partition", "kill"), keep_entries=5)
+)
+_class(
+    "voters3-fenced",
+    CibProfile(
+        nodes=3,
+        founders=2,
+        two_node=True,
+        fencing=True,
+        device=True,
+        kinds=("voters", "partition", "power", "kill"),
     ),
 )

@@ -9,17 +9,21 @@ from dataclasses import dataclass, replace
 import pytest
 
 from crm.cib.replication.core import Replication
+from crm.cib.replication.counting import Counting
 from crm.cib.replication.leading import Leading
 from crm.cib.replication.log import Log
 from crm.cib.replication.model import LogRank, Promise, Stored
 from crm.cib.replication.solo import SoloRight
+from crm.cib.replication.voters import VotersWanted
 from crm.cib.replication.waiters import Waiters
 from crm.cib.store import CibStore
 from crm.cib.versions import CibVersion
+from crm.election import quorum
 from crm.election.core import Election
 from crm.election.messages import VoteRequest
 from crm.replica.effects import Effect, PersistEntries, SaveOrphans
 from hacluster.vocabulary.ids import NO_TERM
+from hacluster.vocabulary.membership import QuorumConfig
 from tests.sim.cib import ReplicaProcess
 
 Break = Callable[[pytest.MonkeyPatch], None]
@@ -204,6 +208,40 @@ def _no_right_needed(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(SoloRight, "may_go_alone", property(lambda self: bool(self._off)))
 
 
+def _change_in_one_step(patch: pytest.MonkeyPatch) -> None:
+    """The new voters count alone at once."""
+    original = Counting._changed
+
+    def changed(self: Counting, wanted: VotersWanted) -> tuple[str, QuorumConfig | None]:
+        why, joint = original(self, wanted)
+        return why, joint.next if joint is not None else None
+
+    patch.setattr(Counting, "_changed", changed)
+
+
+def _new_half_decides(patch: pytest.MonkeyPatch) -> None:
+    """While the voters change, only the new ones are asked."""
+    patch.setattr(quorum, "halves", lambda config: (config.next or config,))
+
+
+def _old_half_decides(patch: pytest.MonkeyPatch) -> None:
+    """While the voters change, only the old ones are asked."""
+    patch.setattr(quorum, "halves", lambda config: (replace(config, next=None),))
+
+
+def _changes_overlap(patch: pytest.MonkeyPatch) -> None:
+    """The next change begins before the one before is committed, and replaces it."""
+
+    def changed(self: Counting, wanted: VotersWanted) -> tuple[str, QuorumConfig | None]:
+        current = self.quorum.next or self.quorum
+        try:
+            return "", replace(current, next=wanted.among(current, self._founding))
+        except ValueError as error:
+            return str(error), None
+
+    patch.setattr(Counting, "_changed", changed)
+
+
 MUTANTS: tuple[CibMutant, ...] = (
     CibMutant(what="a promise is not kept on disk", scenario="cib3-power", break_it=_promise_unsaved),
     CibMutant(
@@ -227,4 +265,8 @@ MUTANTS: tuple[CibMutant, ...] = (
         what="the solo right comes from sight alone", scenario="cib2-fenced-alone", break_it=_right_by_sight
     ),
     CibMutant(what="no solo right is needed", scenario="cib2-fenced-alone", break_it=_no_right_needed),
+    CibMutant(what="voters change in one step", scenario="voters5", break_it=_change_in_one_step),
+    CibMutant(what="only the new voters are asked", scenario="voters5", break_it=_new_half_decides),
+    CibMutant(what="only the old voters are asked", scenario="voters5", break_it=_old_half_decides),
+    CibMutant(what="changes of voters overlap", scenario="voters5", break_it=_changes_overlap),
 )

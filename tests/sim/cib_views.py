@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from crm.replica.effects import AuthorityChanged
 from hacluster.vocabulary.ids import BootToken, NodeId, NodeName, ViewId
 from hacluster.vocabulary.membership import Authority, Member, MembershipView
+from messaging.membership.quorum import is_quorate
 from tests.sim.engine import MS
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ class Views:
         if not node.up or view < self.at.get(node_id, (view, ()))[0]:
             return
         self.at[node_id] = (view, group)
-        voters = {node for node, weight in self.cluster.quorum.voters if weight}
+        voters = {node for node, weight in self.cluster.quorum_among(group).voters if weight}
         if voters <= set(group):
             node.run.write("all-seen", b"1")
         self.tell(self.cluster.by_id[node_id])
@@ -117,9 +118,6 @@ class Views:
         process.deliver(AuthorityChanged(authority))
 
     def _quorate(self, process: ReplicaProcess, group: tuple[int, ...]) -> bool:
-        config = self.cluster.quorum
-        votes = sum(weight for node, weight in config.voters if node in group)
-        if config.two_node:
-            waiting = config.wait_for_all and process.node.run.read("all-seen") is None
-            return votes >= 1 and not waiting
-        return 2 * votes > config.votes_total
+        config = self.cluster.quorum_among(group)
+        waiting = config.two_node and config.wait_for_all and process.node.run.read("all-seen") is None
+        return is_quorate(config, group) and not waiting

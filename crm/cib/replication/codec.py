@@ -7,6 +7,7 @@ from typing import Any
 
 from crm.cib import diff
 from crm.cib.replication.model import Snapshot
+from crm.cib.replication.voters import decode_voters, encode_voters
 from crm.cib.versions import CibVersion
 from hacluster.vocabulary.ids import Term
 
@@ -23,6 +24,8 @@ def encode_snapshot(snapshot: Snapshot) -> bytes:
         "digest": snapshot.digest,
         "content": diff.element_out(snapshot.content),
         "requests": snapshot.requests,
+        "voters": encode_voters(snapshot.voters).decode() if snapshot.voters is not None else None,
+        "voters_index": snapshot.voters_index,
     }
     return json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode()
 
@@ -32,6 +35,7 @@ def decode_snapshot(raw: bytes) -> Snapshot:
     try:
         data: dict[str, Any] = json.loads(raw)
         safe_counter, safe_node, safe_index = data["safe"]
+        voters = data.get("voters")  # a snapshot of before there were any in the log has none
         return Snapshot(
             index=int(data["index"]),
             term=Term(*map(int, data["term"])),
@@ -42,6 +46,8 @@ def decode_snapshot(raw: bytes) -> Snapshot:
             digest=str(data["digest"]),
             content=diff.element_in(data["content"]),
             requests=tuple((str(name), int(index)) for name, index in data["requests"]),
+            voters=decode_voters(voters) if voters is not None else None,
+            voters_index=int(data.get("voters_index", 0)),
         )
     except (TypeError, LookupError, AttributeError) as error:
         raise ValueError(f"not a snapshot: {error}") from None

@@ -12,7 +12,8 @@ from typing import Final
 
 from crm.cib.model import Element
 from crm.cib.replication.basis import Basis
-from crm.cib.replication.leading import BOOTSTRAP, DC_CHANGED, Leading, Reign
+from crm.cib.replication.counting import Reign
+from crm.cib.replication.leading import BOOTSTRAP, DC_CHANGED, Leading
 from crm.cib.replication.log import KEEP_ENTRIES, Damaged, Log, State
 from crm.cib.replication.messages import Append, AppendReply, InstallSnapshot
 from crm.cib.replication.model import Kind, LogEntry, Snapshot, Stored
@@ -29,9 +30,10 @@ from crm.replica.effects import (
     SaveOrphans,
     SetTimer,
     Up,
+    VotersChangeRequested,
     WriteRequested,
 )
-from crm.replica.events import Committed, Outcome, WriteOutcome
+from crm.replica.events import Committed, Outcome, VotersCommitted, WriteOutcome
 from hacluster.vocabulary.ids import Term
 from hacluster.vocabulary.membership import QuorumConfig
 
@@ -45,7 +47,10 @@ _WITHOUT_LEASE: Final = frozenset({Basis.CARETAKER, Basis.FORCED})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplicationSettings:
-    """`initial` is the first configuration of a new cluster. `validate` says what is wrong, or nothing."""
+    """`quorum` is the founding C, `initial` the first configuration of a new cluster.
+
+    `validate` says what is wrong, or nothing.
+    """
 
     me: int
     quorum: QuorumConfig
@@ -72,12 +77,18 @@ class Replication:
         self.followed_established = False
         self._shown = NO_VERSION
         self._shown_digest = ""
+        self._told_voters = 0  # index of the last that the shell was told of
         self._damages = 0
 
     @property
     def version(self) -> CibVersion:
         """The highest this node has shown, or may have to show."""
         return max(self._shown, self.log.head.version)
+
+    @property
+    def quorum(self) -> QuorumConfig:
+        """Who votes, by the newest entry here; the founding voters before there is one."""
+        return self.log.voters[1] or self.settings.quorum
 
     def note_shown(self, version: CibVersion) -> None:
         """The shell showed this version (status changes count too)."""
@@ -93,7 +104,7 @@ class Replication:
             reign,
             self.log,
             self.waiters,
-            quorum=self.settings.quorum,
+            founding=self.settings.quorum,
             validate=self.settings.validate,
             ignores_quorum=self.settings.ignores_quorum,
             initial=self.settings.initial,
@@ -114,6 +125,12 @@ class Replication:
             outcome = WriteOutcome(outcome=Outcome.FAILED, reason=DC_CHANGED)
             return [Answer(request.token, outcome)]
         return [*self.leading.write(request, now), *self.settle(now)]
+
+    def change_voters(self, request: VotersChangeRequested, now: int) -> list[Effect]:
+        """As `write`."""
+        if self.leading is None:
+            return [Answer(request.token, WriteOutcome(outcome=Outcome.FAILED, reason=DC_CHANGED))]
+        return [*self.leading.change_voters(request, now), *self.settle(now)]
 
     def expire(self, token: int, now: int) -> list[Effect]:
         """A writer's deadline."""
@@ -319,6 +336,10 @@ class Replication:
             effects.append(Up(Committed(state.content, state.version, state.author, state.digest)))
         elif state.digest == self._shown_digest:
             self._shown = max(self._shown, state.version)
+        index, voters = self.log.voters_at(max(self.log.commit_index, self.log.base.index))
+        if voters is not None and index != self._told_voters:
+            self._told_voters = index
+            effects.append(Up(VotersCommitted(voters, index)))
         if len(self.waiters):
             linger_ns = self.settings.linger_ms * MS
             ready = self.leading.ready_index() if self.leading else 0

@@ -7,17 +7,17 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
 from crm.cib.model import Element
 from crm.cib.replication.basis import Basis
+from crm.cib.replication.counting import Counting, Follower, Reign, new_follower
 from crm.cib.replication.log import Log
 from crm.cib.replication.messages import Append, AppendReply, InstallSnapshot
 from crm.cib.replication.model import Kind, LogEntry, Snapshot
 from crm.cib.replication.waiters import Waiters
 from crm.cib.versions import CibVersion
-from crm.election.quorum import is_quorum, is_voter, other_voter
+from crm.election.quorum import other_voter
 from crm.replica.effects import (
     Answer,
     Call,
@@ -26,11 +26,11 @@ from crm.replica.effects import (
     PersistEntries,
     PersistSnapshot,
     SetTimer,
+    VotersChangeRequested,
     WriteRequested,
 )
 from crm.replica.events import Outcome, WriteOutcome
 from hacluster.errors import HaError
-from hacluster.vocabulary.ids import Term, ViewId
 from hacluster.vocabulary.membership import QuorumConfig
 
 MS: Final = 1_000_000
@@ -44,38 +44,7 @@ BOOTSTRAP: Final = "bootstrap"
 DC_CHANGED: Final = "the DC changed before it was written"
 
 
-@dataclass(slots=True)
-class Follower:
-    """What the DC knows of one other ha-crm of the view."""
-
-    boot_token: str
-    instance: int  # of its ha-crm: what another run stored, this one may have lost
-    next: int
-    match: int = 0
-    matched: bool = False  # the logs are known to agree up to `match`
-    in_flight: bool = False
-    sent_commit: int = 0
-    voter: bool = False
-    failures: int = 0
-    mismatches: int = 0
-    needs_snapshot: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reign:
-    """What the election found. `peers`: boot token and instance of each other ha-crm in the view, by id."""
-
-    me: int
-    term: Term
-    view: ViewId
-    basis: Basis
-    waits: bool
-    granters: frozenset[int]
-    version: CibVersion
-    peers: tuple[tuple[int, str, int], ...]
-
-
-class Leading:
+class Leading(Counting):
     """One reign. `established`: the barrier (and in a new cluster the first configuration) is committed."""
 
     def __init__(
@@ -84,27 +53,17 @@ class Leading:
         log: Log,
         waiters: Waiters,
         *,
-        quorum: QuorumConfig,
+        founding: QuorumConfig,
         validate: Callable[[Element], str],
         ignores_quorum: Callable[[Element], bool],
         initial: Element,
     ) -> None:
-        self.reign = reign
-        self.basis = reign.basis
-        self.waits = reign.waits
-        self.established = False
-        self.followers = {
-            node: self._new_follower(token, instance, log) for node, token, instance in reign.peers
-        }
-        self._log = log
+        super().__init__(reign, log, founding)
         self._waiters = waiters
-        self._quorum = quorum
         self._validate = validate
         self._ignores_quorum = ignores_quorum
         self._initial = initial
-        self._two_voters = other_voter(quorum, reign.me) is not None
-        self._barrier = 0  # what must be committed before the reign is established; 0: none yet
-        self._durable = log.last_index
+        self._change: VotersChangeRequested | None = None  # under way: asked for in this reign
         self._unsaved = False  # a Persist of our own entries is under way
         self._pending: deque[WriteRequested] = deque()
         self._refused: dict[str, None] = {}
@@ -135,6 +94,7 @@ class Leading:
         """The other voter is confirmed fenced and we have the solo right: commit without it, safely."""
         self._now = now
         self.basis, self.waits = Basis.FENCED, False
+        self._gone = other_voter(self.quorum, self.reign.me)
         self._open(self._log.head.version.configuration_changed())
         self._pump()
         return self._take()
@@ -169,6 +129,21 @@ class Leading:
             self._pump()
         return self._take()
 
+    def change_voters(self, request: VotersChangeRequested, now: int) -> list[Effect]:
+        """Begin a joint change: the answer is OK when the new voters count alone."""
+        self._now = now
+        if self._is_repeated(request):
+            self._set_at(f"write:{request.token}", request.deadline_ns)
+            return self._take()
+        wrong, config = self._changed(request.wanted)
+        if config is None or self._unsaved or request.request_id in self._refused:
+            self._fail(request.token, wrong or "the disk is busy: nothing was changed, try again")
+            return self._take()
+        self._change = request
+        self._set_at(f"write:{request.token}", request.deadline_ns)
+        self._store([self._new_voters(config, author=request.author, request_id=request.request_id)])
+        return self._take()
+
     def refuse(self, request_id: str) -> None:
         """The request was answered FAILED: it must not succeed if it arrives after all."""
         if not request_id:
@@ -184,6 +159,8 @@ class Leading:
     def expire(self, token: int, now: int) -> list[Effect]:
         """A writer's deadline: certainly not written when it was never appended."""
         self._now = now
+        if self._change is not None and self._change.token == token:
+            self._give_up_change("it is not over in time: look at the voters")
         for request in self._pending:
             if request.token == token:
                 self._pending.remove(request)
@@ -199,6 +176,8 @@ class Leading:
             self._durable = max(self._durable, index)
         self._unsaved = self._durable < self._log.last_index
         self._advance_commit()
+        self._end_change()
+        self._nudge()
         self._pump()
         return self._take()
 
@@ -218,6 +197,7 @@ class Leading:
             follower.matched = True
             self._lift(reply.version)
             self._advance_commit()
+            self._nudge()
         elif reply.why == "mismatch":
             follower.mismatches += 1
             follower.next = reply.hint + 1
@@ -245,7 +225,7 @@ class Leading:
         self.followers = {
             node: old[node]
             if node in old and old[node].instance == instance
-            else self._new_follower(token, instance, self._log)
+            else new_follower(token, instance, self._log)
             for node, token, instance in peers
         }
         self._send_all(force=True)
@@ -268,6 +248,8 @@ class Leading:
         for request in self._pending:
             self._fail(request.token, DC_CHANGED)
         self._pending.clear()
+        if self._change is not None:
+            self._give_up_change("the DC changed while the voters did: look at the voters")
         timers = ["keepalive", "linger", *(f"retry:{peer}" for peer in self.followers)]
         self._out.extend(CancelTimer(key) for key in timers)
         return self._take()
@@ -277,11 +259,20 @@ class Leading:
         synced = [f.match for f in self.followers.values() if f.matched and not f.failures]
         return min([self._durable, *synced])
 
+    def _give_up_change(self, reason: str) -> None:
+        """Its entry is in the log and may be committed yet."""
+        assert self._change is not None
+        token, self._change = self._change.token, None
+        outcome = WriteOutcome(outcome=Outcome.UNKNOWN, reason=reason)
+        self._out.extend((CancelTimer(f"write:{token}"), Answer(token, outcome)))
+
     # -- writing
 
     def _open(self, version: CibVersion, author: str = "") -> None:
         first = self._log.blank
         entries = [self._new(Kind.BARRIER, version, author=author)]
+        if self._log.voters[1] is None:  # the founding ones become the log's own
+            entries.append(self._new_voters(self._founding, author=BOOTSTRAP))
         if first:
             entries.append(
                 self._new(
@@ -325,7 +316,7 @@ class Leading:
         if entries:
             self._store(entries)
 
-    def _is_repeated(self, request: WriteRequested) -> bool:
+    def _is_repeated(self, request: WriteRequested | VotersChangeRequested) -> bool:
         """Whether this request has an entry already: then it is answered for that one."""
         known = self._log.find_request(request.request_id) if request.request_id else None
         if known is None:
@@ -368,6 +359,7 @@ class Leading:
         author: str = "",
         request_id: str = "",
         content: Element | None = None,
+        voters: QuorumConfig | None = None,
     ) -> LogEntry:
         provisional = self.waits or self.basis is Basis.CARETAKER
         return self._log.append_new(
@@ -378,7 +370,12 @@ class Leading:
             author=author,
             request_id=request_id,
             content=content,
+            voters=voters,
         )
+
+    def _new_voters(self, config: QuorumConfig, *, author: str, request_id: str = "") -> LogEntry:
+        version = self._log.head.version
+        return self._new(Kind.CONFIG, version, author=author, request_id=request_id, voters=config)
 
     def _store(self, entries: list[LogEntry]) -> None:
         """To the followers first, then to our own disk, in parallel as far as the disk allows."""
@@ -395,10 +392,6 @@ class Leading:
             self._store([self._new(Kind.BARRIER, shown.configuration_changed())])
 
     # -- replicating
-
-    @staticmethod
-    def _new_follower(boot_token: str, instance: int, log: Log) -> Follower:
-        return Follower(boot_token=boot_token, instance=instance, next=log.last_index + 1)
 
     def _writes(self) -> bool:
         """Whether followers must have our log: a caretaker that wrote nothing leaves theirs alone."""
@@ -429,13 +422,15 @@ class Leading:
             or (follower.matched and follower.sent_commit < log.commit_index)
             or self._restores(peer)
         ):
-            self._call(peer, follower, self._append(follower, restores=self._restores(peer)))
+            self._call(
+                peer, follower, self._append(follower, restores=follower.instance * self._restores(peer))
+            )
 
     def _call(self, peer: int, follower: Follower, message: Append | InstallSnapshot) -> None:
         follower.in_flight = True
         self._out.append(Call(peer, message))
 
-    def _append(self, follower: Follower, *, aligned: bool = True, restores: bool = False) -> Append:
+    def _append(self, follower: Follower, *, aligned: bool = True, restores: int = 0) -> Append:
         previous = follower.next - 1
         entries = tuple(self._log.after(previous)) if aligned else ()
         if aligned:
@@ -470,40 +465,18 @@ class Leading:
         self._set(f"retry:{peer}", wait_ms)
         return self._take()
 
-    def _restores(self, peer: int) -> bool:
-        """Whether every other voter has stored an entry of this term, and this follower too.
-
-        After the operator's decree those who are here decide who has a memory.
-        """
-        follower = self.followers[peer]
-        if follower.voter or not self._barrier or follower.match < self._barrier:
-            return False
-        if self.basis is Basis.CARETAKER or not is_voter(self._quorum, peer):
-            return False
-        voters = [voter for voter, weight in self._quorum.voters if weight and voter != peer]
-        if self.basis is Basis.FORCED:
-            voters = [voter for voter in voters if voter in self.reign.granters]
-        return all(self._stored(voter) >= self._barrier for voter in voters)
+    def _nudge(self) -> None:
+        """Make the entry that `_restores` needs, when nobody writes."""
+        last = self._log.last_index
+        if self._unsaved or self.basis is Basis.CARETAKER or not self.established:
+            return
+        if any(
+            not follower.voter and follower.matched and follower.since >= last
+            for follower in self.followers.values()
+        ):
+            self._store([self._new(Kind.BARRIER, self._log.head.version)])
 
     # -- committing
-
-    def _stored(self, node: int) -> int:
-        if node == self.reign.me:
-            return self._durable
-        follower = self.followers.get(node)
-        return follower.match if follower else 0
-
-    def _counts(self, node: int) -> bool:
-        """Whether a node's store counts: not while its memory is lost (of two voters both count)."""
-        return node == self.reign.me or self._two_voters or self.followers[node].voter
-
-    def _is_committed(self, index: int) -> bool:
-        stored = {node for node in (self.reign.me, *self.followers) if self._stored(node) >= index}
-        if self.basis is Basis.MAJORITY:
-            return is_quorum(self._quorum, {node for node in stored if self._counts(node)})
-        if self.basis is Basis.ASSUMED or self.waits:
-            return self.reign.me in stored
-        return self.reign.granters <= stored
 
     def _advance_commit(self) -> None:
         log = self._log
@@ -522,7 +495,22 @@ class Leading:
         bound = log.compactable()
         if bound is not None:
             self._out.append(PersistSnapshot(*log.compact(bound), log.commit_index))
+        self._end_change()
         self._send_all()
+
+    def _end_change(self) -> None:
+        """Both halves have the change: from now on the new voters alone, whoever began it."""
+        index, config = self._log.voters
+        next_ = config.next if config is not None else None
+        if next_ is None or index > self._log.commit_index or self._unsaved or not self.established:
+            return
+        entry = self._new_voters(
+            next_, author=self._log.entry(index).author if index > self._log.base.index else ""
+        )
+        if self._change is not None:
+            self._waiters.add(self._change.token, entry)
+            self._change = None
+        self._store([entry])
 
     # -- small things
 

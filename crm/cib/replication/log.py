@@ -9,9 +9,11 @@ from crm.cib.digest import Digester
 from crm.cib.model import Element
 from crm.cib.replication.basis import Basis
 from crm.cib.replication.model import Kind, LogEntry, LogRank, Snapshot, is_sealed, sealed
+from crm.cib.replication.voters import decode_voters, encode_voters
 from crm.cib.versions import CibVersion
 from hacluster.errors import HaError, InvalidRequest
 from hacluster.vocabulary.ids import Term
+from hacluster.vocabulary.membership import QuorumConfig
 
 REQUESTS_MAX: Final = 10_000
 """So many request ids are remembered to answer "what became of my write"."""
@@ -88,6 +90,7 @@ class Log:
         self.keep_entries = keep_entries
         self._entries: list[LogEntry] = []
         self._safe: list[tuple[Term, int]] = []  # of the last safe entry, at each entry
+        self._voters: list[tuple[int, QuorumConfig]] = []  # by entries above the base, with their index
         self._requests: dict[str, int] = dict(base.requests)
         self._digester = Digester()
         self.committed = State(base)
@@ -121,6 +124,18 @@ class Log:
     def blank(self) -> bool:
         """Whether nothing was ever stored."""
         return self.last_index == 0
+
+    @property
+    def voters(self) -> tuple[int, QuorumConfig | None]:
+        """Who votes by the newest entry that says so, and its index; None before there is any."""
+        return self._voters[-1] if self._voters else (self.base.voters_index, self.base.voters)
+
+    def voters_at(self, index: int) -> tuple[int, QuorumConfig | None]:
+        """As `voters`, after entry `index`, which is not below the base."""
+        for at, config in reversed(self._voters):
+            if at <= index:
+                return at, config
+        return self.base.voters_index, self.base.voters
 
     @property
     def rank(self) -> LogRank:
@@ -176,12 +191,15 @@ class Log:
         author: str = "",
         request_id: str = "",
         content: Element | None = None,
+        voters: QuorumConfig | None = None,
     ) -> LogEntry:
         """Make the next entry; with `content`, the patch from the newest configuration to it.
 
         Raises InvalidRequest when the patch is too large to be sent.
         """
-        payload, before, result = b"", self.head.digest, self.head.digest
+        assert (voters is not None) == (kind is Kind.CONFIG)
+        payload = b"" if voters is None else encode_voters(voters)
+        before = result = self.head.digest
         if content is not None:
             change = diff.diff(self.head.content, content, base=before, result=before)
             content = diff.apply(self.head.content, change, base_known=True)  # shares what did not change
@@ -214,6 +232,8 @@ class Log:
         """Take over the next entry from the DC. Raises Damaged."""
         if entry.index != self.last_index + 1 or not is_sealed(self.last_chain, entry):
             raise Damaged(f"entry {entry.index} does not follow entry {self.last_index}")
+        if entry.kind is Kind.CONFIG:
+            _voters_in(entry)
         self.head.advance(entry, self._digester if verify else None)
         self._push(entry)
 
@@ -227,6 +247,7 @@ class Log:
             return ()
         del self._entries[keep:]
         del self._safe[keep:]
+        self._voters = [(at, config) for at, config in self._voters if at <= after]
         for entry in dropped:
             if self._requests.get(entry.request_id) == entry.index:
                 del self._requests[entry.request_id]
@@ -264,6 +285,7 @@ class Log:
             self._advance(state, index)
         at = index - self.base.index
         safe_term, safe_index = self._safe[at - 1] if at else (self.base.safe_term, self.base.safe_index)
+        voters_index, voters = self.voters_at(index)
         requests = [(name, where) for name, where in self._requests.items() if where <= index]
         return Snapshot(
             index=index,
@@ -275,6 +297,8 @@ class Log:
             digest=state.digest,
             content=state.content,
             requests=tuple(requests[-REQUESTS_MAX:]),
+            voters=voters,
+            voters_index=voters_index,
         )
 
     def compactable(self) -> int | None:
@@ -291,6 +315,7 @@ class Log:
         del self._entries[: index - self.base.index]
         del self._safe[: index - self.base.index]
         self.base = base
+        self._voters = [(at, config) for at, config in self._voters if at > index]
         if len(self._requests) > 2 * REQUESTS_MAX:
             self._requests = dict(list(self._requests.items())[-REQUESTS_MAX:])
         return base, tuple(self._entries)
@@ -299,6 +324,8 @@ class Log:
         safe = self._safe[-1] if self._safe else (self.base.safe_term, self.base.safe_index)
         self._entries.append(entry)
         self._safe.append((entry.term, entry.index) if entry.basis.safe else safe)
+        if entry.kind is Kind.CONFIG:
+            self._voters.append((entry.index, _voters_in(entry)))
         if entry.request_id:
             self._requests.pop(entry.request_id, None)
             self._requests[entry.request_id] = entry.index
@@ -310,3 +337,11 @@ class Log:
     def _advance(self, state: State, index: int) -> None:
         for i in range(state.index + 1, index + 1):
             state.advance(self.entry(i), None)
+
+
+def _voters_in(entry: LogEntry) -> QuorumConfig:
+    """Raises Damaged."""
+    try:
+        return decode_voters(entry.payload)
+    except ValueError as error:
+        raise Damaged(f"entry {entry.index}: {error}") from None

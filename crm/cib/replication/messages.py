@@ -13,8 +13,9 @@ from hacluster.vocabulary.ids import Term, ViewId
 class Append:
     """Entries after (previous_index, previous_chain); without entries: a keepalive.
 
-    `boot_token` is the addressed node's. `restores`: all other voters have stored an entry of this term, so
-    a receiver whose memory was lost counts as a voter again. `aligned` is false in a caretaker's keepalive:
+    `boot_token` is the addressed node's. `restores` is the run of ha-crm there (0: none) that counts as a
+    voter again, or from now on: its memory was lost, or it has become a voter, and the others have stored an
+    entry that was made after this run was seen. `aligned` is false in a caretaker's keepalive:
     it does not ask whether the logs agree.
     """
 
@@ -26,7 +27,7 @@ class Append:
     entries: tuple[LogEntry, ...]
     commit_index: int
     established: bool
-    restores: bool
+    restores: int
     aligned: bool = True
     basis: str = ""
 

@@ -12,6 +12,7 @@ from crm.cib.model import Element
 from crm.cib.replication.basis import Basis
 from crm.cib.versions import NO_VERSION, CibVersion
 from hacluster.vocabulary.ids import NO_TERM, Term
+from hacluster.vocabulary.membership import QuorumConfig
 
 NO_CHAIN: Final = bytes(32)
 """The chain before the first entry."""
@@ -59,7 +60,8 @@ class Snapshot:
     """The configuration after entry `index` (0: before the first), and what must be known of earlier ones.
 
     `safe_term` and `safe_index` are those of the last safe entry up to here; `requests` the request ids of
-    the last entries, oldest first, with their index.
+    the last entries, oldest first, with their index; `voters` those of entry `voters_index` (None: no entry
+    up to here named any).
     """
 
     index: int = 0
@@ -71,6 +73,8 @@ class Snapshot:
     digest: str = ""
     content: Element = field(default_factory=lambda: Element("configuration"))
     requests: tuple[tuple[str, int], ...] = ()
+    voters: QuorumConfig | None = None
+    voters_index: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

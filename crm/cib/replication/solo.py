@@ -39,6 +39,11 @@ class SoloRight:
         self.right = boot_token
         return True
 
+    def drop(self) -> bool:
+        """There is no other any more. Returns whether a right is lost by that."""
+        had, self.right, self._off = bool(self.right), "", ""
+        return had
+
     def confirmed_off(self, boot_token: str) -> None:
         """That boot of the other is certainly over."""
         self._off = boot_token

@@ -13,6 +13,7 @@ from typing import Any
 
 from crm.cib.model import Element, element
 from crm.cib.replication.basis import Basis
+from crm.cib.replication.voters import VotersWanted
 from crm.cib.versions import CibVersion
 from crm.controller import core as control
 from crm.controller.nodes import NodeTable
@@ -31,7 +32,7 @@ from hacluster.clock import SystemClock
 from hacluster.errors import HaError, NotFound
 from hacluster.v1 import lrm_pb2, node_pb2
 from hacluster.vocabulary.ids import BootToken, NodeId, NodeName, OperationId, Term, ViewId
-from hacluster.vocabulary.membership import Authority, Member, MembershipView
+from hacluster.vocabulary.membership import Authority, Member, MembershipView, QuorumConfig
 from hacluster.vocabulary.operation import ExecutionStatus, Operation, OperationResult
 
 TERM = Term(4, 1)
@@ -76,6 +77,14 @@ class FakeReplica:
 
     async def outcome_of(self, request_id: str) -> WriteOutcome:
         return WriteOutcome(outcome=Outcome.UNKNOWN)
+
+    def voters(self) -> tuple[int, QuorumConfig, tuple[int, ...]]:
+        return 0, QuorumConfig(voters=()), ()
+
+    async def change_voters(
+        self, term: Term, wanted: VotersWanted, *, author: str, request_id: str, deadline_ms: int
+    ) -> WriteOutcome:
+        raise AssertionError("not used")
 
     async def force_quorum(self, *, author: str) -> WriteOutcome:
         return WriteOutcome(outcome=Outcome.OK)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from tests.sim import log_explorer
 from tests.sim.explorer import RULES, Violation, explore
 
 NODES = {"hold": 3, "echo": 3, "no-stretch": 4, "witness-view": 2}
+LOG_NODES: dict[str, int] = {}
 
 
 @pytest.mark.parametrize("nodes", [2, 3, 4])
@@ -19,3 +21,16 @@ def test_the_rules_are_enough(nodes: int) -> None:
 def test_each_rule_is_needed(rule: str) -> None:
     with pytest.raises(Violation):
         explore(NODES.get(rule, 2), 60.0, rule)
+
+
+@pytest.mark.parametrize("nodes", [2, 3, 5])
+def test_the_rules_of_the_log_are_enough(nodes: int) -> None:
+    log_explorer.explore(nodes, 2.0)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("rule", sorted(log_explorer.RULES))
+def test_each_rule_of_the_log_is_needed(rule: str) -> None:
+    with pytest.raises(Violation):
+        log_explorer.explore(LOG_NODES.get(rule, 3), 240.0, rule)

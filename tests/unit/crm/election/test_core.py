@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -28,6 +28,7 @@ class Facts:
     version: CibVersion = CibVersion()  # noqa: RUF009
     blank: bool = False
     fencing_enabled: bool = False
+    quorum: QuorumConfig = QuorumConfig(voters=())  # noqa: RUF009
 
 
 def a_term(text: str) -> Term:
@@ -129,11 +130,19 @@ class Scenario:
                 wait_for_all="wait" in options,
             ),
         )
+        self.facts.quorum = replace(settings.quorum, next=self._next(options))
         promise = Promise(term=a_term(options.get("promised", "1.1")), voter="blank" not in options)
         if "blank" in options:
             self.facts.rank, promise = LogRank(), Promise()
         self.election = Election(settings, self.facts, promise)
         return []
+
+    @staticmethod
+    def _next(options: dict[str, str]) -> QuorumConfig | None:
+        """The voters to come, while they change."""
+        if "next" not in options:
+            return None
+        return QuorumConfig(voters=tuple((NodeId(int(node)), 1) for node in options["next"].split(",")))
 
     def _view(self, options: dict[str, str]) -> ViewId:
         return ViewId(int(options["view"]), 1) if "view" in options else self.view
@@ -167,6 +176,7 @@ class Scenario:
             incumbent="incumbent" in options,
             member_since=self.since,
             dc=a_term(options.get("dc", "0.0")),
+            deposed=a_term(options.get("deposed", "0.0")),
             version=CibVersion(0, int(options.get("epoch", "0")), 0),
         )
 

@@ -44,10 +44,12 @@ class Net:
     """Some replicas; everything arrives at once and in order, unless `held`."""
 
     count: int
+    founders: int = 0  # so many have a vote; 0: all
     two_node: bool = False
     keep_entries: int = 1_000
     now: int = SECOND
     held: set[int] = field(default_factory=set)  # nodes whose disk does not come back
+    deaf: set[int] = field(default_factory=set)  # nodes that no entry reaches
     events: list[tuple[int, ReplicaEvent]] = field(default_factory=list)
     answers: dict[int, WriteOutcome] = field(default_factory=dict)
     sent: list[tuple[int, int, object]] = field(default_factory=list)
@@ -65,7 +67,7 @@ class Net:
 
     def replica(self, node: int, stored: Stored) -> Replica:
         """A run of a node's ha-crm, with this on its disk."""
-        voters = tuple((NodeId(n), 1) for n in range(1, self.count + 1))
+        voters = tuple((NodeId(n), 1) for n in range(1, (self.founders or self.count) + 1))
         return Replica(
             ElectionSettings(
                 me=node,
@@ -101,6 +103,9 @@ class Net:
                 self.sent.append((node, peer, message))
                 self.tokens += 1
                 self.requests[self.tokens] = node
+                if peer in self.deaf and isinstance(message, Append) and message.entries:
+                    self.queue.append((node, CallFailed(peer, message)))
+                    return
                 self.queue.append((peer, Received(node, message, self.tokens)))
             case Reply(token, message):
                 if isinstance(message, AppendReply):
@@ -233,7 +238,7 @@ def test_a_write_that_no_message_can_carry_is_refused(three: Net) -> None:
     token = three.write(1, "x" * (13 * 1024 * 1024))
     assert three.answers[token].outcome is Outcome.FAILED
     assert "several steps" in three.answers[token].reason
-    assert three.nodes[1].replication.log.last_index == 2
+    assert three.nodes[1].replication.log.last_index == 3  # barrier, voters, first configuration
 
 
 def test_the_same_request_is_the_same_write(three: Net) -> None:
@@ -252,7 +257,7 @@ def test_the_same_request_that_comes_while_the_first_still_waits(three: Net) -> 
     leading = three.nodes[1].replication.leading
     assert leading is not None
     assert leading.is_pending("same")
-    entry = three.nodes[1].replication.log.entry(3)
+    entry = three.nodes[1].replication.log.entry(4)
     three.give(1, Persisted(entry.index, entry.chain))
     three.wait(SECOND)
     assert three.answers[first] == three.answers[second]
@@ -293,7 +298,7 @@ def test_writes_during_a_sync_share_the_next(three: Net) -> None:
     three.write(1, "a")
     three.sent.clear()
     tokens = [three.write(1, name) for name in ("b", "c", "d")]
-    assert three.nodes[1].replication.log.last_index == 3
+    assert three.nodes[1].replication.log.last_index == 4
     three.held = set()
     log = three.nodes[1].replication.log
     three.give(1, Persisted(log.last_index, log.last_chain))

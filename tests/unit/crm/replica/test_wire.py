@@ -78,7 +78,7 @@ def test_log() -> None:
         entries=(ENTRY,),
         commit_index=39,
         established=True,
-        restores=True,
+        restores=9,
         aligned=True,
         basis="assumed",
     )

@@ -1,0 +1,93 @@
+"""The voters as the log holds them (cluster-protocol.md 9.5), and what a request makes of them. Pure.
+
+A change is two entries: one with the old voters and the `next`, during which both must agree, and one with
+the new voters alone.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from typing import Any
+
+from hacluster.vocabulary.ids import NodeId
+from hacluster.vocabulary.membership import QuorumConfig
+
+Voters = tuple[tuple[NodeId, int], ...]
+
+
+def encode_voters(config: QuorumConfig) -> bytes:
+    """Compact JSON, always the same for the same value."""
+    return json.dumps(_out(config), separators=(",", ":")).encode()
+
+
+def decode_voters(raw: bytes) -> QuorumConfig:
+    """Inverse of `encode_voters`. Raises ValueError."""
+    try:
+        return _in(json.loads(raw))
+    except (TypeError, LookupError, AttributeError) as error:
+        raise ValueError(f"not a configuration of voters: {error}") from None
+
+
+def _out(config: QuorumConfig) -> dict[str, Any]:
+    return {
+        "voters": [list(voter) for voter in config.voters],
+        "two_node": config.two_node,
+        "wait_for_all": config.wait_for_all,
+        "tiebreak": config.tiebreak,
+        "tiebreak_order": list(config.tiebreak_order),
+        "lms_window_ms": config.lms_window_ms,
+        "witness_votes": config.witness_votes,
+        "next": _out(config.next) if config.next is not None else None,
+    }
+
+
+def _in(data: dict[str, Any]) -> QuorumConfig:
+    tiebreak = data["tiebreak"]
+    return QuorumConfig(
+        voters=tuple((NodeId(int(node)), int(votes)) for node, votes in data["voters"]),
+        two_node=bool(data["two_node"]),
+        wait_for_all=bool(data["wait_for_all"]),
+        tiebreak=NodeId(int(tiebreak)) if tiebreak is not None else None,
+        tiebreak_order=tuple(NodeId(int(node)) for node in data["tiebreak_order"]),
+        lms_window_ms=int(data["lms_window_ms"]),
+        witness_votes=int(data["witness_votes"]),
+        next=_in(data["next"]) if data["next"] is not None else None,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VotersWanted:
+    """A change: these nodes get these votes, those have none any more. `expected`: made from these voters.
+
+    `rules`: the other rules become those of the DC's cluster.toml, too.
+    """
+
+    add: Voters = ()
+    remove: tuple[int, ...] = ()
+    expected: Voters = ()
+    rules: bool = False
+
+    def among(self, config: QuorumConfig, founding: QuorumConfig) -> QuorumConfig:
+        """What `config` becomes; `founding` is cluster.toml's. Raises ValueError for what cannot be."""
+        if self.expected and dict(self.expected) != dict(config.voters):
+            raise ValueError("the voters were changed meanwhile: look at them again")
+        if any(votes <= 0 for _, votes in self.add):
+            raise ValueError("a voter has one vote or more")
+        voters = dict(config.voters) | dict(self.add)
+        for node in self.remove:
+            if node not in voters:
+                raise ValueError(f"node {node} has no vote that could be taken away")
+            del voters[NodeId(node)]
+        if not voters:
+            raise ValueError("the last voter cannot be taken away")
+        rules = founding if self.rules else config
+        order = rules.tiebreak_order or ((rules.tiebreak,) if rules.tiebreak is not None else ())
+        changed = rules.among(tuple(sorted(voters.items())))
+        return replace(changed, tiebreak_order=order)
+
+
+def voters_text(config: QuorumConfig) -> str:
+    """For people: `1 2 3`, `1 2:2` with votes that are not one, `1 2 -> 1 2 3` while they change."""
+    names = " ".join(str(node) if votes == 1 else f"{node}:{votes}" for node, votes in config.voters)
+    return names if config.next is None else f"{names} -> {voters_text(config.next)}"

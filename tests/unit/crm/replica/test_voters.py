@@ -1,0 +1,211 @@
+"""Who votes is an entry of the log: the replicas of a few nodes, wired together without delay."""
+
+from __future__ import annotations
+
+import pytest
+
+from crm.cib.replication.basis import Basis
+from crm.cib.replication.codec import decode_snapshot, encode_snapshot
+from crm.cib.replication.model import Stored
+from crm.cib.replication.voters import VotersWanted, decode_voters, encode_voters, voters_text
+from crm.replica.core import Replica
+from crm.replica.effects import ForceQuorum, VotersChangeRequested
+from crm.replica.events import Outcome, VotersCommitted, WriteOutcome
+from hacluster.vocabulary.ids import NodeId
+from hacluster.vocabulary.membership import QuorumConfig
+from tests.unit.crm.replica.test_core import SECOND, Net
+
+
+def voters(config: QuorumConfig) -> list[int]:
+    return [int(node) for node, _ in config.voters]
+
+
+def config_of(*ids: int) -> QuorumConfig:
+    return QuorumConfig(voters=tuple((NodeId(node), 1) for node in ids))
+
+
+def change(net: Net, node: int, wanted: VotersWanted, *, request_id: str = "v") -> WriteOutcome | None:
+    net.tokens += 1
+    token = net.tokens
+    net.give(
+        node,
+        VotersChangeRequested(
+            token=token,
+            wanted=wanted,
+            author="root",
+            request_id=request_id,
+            deadline_ns=net.now + 10 * SECOND,
+        ),
+    )
+    return net.answers.get(token)
+
+
+def add(*ids: int) -> VotersWanted:
+    return VotersWanted(add=tuple((NodeId(node), 1) for node in ids))
+
+
+@pytest.fixture
+def four() -> Net:
+    """Nodes 1 to 3 with a vote have founded the cluster; node 4 has come."""
+    net = Net(4, founders=3)
+    net.view(1, 2, 3)
+    net.view(1, 2, 3, 4)
+    assert net.nodes[1].dc.is_me
+    return net
+
+
+def at(net: Net, node: int) -> Replica:
+    return net.nodes[node]
+
+
+def test_the_founding_voters_become_the_logs_own(four: Net) -> None:
+    index, config = at(four, 1).replication.log.voters
+    assert (index, voters(config or config_of())) == (2, [1, 2, 3])
+    assert voters(at(four, 4).quorum) == [1, 2, 3]
+
+
+def test_a_voter_is_added_jointly_and_counts(four: Net) -> None:
+    outcome = change(four, 1, add(4))
+    assert outcome is not None
+    assert outcome.outcome is Outcome.OK
+    assert [voters(at(four, node).quorum) for node in four.nodes] == [[1, 2, 3, 4]] * 4
+    assert at(four, 4).promise.voter
+    told = [event for node, event in four.events if node == 2 and isinstance(event, VotersCommitted)]
+    texts = [voters_text(event.quorum) for event in told]
+    assert texts == ["1 2 3", "1 2 3 -> 1 2 3 4", "1 2 3 4"]
+    four.view(3, 4)  # two of four are no quorum, though two of three were
+    assert not any(at(four, node).dc.established for node in (3, 4))
+
+
+def test_without_the_new_ones_no_change_begins(four: Net) -> None:
+    four.view(1, 2, 3)
+    outcome = change(four, 1, add(4))
+    assert outcome is not None
+    assert outcome.outcome is Outcome.FAILED
+    assert "node 4 is not here" in outcome.reason
+    assert at(four, 1).replication.log.voters[0] == 2
+
+
+def test_the_old_ones_must_agree(four: Net) -> None:
+    """The others of the old voters do not store it: the new ones alone do not decide."""
+    four.deaf = {2, 3}
+    assert change(four, 1, VotersWanted(add=((NodeId(4), 1),), remove=(2, 3))) is None
+    log = at(four, 1).replication.log
+    assert log.commit_index < log.voters[0]
+    assert at(four, 4).replication.log.last_index == log.last_index
+    four.deaf = set()
+    four.wait(SECOND)
+    assert voters(at(four, 1).quorum) == [1, 4]
+    assert at(four, 1).quorum.next is None
+
+
+def test_a_node_is_ready_for_a_vote_when_something_is_committed_without_it(four: Net) -> None:
+    assert at(four, 4).promise.voter
+    four.restart(4, Stored())  # its disk is lost
+    four.deaf = {2, 3}
+    four.same_view(1, 2, 3, 4)
+    assert not at(four, 4).promise.voter
+    refused = change(four, 1, add(4))
+    assert refused is not None
+    assert refused.outcome is Outcome.FAILED
+    four.deaf = set()
+    four.wait(SECOND)
+    assert at(four, 4).promise.voter
+    changed = change(four, 1, add(4), request_id="w")
+    assert changed is not None
+    assert changed.outcome is Outcome.OK
+
+
+def test_one_change_at_a_time(four: Net) -> None:
+    four.deaf = {2, 3}
+    change(four, 1, add(4))
+    second = change(four, 1, VotersWanted(remove=(3,)), request_id="w")
+    assert second is not None
+    assert second.outcome is Outcome.FAILED
+    assert "another change" in second.reason
+
+
+def test_the_next_dc_ends_the_change(four: Net) -> None:
+    four.deaf = {2, 3}
+    change(four, 1, add(4))
+    four.deaf = set()
+    four.view(2, 3, 4)
+    assert four.nodes[2].quorum.next is None
+    four.view(1, 2, 3, 4)
+    assert len({voters_text(node.quorum) for node in four.nodes.values()}) == 1
+    assert at(four, 1).quorum.next is None
+
+
+def test_the_dc_gives_its_vote_away_and_another_is_dc(four: Net) -> None:
+    outcome = change(four, 1, VotersWanted(remove=(1,)))
+    assert outcome is not None
+    assert outcome.outcome is Outcome.OK
+    assert not at(four, 1).dc.is_me
+    assert sum(node.dc.is_me for node in four.nodes.values()) == 1
+    assert voters(at(four, 4).quorum) == [2, 3]
+
+
+def test_expected_voters_and_repeated_requests(four: Net) -> None:
+    stale = VotersWanted(remove=(3,), expected=((NodeId(1), 1), (NodeId(2), 1)))
+    outcome = change(four, 1, stale)
+    assert outcome is not None
+    assert "changed meanwhile" in outcome.reason
+    first, again = change(four, 1, add(4), request_id="a"), change(four, 1, add(4), request_id="a")
+    assert first is not None
+    assert again is not None
+    assert first.outcome is again.outcome is Outcome.OK
+
+
+def test_voters_that_nobody_would_be_a_quorum_of_are_refused(four: Net) -> None:
+    for wanted, why in (
+        (VotersWanted(remove=(1, 2, 3)), "last voter"),
+        (VotersWanted(remove=(9,)), "node 9 has no vote"),
+        (VotersWanted(add=((NodeId(4), 0),)), "one vote or more"),
+    ):
+        outcome = change(four, 1, wanted)
+        assert outcome is not None
+        assert outcome.outcome is Outcome.FAILED
+        assert why in outcome.reason
+
+
+def test_after_the_decree_the_lost_can_be_taken_out(four: Net) -> None:
+    four.view(3, quorate=False)
+    four.give(3, ForceQuorum(77, "root"))
+    assert at(four, 3).dc.basis is Basis.FORCED
+    outcome = change(four, 3, VotersWanted(remove=(1, 2)))
+    assert outcome is not None
+    assert outcome.outcome is Outcome.OK
+    four.view(3)
+    assert (at(four, 3).dc.basis, at(four, 3).dc.established) == (Basis.MAJORITY, True)
+    four.view(1, 2, 3, 4)
+    assert [voters(node.quorum) for node in four.nodes.values()] == [[3]] * 4
+
+
+def test_the_voters_survive_compaction() -> None:
+    net = Net(3, keep_entries=2)
+    net.view(1, 2, 3)
+    change(net, 1, VotersWanted(remove=(3,)))
+    for name in "abcdefgh":
+        net.write(1, name)
+    base = at(net, 1).replication.log.base
+    assert base.voters is not None
+    assert (voters(base.voters), base.index >= base.voters_index) == ([1, 2], True)
+    assert decode_snapshot(encode_snapshot(base)) == base
+
+
+def test_voters_are_written_down_and_read_back() -> None:
+    config = QuorumConfig(
+        voters=((NodeId(1), 1), (NodeId(2), 3)),
+        two_node=True,
+        wait_for_all=True,
+        tiebreak=NodeId(2),
+        tiebreak_order=(NodeId(2), NodeId(1)),
+        lms_window_ms=10_000,
+        witness_votes=1,
+        next=config_of(1),
+    )
+    assert decode_voters(encode_voters(config)) == config
+    assert voters_text(config) == "1 2:3 -> 1"
+    for raw in (b"", b"[]", b"{}", b'{"voters":[[1]]}'):
+        with pytest.raises(ValueError, match=r"voters|Expecting"):
+            decode_voters(raw)
