@@ -41,6 +41,11 @@ PENDING_MAX: Final = 1_000
 REFUSED_MAX: Final = 10_000
 MISMATCHES_MAX: Final = 32
 BOOTSTRAP: Final = "bootstrap"
+NO_QUORUM: Final = "no quorum: nothing was changed"
+NOT_FENCED: Final = (
+    "the other node is not confirmed fenced: nothing was changed (--force writes all the same)"
+)
+DISK_LATE: Final = "this node's disk did not take it in time: nothing was changed"
 DC_CHANGED: Final = "the DC changed before it was written"
 
 
@@ -119,8 +124,8 @@ class Leading(Counting):
             self._set_at(f"write:{request.token}", request.deadline_ns)
         elif request.request_id in self._refused:
             self._fail(request.token, "this request was answered as failed before")
-        elif self._is_held(request):
-            self._fail_held(request)
+        elif self._is_held(request) and not self.waits:
+            self._fail(request.token, NO_QUORUM, request.request_id)
         elif len(self._pending) >= PENDING_MAX:
             self._fail(request.token, f"more than {PENDING_MAX} writes wait already: try again later")
         else:
@@ -164,8 +169,8 @@ class Leading(Counting):
         for request in self._pending:
             if request.token == token:
                 self._pending.remove(request)
-                self.refuse(request.request_id)
-                self._fail(token, "this node's disk did not take it in time: nothing was changed")
+                why = NOT_FENCED if self._is_held(request) else DISK_LATE
+                self._fail(token, why, request.request_id)
                 break
         return self._take()
 
@@ -286,33 +291,28 @@ class Leading(Counting):
         return request.force or self._ignores_quorum(self._log.head.content)
 
     def _is_held(self, request: WriteRequested) -> bool:
-        """Whether it cannot be committed, as far as can be seen: its writer is told so at once.
+        """Whether it cannot be committed as things are.
 
-        A fence that is waited for may never succeed, and the writer knows best whether to try again.
+        Without quorum its writer is told so at once. A fence may succeed in time: that is waited for.
         """
         return (self.waits or self.basis is Basis.CARETAKER) and not self._may_write_unquorate(request)
-
-    def _fail_held(self, request: WriteRequested) -> None:
-        reason = "no quorum: nothing was changed"
-        if self.waits:
-            reason = (
-                "the other node is not confirmed fenced: nothing was changed (--force writes all the same)"
-            )
-        self.refuse(request.request_id)
-        self._fail(request.token, reason)
 
     def _pump(self) -> None:
         """Append what waits, unless a sync is under way: then the next one takes all (group commit)."""
         if self._unsaved or not self._pending:
             return
         entries = []
+        waiting: deque[WriteRequested] = deque()
         for request in self._pending:
-            if self._is_held(request):  # no-quorum-policy was another one when it came
-                self._fail_held(request)
+            if self._is_held(request):
+                if self.waits:
+                    waiting.append(request)
+                else:  # no-quorum-policy was another one when it came
+                    self._fail(request.token, NO_QUORUM, request.request_id)
             elif (entry := self._entry_for(request)) is not None:
                 entries.append(entry)
                 self._waiters.add(request.token, entry)
-        self._pending.clear()
+        self._pending = waiting
         if entries:
             self._store(entries)
 
@@ -514,7 +514,9 @@ class Leading(Counting):
 
     # -- small things
 
-    def _fail(self, token: int, reason: str) -> None:
+    def _fail(self, token: int, reason: str, refused: str = "") -> None:
+        """`refused`: the request id that must not succeed any more."""
+        self.refuse(refused)
         outcome = WriteOutcome(outcome=Outcome.FAILED, reason=reason)
         self._out.extend((CancelTimer(f"write:{token}"), Answer(token, outcome)))
 

@@ -21,6 +21,7 @@ from crm.replica.effects import (
     CancelTimer,
     Effect,
     Event,
+    FenceConfirmed,
     ForceQuorum,
     OutcomeAsked,
     Persisted,
@@ -358,13 +359,29 @@ def test_force_quorum_with_quorum_is_refused(three: Net) -> None:
     assert three.answers[77].outcome is Outcome.FAILED
 
 
+def test_a_write_waits_for_the_fence() -> None:
+    net = Net(2, two_node=True)
+    net.view(1, 2)
+    net.view(2)
+    held = [net.write(2, name) for name in ("a", "b")]
+    net.wait(SECOND)
+    assert not net.answers
+    net.give(2, FenceConfirmed(1, net.token(1)))
+    assert [net.answers[token] for token in held] != []
+    assert all(net.answers[token].outcome is Outcome.OK for token in held)
+    assert all(not net.answers[token].reason for token in held), "safely"
+    assert net.names(2) == ["crm_config", "a", "b"]
+
+
 def test_disabling_fencing_by_force_lets_a_lone_survivor_go_on() -> None:
     net = Net(2, two_node=True)
     net.view(1, 2)
     net.view(2)
     assert not net.nodes[2].dc.established
     held = net.write(2, "a", request_id="held")
-    assert net.answers[held].outcome is Outcome.FAILED, "at once: nobody knows whether the fence will succeed"
+    assert held not in net.answers, "the fence may succeed while there is time"
+    net.wait(5 * SECOND)
+    assert net.answers[held].outcome is Outcome.FAILED
     assert "not confirmed fenced" in net.answers[held].reason
     assert net.nodes[2].dc.authority == "none before the other node is fenced"
     off = element(
