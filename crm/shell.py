@@ -322,8 +322,7 @@ class CrmShell:
             self.spawn(self._replica_events(events), "replica events")
             self.spawn(self.messaging.follow(self._authority), "membership")
             self.spawn(self._claims.run(), "claims")
-            self.spawn(self.voters.hand_down(), "voters")
-            self.spawn(self.voters.follow_suggestions(), "last man standing")
+            self.spawn(self.voters.run(), "voters")
             self.spawn(self._start_worker(), "scheduler start")
             self.spawn(self.orders.loads(self.dc.loads_changed), "loads")
             self.spawn(
@@ -473,9 +472,8 @@ class CrmShell:
 
     def _could_be_quorate(self, authority: Authority) -> bool:
         """Whether the view's members have the votes, if all of them are heard."""
-        _, config, _ = self.replica.voters()
         present = {member.id for member in authority.view.members}
-        return all(self._has_votes(half, present) for half in halves(config))
+        return all(self._has_votes(half, present) for half in halves(self.replica.voters()[1]))
 
     @staticmethod
     def _has_votes(config: QuorumConfig, present: Set[int]) -> bool:

@@ -67,6 +67,12 @@ class VotersKeeper:
         voters = () if message is None else message.voters
         self._suggested = {NodeId(voter.node_id): voter.votes for voter in voters}
 
+    async def run(self) -> None:
+        """Until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.hand_down(), name="voters for ha-messaging")
+            group.create_task(self.follow_suggestions(), name="last man standing")
+
     async def hand_down(self) -> None:
         """Runs until cancelled; a newer configuration takes the place of one that was not told yet."""
         while True:
