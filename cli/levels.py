@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from cli.side_levels import CIB, CIBSTATUS, HISTORY, OPTIONS, SCRIPT, SITE
+from cli.side_levels import CIB, CIBSTATUS, COROSYNC, HISTORY, OPTIONS, SCRIPT, SITE
 from cli.tree import Command, Level
 
 __all__ = ["CONFIGURE", "PROGRAMS", "ROOT", "Command", "Level"]
@@ -515,6 +515,7 @@ ROOT: Final = Level(
         SITE,
         OPTIONS,
         CIBSTATUS,
+        COROSYNC,
     ),
     commands=(
         Command(

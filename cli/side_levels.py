@@ -166,6 +166,18 @@ SITE: Final = Level(
     ),
 )
 
+COROSYNC: Final = Level(
+    "corosync",
+    "corosync.conf of this node, where corosync carries the cluster",
+    commands=(
+        Command("show", "cli.commands.corosync:show", "the file"),
+        Command("get", "cli.commands.corosync:get", "values of a key", usage="get PATH"),
+        Command("set", "cli.commands.corosync:set", "one value, in this node's file", usage="set PATH VALUE"),
+        Command("reload", "cli.commands.corosync:reload", "have corosync read its file again"),
+        Command("status", "cli.commands.corosync:status", "its links", usage="status [ring]"),
+    ),
+)
+
 OPTIONS: Final = Level(
     "options",
     "what this user prefers",

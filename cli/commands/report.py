@@ -60,6 +60,12 @@ def _words(words: Sequence[str]) -> tuple[int, int, str]:
             if not rest:
                 raise UsageError(what=f"{word} needs a time", usage=_USAGE)
             times[word] = moment(rest.pop(0))
+        elif word in ("-n", "--nodes"):
+            names_of = " ".join(rest[:1]) or "NODE"
+            raise InvalidRequest(
+                what="a report is about the node that it is made on",
+                remedy=f"`ssh {names_of.split()[0]} hacli report`, and so on each of them",
+            )
         elif word.startswith("-"):
             raise UsageError(what=f"{word} is not known here", usage=_USAGE)
         else:

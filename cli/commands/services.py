@@ -38,7 +38,10 @@ def _systemctl(action: str) -> None:
 
 def _no_words(words: Sequence[str], name: str) -> None:
     if words:
-        raise UsageError(what="other nodes are not reached from here", usage=f"cluster {name} (on each node)")
+        raise UsageError(
+            what="other nodes are not reached from here",
+            usage=f"cluster {name}, on the node itself: `ssh {words[0]} hacli cluster {name}`",
+        )
 
 
 def start(_context: Context, words: Sequence[str]) -> int:

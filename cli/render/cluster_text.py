@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from xml.sax.saxutils import escape
 
 from cli.grammar.document import section
 from cli.render.cluster_view import ClusterView
@@ -133,6 +132,8 @@ def _option(cib: Element, name: str) -> bool:
 
 def html(view: ClusterView, summary: Summary) -> str:
     """The text as a page."""
+    from html import escape  # costs start-up time
+
     title = escape(summary.cluster_name or "cluster")
     return (
         f'<!DOCTYPE html>\n<html><head><meta charset="utf-8"><title>{title}</title></head>\n'

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from html import escape
 from itertools import pairwise
 from typing import Final
-from xml.sax.saxutils import escape
 
 from cli.grammar.document import RESOURCE_TAGS, parent_of, section
 from cli.grammar.words import score_text

@@ -4,7 +4,7 @@ _hacli() {
   local line=${COMP_LINE:0:COMP_POINT} word left
   word=${line##*[[:space:]]}
   if [[ $word != -* ]]; then case "$before" in
-    "") COMPREPLY=($(compgen -W "apply cib cibstatus cluster configure confirm demo diff fence help history import maintenance node options plan ra report resource rollback script simulate site status transition undo verify why" -- "$current")); return ;;
+    "") COMPREPLY=($(compgen -W "apply cib cibstatus cluster configure confirm corosync demo diff fence help history import maintenance node options plan ra report resource rollback script simulate site status transition undo verify why" -- "$current")); return ;;
     "configure") COMPREPLY=($(compgen -W "acl_group acl_target alert bundle clone colocation commit default-timeouts delete edit erase fencing_topology filter get_property graph group help load location modgroup monitor ms node op_defaults order plan primitive property refresh rename role rsc_defaults rsc_template rsc_ticket save schema set show simulate tag upgrade user validate-all verify xml" -- "$current")); return ;;
     "resource") COMPREPLY=($(compgen -W "ban cleanup clear constraints demote failcount help locate maintenance manage meta move operations param promote refresh restart scores secret start status stop trace unmanage untrace utilization" -- "$current")); return ;;
     "node") COMPREPLY=($(compgen -W "attribute clearstate delete fence help maintenance online ready server show standby status status-attr utilization" -- "$current")); return ;;
@@ -21,6 +21,7 @@ _hacli() {
     "site") COMPREPLY=($(compgen -W "help ticket" -- "$current")); return ;;
     "options") COMPREPLY=($(compgen -W "help reset save set show" -- "$current")); return ;;
     "cibstatus") COMPREPLY=($(compgen -W "help load node op quorum run save show simulate ticket" -- "$current")); return ;;
+    "corosync") COMPREPLY=($(compgen -W "get help reload set show status" -- "$current")); return ;;
   esac; fi
   mapfile -t COMPREPLY < <("${COMP_WORDS[0]}" --compgen "$COMP_POINT" "$COMP_LINE" 2>/dev/null)
   left=${word%"${word##*[:=]}"}

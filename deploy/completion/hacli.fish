@@ -12,7 +12,7 @@ function __hacli_knows
     not string match -q -- '-*' (commandline -ct); and test "$before" = "$argv[1]"
 end
 complete -c hacli -f
-complete -c hacli -n "__hacli_knows ''" -a 'apply cib cibstatus cluster configure confirm demo diff fence help history import maintenance node options plan ra report resource rollback script simulate site status transition undo verify why'
+complete -c hacli -n "__hacli_knows ''" -a 'apply cib cibstatus cluster configure confirm corosync demo diff fence help history import maintenance node options plan ra report resource rollback script simulate site status transition undo verify why'
 complete -c hacli -n "__hacli_knows 'configure'" -a 'acl_group acl_target alert bundle clone colocation commit default-timeouts delete edit erase fencing_topology filter get_property graph group help load location modgroup monitor ms node op_defaults order plan primitive property refresh rename role rsc_defaults rsc_template rsc_ticket save schema set show simulate tag upgrade user validate-all verify xml'
 complete -c hacli -n "__hacli_knows 'resource'" -a 'ban cleanup clear constraints demote failcount help locate maintenance manage meta move operations param promote refresh restart scores secret start status stop trace unmanage untrace utilization'
 complete -c hacli -n "__hacli_knows 'node'" -a 'attribute clearstate delete fence help maintenance online ready server show standby status status-attr utilization'
@@ -29,8 +29,9 @@ complete -c hacli -n "__hacli_knows 'script'" -a 'help list run show verify'
 complete -c hacli -n "__hacli_knows 'site'" -a 'help ticket'
 complete -c hacli -n "__hacli_knows 'options'" -a 'help reset save set show'
 complete -c hacli -n "__hacli_knows 'cibstatus'" -a 'help load node op quorum run save show simulate ticket'
+complete -c hacli -n "__hacli_knows 'corosync'" -a 'get help reload set show status'
 function __hacli_asks
     set -l before (__hacli_before)
-    string match -q -- '-*' (commandline -ct); or not contains -- "$before" '' 'configure' 'resource' 'node' 'fence' 'maintenance' 'cluster' 'transition' 'ra' 'import' 'cib' 'cib cibstatus' 'history' 'script' 'site' 'options' 'cibstatus'
+    string match -q -- '-*' (commandline -ct); or not contains -- "$before" '' 'configure' 'resource' 'node' 'fence' 'maintenance' 'cluster' 'transition' 'ra' 'import' 'cib' 'cib cibstatus' 'history' 'script' 'site' 'options' 'cibstatus' 'corosync'
 end
 complete -c hacli -n __hacli_asks -a "(__hacli_rest)"

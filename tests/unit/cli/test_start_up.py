@@ -11,7 +11,15 @@ import pytest
 from benchmarks.cli.__main__ import a_cib, a_daemon
 from hacluster.paths import Paths
 
-HEAVY = {"grpc", "google.protobuf", "asyncio", "lxml", "crm.scheduler.pipeline", "prompt_toolkit"}
+HEAVY = {
+    "grpc",
+    "urllib.request",
+    "google.protobuf",
+    "asyncio",
+    "lxml",
+    "crm.scheduler.pipeline",
+    "prompt_toolkit",
+}
 PROGRAM = """
 import sys
 from cli.__main__ import main
