@@ -6,15 +6,19 @@ from crm.scheduler.model import Entry, Node, ProbeMode, Resource, Table, Working
 
 
 def apply_symmetric_default(work: WorkingSet, resource: Resource) -> None:
-    """In a symmetric cluster every node is in the table from the beginning, with the node's own score."""
-    if not work.options.symmetric and not (resource.is_remote_connection and "container" in resource.meta):
+    """In a symmetric cluster every node is in the table from the beginning, with the node's own score.
+
+    In another cluster this holds for connections of guests and bundles, and bundles' nodes are no exception.
+    """
+    symmetric = work.options.symmetric
+    if not symmetric and not (resource.is_remote_connection and "container" in resource.meta):
         return
     if resource.exclusive_probes:
         return
     allowed = resource.allowed
     for node in work.nodes:
         key, score, mode = node.id, node.score, node.probe_mode
-        if key not in allowed and mode is not ProbeMode.NEVER:
+        if key not in allowed and (mode is not ProbeMode.NEVER or not symmetric):
             # As `new_entry`, but without a call: each instance of a clone meets each node.
             allowed[key] = Entry(node, score, 0, mode, (score, "node", key, None) if score else None)
     for child in resource.children:

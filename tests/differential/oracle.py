@@ -29,8 +29,6 @@ _OLD_FUNCTIONS = {
 }
 _UNASSIGNED = re.compile(r"promotion score (on none|\(inactive\)):")
 """Lines whose score was 0 and is -INFINITY now."""
-_ON_A_SISTER = re.compile(r": (\S+)-\d+ allocation score on \1-\d+:")
-"""A bundle's connection on one of the nodes that the bundle makes: is printed no more."""
 
 
 class OracleFailed(Exception):
@@ -102,7 +100,7 @@ def comparable_scores(lines: Iterable[str]) -> frozenset[str]:
         if " score on " in line or " score (" in line:
             head, colon, tail = " ".join(line.split()).removeprefix("* ").partition(":")
             found.add(_OLD_FUNCTIONS.get(head, head) + colon + tail)
-    return frozenset(line for line in found if not (_UNASSIGNED.search(line) or _ON_A_SISTER.search(line)))
+    return frozenset(line for line in found if not _UNASSIGNED.search(line))
 
 
 def available() -> bool:

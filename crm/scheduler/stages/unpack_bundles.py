@@ -268,7 +268,7 @@ def _make_connection(
     connection.launcher = replica.container
     replica.container.launched.append(connection)
     for entry in connection.allowed.values():
-        if entry.node.kind is NodeKind.REMOTE:
+        if entry.node.kind is not NodeKind.CLUSTER:
             entry.add(-INFINITY, "remote_node", connection.id)
     node.connection = connection
     replica.connection = connection
