@@ -243,6 +243,15 @@ def _passes_to_containers(bundle: Resource, asking: Resource) -> bool:
     return asking is bundle or data is None or any(asking is one.container for one in data.replicas)
 
 
+_final_priority = promotion._final_priority
+
+
+def _final_priority_if_placed(clone: Resource, instance: Resource) -> None:
+    """An instance without a node keeps its 0, before those that do not want to be promoted."""
+    if promotion._node_of(instance) is not None:
+        _final_priority(clone, instance)
+
+
 _sort_by_promotion = promotion._sort_by_promotion
 
 
@@ -426,5 +435,9 @@ CHANGES: tuple[Change, ...] = (
     Change(name="promotion beside primaries", swaps=((promotion._sort_by_promotion, _sort_with_primaries),)),
     Change(name="bundles assigned anew", swaps=((assign.apply_this_with, _apply_with_anew),)),
     Change(name="dependents of a group", swaps=((wishes.add_wishes, _add_wishes_twice),)),
+    Change(
+        name="order of instances without a node",
+        swaps=((promotion._final_priority, _final_priority_if_placed),),
+    ),
     Change(name="value-source outside of locations", swaps=((rules._expression, _expression_literally),)),
 )
