@@ -31,6 +31,7 @@ SCENARIOS = Path(__file__).resolve().parents[3] / "scenarios" / "scheduler"
 # simulated status; others take two transitions, as they do with the reference.
 NOT_AT_ONCE = {
     "clean-shutdown-of-the-active-node",
+    "connections-in-an-asymmetric-cluster",
     "guest-that-is-off-behind-a-failed-connection",
     "locked-and-active-in-place",
     "maintenance-of-one-node",
