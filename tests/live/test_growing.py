@@ -46,18 +46,25 @@ def hacli(node: LocalNode, *words: str, status: int = 0) -> str:
 
 
 class Site:
-    """Three nodes that `hacli cluster init` made, and a machine that is none yet."""
+    """Nodes that `hacli cluster init` made, and a machine that is none yet."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, count: int = 3) -> None:
         net = f"127.{64 + secrets.randbelow(160)}.{secrets.randbelow(250)}"
-        self.machines = [LocalNode(f"n{n}", f"{net}.{n}", folder / f"m{n}") for n in range(1, 5)]
-        self.nodes = self.machines[:3]
+        self.machines = [LocalNode(f"n{n}", f"{net}.{n}", folder / f"m{n}") for n in range(1, count + 2)]
+        self.nodes = self.machines[:count]
         self.ca = folder / "made/ca"
         made = [f"--node={node.name}={node.address}" for node in self.nodes]
         times = ("--keepalive=100ms", "--deadtime=1s")
-        self.machines[3].root.mkdir()
+        self.machines[count].root.mkdir()
         hacli(
-            self.machines[3], "cluster", "init", "--name=web", *made, *times, "--output", str(folder / "made")
+            self.machines[count],
+            "cluster",
+            "init",
+            "--name=web",
+            *made,
+            *times,
+            "--output",
+            str(folder / "made"),
         )
         for node in self.nodes:
             shutil.copytree(folder / "made" / node.name, node.root)
@@ -188,3 +195,39 @@ def test_it_is_removed(site: Site) -> None:
     assert {one["id"]: len(one["places"]) for one in seen["resources"]} == {"a": 1, "b": 1}
     gone.kill()
     assert hacli(site.nodes[0], "cluster", "health") == "the cluster is well\n"
+
+
+def quorum_of(node: LocalNode) -> tuple[bool, bool]:
+    quorum = ha_settings.load(node.paths.cluster_toml).quorum
+    return quorum.two_node, quorum.wait_for_all
+
+
+def test_two_become_three_and_two_again(tmp_path: Path) -> None:
+    site = Site(tmp_path, 2)
+    new = site.machines[2]
+    try:
+        for node in site.nodes:
+            node.start()
+        until(lambda: all((s := node.status()) and s.dc for node in site.nodes), 40, "a DC")
+        assert quorum_of(site.nodes[0]) == (True, True)
+        hacli(site.nodes[0], "configure", "property", "stonith-enabled=false")
+        process, token = invite(site, site.nodes[0])
+        hacli(new, "cluster", "join", token, f"--address={new.address}")
+        new.start()
+        _, err = process.communicate(timeout=120)
+        assert process.returncode == 0, err
+        site.wait(site.machines, {"n1", "n2", "n3"}, {"n1", "n2", "n3"})
+        assert {quorum_of(node) for node in site.machines} == {(False, False)}
+        site.nodes[1].power_cut()  # two of three are enough, and one of them is new
+        until(lambda: site.members(new) == {"n1", "n3"}, 20, "n2 lost")
+        until(lambda: (s := new.status()) and s.quorate and s.dc, 20, "quorum without it")
+        hacli(site.nodes[0], "configure", "property", "maintenance-mode=false")
+        site.nodes[1].start()
+        site.wait(site.machines, {"n1", "n2", "n3"}, {"n1", "n2", "n3"})
+        until(lambda: (s := site.nodes[0].status()) and s.dc, 20, "a DC")
+        hacli(site.nodes[0], "cluster", "remove", "n3", "--ca", str(site.ca))
+        site.wait(site.nodes, {"n1", "n2"}, {"n1", "n2"})
+        hacli(site.nodes[0], "configure", "property", "maintenance-mode=true")
+    finally:
+        for node in site.machines:
+            node.power_cut()
