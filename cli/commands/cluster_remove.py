@@ -90,8 +90,10 @@ def _check_quorum(context: Context, members: Members, node: Node) -> None:
             what=f"without {node.name} {present} of {total} votes would be here: no quorum",
             remedy="bring the others back first; or hacli -F cluster remove",
         )
-    if members.settings.quorum.two_node and total:
-        context.warning("one node alone is no high availability")
+    if len(votes) == 2 and not members.settings.quorum.two_node:
+        context.warning("two voters are left, and both will be needed: two_node is not set by this command")
+    elif len(votes) == 1:
+        context.warning("one voter is left: nobody takes over from it")
 
 
 def _drain(context: Context, name: str) -> None:
