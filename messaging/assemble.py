@@ -12,10 +12,10 @@ from hacluster.clock import Clock
 from hacluster.errors import InvalidDocument, InvalidRequest
 from hacluster.paths import Paths
 from hacluster.sentinel_word import WordFile
-from hacluster.settings import Link, Node, Settings
+from hacluster.settings import Link, Node, Settings, Witness
 from hacluster.vocabulary.ids import BootToken
 from messaging.membership.core import MembershipCore
-from messaging.membership.events import Config, ConfiguredNode, Durable, Start, node_list
+from messaging.membership.events import Config, ConfiguredNode, Durable, Start, WitnessAnswered, node_list
 from messaging.membership.shell import MembershipShell
 from messaging.packet import Gate, Keyring, Sealer
 from messaging.store import Store
@@ -26,6 +26,7 @@ from messaging.witness.ballot import DiskWitness
 from messaging.witness.client import QnetClient, WitnessClient
 from messaging.witness.core import GATHER_NS
 from messaging.witness.disk import QdiskClient
+from messaging.witness.sync import SyncCalls
 
 IP_KINDS: Final = ("udp", "mcast", "bcast")
 MS: Final = 1_000_000
@@ -170,22 +171,25 @@ def shell_of(
         lease_word=lease_word,
     )
     shell.links = links_of(settings, me, shell)
-    shell.witness = _witness(settings, me, keyring, shell, incarnation, boot_token, clock)
+    if settings.witness is not None:
+        sync = SyncCalls(me.id, shell.ask_witness, shell.dispatch)
+        client = _witness(
+            settings, settings.witness, me, keyring, sync.answered, incarnation, boot_token, clock
+        )
+        shell.witness, shell.sync = client, sync
     return shell
 
 
 def _witness(
     settings: Settings,
+    witness: Witness,
     me: Node,
     keyring: Keyring,
-    shell: MembershipShell,
+    answered: Callable[[WitnessAnswered], None],
     incarnation: int,
     boot_token: BootToken,
     clock: Clock,
-) -> WitnessClient | None:
-    witness = settings.witness
-    if witness is None:
-        return None
+) -> WitnessClient:
     if witness.device:
         core = DiskWitness(
             me.id,
@@ -195,7 +199,7 @@ def _witness(
         )
         names = {int(node.id): node.name for node in settings.nodes}
         return QdiskClient(
-            witness.device, core, node=me.id, names=names, answered=shell.dispatch, now_ns=clock.now_ns
+            witness.device, core, node=me.id, names=names, answered=answered, now_ns=clock.now_ns
         )
     return QnetClient(
         witness.address,
@@ -204,5 +208,5 @@ def _witness(
         node_id=me.id,
         incarnation=incarnation,
         keyring=keyring,
-        answered=shell.dispatch,
+        answered=answered,
     )

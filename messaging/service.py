@@ -181,6 +181,15 @@ class MembershipService(membership_pb2_grpc.MembershipServicer):
             raise InvalidRequest(what=answer.refusal)
         return membership_pb2.SendReply(number=answer.number, view=wire.view_to(answer.view))
 
+    async def SetInSync(
+        self, request: membership_pb2.SetInSyncRequest, context: Context
+    ) -> membership_pb2.SetInSyncReply:
+        """To the witness, and its answer."""
+        if not request.in_sync:
+            raise InvalidRequest(what="somebody has to have everything", remedy="name at least one node")
+        await self._shell.set_in_sync(tuple(request.in_sync), (request.term_counter, request.term_node))
+        return membership_pb2.SetInSyncReply()
+
     async def Receive(
         self, request: membership_pb2.ReceiveRequest, context: Context
     ) -> AsyncIterator[membership_pb2.Delivery]:

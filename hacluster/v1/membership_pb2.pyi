@@ -144,6 +144,45 @@ class SendReply(message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 @typing.final
+class SetInSyncRequest(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    IN_SYNC_FIELD_NUMBER: builtins.int
+    TERM_COUNTER_FIELD_NUMBER: builtins.int
+    TERM_NODE_FIELD_NUMBER: builtins.int
+    term_counter: builtins.int
+    term_node: builtins.int
+    @builtins.property
+    def in_sync(self) -> containers.RepeatedScalarFieldContainer[builtins.int]:
+        """node ids, at least one"""
+
+    def __init__(
+        self,
+        *,
+        in_sync: abc.Iterable[builtins.int] | None = ...,
+        term_counter: builtins.int = ...,
+        term_node: builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["in_sync", b"in_sync", "term_counter", b"term_counter", "term_node", b"term_node"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class SetInSyncReply(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
 class ReceiveRequest(message.Message):
     DESCRIPTOR: descriptor.Descriptor
 

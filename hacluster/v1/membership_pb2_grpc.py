@@ -69,6 +69,11 @@ class MembershipStub(object):
                 request_serializer=hacluster_dot_v1_dot_membership__pb2.SendRequest.SerializeToString,
                 response_deserializer=hacluster_dot_v1_dot_membership__pb2.SendReply.FromString,
                 _registered_method=True)
+        self.SetInSync = channel.unary_unary(
+                '/hacluster.v1.Membership/SetInSync',
+                request_serializer=hacluster_dot_v1_dot_membership__pb2.SetInSyncRequest.SerializeToString,
+                response_deserializer=hacluster_dot_v1_dot_membership__pb2.SetInSyncReply.FromString,
+                _registered_method=True)
         self.Receive = channel.unary_stream(
                 '/hacluster.v1.Membership/Receive',
                 request_serializer=hacluster_dot_v1_dot_membership__pb2.ReceiveRequest.SerializeToString,
@@ -138,6 +143,15 @@ class MembershipServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SetInSync(self, request, context):
+        """ha-crm of the DC: only these nodes have everything that is committed. On the witness's disk before the answer;
+        a repetition is harmless. Errors: UNAVAILABLE when there is no witness, it does not answer, or the view is not
+        the granted one; INVALID_ARGUMENT when a later term has spoken.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Receive(self, request, context):
         """What other nodes sent on this topic, from now on, in each sender's order. A `lost` delivery says that messages
         are gone for good: resynchronise. Errors: RESOURCE_EXHAUSTED when the caller reads too slowly.
@@ -183,6 +197,11 @@ def add_MembershipServicer_to_server(servicer, server):
                     servicer.Send,
                     request_deserializer=hacluster_dot_v1_dot_membership__pb2.SendRequest.FromString,
                     response_serializer=hacluster_dot_v1_dot_membership__pb2.SendReply.SerializeToString,
+            ),
+            'SetInSync': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetInSync,
+                    request_deserializer=hacluster_dot_v1_dot_membership__pb2.SetInSyncRequest.FromString,
+                    response_serializer=hacluster_dot_v1_dot_membership__pb2.SetInSyncReply.SerializeToString,
             ),
             'Receive': grpc.unary_stream_rpc_method_handler(
                     servicer.Receive,
@@ -379,6 +398,33 @@ class Membership(object):
             '/hacluster.v1.Membership/Send',
             hacluster_dot_v1_dot_membership__pb2.SendRequest.SerializeToString,
             hacluster_dot_v1_dot_membership__pb2.SendReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetInSync(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hacluster.v1.Membership/SetInSync',
+            hacluster_dot_v1_dot_membership__pb2.SetInSyncRequest.SerializeToString,
+            hacluster_dot_v1_dot_membership__pb2.SetInSyncReply.FromString,
             options,
             channel_credentials,
             insecure,

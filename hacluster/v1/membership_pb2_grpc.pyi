@@ -42,6 +42,11 @@ class MembershipStub:
     Errors: RESOURCE_EXHAUSTED while too much is unacknowledged (try again after a keepalive), UNAVAILABLE without a
     view, INVALID_ARGUMENT when it is too long (60 KiB) or the node is none of the view.
     """
+    SetInSync: aio.UnaryUnaryMultiCallable[membership_pb2.SetInSyncRequest, membership_pb2.SetInSyncReply]
+    """ha-crm of the DC: only these nodes have everything that is committed. On the witness's disk before the answer;
+    a repetition is harmless. Errors: UNAVAILABLE when there is no witness, it does not answer, or the view is not
+    the granted one; INVALID_ARGUMENT when a later term has spoken.
+    """
     Receive: aio.UnaryStreamMultiCallable[membership_pb2.ReceiveRequest, membership_pb2.Delivery]
     """What other nodes sent on this topic, from now on, in each sender's order. A `lost` delivery says that messages
     are gone for good: resynchronise. Errors: RESOURCE_EXHAUSTED when the caller reads too slowly.
@@ -116,6 +121,17 @@ class MembershipServicer(metaclass=abc_1.ABCMeta):
         """ha-crm, ha-lrm: a small message to one node or to all, reliable and in order while both ends stay in one view.
         Errors: RESOURCE_EXHAUSTED while too much is unacknowledged (try again after a keepalive), UNAVAILABLE without a
         view, INVALID_ARGUMENT when it is too long (60 KiB) or the node is none of the view.
+        """
+
+    @abc_1.abstractmethod
+    def SetInSync(
+        self,
+        request: membership_pb2.SetInSyncRequest,
+        context: aio.ServicerContext[membership_pb2.SetInSyncRequest, abc.Awaitable[membership_pb2.SetInSyncReply]],
+    ) -> abc.Awaitable[membership_pb2.SetInSyncReply]:
+        """ha-crm of the DC: only these nodes have everything that is committed. On the witness's disk before the answer;
+        a repetition is harmless. Errors: UNAVAILABLE when there is no witness, it does not answer, or the view is not
+        the granted one; INVALID_ARGUMENT when a later term has spoken.
         """
 
     @abc_1.abstractmethod

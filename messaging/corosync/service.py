@@ -121,6 +121,12 @@ class CorosyncService(membership_pb2_grpc.MembershipServicer):
             raise InvalidRequest(what=answer.refusal)
         return membership_pb2.SendReply(number=answer.number, view=wire.view_to(answer.view))
 
+    async def SetInSync(
+        self, request: membership_pb2.SetInSyncRequest, context: Context
+    ) -> membership_pb2.SetInSyncReply:
+        """No witness of ours has a vote among corosync's."""
+        raise Unavailable(why="there is no witness")
+
     async def Receive(
         self, request: membership_pb2.ReceiveRequest, context: Context
     ) -> AsyncIterator[membership_pb2.Delivery]:

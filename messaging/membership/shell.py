@@ -13,6 +13,7 @@ import structlog
 from hacluster.clock import Clock
 from hacluster.errors import InvalidRequest, ResourceExhausted, Unavailable
 from hacluster.sentinel_word import WordFile
+from hacluster.vocabulary.ids import NO_VIEW
 from hacluster.vocabulary.sentinel import Word
 from messaging import log_events, rotation, wire
 from messaging.fragments import Assembler, body_room, cut
@@ -58,6 +59,8 @@ from messaging.packet import REMEDY, Drop, Dropped, Gate, Keyring, Kind, Sealer
 from messaging.store import Store
 from messaging.transport.link import Carrier
 from messaging.witness.client import WitnessClient
+from messaging.witness.core import SyncChanged
+from messaging.witness.sync import SyncCalls
 
 log = structlog.get_logger()
 
@@ -120,6 +123,7 @@ class MembershipShell:
         self._gate, self._sealer, self._store, self._clock = gate, sealer, store, clock
         self.keyring = sealer.keyring
         self.witness: WitnessClient | None = None
+        self.sync: SyncCalls | None = None
         self._restart, self._store_timeout_s = restart, store_timeout_s
         self.payload_bytes = core.payload_bytes
         self._loop = asyncio.get_running_loop()
@@ -219,8 +223,7 @@ class MembershipShell:
                     if answer is not None and not answer.done():
                         answer.set_result(effect)
                 case AskWitness() | ReleaseWitness():
-                    if self.witness is not None:
-                        self.witness.ask(effect)
+                    self.ask_witness(effect)
                 case Deliver() | Lost():
                     self._deliver(effect)
                 case RaiseIncarnation(highest):
@@ -356,6 +359,18 @@ class MembershipShell:
         for wanted, stored in self._quorum_waiters:
             if wanted <= log_index and not stored.done():
                 stored.set_result(None)
+
+    def ask_witness(self, question: AskWitness | ReleaseWitness | SyncChanged) -> None:
+        """Fire and forget; nothing without a witness."""
+        if self.witness is not None:
+            self.witness.ask(question)
+
+    async def set_in_sync(self, in_sync: tuple[int, ...], term: tuple[int, int]) -> None:
+        """Returns when the witness has it. Raises Unavailable, InvalidRequest."""
+        if self.sync is None:
+            raise Unavailable(why="there is no witness")
+        view = self.core.agreement.installed
+        await self.sync.change(view.id if view is not None else NO_VIEW, tuple(sorted(in_sync)), term)
 
     # Small messages.
 

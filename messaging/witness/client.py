@@ -15,6 +15,7 @@ from messaging.membership.events import AskWitness, ReleaseWitness, WitnessAnswe
 from messaging.packet import Dropped, Gate, Keyring, Kind, Sealer
 from messaging.witness import wire
 from messaging.witness.arbiter import ARBITER_ID
+from messaging.witness.core import SyncChanged
 
 log = structlog.get_logger()
 
@@ -34,7 +35,7 @@ class WitnessClient(Protocol):
     def use(self, keyring: Keyring) -> None:
         """Other keys from now on."""
 
-    def ask(self, question: AskWitness | ReleaseWitness) -> None:
+    def ask(self, question: AskWitness | ReleaseWitness | SyncChanged) -> None:
         """Fire and forget."""
 
 
@@ -84,7 +85,7 @@ class QnetClient:
         self._gate.use(keyring)
         self._sealer.use(keyring)
 
-    def ask(self, question: AskWitness | ReleaseWitness) -> None:
+    def ask(self, question: AskWitness | ReleaseWitness | SyncChanged) -> None:
         """Fire and forget."""
         if self._socket is None:
             return

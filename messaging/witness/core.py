@@ -15,6 +15,7 @@ from typing import Final, TypeAlias
 from hacluster.vocabulary.ids import NO_VIEW, ViewId
 
 LEASE_MS_MAX: Final = 120_000
+LATER_TERM: Final = "a later term has spoken"
 GATHER_NS: Final = 300_000_000
 SUPPORT_PERCENT: Final = 90
 """A node counts on an answer for this part of the lease, from the moment at which it asked."""
@@ -221,7 +222,7 @@ class WitnessCore:
         if change.view != state.last or change.node not in state.members:
             reason = "that view is not the granted one"
         elif change.term < state.term:
-            reason = "a later term has spoken"
+            reason = LATER_TERM
         elif not change.in_sync:
             reason = "somebody has to have everything"
         if reason:

@@ -13,11 +13,20 @@ from messaging.witness.core import LEASE_MS_MAX, Answer, Asked, Event, Released,
 COUNTER_MAX = 1 << 63
 
 
-def ask_to(question: AskWitness | ReleaseWitness, challenge: bytes) -> bytes:
+def ask_to(question: AskWitness | ReleaseWitness | SyncChanged, challenge: bytes) -> bytes:
     """A node's question, or its good-bye."""
     view = common_pb2.ViewId(counter=question.view.counter, coordinator=question.view.coordinator)
     if isinstance(question, ReleaseWitness):
         return wire_pb2.WitnessAsk(challenge=challenge, view=view, release=True).SerializeToString()
+    if isinstance(question, SyncChanged):
+        return wire_pb2.WitnessAsk(
+            nonce=question.nonce,
+            challenge=challenge,
+            view=view,
+            in_sync=question.in_sync,
+            term_counter=question.term[0],
+            term_node=question.term[1],
+        ).SerializeToString()
     return wire_pb2.WitnessAsk(
         nonce=question.nonce,
         challenge=challenge,

@@ -81,6 +81,9 @@ class ScriptedMessaging(membership_pb2_grpc.MembershipServicer):
     async def ReloadNodes(self, request: Any, context: Any) -> membership_pb2.ReloadNodesReply:
         return membership_pb2.ReloadNodesReply()
 
+    async def SetInSync(self, request: Any, context: Any) -> membership_pb2.SetInSyncReply:
+        return membership_pb2.SetInSyncReply()
+
     async def Send(self, request: Any, context: Any) -> membership_pb2.SendReply:
         return membership_pb2.SendReply()
 
