@@ -313,6 +313,10 @@ _class(
 _class("voters4", CibProfile(nodes=4, founders=3, kinds=(*KINDS, "voters", "voters"), mean_gap_ns=SECOND))
 _class("voters5", CibProfile(nodes=5, founders=2, kinds=("voters", "partition", "power", "kill", "between")))
 _class(
+    "voters5-often",
+    CibProfile(nodes=5, founders=2, kinds=("voters", "voters", "partition", "kill"), mean_gap_ns=150 * MS),
+)
+_class(
     "voters5-wipe",
     CibProfile(
         nodes=5, founders=3, kinds=("voters", "wipe", "damage", "partition", "kill"), mean_gap_ns=3 * SECOND

@@ -265,8 +265,8 @@ MUTANTS: tuple[CibMutant, ...] = (
         what="the solo right comes from sight alone", scenario="cib2-fenced-alone", break_it=_right_by_sight
     ),
     CibMutant(what="no solo right is needed", scenario="cib2-fenced-alone", break_it=_no_right_needed),
-    CibMutant(what="voters change in one step", scenario="voters5", break_it=_change_in_one_step),
-    CibMutant(what="only the new voters are asked", scenario="voters5", break_it=_new_half_decides),
-    CibMutant(what="only the old voters are asked", scenario="voters5", break_it=_old_half_decides),
-    CibMutant(what="changes of voters overlap", scenario="voters5", break_it=_changes_overlap),
+    CibMutant(what="voters change in one step", scenario="voters5-often", break_it=_change_in_one_step),
+    CibMutant(what="only the new voters are asked", scenario="voters5-often", break_it=_new_half_decides),
+    CibMutant(what="only the old voters are asked", scenario="voters5-often", break_it=_old_half_decides),
+    CibMutant(what="changes of voters overlap", scenario="voters5-often", break_it=_changes_overlap),
 )
