@@ -111,6 +111,7 @@ class LrmNode:
     with_messaging: bool = True
     environment: dict[str, str] = field(default_factory=dict)
     within_s: float = WITHIN_S
+    module: str = "lrm"  # what to run: benchmarks measure it by a module of theirs
     prefix: tuple[str, ...] = ()  # nsenter or unshare with its arguments: must execute what follows, not fork
 
     def __post_init__(self) -> None:
@@ -155,7 +156,7 @@ class LrmNode:
     async def start(self) -> None:
         """A new ha-lrm; returns when it serves and knows its authority."""
         log = os.open(self.root / "lrm.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-        command = [sys.executable, "-m", "lrm", "--root", str(self.root), "--node", "node1"]
+        command = [sys.executable, "-m", self.module, "--root", str(self.root), "--node", "node1"]
         self.pid = os.posix_spawnp(
             [*self.prefix, *command][0],
             [*self.prefix, *command, "--log-level", "debug"],
