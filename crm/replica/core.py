@@ -202,7 +202,7 @@ class Replica:
             case VotersChangeRequested():
                 return self.replication.change_voters(event, now)
             case OutcomeAsked(token, request_id):
-                return self.replication.outcome(token, request_id)
+                return self.replication.outcome(token, request_id, now)
             case ForceQuorum(token, author):
                 return self._force(token, author, now)
             case FenceConfirmed(node_id, boot_token):

@@ -139,9 +139,11 @@ class Calls:
     A call fails after `timeout_ns` at the latest; one cut off in flight may have been executed all the same.
     """
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: Network, *, slow: float = 0.0) -> None:
+        """`slow`: the chance that something is on its way for seconds, longer perhaps than its call waits."""
         self.network = network
         self.world = network.world
+        self._slow = slow
         self._rng = self.world.stream("calls")
         self._last_ns: dict[tuple[str, str], int] = {}
 
@@ -176,6 +178,8 @@ class Calls:
     def _carry(self, src: str, dst: str, arrive: Callable[[], None]) -> None:
         """TCP: in order, and late rather than lost; lost when no path is whole on arrival."""
         delay_ns = self._rng.randint(200_000, 1_000_000)
+        if self._slow and self._rng.random() < self._slow:
+            delay_ns = self._rng.randint(1, 4_000) * MS
         when_ns = max(self.world.now_ns + delay_ns, self._last_ns.get((src, dst), 0) + 1)
         self._last_ns[src, dst] = when_ns
 

@@ -49,6 +49,11 @@ CIB_VOTES: Final = (
     "crm.vote_refused another view",
 )
 CIB_DISK: Final = ("crash_in_sync", "unsynced_lost", "unsynced_torn", "unsynced_kept")
+WHOLE: Final = (
+    *("BecameDc", "agent_starts", "start_failed", "agent_hung", "resource_died", "moved"),
+    *("fenced", "fence_failed", "shot_cancelled", "stale_term_refused", "operation_refused", "not_run"),
+    *("lrm_killed_under_agents", "reattached", "crash_between_effects"),
+)
 WITNESS: Final = ("witness_granted", "two_views_at_once", "fault partition")
 
 EXPECTED: Final[Mapping[str, tuple[str, ...]]] = {
@@ -79,6 +84,8 @@ EXPECTED: Final[Mapping[str, tuple[str, ...]]] = {
     "cib3-compact-wipe": (*CIB, "snapshot_sent", "damage_noticed", "crm.vote_restored"),
     "full3": (*CIB, *VIEWS, "crm.dc_silent", "orphans_saved", "fault crm-kill", "fault crm-pause"),
     "full5": (*CIB, *VIEWS, "crm.dc_silent", "fault crm-kill", "fault crm-pause"),
+    "whole3": WHOLE,
+    "whole5": WHOLE,
     "full3-force": (*CIB, "orphans_saved", "answered_orphans"),
 }
 

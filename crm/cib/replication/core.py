@@ -137,11 +137,11 @@ class Replication:
         effects = [] if self.leading is None else self.leading.expire(token, now)
         return effects or self.waiters.expire(token)
 
-    def outcome(self, token: int, request_id: str) -> list[Effect]:
-        """What became of a write: final from an established DC of a safe basis."""
-        return [Answer(token, self._outcome(request_id))]
+    def outcome(self, token: int, request_id: str, now: int) -> list[Effect]:
+        """What became of a write: final from an established DC of a safe basis, while its lease lasts."""
+        return [Answer(token, self._outcome(request_id, now))]
 
-    def _outcome(self, request_id: str) -> WriteOutcome:
+    def _outcome(self, request_id: str, now: int) -> WriteOutcome:
         index = self.log.find_request(request_id)
         leading = self.leading
         if index is not None and index <= self.log.commit_index:
@@ -158,6 +158,8 @@ class Replication:
             return WriteOutcome(outcome=Outcome.UNKNOWN, reason="there is no DC with quorum that could know")
         if index is not None or leading.is_pending(request_id):
             return WriteOutcome(outcome=Outcome.UNKNOWN, reason="it is being written: ask again")
+        if leading.basis not in _WITHOUT_LEASE and 0 < self.lease_end_ns <= now:  # another may be DC by now
+            return WriteOutcome(outcome=Outcome.UNKNOWN, reason="this DC's lease has run out: ask again")
         leading.refuse(request_id)
         return WriteOutcome(outcome=Outcome.FAILED, reason="it was never written")
 

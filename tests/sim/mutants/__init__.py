@@ -9,8 +9,9 @@ from tests.sim.cib_mutants import MUTANTS as OF_THE_CIB
 from tests.sim.mutants.membership import MUTANTS as OF_VIEWS
 from tests.sim.mutants.one import Mutant
 from tests.sim.mutants.talk import MUTANTS as OF_DATA
+from tests.sim.mutants.whole import MUTANTS as OF_LRMS
 
-ALL: tuple[Mutant, ...] = (*OF_VIEWS, *OF_DATA, *OF_THE_CIB)
+ALL: tuple[Mutant, ...] = (*OF_VIEWS, *OF_DATA, *OF_THE_CIB, *OF_LRMS)
 
 
 def kill(mutant: Mutant, seeds: int, seconds: float) -> tuple[int, str]:

@@ -171,7 +171,7 @@ MUTANTS = (
         invariant="I14",
     ),
     CoreMutant(
-        what="voters change in one step",
+        what="last_man_standing takes the new voters at once",
         scenario="lms5-step",
         owner=standing.JointDc,
         name="_change",

@@ -1,0 +1,112 @@
+"""Messaging, CIB and LRMs together: resources are placed, moved and recovered while everything fails.
+
+What it shows: two DCs never act on one node, a lost node's resources start elsewhere only after it is off,
+one agent at a time works on a resource, and a killed ha-lrm takes up what runs (I1, I3, I4, I17, I19, I24,
+I27, I28).
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+from crm.replica.events import ReplicaEvent
+from hacluster.vocabulary.ids import ResourceId
+from tests.sim import plan
+from tests.sim.agents import Agents, Dials, Truth
+from tests.sim.cib import ReplicaProcess
+from tests.sim.classes import register
+from tests.sim.engine import MS, SECOND, InvariantBroken
+from tests.sim.full import FullProfile, FullRun
+from tests.sim.lrm import LrmProcess
+from tests.sim.network import Calls
+from tests.sim.planner import Device, Planner
+
+RESOURCES = (ResourceId("web"), ResourceId("ip"))
+
+
+class WholeRun(FullRun):
+    """As `full`, with ha-lrm and agents on each node."""
+
+    def __init__(self, seed: int, profile: FullProfile) -> None:
+        super().__init__(seed, profile)
+        self.truth = Truth(self.world)
+        self.lrms: dict[str, LrmProcess] = {}
+        for name, messaging in self.membership.processes.items():
+            agents = Agents(self.world, messaging.node, Dials(), self.truth)
+            self.truth.machines.append(agents)
+            self.lrms[name] = LrmProcess(messaging.node, messaging, agents)
+        device = Device(self.world, self.membership, self.lrms)
+        calls = Calls(self.membership.network, slow=0.02)
+        self.planners = {
+            replica.id: Planner(replica, self.membership, self.lrms, calls, device, RESOURCES)
+            for replica in self.cluster.processes
+        }
+        self.cluster.listeners.append(self._heard)
+
+    def _heard(self, replica: ReplicaProcess, event: ReplicaEvent) -> None:
+        self.planners[replica.id].heard(event)
+
+    def _draw_crm(self) -> list[plan.Fault]:
+        """And ha-lrm's: killed, killed between two effects, stopped for a while."""
+        rng, faults = self.rng, super()._draw_crm()
+        at_ns = 0
+        while True:
+            at_ns += int(rng.expovariate(1.0) * 5 * SECOND)
+            if at_ns >= self.profile.faults_ns:
+                return faults
+            nodes = (rng.choice(self.cluster.network.nodes),)
+            kind = rng.choice(["lrm-kill", "lrm-between", "lrm-pause"])
+            fault = plan.Fault(at_ns=at_ns, kind=kind, nodes=nodes, for_ns=rng.randint(1, 4_000) * MS)
+            faults.append(replace(fault, link=rng.randrange(6)) if kind == "lrm-between" else fault)
+
+    def _inflict(self, fault: plan.Fault, rng: random.Random) -> None:
+        if not fault.kind.startswith("lrm-"):
+            super()._inflict(fault, rng)
+            return
+        self.world.note("fault", str(fault)[14:])
+        lrm = self.lrms[fault.nodes[0]]
+        match fault.kind:
+            case "lrm-kill":
+                lrm.crash()
+                self.world.after(fault.for_ns, f"restart {lrm.name}", lrm.start)
+            case "lrm-between":
+                lrm.crash_after = fault.link
+                self.world.after(fault.for_ns, f"restart {lrm.name}", lrm.start)
+            case _:
+                lrm.pause(fault.for_ns)
+
+    def _settle(self) -> None:
+        """No faults: each resource is on one node, and that is what its LRM and the DC believe."""
+        for planner in self.planners.values():
+            planner.calm = True
+        for agents in self.truth.machines:
+            agents.dials = Dials(fail=0, hang=0, dies=0)
+        for lrm in self.lrms.values():
+            lrm.crash_after = None
+            lrm.start()
+        end_ns = self.world.now_ns + 200 * SECOND
+        while self.world.now_ns < end_ns and not self._placed():
+            self.world.run_until(self.world.now_ns + SECOND)
+        super()._settle()
+        if not self._placed():
+            where = {resource: self.truth.where(resource) for resource in RESOURCES}
+            raise InvariantBroken("I16", f"resources are not placed when nothing fails any more: {where}")
+        for resource in RESOURCES:
+            (name,) = self.truth.where(resource)
+            for other, lrm in self.lrms.items():
+                assert lrm.queue is not None
+                believed = lrm.queue.ledger.has_started(resource)
+                if believed is not (other == name):
+                    raise InvariantBroken("I28", f"{resource} is active on {name}, {other} says {believed}")
+
+    def _placed(self) -> bool:
+        return all(len(self.truth.where(resource)) == 1 for resource in RESOURCES)
+
+
+def _class(name: str, profile: FullProfile) -> None:
+    register(name)(lambda seed: WholeRun(seed, profile))
+
+
+_class("whole3", FullProfile())
+_class("whole5", FullProfile(nodes=5))
