@@ -58,11 +58,13 @@ alert al /bin/true to "x y"
 fencing_topology node1: f
 property stonith-enabled=false
 rsc_defaults resource-stickiness=1
+op_defaults od: rule op monitor interval=10s timeout=30s
 """
 # What would write files, run programs, talk to a cluster or wait for somebody.
 OUTSIDE: Final = (
     *("cli.commands.cluster:", "cli.commands.services:", "cli.commands.import_heartbeat:", "cli.demo."),
     *("cli.commands.report:", "cli.commands.cib:", "cli.commands.cibstatus:", "cli.commands.user_options:"),
+    *("cli.commands.configure_tools:", "cli.commands.corosync:", "cli.commands.site:"),
     *("cli.commands.secret:", "cli.commands.configure:filter", "cli.commands.configure:edit"),
     *("cli.commands.configure:save", "cli.commands.configure:load_file", "cli.commands.transition:save"),
     *("cli.commands.apply:", "cli.commands.programs:", "cli.commands.ra:", "cli.commands.fence:"),
