@@ -167,19 +167,6 @@ def _known(path: Path, revoked: frozenset[int]) -> tuple[tuple[str, bytes], ...]
         ) from None
 
 
-def check_issued(pem: bytes, ca: bytes) -> None:
-    """Raises ValueError unless all of them are certificates of that CA: they will be trusted as it is."""
-    from cryptography import x509
-    from cryptography.exceptions import InvalidSignature
-
-    issuer = x509.load_pem_x509_certificate(ca)
-    for one in x509.load_pem_x509_certificates(pem) if pem.strip() else ():
-        try:
-            one.verify_directly_issued_by(issuer)
-        except (TypeError, ValueError, InvalidSignature):
-            raise ValueError(f"certificate {one.serial_number:x} is not of this cluster's CA") from None
-
-
 def named_certificates(pem: bytes, revoked: frozenset[int]) -> tuple[tuple[str, bytes], ...]:
     """Name and certificate of each node's that was not revoked. Raises ValueError."""
     from cryptography import x509
@@ -564,6 +551,16 @@ async def call(method: Any, request: object, *, timeout_ms: int, who: str) -> An
         return await method(request, timeout=timeout_ms / 1_000)
     except grpc.aio.AioRpcError as error:
         raise error_of(error, who=who, timeout_ms=timeout_ms) from None
+    except asyncio.CancelledError:
+        if is_cancelled():
+            raise
+        raise Unreachable(who=who, remedy="the connection was given up for a new certificate") from None
+
+
+def is_cancelled() -> bool:
+    """Whether this task was cancelled, and not a call whose channel was closed: gRPC raises alike."""
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0
 
 
 def error_of(error: grpc.aio.AioRpcError, *, who: str, timeout_ms: int = 0) -> HaError:

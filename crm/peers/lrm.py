@@ -148,6 +148,9 @@ class LrmPeer:
                     heard(event)
             except grpc.aio.AioRpcError:
                 pass  # whatever the reason, the answer is to tell that it ended and to try again
+            except asyncio.CancelledError:
+                if rpc.is_cancelled():
+                    raise  # else its channel was closed, for there is a new certificate: again, too
             if connected:
                 heard(None)
             await asyncio.sleep(pause_ms / 1_000)

@@ -139,10 +139,23 @@ class FilesKeeper:
         if files.crl:
             rpc.revoked_serials(files.crl, ca, source="the new crl.pem")
         try:
-            rpc.check_issued(files.nodes_pem, ca)
+            check_issued(files.nodes_pem, ca)
         except ValueError as error:
             raise InvalidRequest(what=f"nodes.pem: {error}") from None
         return after
+
+
+def check_issued(pem: bytes, ca: bytes) -> None:
+    """Raises ValueError unless all of them are certificates of that CA: they will be trusted as it is."""
+    from cryptography import x509
+    from cryptography.exceptions import InvalidSignature
+
+    issuer = x509.load_pem_x509_certificate(ca)
+    for one in x509.load_pem_x509_certificates(pem) if pem.strip() else ():
+        try:
+            one.verify_directly_issued_by(issuer)
+        except (TypeError, ValueError, InvalidSignature):
+            raise ValueError(f"certificate {one.serial_number:x} is not of this cluster's CA") from None
 
 
 def message_of(files: SharedFiles) -> files_pb2.Files:

@@ -197,6 +197,35 @@ def test_it_is_removed(site: Site) -> None:
     assert hacli(site.nodes[0], "cluster", "health") == "the cluster is well\n"
 
 
+def serial_of(node: LocalNode) -> str:
+    """Of the certificate that it presents now."""
+    found = re.search(r"node\.pem: .*serial ([0-9a-f]+),", hacli(node, "cluster", "cert", "show"))
+    assert found is not None
+    return found[1]
+
+
+def test_certificates_change(site: Site) -> None:
+    one, other = site.nodes[:2]
+    ca = ("--ca", str(site.ca))
+    former = {node.name: serial_of(node) for node in (one, other)}
+    hacli(one, "cluster", "cert", "renew", *ca)
+    request = other.root / "request.pem"
+    request.write_text(hacli(other, "cluster", "cert", "request"))
+    signed = other.root / "signed.pem"
+    signed.write_text(hacli(one, "cluster", "cert", "sign", str(request), other.name, *ca))
+    assert "cert request" in hacli(site.nodes[2], "cluster", "cert", "install", str(signed), status=1)
+    hacli(other, "cluster", "cert", "install", str(signed))
+    time.sleep(2.5)  # the daemons look every two seconds
+    for node in (one, other):
+        assert serial_of(node) != former[node.name]
+        hacli(one, "cluster", "cert", "revoke", former[node.name], *ca)
+    time.sleep(2.5)
+    for node in site.nodes:
+        assert hacli(node, "cluster", "health") == "the cluster is well\n"
+    hacli(site.nodes[2], "-w", "resource", "move", "b", one.name)
+    assert site.members(one) == {"n1", "n2", "n3"}
+
+
 def quorum_of(node: LocalNode) -> tuple[bool, bool]:
     quorum = ha_settings.load(node.paths.cluster_toml).quorum
     return quorum.two_node, quorum.wait_for_all

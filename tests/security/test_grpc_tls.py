@@ -20,9 +20,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from structlog.testing import capture_logs
 
 from cli.certificates import Pair, make_authority, make_crl, make_node
+from crm.peers.lrm import LrmPeer
 from hacluster import rpc
+from hacluster import tls as tls_module
 from hacluster.errors import ErrorCode, HaError
-from hacluster.tls import TlsFolder
+from hacluster.tls import ReloadingChannel, TlsFolder
 from hacluster.v1 import lrm_pb2, lrm_pb2_grpc
 from lrm import service
 
@@ -228,6 +230,49 @@ async def test_a_server_whose_certificate_was_revoked_is_not_believed(target: Ta
         fresh.chmod(0o600)
         fresh.rename(target.folder / name)
     assert await call() == "n1"
+
+
+class Told:
+    """A history that never ends."""
+
+    def __getattr__(self, name: str) -> Any:
+        return self.History
+
+    async def History(
+        self, request: lrm_pb2.HistoryRequest, context: Any
+    ) -> AsyncIterator[lrm_pb2.HistoryEvent]:
+        yield lrm_pb2.HistoryEvent(synced=True)
+        await asyncio.sleep(60)
+
+
+async def test_a_history_goes_on_after_its_channel_was_given_up(
+    target: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tls_module, "LINGER_S", 0.1)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = int(free.getsockname()[1])
+    server = rpc.Server(names=(service.NAME,))
+    server.add(lrm_pb2_grpc.add_LrmServicer_to_server, Told())
+    server.listen_tcp("127.0.0.1", port, TlsFolder(target.folder))
+    await server.start()
+    mine = TlsFolder(target.folder)
+    channel = ReloadingChannel(mine, lambda tls: rpc.tcp_channel("127.0.0.1", port, tls, server_name="n1"))
+    peer, wanted, heard = LrmPeer("n1", channel), asyncio.Event(), asyncio.Queue[object]()
+    wanted.set()
+    following = asyncio.create_task(peer.follow(wanted, heard.put_nowait, lambda: None))
+    assert await asyncio.wait_for(heard.get(), 5) is not None
+    (target.folder / "crl.pem").write_bytes(make_crl(target.authority, b"", [1]))
+    assert mine.look()
+    with pytest.raises(HaError):
+        await peer.status()  # the first call after the change makes the new channel
+    assert await asyncio.wait_for(heard.get(), 5) is None
+    assert await asyncio.wait_for(heard.get(), 5) is not None
+    assert not following.done()
+    following.cancel()
+    await asyncio.gather(following, return_exceptions=True)
+    await channel.close()
+    await server.stop(0)
 
 
 def context_of(target: Target) -> ssl.SSLContext:
