@@ -26,7 +26,6 @@ EXIT_NOT_REACHED = 6  # -w: the wanted state was not reached
 EXIT_UNSAFE = 7  # --safe, or nobody to ask: something else would stop
 
 
-@dataclass(eq=False, kw_only=True)
 class UsageError(HaError):
     """The command line itself is wrong: exit status 2."""
 
@@ -38,7 +37,6 @@ class UsageError(HaError):
         return self.what + (f"\nusage: {self.usage}" if self.usage else "")
 
 
-@dataclass(eq=False, kw_only=True)
 class Unsafe(HaError):
     """Something else would be interrupted, and nobody said that it may be: exit status 7."""
 

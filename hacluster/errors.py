@@ -5,9 +5,8 @@ Anything that is not an HaError is a bug of ours.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar, dataclass_transform
 
 if TYPE_CHECKING:
     from hacluster.vocabulary.ids import Term
@@ -32,14 +31,33 @@ class ErrorCode(StrEnum):
     UNAVAILABLE = "unavailable"
 
 
-@dataclass(eq=False, kw_only=True)
+@dataclass_transform(eq_default=False, kw_only_default=True)
 class HaError(Exception):
-    """The root of expected failures."""
+    """The root of expected failures. What a subclass declares with a type is a field, given by name.
+
+    As in a dataclass, but no code is generated for each class: every program of ours loads all of them.
+    """
 
     code = ErrorCode.INVALID_REQUEST
+    _fields: ClassVar[tuple[str, ...]] = ()
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        cls._fields = (*cls._fields, *cls.__annotations__)
+
+    def __init__(self, **fields: object) -> None:
+        super().__init__()
+        missing = [name for name in self._fields if name not in fields and not hasattr(self, name)]
+        unknown = sorted(fields.keys() - set(self._fields))
+        if missing or unknown:
+            raise TypeError(f"{type(self).__name__}: fields missing: {missing}, unknown: {unknown}")
+        self.__dict__.update(fields)
+
+    def __repr__(self) -> str:
+        fields = ", ".join(f"{name}={getattr(self, name)!r}" for name in self._fields)
+        return f"{type(self).__name__}({fields})"
 
 
-@dataclass(eq=False, kw_only=True)
 class InvalidDocument(HaError):
     """A file or text cannot be used. `line` counts from 1; 0 means the document as a whole."""
 
@@ -54,7 +72,6 @@ class InvalidDocument(HaError):
         return f"{place}: {self.what}" + (f" ({self.remedy})" if self.remedy else "")
 
 
-@dataclass(eq=False, kw_only=True)
 class InvalidDocuments(HaError):
     """All that is wrong with one or more files, at once."""
 
@@ -65,7 +82,6 @@ class InvalidDocuments(HaError):
         return "\n".join(map(str, self.errors))
 
 
-@dataclass(eq=False, kw_only=True)
 class InvalidRequest(HaError):
     """The caller asked for something that cannot be; trying again does not help."""
 
@@ -77,7 +93,6 @@ class InvalidRequest(HaError):
         return self.what + (f" ({self.remedy})" if self.remedy else "")
 
 
-@dataclass(eq=False, kw_only=True)
 class NotFound(HaError):
     """There is no `kind` called `name`."""
 
@@ -90,7 +105,6 @@ class NotFound(HaError):
         return f"there is no {self.kind} {self.name!r}" + (f" ({self.remedy})" if self.remedy else "")
 
 
-@dataclass(eq=False, kw_only=True)
 class StaleTerm(HaError):
     """The caller's DC has been superseded: it must stand down, not try again."""
 
@@ -102,7 +116,6 @@ class StaleTerm(HaError):
         return f"term {self.term} is over, the current one is {self.current}"
 
 
-@dataclass(eq=False, kw_only=True)
 class NoAuthority(HaError):
     """The activation gate is shut: this node may not start anything now."""
 
@@ -113,7 +126,6 @@ class NoAuthority(HaError):
         return f"no authority: {self.why}"
 
 
-@dataclass(eq=False, kw_only=True)
 class NoQuorum(HaError):
     """The partition has no quorum; nothing was written."""
 
@@ -123,7 +135,6 @@ class NoQuorum(HaError):
         return "no quorum: nothing was changed"
 
 
-@dataclass(eq=False, kw_only=True)
 class NoDc(HaError):
     """There is no DC at the moment; try again in a second."""
 
@@ -133,7 +144,6 @@ class NoDc(HaError):
         return "there is no DC yet: try again in a moment"
 
 
-@dataclass(eq=False, kw_only=True)
 class Conflict(HaError):
     """The document changed since the caller read it; nothing was written."""
 
@@ -144,7 +154,6 @@ class Conflict(HaError):
         return f"{self.what}: read it again and repeat the change"
 
 
-@dataclass(eq=False, kw_only=True)
 class Unreachable(HaError):
     """A daemon does not answer. `remedy` says what to look at."""
 
@@ -156,7 +165,6 @@ class Unreachable(HaError):
         return f"{self.who} does not answer" + (f": {self.remedy}" if self.remedy else "")
 
 
-@dataclass(eq=False, kw_only=True)
 class Timeout(HaError):
     """Nothing came within the time allowed; the outcome is unknown."""
 
@@ -168,7 +176,6 @@ class Timeout(HaError):
         return f"{self.what}: no answer within {self.after_ms} ms; whether it happened is unknown"
 
 
-@dataclass(eq=False, kw_only=True)
 class PermissionDenied(HaError):
     """The caller is known but may not do this."""
 
@@ -179,7 +186,6 @@ class PermissionDenied(HaError):
         return f"permission denied: {self.what}"
 
 
-@dataclass(eq=False, kw_only=True)
 class ResourceExhausted(HaError):
     """A bound of the daemon's is reached; nothing was done. Trying again later may help."""
 
@@ -190,7 +196,6 @@ class ResourceExhausted(HaError):
         return f"too much at once: {self.what}"
 
 
-@dataclass(eq=False, kw_only=True)
 class Unavailable(HaError):
     """The daemon cannot answer now (starting, stopping, disk failed)."""
 

@@ -78,15 +78,15 @@ Reply = TypeVar("Reply")
 log = structlog.get_logger()
 
 
-@dataclass(eq=False, kw_only=True)
 class RemoteFailure(HaError):
     """The other side answered with an expected failure; `code` and `text` are the other side's."""
 
     remote_code: ErrorCode
     text: str
 
-    def __post_init__(self) -> None:
-        self.code = self.remote_code
+    def __init__(self, *, remote_code: ErrorCode, text: str) -> None:
+        super().__init__(remote_code=remote_code, text=text)
+        self.code = remote_code
 
     def __str__(self) -> str:
         return self.text

@@ -28,7 +28,7 @@ from cli.render.transition_summary import summary_lines
 from crm.cib import codec
 from crm.cib.model import Element
 from crm.scheduler import pipeline
-from crm.scheduler.values import instant_s
+from crm.scheduler.dates import instant_s
 from crm.simulation.execute import execute, known_names
 from crm.simulation.inject import (
     Modifications,

@@ -9,7 +9,7 @@ from typing import TextIO
 
 from crm.cib import codec
 from crm.scheduler import pipeline
-from crm.scheduler.values import instant_s
+from crm.scheduler.dates import instant_s
 from hacluster.errors import HaError, InvalidRequest
 
 

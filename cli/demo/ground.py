@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -23,7 +22,6 @@ _CAP_SYS_ADMIN: Final = 21
 T = TypeVar("T")
 
 
-@dataclass(eq=False, kw_only=True)
 class LabError(HaError):
     """The lab cannot be built or does not obey; `remedy` says what to allow or install."""
 

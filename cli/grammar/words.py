@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from hacluster.errors import InvalidRequest
@@ -85,7 +84,6 @@ class Words:
             raise InvalidRequest(what=f"{self.peek()!r} is not understood here", remedy=hint)
 
 
-@dataclass(eq=False, kw_only=True)
 class Misplaced(InvalidRequest):
     """A word of a command that is wrong; `left` words, from it on, are at the end of the command."""
 

@@ -11,7 +11,7 @@ import base64
 import json
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 from crm.cib.diff import element_in, element_out
@@ -53,11 +53,10 @@ class ObjectChange:
         return replace(self, before=self.after, after=self.before, follows=follows)
 
 
-@dataclass(kw_only=True)
 class ConflictingChanges(Conflict):
     """Objects that somebody else has changed in another way since. `what` names them."""
 
-    names: tuple[str, ...] = field(default=())
+    names: tuple[str, ...] = ()
 
 
 def _objects(configuration: Element) -> dict[Key, Element]:

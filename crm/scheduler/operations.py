@@ -168,8 +168,13 @@ def _start_delay(work: WorkingSet, interval_ms: int, meta: dict[str, str]) -> No
     if text is not None:
         meta["start-delay"] = str(values.interval_ms(text))
         return
-    origin = values.instant_s(meta.get("interval-origin"))
-    if origin is None or interval_ms < 1000:
+    written = meta.get("interval-origin")
+    if written is None or interval_ms < 1000:
+        return
+    from crm.scheduler.dates import instant_s  # rare, and costly to load
+
+    origin = instant_s(written)
+    if origin is None:
         return
     interval_s = interval_ms // 1000
     elapsed = work.now_s - origin

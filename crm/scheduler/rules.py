@@ -9,12 +9,9 @@ from typing import Final
 
 from crm.cib.model import Element
 from crm.scheduler import scores, values
-from crm.scheduler.values import civil, instant_s
 
-_DAY_S: Final = 86_400
 _SUBMATCH = re.compile(r"%(\d)")
 _NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
-_DATE_UNITS: Final = ("years", "months", "weeks", "days", "hours", "minutes", "seconds")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,89 +140,11 @@ def _compare_versions(left: str, right: str) -> int:
 
 
 def _date_expression(item: Element, context: Context) -> bool:
-    now = context.now_s
-    start = instant_s(item.attributes.get("start"))
-    end = instant_s(item.attributes.get("end"))
-    match item.get("operation", "in_range"):
-        case "in_range":
-            return _in_range(item, context, start, end)
-        case "gt":
-            if start is None:
-                return False
-            if now > start:
-                return True
-            context.recheck(start + 1)
-            return False
-        case "lt":
-            if end is None or now >= end:
-                return False
-            context.recheck(end)
-            return True
-        case "date_spec":
-            spec = item.child("date_spec")
-            return spec is not None and matches_date_spec(spec, now)
-        case _:
-            return False
+    from crm.scheduler.dates import (
+        date_expression,
+    )  # with what it loads, costly for a run without such a rule
 
-
-def _in_range(item: Element, context: Context, start: int | None, end: int | None) -> bool:
-    length = item.child("duration")
-    if end is None and start is not None and length is not None:
-        end = add_duration(start, length)
-    if start is None and end is None:
-        return False
-    if start is not None and context.now_s < start:
-        context.recheck(start)
-        return False
-    if end is not None:
-        if context.now_s > end:
-            return False
-        context.recheck(end + 1)
-    return True
-
-
-def add_duration(start_s: int, length: Element) -> int:
-    """An instant plus a <duration>; months and years keep the day of month where it exists."""
-    years, months, weeks, days, hours, minutes, secs = (
-        max(-1_000_000, min(1_000_000, values.integer(length.attributes.get(unit)))) for unit in _DATE_UNITS
-    )
-    day = civil(start_s)
-    month_index = day.year * 12 + day.month - 1 + years * 12 + months
-    year, month = max(1, min(9999, month_index // 12)), month_index % 12 + 1
-    from calendar import monthrange  # with what it loads, costly for a run without such a rule
-
-    moved = day.replace(year=year, month=month, day=min(day.day, monthrange(year, month)[1]))
-    shift = (moved - day).days + weeks * 7 + days
-    return start_s + shift * _DAY_S + hours * 3600 + minutes * 60 + secs
-
-
-def matches_date_spec(spec: Element, now_s: int) -> bool:
-    """True if every given range contains its part of the instant (UTC)."""
-    day = civil(now_s)
-    clock = now_s % _DAY_S
-    week_year, week, weekday = day.isocalendar()
-    parts = {
-        "years": day.year,
-        "months": day.month,
-        "monthdays": day.day,
-        "hours": clock // 3600,
-        "minutes": clock // 60 % 60,
-        "seconds": clock % 60,
-        "yeardays": day.timetuple().tm_yday,
-        "weekyears": week_year,
-        "weeks": week,
-        "weekdays": weekday,
-    }
-    return all(_in_values(text, parts[name]) for name, text in spec.attributes.items() if name in parts)
-
-
-def _in_values(text: str, value: int) -> bool:
-    low, dash, high = text.strip().partition("-")
-    if not dash:
-        return values.integer(low, -1) == value
-    if low and value < values.integer(low, value):
-        return False
-    return not (high and value > values.integer(high, value))
+    return date_expression(item, context)
 
 
 def _rsc_expression(item: Element, context: Context) -> bool:

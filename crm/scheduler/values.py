@@ -1,4 +1,4 @@
-"""Reading values leniently, as people write them: booleans, durations, dates, names in natural order.
+"""Reading values leniently, as people write them: booleans, numbers, durations, names in natural order.
 
 Nothing here raises: what cannot be read becomes the default the rule names.
 """
@@ -6,7 +6,6 @@ Nothing here raises: what cannot be read becomes the default the rule names.
 from __future__ import annotations
 
 import re
-from datetime import date, timedelta
 from functools import lru_cache
 from typing import Final
 
@@ -34,11 +33,6 @@ _ISO_DURATION = re.compile(r"P((?:\d+[YMWDHS])*)(?:T((?:\d+[YMWHS])+))?", re.ASC
 _ISO_PIECE = re.compile(r"(\d+)([YMWDHS])")
 _LEADING_INTEGER = re.compile(r"\s*([+-]?\d+)")
 _DIGITS = re.compile(r"(\d+)")
-_CALENDAR = re.compile(r"(\d{4})-?(\d{2})-?(\d{2})$")
-_ORDINAL = re.compile(r"(\d{4})-?(\d{3})$")
-_WEEK = re.compile(r"(\d{4})-?W(\d{1,2})(?:-?(\d))?$")
-_CLOCK = re.compile(r"(\d{1,2})(?::?(\d{2}))?(?::?(\d{2}))?(?:[.,]\d+)?\s*(Z|[+-]\d{1,2}(?::?\d{2})?)?$")
-_EPOCH: Final = date(1970, 1, 1)
 _DAY_S: Final = 86_400
 _ISO_UNITS_S: Final = {
     "Y": 365 * _DAY_S,
@@ -144,51 +138,3 @@ def natural_key(name: str) -> tuple[tuple[int, int, int, str], ...]:
 def natural_sort_key(name: str) -> tuple[tuple[tuple[int, int, int, str], ...], str]:
     """As `natural_key`; equal ones fall back to bytes, so the order is total."""
     return natural_key(name), name
-
-
-def day_number(text: str) -> int | None:
-    """Days since 1970 of a calendar, ordinal or week date."""
-    text = text.strip()
-    try:
-        if match := _CALENDAR.match(text):
-            return (date(int(match[1]), int(match[2]), int(match[3])) - _EPOCH).days
-        if match := _ORDINAL.match(text):
-            return (date(int(match[1]), 1, 1) + timedelta(days=int(match[2]) - 1) - _EPOCH).days
-        if match := _WEEK.match(text):
-            return (date.fromisocalendar(int(match[1]), int(match[2]), int(match[3] or 1)) - _EPOCH).days
-    except (ValueError, OverflowError):
-        return None
-    return None
-
-
-def instant_s(text: str | None) -> int | None:
-    """Seconds since 1970 of an ISO 8601 date with an optional time (UTC without an offset)."""
-    if text is None:
-        return None
-    head, _, tail = text.strip().replace("T", " ", 1).partition(" ")
-    days = day_number(head)
-    if days is None:
-        return None
-    if not tail.strip():
-        return days * _DAY_S
-    match = _CLOCK.match(tail.strip())
-    if match is None:
-        return None
-    clock = int(match[1]) * 3600 + int(match[2] or 0) * 60 + int(match[3] or 0)
-    return days * _DAY_S + clock - _offset_s(match[4])
-
-
-def _offset_s(zone: str | None) -> int:
-    if not zone or zone == "Z":
-        return 0
-    digits = zone[1:].replace(":", "")
-    hours = int(digits[:2])
-    minutes = int(digits[2:4] or 0)
-    value = hours * 3600 + minutes * 60
-    return -value if zone[0] == "-" else value
-
-
-def civil(at_s: int) -> date:
-    """The UTC date of an instant (years 1 to 9999)."""
-    days = max(-719_162, min(2_932_896, at_s // _DAY_S))
-    return _EPOCH + timedelta(days=days)

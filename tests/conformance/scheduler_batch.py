@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from crm.cib.codec import parse, render
+from crm.scheduler.dates import instant_s
 from crm.scheduler.pipeline import effective_now_s, schedule
-from crm.scheduler.values import instant_s
 from crm.transition.graph import to_element
 
 NOW_S = 1_790_000_000

@@ -11,7 +11,7 @@ import pytest
 from cli.render.cluster_status import disabled_and_blocked, status_text
 from crm.cib import codec
 from crm.scheduler import pipeline
-from crm.scheduler.values import instant_s
+from crm.scheduler.dates import instant_s
 
 CORPUS = os.environ.get("HACLUSTER_SCHEDULER_CORPUS", "")
 AFTER_ALL_OF_THEM_S = 1_900_000_000

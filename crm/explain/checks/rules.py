@@ -9,8 +9,9 @@ from typing import Final
 from crm.cib.model import Element
 from crm.cib.schema import Problem
 from crm.explain.checks.finding import resources, section, warning
+from crm.scheduler.dates import civil, instant_s
 from crm.scheduler.scores import INFINITY
-from crm.scheduler.values import civil, instant_s, integer_or_none
+from crm.scheduler.values import integer_or_none
 from hacluster.digits import is_count
 
 _PARTS: Final = ("rule", "expression", "date_expression", "rsc_expression", "op_expression")

@@ -9,7 +9,6 @@ from crm.scheduler.rules import holds
 from crm.scheduler.stages.colocations import unpack_colocation
 from crm.scheduler.stages.location import unpack_location
 from crm.scheduler.stages.orderings import unpack_ordering
-from crm.scheduler.stages.tickets import unpack_ticket
 
 
 def unpack_constraints(work: WorkingSet) -> None:
@@ -27,6 +26,8 @@ def unpack_constraints(work: WorkingSet) -> None:
             case "rsc_location":
                 unpack_location(work, item)
             case "rsc_ticket":
+                from crm.scheduler.stages.tickets import unpack_ticket
+
                 unpack_ticket(work, item)
             case _:
                 pass

@@ -20,7 +20,6 @@ from crm.scheduler.options import NoQuorum
 from crm.scheduler.roles import parse_role
 from crm.scheduler.rules import merge_sets
 from crm.scheduler.scores import INFINITY
-from crm.scheduler.stages.unpack_bundles import unpack_bundle
 from crm.scheduler.stages.unpack_nodes import implied_connections
 from crm.scheduler.tables import apply_symmetric_default
 
@@ -268,6 +267,8 @@ def _unpack_variant(work: WorkingSet, resource: Resource) -> bool:
         case Variant.CLONE:
             return _unpack_clone(work, resource)
         case _:
+            from crm.scheduler.stages.unpack_bundles import unpack_bundle
+
             return unpack_bundle(work, resource, unpack_resource)
 
 

@@ -7,7 +7,6 @@ from crm.scheduler import values
 from crm.scheduler.activity import current_node
 from crm.scheduler.basic_actions import stop_on
 from crm.scheduler.model import Node, NodeKind, Role, Ticket, WorkingSet
-from crm.scheduler.stages.unpack_history import unpack_node_history
 from crm.scheduler.stages.unpack_nodes import (
     built_in_attributes,
     find_state_node,
@@ -69,7 +68,11 @@ def _histories(work: WorkingSet, states: tuple[Element, ...], *, final: bool) ->
             remote_attributes(work, node, state)
         node.unpacked = True
         progress = True
-        unpack_node_history(work, node, state)
+        section = state.path("lrm", "lrm_resources")
+        if section is not None and section.children:
+            from crm.scheduler.stages.unpack_history import unpack_node_history  # a new cluster has none
+
+            unpack_node_history(work, node, state)
     return progress
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from crm.scheduler import scores, values
+from crm.scheduler import dates, scores, values
 from crm.scheduler.digests import digest_of, operation_digests
 from crm.scheduler.explain import contributions, explain
 from crm.scheduler.history import by_age, expected_rc
@@ -114,7 +114,7 @@ def test_intervals_fit_32_bits(text: str, ms: int) -> None:
     ],
 )
 def test_instants(text: str, at_s: int | None) -> None:
-    assert values.instant_s(text) == at_s
+    assert dates.instant_s(text) == at_s
 
 
 def test_names_sort_by_their_numbers() -> None:
