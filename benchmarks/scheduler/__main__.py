@@ -25,7 +25,6 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from benchmarks.scheduler import built_in
 from benchmarks.scheduler.measuring import Usage, bare, least, ours, reference, start
@@ -58,7 +57,7 @@ class Result:
 
     row: Row
     usage: Usage
-    told: dict[str, Any]
+    told: dict[str, float]
     again_s: float | None
     theirs: Usage | None
     stored: bool
@@ -139,7 +138,7 @@ class Benchmark:
         if path is None:
             return None
         times = times_of(row)
-        runs: list[tuple[Usage, dict[str, Any]]] = []
+        runs: list[tuple[Usage, dict[str, float]]] = []
         for _ in range(times):
             if times > 1:  # the machine may be busier now than it was at the beginning, or less
                 self._start = least([self._start, start(1)])
