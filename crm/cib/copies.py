@@ -87,7 +87,7 @@ def examine(storage: Storage, *, place: str, folder: str = "") -> Copy | None:
     segments = sorted(int(n[4:]) for n in below.names() if n.startswith("log.") and n[4:].isdigit())
     promise, damage = None, ""
     try:
-        promise = read_promise(below)  # type: ignore[arg-type]  # reads only
+        promise = read_promise(below)
     except _BAD as error:
         damage = f"{error}"
     if not segments:

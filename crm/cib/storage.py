@@ -7,15 +7,19 @@ from pathlib import Path
 from typing import Protocol
 
 
-class Storage(Protocol):
+class Readable(Protocol):
+    """What a reader of named files needs of them. `read` may raise OSError."""
+
+    def read(self, name: str) -> bytes | None:
+        """The content, or None when there is no such file."""
+        ...
+
+
+class Storage(Readable, Protocol):
     """Named files. Every method may raise OSError; nothing is durable before `sync` or `replace` returned."""
 
     def names(self, folder: str = "") -> list[str]:
         """The files there (or in a folder below; none when it does not exist), sorted, folders left out."""
-        ...
-
-    def read(self, name: str) -> bytes | None:
-        """The content, or None when there is no such file."""
         ...
 
     def append(self, name: str, data: bytes) -> None:

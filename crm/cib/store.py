@@ -23,7 +23,7 @@ from crm.cib.model import Element, element
 from crm.cib.replication.codec import decode_snapshot, encode_snapshot
 from crm.cib.replication.log import Damaged, Log
 from crm.cib.replication.model import Kind, LogEntry, Promise, Snapshot, Stored, decode, encode
-from crm.cib.storage import Storage
+from crm.cib.storage import Readable, Storage
 from crm.cib.versions import CibVersion
 from crm.replica.effects import SaveOrphans
 from crm.replica.events import Orphans
@@ -324,7 +324,7 @@ def stored_in(payloads: list[bytes], name: str, promise: Promise) -> Stored:
     return stored
 
 
-def read_promise(storage: Storage) -> Promise | None:
+def read_promise(storage: Readable) -> Promise | None:
     """What a copy has promised; None when nothing was. Raises Unusable, ValueError, KeyError, TypeError."""
     data = storage.read("promise")
     if data is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from functools import partial
 
 from crm.cib.replication.basis import Basis
 from crm.election.quorum import halves, other_voter
@@ -99,7 +100,7 @@ class CibRun(Planned):
         self.boot()
         start_ns, end_ns = self.world.now_ns, self.world.now_ns + self.profile.faults_ns
         for fault in self.planned(self.draw):
-            self.world.at(start_ns + fault.at_ns, f"fault {fault}", lambda f=fault: self.inflict(f))  # type: ignore[misc]
+            self.world.at(start_ns + fault.at_ns, f"fault {fault}", partial(self.inflict, fault))
         if self.clients:
             gap_ns, force = self.profile.write_gap_ns, self.profile.force
             writer(self.world, self.cluster, end_ns, gap_ns=gap_ns, force=force)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from functools import partial
 
 from hacluster.vocabulary.membership import Authority, MembershipView
 from messaging.membership.events import DaemonsChanged, Status
@@ -124,7 +125,7 @@ class FullRun(Planned):
             self.world.at(
                 start_ns + fault.at_ns,
                 f"fault {fault}",
-                lambda f=fault: self._inflict(f, rng),  # type: ignore[misc]
+                partial(self._inflict, fault, rng),
             )
         end_ns = self.world.now_ns + self.profile.faults_ns
         if self.clients:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from tests.sim.engine import MS, SECOND
 from tests.sim.membership import MembershipCluster
@@ -97,7 +98,7 @@ def schedule(cluster: MembershipCluster, faults: Sequence[Fault]) -> None:
     rng = cluster.world.stream("faults")
     start_ns = cluster.world.now_ns
     for fault in faults:
-        cluster.world.at(start_ns + fault.at_ns, f"fault {fault}", lambda f=fault: inflict(cluster, f, rng))  # type: ignore[misc]
+        cluster.world.at(start_ns + fault.at_ns, f"fault {fault}", partial(inflict, cluster, fault, rng))
 
 
 def inflict(cluster: MembershipCluster, fault: Fault, rng: random.Random) -> None:

@@ -6,6 +6,7 @@ cores.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
@@ -18,7 +19,7 @@ from hacluster.vocabulary.operation import ExecutionStatus, Operation
 from lrm.queue.events import Accept, Execute
 from tests.sim.cib import ReplicaProcess
 from tests.sim.engine import MS, SECOND, InvariantBroken, Node, World
-from tests.sim.lrm import Asked, Look, LrmProcess, Seen
+from tests.sim.lrm import Asked, Look, LrmProcess, Reply, Seen
 from tests.sim.membership import MembershipCluster
 from tests.sim.network import Calls
 
@@ -35,14 +36,14 @@ class Device:
     membership: MembershipCluster
     lrms: dict[str, LrmProcess]
 
-    def shoot(self, target: Node, known: str, done: object) -> None:
+    def shoot(self, target: Node, known: str, done: Callable[[str], None]) -> None:
         """Cut the power of `target` after a while; `done(boot token)` when it is certain."""
         rng = self.world.stream(f"device/{target.name}/{self.world.now_ns}")
 
         def act() -> None:
             if rng.random() < 0.2:
                 self.world.count("fence_failed")
-                done("")  # type: ignore[operator]
+                done("")
                 return
             self.world.count("fenced")
             self.world.note("device", f"{target.name} off")
@@ -50,7 +51,7 @@ class Device:
             boot_ns = rng.randint(1_000, 15_000) * MS
             self.world.after(boot_ns, f"boot {target.name}", lambda: None if target.up else target.boot())
             delay_ns = rng.choice([10 * MS, 300 * MS, 3 * SECOND])
-            self.world.after(delay_ns, f"fenced {target.name}", lambda: done(known))  # type: ignore[operator]
+            self.world.after(delay_ns, f"fenced {target.name}", partial(done, known))
 
         self.world.after(rng.randint(50, 2_000) * MS, f"shoot {target.name}", act)
 
@@ -124,8 +125,8 @@ class Planner:
     def _ask(self, reign: Reign, name: str) -> None:
         lrm, accepted, asked_ns = self.lrms[name], name in reign.accepted, self.world.now_ns
 
-        def execute(answer: object) -> None:
-            ask = Look(reign.term, answer) if accepted else Asked(Accept(term=reign.term), answer)  # type: ignore[arg-type]
+        def execute(answer: Reply) -> None:
+            ask = Look(reign.term, answer) if accepted else Asked(Accept(term=reign.term), answer)
             lrm.deliver(ask)
 
         def answered(reply: object) -> None:

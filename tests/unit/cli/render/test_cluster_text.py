@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from cli.quick_status import has_left
@@ -17,9 +19,9 @@ CIB = codec.parse(
 )
 
 
-def summary(**given: object) -> Summary:
-    known = {"live": True, "node": "n2", "now_s": NOW_S, "age_ms": 14_400}
-    return Summary(**(known | given))  # type: ignore[arg-type]
+def summary(**given: Any) -> Summary:
+    known: dict[str, Any] = {"live": True, "node": "n2", "now_s": NOW_S, "age_ms": 14_400}
+    return Summary(**(known | given))
 
 
 @pytest.mark.parametrize(
