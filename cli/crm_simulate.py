@@ -40,24 +40,27 @@ def main(argv: Sequence[str] | None = None) -> int:
         words = [*_source_of_environment(), *words]
     context = Context()
     try:
-        simulate(context, words, raising=True)
-    except SystemExit as stop:
-        return EXIT_USAGE if stop.code else EXIT_OK
+        try:
+            simulate(context, words, raising=True)
+            status = EXIT_OK
+        except SystemExit as stop:
+            status = EXIT_USAGE if stop.code else EXIT_OK
+        sys.stdout.flush()
     except HaError as error:
         context.error(str(error))
         codes = {ErrorCode.INVALID_REQUEST: EXIT_USAGE, ErrorCode.INVALID_DOCUMENT: EXIT_DATA}
-        return codes.get(error.code, EXIT_ERROR)
+        status = codes.get(error.code, EXIT_ERROR)
     except BrokenPipeError:
         # The reader has seen enough; the interpreter must not complain at exit either.
         with contextlib.suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_ERROR
+        status = EXIT_ERROR
     except OSError as error:
         context.error(f"{error.filename}: {error.strerror}")
-        return EXIT_NO_INPUT if isinstance(error, FileNotFoundError) else EXIT_CANNOT_CREATE
+        status = EXIT_NO_INPUT if isinstance(error, FileNotFoundError) else EXIT_CANNOT_CREATE
     finally:
         context.close()
-    return EXIT_OK
+    return status
 
 
 def _names_source(word: str, sources: tuple[str, ...]) -> bool:

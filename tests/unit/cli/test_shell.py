@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 import subprocess
 import sys
@@ -185,10 +186,18 @@ def test_a_file_that_is_no_cib(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", ["cli --cib-file {} configure show", "cli simulate -x {} -s", "cli.crm_simulate -x {} -s"]
+    "words",
+    [
+        "cli --cib-file {} configure show",
+        "cli simulate -x {} -s",
+        "cli.crm_simulate -x {} -s",
+        "cli.crm_simulate --help",
+    ],
 )
 def test_output_to_a_closed_pipe_is_quiet(cib_file: str, words: str) -> None:
-    command = f"{sys.executable} -m {words.format(cib_file)} | true"
+    # What reads closes its end before anything is written: the shell's order of starting decides nothing.
+    reader = f"{sys.executable} -c 'import os; os.close(0)'"
+    command = f"(sleep 1; exec {sys.executable} -m {words.format(cib_file)}) | {reader}"
     done = subprocess.run(
         ["/bin/sh", "-c", command],
         capture_output=True,
@@ -196,6 +205,7 @@ def test_output_to_a_closed_pipe_is_quiet(cib_file: str, words: str) -> None:
         check=False,
         timeout=60,
         cwd=Path(__file__).parents[3],
+        env={name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"},
     )
     assert done.stderr == ""
 
