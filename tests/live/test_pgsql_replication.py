@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from crm.cib import codec
 from tests.live.local_cluster import LocalCluster, LocalNode, until
 
 BINARIES = Path("/usr/lib/postgresql/15/bin")
@@ -142,9 +143,12 @@ def primaries(folder: Path, cluster: LocalCluster) -> list[LocalNode]:
 
 def attribute(node: LocalNode, name: str, of: str) -> str:
     status = node.status()
-    text = status.cib_xml.decode() if status is not None else ""
-    state = text.partition(f'uname="{of}" ')[2].partition("</node_state>")[0]
-    return state.partition(f'name="{name}" value="')[2].partition('"')[0]
+    if status is None:
+        return ""
+    for state in codec.parse(status.cib_xml).walk():
+        if state.tag == "node_state" and state.get("uname") == of:
+            return next((pair.get("value") for pair in state.walk() if pair.get("name") == name), "")
+    return ""
 
 
 def test_a_standby_follows_and_takes_over(ground: tuple[Path, LocalCluster]) -> None:
