@@ -218,6 +218,8 @@ def _collect_sparing(
         instance = instance.parent
     _, everything, times = _passed_on.get(id(instance), (instance, False, 0))
     for one in colocation._own(resource, by_primary=by_primary) * times:
+        if not by_primary and not colocation.has_influence(one, instance):
+            continue  # not even for the capacity that is needed
         if everything or one.score < 0 or (by_primary and one.score >= INFINITY):
             colocation.insert_sorted(found, one, by_primary=by_primary)
 
@@ -394,6 +396,14 @@ def _collect_group_alone(
         colocation._collect(group.parent, asking, found, by_primary=by_primary)
 
 
+def _current_node_as_met(resource: Resource) -> Node | None:
+    """A bundle's, too, is the first of those it was found active on, in the order of the status."""
+    if resource.variant is not Variant.BUNDLE:
+        return current_node(resource)
+    clean = (node for node in resource.active_nodes if node.online and not node.unclean)
+    return next(clean, next(iter(resource.active_nodes), None))
+
+
 CHANGES: tuple[Change, ...] = (
     Change(name="rules' scores of nodes", swaps=((location._nodes_of_rule, _nodes_of_rule),)),
     Change(name="Serialize beside another order", swaps=((orderings.flags_for, _serialize_flags),)),
@@ -433,6 +443,7 @@ CHANGES: tuple[Change, ...] = (
     Change(name="notify of a group", swaps=((update._completed, _completed_unless_told),)),
     Change(name="interleaving with bundles", swaps=((methods._instance_action, _action_of_container),)),
     Change(name="promotion beside primaries", swaps=((promotion._sort_by_promotion, _sort_with_primaries),)),
+    Change(name="a bundle's current node", swaps=((current_node, _current_node_as_met),)),
     Change(name="bundles assigned anew", swaps=((assign.apply_this_with, _apply_with_anew),)),
     Change(name="dependents of a group", swaps=((wishes.add_wishes, _add_wishes_twice),)),
     Change(
