@@ -8,7 +8,7 @@ that grows as what there is to do (actions, and entries of histories to read). A
 exit code 1.
 
 The running service has its modules loaded: beside it stands the time without their loading (measured beside
-each short run, and never less than what the run's own clock showed). Growth is judged by that, memory, too.
+each short run, and never less than what the run's own clock showed). Growth is judged by that.
 
 CIBs come from make_cib.py (option --make-cib, or HACLUSTER_MAKE_CIB); without it from a plain generator here.
 """
@@ -146,12 +146,12 @@ class Benchmark:
             runs.append(ours(str(path)))
         whole, told = min(runs, key=lambda one: one[0].cpu_s)
         net = whole.without(self._start)
-        usage = Usage(max(net.cpu_s, min(one["work_s"] for _, one in runs)), net.memory_mb)
+        loaded = whole.without(self._bare)
+        usage = Usage(max(net.cpu_s, min(one["work_s"] for _, one in runs)), loaded.memory_mb)
         again_s = ours("--again", str(path))[1]["again_s"] if told["history"] else None
         theirs, stored = self._theirs(row, path)
         path.unlink()
-        whole_s = whole.without(self._bare).cpu_s
-        result = Result(row, usage, told, again_s, theirs, stored, whole_s)
+        result = Result(row, usage, told, again_s, theirs, stored, loaded.cpu_s)
         if theirs is not None:
             limit_s = theirs.cpu_s if theirs.cpu_s > SLOW_S else RATIO_MAX * theirs.cpu_s
             if result.whole_s > limit_s:
