@@ -14,8 +14,11 @@ from crm.cib.model import Element, element
 
 Item = TypeVar("Item")
 
-_ON = 0.45
-"""Share of the features that are on in one CIB."""
+_ON = (0.15, 0.3, 0.45)
+"""Shares of the features that are on in one CIB, by seed.
+
+What two features do to each other shows best where few others are on; some things need many of them.
+"""
 
 
 class Draw:
@@ -26,11 +29,12 @@ class Draw:
         self._seed = seed
         self._number = 0
         self._on: dict[str, bool] = {}
+        self._share = _ON[seed % len(_ON)]
 
     def on(self, feature: str) -> bool:
         """Whether the feature is on in this CIB; does not depend on what was asked before."""
         if feature not in self._on:
-            self._on[feature] = random.Random(f"{self._seed}/{feature}").random() < _ON
+            self._on[feature] = random.Random(f"{self._seed}/{feature}").random() < self._share
         return self._on[feature]
 
     def may(self, feature: str, chance: float) -> bool:
