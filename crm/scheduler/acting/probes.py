@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from crm.scheduler.actions import find_or_make, key_of, request_fencing
-from crm.scheduler.activity import is_active
+from crm.scheduler.activity import is_active, location
 from crm.scheduler.failures import clear_fail_count, fail_count
 from crm.scheduler.model import (
     Action,
@@ -73,16 +73,10 @@ def _probe_clone(work: WorkingSet, clone: Resource, node: Node) -> bool:
     key = node.id
     chosen = next((one for one in clone.children if key in one.probed_nodes), None)
     if chosen is None:
-        chosen = next((one for one in clone.children if _is_assigned(one, node)), None)
+        chosen = next((one for one in clone.children if location(one, current=False) is node), None)
     if chosen is None and clone.children:
         chosen = clone.children[0]
     return chosen is not None and create_probe(work, chosen, node)
-
-
-def _is_assigned(instance: Resource, node: Node) -> bool:
-    if instance.variant is Variant.PRIMITIVE:
-        return instance.assigned is not None and instance.assigned.node is node
-    return any(one.assigned_node is node for one in instance.primitives())
 
 
 def _probe_bundle(work: WorkingSet, bundle: Resource, node: Node) -> bool:
