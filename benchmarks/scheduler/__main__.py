@@ -97,7 +97,7 @@ class Benchmark:
     def run(self, rows: Sequence[Row]) -> bool:
         """Measure all and print; True if every goal was met."""
         print(f"start of Python with its modules: {self._start.cpu_s:.2f} s, {self._start.memory_mb:.0f} MB")
-        print(f"of this Python alone: {self._bare.cpu_s:.3f} s")
+        print(f"of this Python alone: {self._bare.cpu_s:.3f} s, {self._bare.memory_mb:.0f} MB")
         print("(whole = with the loading of our modules, which goal and ratio judge; ours, own = without it;")
         print(" * = stored figure, not measured now; again = a second run, same process)")
         if self._program is None:

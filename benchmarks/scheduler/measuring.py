@@ -30,23 +30,33 @@ class Usage:
         return Usage(max(0.0, self.cpu_s - start.cpu_s), max(0.0, self.memory_mb - start.memory_mb))
 
 
+# The peak of a process begins with that of whoever started it (getrusage(2): it outlives execve), so a small
+# process starts it, and tells on descriptor 3 what wait4 said.
+_LAUNCHER = """import os, sys
+pid = os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ)
+_, status, used = os.wait4(pid, 0)
+os.write(3, f"{os.waitstatus_to_exitcode(status)} {used.ru_utime + used.ru_stime} {used.ru_maxrss}".encode())
+"""
+
+
 def run(arguments: list[str]) -> tuple[Usage, str]:
     """Run a program to its end; its use and its standard output. Raises RuntimeError where it fails."""
-    with tempfile.TemporaryFile() as out:
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as told:
         # posix_spawn and wait4: the use of this one process, whatever else this process has started.
         pid = os.posix_spawn(
-            arguments[0],
-            arguments,
+            sys.executable,
+            [sys.executable, "-I", "-S", "-c", _LAUNCHER, *arguments],
             _ENVIRONMENT,
-            file_actions=[(os.POSIX_SPAWN_DUP2, out.fileno(), 1)],
+            file_actions=[(os.POSIX_SPAWN_DUP2, out.fileno(), 1), (os.POSIX_SPAWN_DUP2, told.fileno(), 3)],
         )
-        _, status, used = os.wait4(pid, 0)
-        code = os.waitstatus_to_exitcode(status)
-        if code:
-            raise RuntimeError(f"{' '.join(arguments)}: exit code {code}")
+        os.waitpid(pid, 0)
+        told.seek(0)
+        code, cpu_s, peak_kb = [*told.read().decode().split(), "", "", ""][:3]
+        if code != "0":
+            raise RuntimeError(f"{' '.join(arguments)}: exit code {code or 'unknown: it was not started'}")
         out.seek(0)
         text = out.read(1 << 16).decode(errors="replace")
-    return Usage(used.ru_utime + used.ru_stime, used.ru_maxrss / 1024), text
+    return Usage(float(cpu_s), int(peak_kb) / 1024), text
 
 
 def ours(*arguments: str) -> tuple[Usage, dict[str, float]]:
