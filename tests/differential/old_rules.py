@@ -13,9 +13,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from crm.cib.model import Element
-from crm.scheduler import active_nodes, colocation, rules, scores, wishes
+from crm.scheduler import active_nodes, colocation, migration_history, rules, scores, wishes
 from crm.scheduler.activity import current_node, entry_available, is_available
 from crm.scheduler.kinds import Rel
+from crm.scheduler.migration_history import migrate_from_failure as _migrate_from_failure_now
 from crm.scheduler.model import Action, Colocation, Node, Resource, Role, Table, Variant, WorkingSet
 from crm.scheduler.placement import assign, instances, promotion
 from crm.scheduler.placement.nodes import unassign
@@ -396,6 +397,12 @@ def _collect_group_alone(
         colocation._collect(group.parent, asking, found, by_primary=by_primary)
 
 
+def _migrate_from_failure(work: WorkingSet, resource: Resource, item: Element) -> None:
+    """A monitor that has found nothing on the source since then is not asked."""
+    with _replaced(migration_history._newer_stopped_monitor, lambda *_: False):
+        _migrate_from_failure_now(work, resource, item)
+
+
 def _current_node_as_met(resource: Resource) -> Node | None:
     """A bundle's, too, is the first of those it was found active on, in the order of the status."""
     if resource.variant is not Variant.BUNDLE:
@@ -405,6 +412,10 @@ def _current_node_as_met(resource: Resource) -> Node | None:
 
 
 CHANGES: tuple[Change, ...] = (
+    Change(
+        name="the source after a failed migrate_from",
+        swaps=((_migrate_from_failure_now, _migrate_from_failure),),
+    ),
     Change(name="rules' scores of nodes", swaps=((location._nodes_of_rule, _nodes_of_rule),)),
     Change(name="Serialize beside another order", swaps=((orderings.flags_for, _serialize_flags),)),
     Change(
