@@ -6,6 +6,7 @@ The wire code is async; hacli is not. Each call runs on an event loop of the cli
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
 from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mapping
 from typing import Any, Final, TypeVar
@@ -20,6 +21,7 @@ from hacluster.v1 import common_pb2, crm_pb2, crm_pb2_grpc, membership_pb2
 CALL_MS: Final = 10_000
 WRITE_MS: Final = 30_000
 OUTCOME_PAUSE_S: Final = 0.5
+DC_WITHIN_S: Final = 5.0  # as long as an election may take
 
 _Value = TypeVar("_Value")
 
@@ -266,11 +268,18 @@ class Client:
         return self._run(self._one(method, request, timeout_ms))
 
     async def _one(self, method: str, request: object, timeout_ms: int) -> Any:
-        try:
-            return await call(getattr(self._stub(), method), request, timeout_ms=timeout_ms, who=self.who)
-        except Unreachable as error:
-            await self._disconnect()
-            raise self._explained(error) from None
+        """An election is waited for: without a DC nothing has been done yet."""
+        end = time.monotonic() + DC_WITHIN_S
+        while True:
+            try:
+                return await call(getattr(self._stub(), method), request, timeout_ms=timeout_ms, who=self.who)
+            except Unreachable as error:
+                await self._disconnect()
+                raise self._explained(error) from None
+            except HaError as error:
+                if error.code is not ErrorCode.NO_DC or time.monotonic() > end:
+                    raise
+                await asyncio.sleep(OUTCOME_PAUSE_S)
 
     def _run(self, work: Coroutine[Any, Any, _Value]) -> _Value:
         if self._runner is None:

@@ -6,7 +6,7 @@ import asyncio
 import os
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -29,12 +29,14 @@ from hacluster.paths import Paths
 from hacluster.settings import NODE_NAME, Node, Settings
 from hacluster.shared_files import SharedFiles
 from hacluster.supervision import NODE_VARIABLE
+from hacluster.v1 import crm_pb2
 from hacluster.vocabulary.ids import NodeId, NodeName
 
 PORT: Final = 5563
 EXPIRES_MS: Final = 600_000
 VOTER_WITHIN_S: Final = 600.0
 VOTER_PAUSE_S: Final = 0.5
+VOTER_TRIES: Final = 3
 _USAGE: Final = "cluster token [--ca DIR] [--expires T] [--address ADDR]… [--port N] [--no-vote]"
 _JOIN_USAGE: Final = "cluster join TOKEN [--address ADDR[,ADDR]…] [--check]"
 
@@ -184,13 +186,14 @@ def make_voter(context: Context, members: Members, name: str, votes: int, within
     """Once it is up and in sync: in the DC's log first, then in every cluster.toml. Raises HaError."""
     node = members.settings.node(name)
     assert node is not None
+    refused = 0
     end = time.monotonic() + within_s
     while True:
         now = context.client.voters()
         if any(one.node_id == node.id and one.votes == votes for one in now.voters) and not now.next:
             break
         if node.id in now.in_sync and not now.next:
-            context.client.change_voters(add={int(node.id): votes}, expected=now)
+            refused = _change(context, refused, add={int(node.id): votes}, expected=now)
             continue
         if time.monotonic() > end:
             raise Timeout(
@@ -199,6 +202,59 @@ def make_voter(context: Context, members: Members, name: str, votes: int, within
             )
         time.sleep(VOTER_PAUSE_S)
     write_votes(context, members)
+
+
+def unmake_voter(context: Context, members: Members, node: Node) -> None:
+    """Without its vote, in the DC's log first, then in every cluster.toml. Raises HaError.
+
+    The voters that stay and are here may still have to catch up with the newest write: they are waited for.
+    """
+    refused = 0
+    end = time.monotonic() + context.options.wait_ms / 1_000
+    while True:
+        now = context.client.voters()
+        if now.next:
+            if time.monotonic() > end:
+                raise Timeout(what="another change of the voters to end", after_ms=context.options.wait_ms)
+            time.sleep(VOTER_PAUSE_S)
+            continue
+        if not any(one.node_id == node.id for one in now.voters):
+            break
+        if _catch_up(context, now, node) and time.monotonic() < end:
+            time.sleep(VOTER_PAUSE_S)
+            continue
+        refused = _change(context, refused, remove=[int(node.id)], expected=now)
+    write_votes(context, members)
+
+
+def _change(
+    context: Context,
+    refused: int,
+    *,
+    add: Mapping[int, int] | None = None,
+    remove: Iterable[int] = (),
+    expected: crm_pb2.VotersReply,
+) -> int:
+    """Ask for it; how often it has been refused by now.
+
+    A write between the question who has everything and this one may be why it is refused, so only the last of
+    VOTER_TRIES refusals counts. Raises HaError.
+    """
+    try:
+        context.client.change_voters(add=add, remove=remove, expected=expected)
+    except HaError:
+        if refused + 1 >= VOTER_TRIES:
+            raise
+        time.sleep(VOTER_PAUSE_S)
+        return refused + 1
+    return refused
+
+
+def _catch_up(context: Context, now: crm_pb2.VotersReply, going: Node) -> bool:
+    """Whether a voter that stays is here, but has not got all of the CIB yet."""
+    here = {int(one.id) for one in context.client.status().nodes if one.state == "member"}
+    staying = {int(one.node_id) for one in now.voters} - {int(going.id)}
+    return bool((staying & here) - set(now.in_sync))
 
 
 def write_votes(context: Context, members: Members) -> None:
@@ -226,10 +282,7 @@ def vote(context: Context, words: Sequence[str]) -> int:
     if votes:
         make_voter(context, members, node.name, votes, context.options.wait_ms / 1_000)
     else:
-        now = context.client.voters()
-        if any(one.node_id == node.id for one in now.voters):
-            context.client.change_voters(remove=[int(node.id)], expected=now)
-        write_votes(context, members)
+        unmake_voter(context, members, node)
     context.print(f"{node.name} has {votes} vote{'' if votes == 1 else 's'}")
     return EXIT_OK
 

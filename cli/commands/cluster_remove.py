@@ -15,7 +15,7 @@ from cli.authority import AuthorityFolder
 from cli.certificates import make_crl
 from cli.commands.changes import change, read, view
 from cli.commands.cluster import take_options
-from cli.commands.cluster_join import this_node, write_votes
+from cli.commands.cluster_join import this_node, unmake_voter
 from cli.commands.node import standby
 from cli.context import EXIT_OK, Context, UsageError
 from cli.grammar.edits import delete as delete_objects
@@ -53,8 +53,7 @@ def remove(context: Context, words: Sequence[str]) -> int:
     now = context.client.voters()
     if any(one.node_id == node.id for one in (*now.voters, *now.next)):
         context.info(f"{node.name} loses its vote")
-        context.client.change_voters(remove=[int(node.id)], expected=now)
-        write_votes(context, members)
+        unmake_voter(context, members, node)
     if _is_member(context, node.name):
         context.info(f"{node.name} leaves")
         asyncio.run(members.stop_node(node.name))

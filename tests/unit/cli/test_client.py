@@ -19,7 +19,7 @@ from cli.workspace import ATTEMPTS_MAX
 from crm.cib import codec
 from crm.cib.model import Element
 from crm.confirmation import pending_in, rolled_back
-from hacluster.errors import Conflict, InvalidRequest, NoQuorum, PermissionDenied, Unreachable
+from hacluster.errors import Conflict, HaError, InvalidRequest, NoDc, NoQuorum, PermissionDenied, Unreachable
 from hacluster.paths import Paths
 from hacluster.rpc import Server
 from hacluster.v1 import crm_pb2, crm_pb2_grpc
@@ -100,6 +100,8 @@ class FakeCrm(crm_pb2_grpc.CrmServicer):
         yield self._status()
 
     async def SetAttribute(self, request, context):  # type: ignore[no-untyped-def]
+        if self.script and self.script.pop(0) == "election":
+            raise NoDc
         self.attributes.append((request.node, request.name, request.value))
         return crm_pb2.SetAttributeReply()
 
@@ -301,6 +303,21 @@ def test_standby_until_reboot_is_a_transient_attribute(crm: tuple[FakeCrm, Paths
     assert hacli(["--root", str(paths.root), "node", "online", "n1"]) == (0, "")
     assert fake.attributes == [("n1", "standby", "on"), ("n1", "standby", "")]
     assert fake.writes == []
+
+
+def test_an_election_is_waited_for(crm: tuple[FakeCrm, Paths], monkeypatch: pytest.MonkeyPatch) -> None:
+    fake, paths = crm
+    monkeypatch.setattr("cli.client.OUTCOME_PAUSE_S", 0.01)
+    client = Client(paths)
+    fake.script = ["election", "election"]
+    client.set_attribute("n1", "site", "a")
+    assert fake.attributes == [("n1", "site", "a")]
+    monkeypatch.setattr("cli.client.DC_WITHIN_S", 0.05)
+    fake.script = ["election"] * 1_000
+    with pytest.raises(HaError, match="there is no DC yet"):
+        client.set_attribute("n1", "site", "b")
+    client.close()
+    assert len(fake.attributes) == 1
 
 
 def test_force_quorum_wants_to_be_meant(crm: tuple[FakeCrm, Paths]) -> None:
