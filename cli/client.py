@@ -64,6 +64,17 @@ class Client:
         )
         return reply
 
+    def dc(self) -> str:
+        """The DC's name once it is one of the members; empty when an election takes too long."""
+        end = time.monotonic() + DC_WITHIN_S
+        while True:
+            status = self.status()
+            if any(node.name == status.dc and node.state == "member" for node in status.nodes):
+                return status.dc
+            if time.monotonic() > end:
+                return ""
+            time.sleep(OUTCOME_PAUSE_S)
+
     def write_cib(
         self, configuration: bytes, expected_digest: str, client: str, *, force: bool
     ) -> crm_pb2.WriteReply:

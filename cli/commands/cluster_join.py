@@ -36,7 +36,7 @@ PORT: Final = 5563
 EXPIRES_MS: Final = 600_000
 VOTER_WITHIN_S: Final = 600.0
 VOTER_PAUSE_S: Final = 0.5
-VOTER_TRIES: Final = 3
+VOTER_AGAIN_S: Final = 10.0
 _USAGE: Final = "cluster token [--ca DIR] [--expires T] [--address ADDR]… [--port N] [--no-vote]"
 _JOIN_USAGE: Final = "cluster join TOKEN [--address ADDR[,ADDR]…] [--check]"
 
@@ -144,7 +144,8 @@ class Admitting:
             )
 
         self._folder.keep(node.name, certificate)
-        done = await self._members.change(changed, first=state.dc or self._members.me)
+        dc = await asyncio.to_thread(self._context.client.dc)
+        done = await self._members.change(changed, first=dc or self._members.me)
         away = [name for name in done.away if name != node.name]
         if away:
             self._context.warning(f"{' '.join(away)}: away, will hear of it on return")
@@ -186,14 +187,14 @@ def make_voter(context: Context, members: Members, name: str, votes: int, within
     """Once it is up and in sync: in the DC's log first, then in every cluster.toml. Raises HaError."""
     node = members.settings.node(name)
     assert node is not None
-    refused = 0
+    change = _Change(context)
     end = time.monotonic() + within_s
     while True:
         now = context.client.voters()
         if any(one.node_id == node.id and one.votes == votes for one in now.voters) and not now.next:
             break
         if node.id in now.in_sync and not now.next:
-            refused = _change(context, refused, add={int(node.id): votes}, expected=now)
+            change.ask(add={int(node.id): votes}, expected=now)
             continue
         if time.monotonic() > end:
             raise Timeout(
@@ -209,7 +210,7 @@ def unmake_voter(context: Context, members: Members, node: Node) -> None:
 
     The voters that stay and are here may still have to catch up with the newest write: they are waited for.
     """
-    refused = 0
+    change = _Change(context)
     end = time.monotonic() + context.options.wait_ms / 1_000
     while True:
         now = context.client.voters()
@@ -223,31 +224,36 @@ def unmake_voter(context: Context, members: Members, node: Node) -> None:
         if _catch_up(context, now, node) and time.monotonic() < end:
             time.sleep(VOTER_PAUSE_S)
             continue
-        refused = _change(context, refused, remove=[int(node.id)], expected=now)
+        change.ask(remove=[int(node.id)], expected=now)
     write_votes(context, members)
 
 
-def _change(
-    context: Context,
-    refused: int,
-    *,
-    add: Mapping[int, int] | None = None,
-    remove: Iterable[int] = (),
-    expected: crm_pb2.VotersReply,
-) -> int:
-    """Ask for it; how often it has been refused by now.
+class _Change:
+    """A change of the voters, asked for until it is made, or has been refused for VOTER_AGAIN_S.
 
-    A write between the question who has everything and this one may be why it is refused, so only the last of
-    VOTER_TRIES refusals counts. Raises HaError.
+    A write between the question who has got everything and this one may be why it is refused.
     """
-    try:
-        context.client.change_voters(add=add, remove=remove, expected=expected)
-    except HaError:
-        if refused + 1 >= VOTER_TRIES:
-            raise
-        time.sleep(VOTER_PAUSE_S)
-        return refused + 1
-    return refused
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._since: float | None = None
+
+    def ask(
+        self,
+        *,
+        add: Mapping[int, int] | None = None,
+        remove: Iterable[int] = (),
+        expected: crm_pb2.VotersReply,
+    ) -> None:
+        """Once. Raises HaError when it has been refused for too long."""
+        try:
+            self._context.client.change_voters(add=add, remove=remove, expected=expected)
+        except HaError:
+            now = time.monotonic()
+            self._since = now if self._since is None else self._since
+            if now - self._since > VOTER_AGAIN_S:
+                raise
+            time.sleep(VOTER_PAUSE_S)
 
 
 def _catch_up(context: Context, now: crm_pb2.VotersReply, going: Node) -> bool:
@@ -261,7 +267,7 @@ def write_votes(context: Context, members: Members) -> None:
     """cluster.toml everywhere as the DC's log has the voters. Raises HaError."""
     now = context.client.voters()
     votes = {int(one.node_id): int(one.votes) for one in now.voters}
-    dc = context.client.status().dc or members.me
+    dc = context.client.dc() or members.me
 
     def changed(settings: Settings, files: SharedFiles) -> SharedFiles:
         return replace(files, cluster_toml=rendered(with_votes(settings, votes, two_node=now.two_node)))

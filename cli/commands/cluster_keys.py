@@ -41,7 +41,7 @@ def key(context: Context, words: Sequence[str]) -> int:
     while True:
         what, after = next_step(members.files.authkeys.decode(), new_secret)
         context.info(what)
-        dc = context.client.status().dc or members.me
+        dc = context.client.dc() or members.me
         done = asyncio.run(members.change(_with_authkeys(after), first=dc))
         if done.away:
             context.warning(f"{' '.join(done.away)}: away, will hear of it on return")
@@ -185,7 +185,7 @@ def _make_known(context: Context, members: Members, certificate: bytes) -> None:
     def changed(settings: Settings, files: SharedFiles) -> SharedFiles:
         return replace(files, cluster_toml=rendered(settings), nodes_pem=files.nodes_pem + certificate)
 
-    dc = context.client.status().dc or members.me
+    dc = context.client.dc() or members.me
     done = asyncio.run(members.change(changed, first=dc))
     if done.away:
         context.warning(f"{' '.join(done.away)}: away, will hear of it on return")
@@ -242,7 +242,7 @@ def _revoke(context: Context, folder: AuthorityFolder, whose: str) -> int:
     def changed(settings: Settings, files: SharedFiles) -> SharedFiles:
         return replace(files, cluster_toml=rendered(settings), crl=make_crl(authority, files.crl, serials))
 
-    dc = context.client.status().dc or members.me
+    dc = context.client.dc() or members.me
     done = asyncio.run(members.change(changed, first=dc))
     context.print(f"revoked on {' '.join(done.done)}: {' '.join(f'{one:x}' for one in serials)}")
     if done.away:

@@ -141,7 +141,7 @@ def _take_out(context: Context, members: Members, node: Node, folder: AuthorityF
         crl = make_crl(folder.load(), files.crl, serials) if folder is not None and serials else files.crl
         return replace(files, cluster_toml=rendered(after), crl=crl)
 
-    dc = context.client.status().dc or members.me
+    dc = context.client.dc() or members.me
     done = asyncio.run(members.change(changed, first=dc))
     if done.away:
         context.warning(f"{' '.join(done.away)}: away, will hear of it on return")

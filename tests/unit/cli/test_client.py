@@ -39,6 +39,7 @@ class FakeCrm(crm_pb2_grpc.CrmServicer):
         self.writes: list[crm_pb2.WriteCibRequest] = []
         self.asked = 0
         self.states: list[str] = []
+        self.member = False
         self.attributes: list[tuple[str, str, str]] = []
 
     @property
@@ -86,6 +87,8 @@ class FakeCrm(crm_pb2_grpc.CrmServicer):
         status = crm_pb2.ClusterStatus(
             node="n1", dc="n1", quorate=True, cib_xml=codec.render(self.cib).encode()
         )
+        if self.member:
+            status.nodes.add(name="n1", state="member")
         status.transition.state = self.states.pop(0) if self.states else "idle"
         if status.transition.state == "waiting":
             status.transition.waits.append("fencing of n2")
@@ -318,6 +321,17 @@ def test_an_election_is_waited_for(crm: tuple[FakeCrm, Paths], monkeypatch: pyte
         client.set_attribute("n1", "site", "b")
     client.close()
     assert len(fake.attributes) == 1
+
+
+def test_the_dc_is_one_of_the_members(crm: tuple[FakeCrm, Paths], monkeypatch: pytest.MonkeyPatch) -> None:
+    fake, paths = crm
+    monkeypatch.setattr("cli.client.OUTCOME_PAUSE_S", 0.01)
+    monkeypatch.setattr("cli.client.DC_WITHIN_S", 0.05)
+    client = Client(paths)
+    assert client.dc() == ""  # it is DC, but gone
+    fake.member = True
+    assert client.dc() == "n1"
+    client.close()
 
 
 def test_force_quorum_wants_to_be_meant(crm: tuple[FakeCrm, Paths]) -> None:
