@@ -6,13 +6,14 @@ What confirms that a node is gone is decided in `fencing/core.py`; who may fence
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
 from crm import log_events
 from crm.cib.document import cluster_options
+from crm.controller.core import Phase
 from crm.controller.nodes import NodeTable
 from crm.fencing import core, race
 from crm.fencing.devices import TIMEOUT_MS, Device, devices, levels, node_attributes, unfencing_level
@@ -24,6 +25,7 @@ from crm.replica.interface import Replica
 from crm.replica.settings_in_cib import fencing_enabled
 from hacluster.clock import Clock
 from hacluster.durations import parse_ms
+from hacluster.errors import HaError
 from hacluster.vocabulary.ids import OperationId, Term
 from hacluster.vocabulary.operation import OperationResult
 
@@ -75,6 +77,7 @@ class FencingShell:
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._silent_after_ms = silent_after_ms
         self._looks: dict[str, asyncio.TimerHandle] = {}
+        self.bar: Callable[[int, str], Awaitable[None]] | None = None
 
     def notices(self) -> list[str]:
         """What people should know: nodes that are being fenced, why that has failed so far, and who waits."""
@@ -86,7 +89,8 @@ class FencingShell:
     def _lied(self) -> list[str]:
         return [
             f"{record.name} was confirmed to be off by {' and '.join(record.fenced_by)}, but lives on in the "
-            f"same boot: it is not used, and whoever said so is not believed again, until it has rebooted"
+            f"same boot: it is in no view, and whoever said so is not believed again, until it has rebooted, "
+            f"or was stopped with nothing active"
             for record in self._nodes.records()
             if record.lied
         ]
@@ -230,7 +234,8 @@ class FencingShell:
         since_ns = self._gone_ns.get(target, self._clock.now_ns())
         until_ns = since_ns + self._watchdog_ms(target) * 1_000_000
         await asyncio.sleep(max(until_ns - self._clock.now_ns(), 0) / 1_000_000_000)
-        if self._nodes[target].member or not self._watchdog_ms(target):
+        node = self._nodes[target]
+        if node.member or node.barred or not self._watchdog_ms(target):
             return AgentEnd(good=False, why=f"the watchdog of {target} has not ended it", final=True)
         return AgentEnd(good=True)
 
@@ -255,6 +260,7 @@ class FencingShell:
 
     def adopt(self) -> None:
         """This node is DC now: go on with what the former one had begun, but not with what is settled."""
+        self._bar_liars()
         for record in self.records.history.under_way():
             known = record.target in self._nodes
             node = self._nodes[record.target if known else self._local.node]
@@ -286,9 +292,9 @@ class FencingShell:
                 self._current.pop(target, None)
 
     def look_for_liars(self) -> None:
-        """Nodes that are confirmed off and members all the same: dead for sure they fall silent soon."""
+        """Nodes that are confirmed off and heard all the same, after a while in which that may be."""
         for record in self._nodes.records():
-            if record.fenced and record.member and record.name not in self._looks:
+            if record.heard_though_fenced and record.name not in self._looks:
                 self._looks[record.name] = asyncio.get_running_loop().call_later(
                     self._silent_after_ms / 1_000, self._look, record.name, record.boot_token
                 )
@@ -299,6 +305,23 @@ class FencingShell:
             names = ",".join(self._nodes[target].fenced_by)
             log.critical(log_events.FENCING_LIED, peer=target, device=names)
             self.dc.node_lives_on(target)
+            self._bar_liars()
+
+    def _bar_liars(self) -> None:
+        """Who is said to be off is to be in no view. Only the DC says so: two might bar each other."""
+        if self.dc.phase is Phase.NOT_DC:
+            return
+        for record in self._nodes.records():
+            if record.lied:
+                self._spawn(self._bar(int(record.default_id), record.boot_token), f"bar {record.name}")
+
+    async def _bar(self, node_id: int, boot_token: str) -> None:
+        """Should ha-messaging not answer, then its next view brings another reign, which says it again."""
+        try:
+            if self.bar is not None:
+                await self.bar(node_id, boot_token)
+        except HaError as error:
+            log.error(log_events.NOT_BARRED, node_id=node_id, reason=str(error))
 
     def stand_down(self) -> None:
         """Another node is DC, and goes on with what is under way."""

@@ -188,6 +188,7 @@ class CrmShell:
             settle_ms=2 * self._settings.timers.deadtime_ms,
         )
         self.dc.changed = self.changes.touch
+        self.fencing.bar = self.messaging.bar
         self.histories.listener = self.dc
 
     def _build_services(self, peers: dict[str, Any]) -> None:

@@ -14,6 +14,7 @@ from typing import Final
 
 from messaging.membership.events import (
     Accept,
+    Bars,
     CommittedQuorum,
     Data,
     Install,
@@ -35,7 +36,9 @@ TOPIC_CHARACTERS_MAX: Final = 64
 TOPIC_BYTES_MAX: Final = 4 * TOPIC_CHARACTERS_MAX
 
 _HEAD: Final = struct.Struct(">IBBB")
-_MAY_BE_CUT: Final = frozenset({Kind.LEAVE, Kind.PROPOSE, Kind.ACCEPT, Kind.REFUSE, Kind.INSTALL, Kind.DATA})
+_MAY_BE_CUT: Final = frozenset(
+    {Kind.LEAVE, Kind.PROPOSE, Kind.ACCEPT, Kind.REFUSE, Kind.INSTALL, Kind.DATA, Kind.BARS}
+)
 
 
 def body_room(payload_bytes: int) -> int:
@@ -72,6 +75,8 @@ def body_bound(message: Message) -> int:
             return MARGIN_BYTES + 56 * len(message.members) + _quorum_bound(message.quorum)
         case Refuse():
             return MARGIN_BYTES + 4 * len(message.hears)
+        case Bars():
+            return MARGIN_BYTES + 32 * len(message.words)
         case Leave():
             return MARGIN_BYTES + sum(8 + 4 * len(name) for name in message.active_unmanaged)
         case _:

@@ -55,6 +55,7 @@ class Kind(IntEnum):
     FRAGMENT = 12
     WITNESS_ASK = 13  # these two only between a node and ha-qnet
     WITNESS_ANSWER = 14
+    BARS = 15
 
 
 class Drop(StrEnum):

@@ -181,6 +181,13 @@ class MembershipService(membership_pb2_grpc.MembershipServicer):
             raise InvalidRequest(what=answer.refusal)
         return membership_pb2.SendReply(number=answer.number, view=wire.view_to(answer.view))
 
+    async def SetBarred(
+        self, request: membership_pb2.SetBarredRequest, context: Context
+    ) -> membership_pb2.SetBarredReply:
+        """In no view from now on, in this boot."""
+        await self._shell.set_barred(request.node_id, request.boot_token)
+        return membership_pb2.SetBarredReply()
+
     async def SetInSync(
         self, request: membership_pb2.SetInSyncRequest, context: Context
     ) -> membership_pb2.SetInSyncReply:

@@ -14,8 +14,11 @@ from hacluster.v1 import common_pb2, membership_pb2, wire_pb2
 from hacluster.vocabulary.ids import NO_VIEW, BootToken, NodeId, ViewId
 from hacluster.vocabulary.membership import QuorumConfig
 from messaging.fragments import TOPIC_CHARACTERS_MAX
+from messaging.membership.bars import BOOT_BYTES
 from messaging.membership.events import (
     Accept,
+    Bar,
+    Bars,
     CommittedQuorum,
     Data,
     Deliver,
@@ -101,6 +104,13 @@ def encode(message: Message) -> bytes:
             return wire_pb2.Data(**{**message._asdict(), "view": view}).SerializeToString()
         case Nack():
             return wire_pb2.Nack(**message._asdict()).SerializeToString()
+        case Bars():
+            return wire_pb2.Bars(
+                bars=[
+                    wire_pb2.Bars.Bar(node=node, number=bar.number, boot=bar.boot)
+                    for node, bar in message.words
+                ]
+            ).SerializeToString()
         case _:
             assert_never(message)
 
@@ -176,6 +186,8 @@ def _decode(kind: int, body: bytes) -> Message | None:
             nack = wire_pb2.Nack.FromString(body)
             _bounded(nack.last, COUNTER_MAX)
             return Nack(_bounded(nack.first, nack.last), nack.last, nack.incarnation)
+        case Kind.BARS:
+            return _bars_from(wire_pb2.Bars.FromString(body))
         case _:
             return None
 
@@ -204,6 +216,17 @@ def _data_from(data: wire_pb2.Data) -> Data:
         ack_incarnation=data.ack_incarnation,
         ack=data.ack,
     )
+
+
+def _bars_from(message: wire_pb2.Bars) -> Bars:
+    """Raises ValueError when nodes are not in order, or a boot is none."""
+    _bounded(len(message.bars), NODES_MAX)
+    words: list[tuple[int, Bar]] = []
+    for word in message.bars:
+        if len(word.boot) not in (0, BOOT_BYTES) or not word.number or (words and word.node <= words[-1][0]):
+            raise ValueError("words on nodes are in order, each of a number and a boot or none")
+        words.append((_bounded(word.node, 0xFFFF), Bar(_bounded(word.number, COUNTER_MAX), word.boot)))
+    return Bars(tuple(words))
 
 
 def _bounded(value: int, highest: int) -> int:

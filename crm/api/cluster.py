@@ -38,7 +38,9 @@ LEAVE_POLL_MS: Final = 100
 PRIORITY_LEAVING: Final = -1_000_000
 """dc-priority of a node that is about to leave: others are better DCs."""
 
-_ALIVE: Final = frozenset({NodeState.JOINING, NodeState.MEMBER, NodeState.LATE, NodeState.ESTRANGED})
+_ALIVE: Final = frozenset(
+    {NodeState.JOINING, NodeState.MEMBER, NodeState.LATE, NodeState.ESTRANGED, NodeState.BARRED}
+)
 
 log = structlog.get_logger()
 

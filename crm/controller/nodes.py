@@ -21,6 +21,7 @@ class NodeRecord:
     """One node. Instants are wall clock, whole seconds; 0: not now.
 
     `fenced`: this boot is confirmed to be over, by `fenced_by`. `lied`: that is not true, it was heard since.
+    `barred`: it still is, though no view takes it any more.
     """
 
     name: str
@@ -36,6 +37,7 @@ class NodeRecord:
     given_up: bool = False
     fenced: bool = False
     lied: bool = False
+    barred: bool = False
     fenced_by: tuple[str, ...] = ()
     synced: bool = False
     arriving: NodeHistory | None = None
@@ -55,6 +57,11 @@ class NodeRecord:
     def member(self) -> bool:
         """Whether the node is in the view."""
         return self.member_since_s > 0
+
+    @property
+    def heard_though_fenced(self) -> bool:
+        """Whether somebody who is off speaks: dead for sure it falls silent soon."""
+        return self.fenced and (self.member or self.barred)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,12 +111,14 @@ class NodeTable:
         joined, gone, rebooted = [], [], []
         for record in self._records.values():
             member = present.get(record.name)
+            state, clean = states.get(record.name, (NodeState.LOST, False))
+            record.barred = member is None and state is NodeState.BARRED
             if member is None:
                 if record.member:
                     gone.append(record.name)
-                    state, clean = states.get(record.name, (NodeState.LOST, False))
                     record.left_cleanly = clean and state is NodeState.LEFT
-                    record.lied = record.lied and not record.left_cleanly
+                if record.lied and clean and state is NodeState.LEFT:
+                    record.lied, record.left_cleanly = False, True
                 record.member_since_s = 0
                 record.lrm_instance = record.crm_instance = 0
                 continue
@@ -152,7 +161,7 @@ class NodeTable:
     def still_there(self, name: str, boot_token: str) -> bool:
         """The node has had the time to fall silent. Says whether it has not: then it is anything but off."""
         record = self._records[name]
-        if not (record.fenced and record.member) or _another_boot(record.boot_token, boot_token):
+        if not record.heard_though_fenced or _another_boot(record.boot_token, boot_token):
             return False
         record.fenced = record.left_cleanly = False
         record.lied = True

@@ -18,6 +18,7 @@ RECONNECT_MS_MAX: Final = 500
 LEAVE_TIMEOUT_MS: Final = 5_000
 SET_QUORUM_TIMEOUT_MS: Final = 5_000
 SAY_TIMEOUT_MS: Final = 500
+BAR_TIMEOUT_MS: Final = 5_000
 
 log = structlog.get_logger()
 
@@ -87,6 +88,11 @@ class MembershipPeer:
         await rpc.call(
             self._stub.SetQuorumConfig, config, timeout_ms=SET_QUORUM_TIMEOUT_MS, who="ha-messaging"
         )
+
+    async def bar(self, node_id: int, boot_token: str) -> None:
+        """That boot of a node is in no view any more. Raises HaError."""
+        request = membership_pb2.SetBarredRequest(node_id=node_id, boot_token=boot_token)
+        await rpc.call(self._stub.SetBarred, request, timeout_ms=BAR_TIMEOUT_MS, who="ha-messaging")
 
     async def status(self) -> membership_pb2.MessagingStatus:
         """Links and counters. Raises HaError."""

@@ -423,7 +423,7 @@ class NodeStatus(message.Message):
     id: builtins.int
     name: builtins.str
     state: builtins.str
-    """unknown joining member late left lost estranged"""
+    """unknown joining member late left lost estranged barred"""
     incarnation: builtins.int
     boot_token: builtins.str
     clean_leave: builtins.bool
@@ -776,6 +776,40 @@ class QuorumConfig(message.Message):
 
 @typing.final
 class SetQuorumConfigReply(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class SetBarredRequest(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    NODE_ID_FIELD_NUMBER: builtins.int
+    BOOT_TOKEN_FIELD_NUMBER: builtins.int
+    node_id: builtins.int
+    boot_token: builtins.str
+    """hexadecimal, at least its first 16 digits; empty: let the node in again"""
+    def __init__(
+        self,
+        *,
+        node_id: builtins.int = ...,
+        boot_token: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["boot_token", b"boot_token", "node_id", b"node_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class SetBarredReply(message.Message):
     DESCRIPTOR: descriptor.Descriptor
 
     def __init__(

@@ -49,6 +49,11 @@ class MembershipStub(object):
                 request_serializer=hacluster_dot_v1_dot_membership__pb2.QuorumConfig.SerializeToString,
                 response_deserializer=hacluster_dot_v1_dot_membership__pb2.SetQuorumConfigReply.FromString,
                 _registered_method=True)
+        self.SetBarred = channel.unary_unary(
+                '/hacluster.v1.Membership/SetBarred',
+                request_serializer=hacluster_dot_v1_dot_membership__pb2.SetBarredRequest.SerializeToString,
+                response_deserializer=hacluster_dot_v1_dot_membership__pb2.SetBarredReply.FromString,
+                _registered_method=True)
         self.Leave = channel.unary_unary(
                 '/hacluster.v1.Membership/Leave',
                 request_serializer=hacluster_dot_v1_dot_membership__pb2.LeaveRequest.SerializeToString,
@@ -103,6 +108,16 @@ class MembershipServicer(object):
 
     def SetQuorumConfig(self, request, context):
         """ha-crm: the committed quorum configuration. Persisted before the answer.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetBarred(self, request, context):
+        """ha-crm of the DC: the node was confirmed to be off, and is heard all the same in that boot. It is in no view any
+        more, on any node, until it has booted anew or left with nothing active; it learns of it, too, and leaves its view.
+        An empty boot token takes that back. On disk before the answer; a repetition is harmless. Errors: NOT_FOUND when
+        cluster.toml has no such node, INVALID_ARGUMENT when the token is none.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -177,6 +192,11 @@ def add_MembershipServicer_to_server(servicer, server):
                     servicer.SetQuorumConfig,
                     request_deserializer=hacluster_dot_v1_dot_membership__pb2.QuorumConfig.FromString,
                     response_serializer=hacluster_dot_v1_dot_membership__pb2.SetQuorumConfigReply.SerializeToString,
+            ),
+            'SetBarred': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetBarred,
+                    request_deserializer=hacluster_dot_v1_dot_membership__pb2.SetBarredRequest.FromString,
+                    response_serializer=hacluster_dot_v1_dot_membership__pb2.SetBarredReply.SerializeToString,
             ),
             'Leave': grpc.unary_unary_rpc_method_handler(
                     servicer.Leave,
@@ -290,6 +310,33 @@ class Membership(object):
             '/hacluster.v1.Membership/SetQuorumConfig',
             hacluster_dot_v1_dot_membership__pb2.QuorumConfig.SerializeToString,
             hacluster_dot_v1_dot_membership__pb2.SetQuorumConfigReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetBarred(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hacluster.v1.Membership/SetBarred',
+            hacluster_dot_v1_dot_membership__pb2.SetBarredRequest.SerializeToString,
+            hacluster_dot_v1_dot_membership__pb2.SetBarredReply.FromString,
             options,
             channel_credentials,
             insecure,

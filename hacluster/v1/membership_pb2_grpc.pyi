@@ -24,6 +24,12 @@ class MembershipStub:
     """Nodes, links, counters, ping nodes: what `hacli status --links` shows. Any local caller."""
     SetQuorumConfig: aio.UnaryUnaryMultiCallable[membership_pb2.QuorumConfig, membership_pb2.SetQuorumConfigReply]
     """ha-crm: the committed quorum configuration. Persisted before the answer."""
+    SetBarred: aio.UnaryUnaryMultiCallable[membership_pb2.SetBarredRequest, membership_pb2.SetBarredReply]
+    """ha-crm of the DC: the node was confirmed to be off, and is heard all the same in that boot. It is in no view any
+    more, on any node, until it has booted anew or left with nothing active; it learns of it, too, and leaves its view.
+    An empty boot token takes that back. On disk before the answer; a repetition is harmless. Errors: NOT_FOUND when
+    cluster.toml has no such node, INVALID_ARGUMENT when the token is none.
+    """
     Leave: aio.UnaryUnaryMultiCallable[membership_pb2.LeaveRequest, membership_pb2.LeaveReply]
     """ha-crm at a clean stop of the node: say LEAVE, then stay out of views until restarted."""
     ReloadKeys: aio.UnaryUnaryMultiCallable[membership_pb2.ReloadKeysRequest, membership_pb2.ReloadKeysReply]
@@ -80,6 +86,18 @@ class MembershipServicer(metaclass=abc_1.ABCMeta):
         context: aio.ServicerContext[membership_pb2.QuorumConfig, abc.Awaitable[membership_pb2.SetQuorumConfigReply]],
     ) -> abc.Awaitable[membership_pb2.SetQuorumConfigReply]:
         """ha-crm: the committed quorum configuration. Persisted before the answer."""
+
+    @abc_1.abstractmethod
+    def SetBarred(
+        self,
+        request: membership_pb2.SetBarredRequest,
+        context: aio.ServicerContext[membership_pb2.SetBarredRequest, abc.Awaitable[membership_pb2.SetBarredReply]],
+    ) -> abc.Awaitable[membership_pb2.SetBarredReply]:
+        """ha-crm of the DC: the node was confirmed to be off, and is heard all the same in that boot. It is in no view any
+        more, on any node, until it has booted anew or left with nothing active; it learns of it, too, and leaves its view.
+        An empty boot token takes that back. On disk before the answer; a repetition is harmless. Errors: NOT_FOUND when
+        cluster.toml has no such node, INVALID_ARGUMENT when the token is none.
+        """
 
     @abc_1.abstractmethod
     def Leave(

@@ -384,6 +384,52 @@ class WitnessAnswer(message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 @typing.final
+class Bars(message.Message):
+    """Which nodes must be in no view: the sender's last words on each. Of two words on a node the one with the higher number
+    counts, of equal ones the bar.
+    """
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    @typing.final
+    class Bar(message.Message):
+        DESCRIPTOR: descriptor.Descriptor
+
+        NODE_FIELD_NUMBER: builtins.int
+        NUMBER_FIELD_NUMBER: builtins.int
+        BOOT_FIELD_NUMBER: builtins.int
+        node: builtins.int
+        number: builtins.int
+        boot: builtins.bytes
+        """the first 8 bytes of the boot token; empty: it may be let in"""
+        def __init__(
+            self,
+            *,
+            node: builtins.int = ...,
+            number: builtins.int = ...,
+            boot: builtins.bytes = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = typing.Literal["boot", b"boot", "node", b"node", "number", b"number"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    BARS_FIELD_NUMBER: builtins.int
+    @builtins.property
+    def bars(self) -> containers.RepeatedCompositeFieldContainer[Bars.Bar]: ...
+    def __init__(
+        self,
+        *,
+        bars: abc.Iterable[Bars.Bar] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["bars", b"bars"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
 class Nack(message.Message):
     """Repeat these. The bounds are included."""
 

@@ -18,6 +18,7 @@ class NodeState(StrEnum):
     LEFT = "left"  # said LEAVE
     LOST = "lost"  # left the view without LEAVE
     ESTRANGED = "estranged"  # alive, with another cluster.toml
+    BARRED = "barred"  # alive, though confirmed to be off: no view takes it
 
 
 class LinkState(StrEnum):

@@ -78,6 +78,12 @@ class CorosyncService(membership_pb2_grpc.MembershipServicer):
             deadtime_ms=timers.deadtime_ms,
         )
 
+    async def SetBarred(
+        self, request: membership_pb2.SetBarredRequest, context: Context
+    ) -> membership_pb2.SetBarredReply:
+        """Corosync's groups are its own."""
+        raise InvalidRequest(what="on corosync no node can be barred", remedy="stop corosync on that node")
+
     async def SetQuorumConfig(
         self, request: membership_pb2.QuorumConfig, context: Context
     ) -> membership_pb2.SetQuorumConfigReply:

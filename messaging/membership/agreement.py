@@ -129,6 +129,7 @@ class Agreement:
             boot_token=self.start.boot_token,
             quorum=self._committed,
             told_deadtime_ns=self._detector.deadtime.storing(self._token),
+            bars=self.candidates.bars.words,
         )
         self.effects.append(Persist(durable, self._token))
         return self._token
@@ -149,13 +150,10 @@ class Agreement:
     def disk_failed(self, errno: int, now_ns: int) -> None:
         """Our promises are worth nothing from now on: stay out of all views until restarted."""
         self.notes.append(Note("error", log_events.DISK_FAILED, (("errno", errno),)))
-        self._withdraw(State.REFUSING, now_ns)
+        self.withdraw(State.REFUSING, now_ns)
 
-    def leave(self, now_ns: int) -> None:
-        """Out of all views until restarted."""
-        self._withdraw(State.LEAVING, now_ns)
-
-    def _withdraw(self, state: State, now_ns: int) -> None:
+    def withdraw(self, state: State, now_ns: int) -> None:
+        """LEAVING or REFUSING: out of all views until restarted."""
         self._forget_view(now_ns)
         self.state = state
         self._round = None
@@ -512,7 +510,7 @@ class Agreement:
     def _agrees_with_edge(self, peer: Peer, propose: Propose) -> bool:
         member = next((m for m in propose.members if m.id == peer.id), None)
         same_run = member is None or member.incarnation == peer.incarnation
-        return self._detector.bidirectional(peer) and same_run
+        return self.candidates.has_edge(peer) and same_run
 
     def _objection(self, sender: int, propose: Propose, now_ns: int) -> str:
         """Why this proposal cannot be accepted; empty when it can."""

@@ -155,6 +155,7 @@ class AuthorityKeeper:
             self._standing.suggested,
             self._own_daemons,
             self.connectivity,
+            self._agreement.candidates.bars.words,
             tuple((p.heard, p.late, p.state, p.incarnation, p.leave) for p in self._detector.peers.values()),
             [now_ns < self._detector.estranged_until_ns(peer) for peer in self._detector.peers.values()],
             tuple(
@@ -197,6 +198,7 @@ class AuthorityKeeper:
         if node_id == self._config.node_id:
             own = self._agreement.state
             state = NodeState.MEMBER if member is not None else NodeState.JOINING
+            state = NodeState.BARRED if self._agreement.candidates.excluded(node.id) else state
             return PeerStatus(
                 id=node.id,
                 name=node.name,
@@ -228,5 +230,5 @@ class AuthorityKeeper:
         if in_view:
             return NodeState.LATE if peer.late or not peer.heard else NodeState.MEMBER
         if peer.heard:
-            return NodeState.JOINING
+            return NodeState.BARRED if self._agreement.candidates.excluded(peer.id) else NodeState.JOINING
         return NodeState.LOST if peer.id in self._was_member else NodeState.UNKNOWN

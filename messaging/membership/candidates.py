@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
+from messaging.membership.bars import BarTable
 from messaging.membership.choice import choose
 from messaging.membership.detector import Detector, Peer
 from messaging.membership.events import CommittedQuorum, Config, InstalledView, Start
@@ -34,6 +35,7 @@ class Candidates:
         self.config, self.start, self._detector = config, start, detector
         self.view: InstalledView | None = None
         self.quorum = quorum
+        self.bars = BarTable(start.durable.bars)
         self.wake_ns: int | None = None  # when a judgement changes by itself
         self._diskless = frozenset(node.id for node in config.nodes if node.diskless)
         self._cut_until: dict[tuple[int, int], int] = {}
@@ -58,7 +60,7 @@ class Candidates:
         detector = self._detector
         candidates = 1 << detector.own_slot
         for peer in detector.peers.values():
-            if detector.bidirectional(peer) and self._admissible(peer, now_ns):
+            if self.has_edge(peer) and self._admissible(peer, now_ns):
                 candidates |= 1 << peer.slot
         cut = [0] * len(self.config.nodes)
         for one, other in self._cut_until:
@@ -113,6 +115,17 @@ class Candidates:
             self.wake_at(removal.until_ns)
             return False
         return True
+
+    def has_edge(self, peer: Peer) -> bool:
+        """We hear each other, and it is not barred."""
+        return self._detector.bidirectional(peer) and not self.excluded(peer.id)
+
+    def excluded(self, node: int) -> bool:
+        """Whether it is barred in the boot in which we know it."""
+        if node == self.config.node_id:
+            return self.bars.holds(node, bytes.fromhex(self.start.boot_token[:16]))
+        peer = self._detector.peers.get(node)
+        return peer is not None and self.bars.holds(node, peer.boot_token)
 
     def incarnation(self, node: int) -> int:
         """The run of the node that we know of."""

@@ -18,6 +18,9 @@ from messaging.membership.authority import AuthorityKeeper
 from messaging.membership.detector import Detector, Peer
 from messaging.membership.events import (
     Accept,
+    BarRequested,
+    Bars,
+    BarStored,
     Config,
     ConfiguredNode,
     ConnectivityChanged,
@@ -69,6 +72,7 @@ BEAT: Final = "beat"
 CHECK: Final = "check"
 LEAVE: Final = "leave"
 TALK: Final = "talk"
+BARS_COPIES: Final = 5  # of a new word; one in so many heartbeats while somebody is barred
 LEAVE_COPIES: Final = 3
 LEAVE_APART_NS: Final = 10_000_000
 NEVER_NS: Final = 1 << 62
@@ -104,9 +108,15 @@ class MembershipCore:
         self._look_apart_ns = LOOK_NS * len(config.nodes) ** 2
         self._probe_ack_ns: dict[int, int] = {}
         self._quorum_tokens: dict[int, int] = {}
+        self._bar_tokens: dict[int, int] = {}
+        self._bars = self.agreement.candidates.bars
+        self._bars_due = 0
+        self._kept_out = False  # REFUSING for no other reason than a bar
+        self._beats = 0
 
     def begin(self, now_ns: int) -> list[Effect]:
         """The first effects: a heartbeat at once."""
+        self._mind_own_bar(now_ns)
         self.detector.urgent = self.detector.changed = True
         return self._finish(now_ns)
 
@@ -134,8 +144,11 @@ class MembershipCore:
                 self.agreement.persisted(token, now_ns)
                 if (log_index := self._quorum_tokens.pop(token, None)) is not None:
                     self._out.append(QuorumStored(log_index))
+                if (request := self._bar_tokens.pop(token, None)) is not None:
+                    self._out.append(BarStored(request))
             case PersistFailed(_, errno):
                 self.agreement.disk_failed(errno, now_ns)
+                self._kept_out = False
             case Suspended():
                 self._pause(last_ns, now_ns)
             case DaemonsChanged():
@@ -144,6 +157,10 @@ class MembershipCore:
                 self.detector.urgent = self.detector.changed = True
             case QuorumConfigured(quorum):
                 self._configure(quorum.log_index, self.agreement.set_quorum(quorum))
+            case BarRequested():
+                self._say_bar(event.node, event.boot, now_ns)
+                self.agreement.store()
+                self._bar_tokens[self.agreement.last_token] = event.token
             case LeaveRequested(leave):
                 self._begin_leave(leave)
             case DataRequested():
@@ -162,6 +179,11 @@ class MembershipCore:
             case _:
                 assert_never(event)
         return self._finish(now_ns)
+
+    @property
+    def nodes(self) -> tuple[ConfiguredNode, ...]:
+        """The configured ones."""
+        return self._config.nodes
 
     @property
     def payload_bytes(self) -> int:
@@ -200,6 +222,7 @@ class MembershipCore:
         self.agreement.candidates.reconfigure(config)
         self.authority.reconfigure(config)
         self.talk.forget({int(node) for node in gone})
+        self._bars.forget(gone)
         names = " ".join(node.name for node in nodes)
         self._out.append(Note("info", log_events.NODES_CHANGED, (("nodes", names),)))
 
@@ -228,7 +251,7 @@ class MembershipCore:
                 self._send_to(peer.id, answer, link=header.link)
                 agreement.probed(peer.id, message)
             case Leave():
-                self._left(peer, message)
+                self._left(peer, message, now_ns)
             case Propose():
                 agreement.proposed(peer.id, message, now_ns)
             case Accept():
@@ -243,6 +266,11 @@ class MembershipCore:
                 self.talk.data(peer, message, now_ns)
             case Nack():
                 self.talk.nack(peer.id, message, now_ns)
+            case Bars():
+                news, knows_less = self._bars.take(message, [node.id for node in self._config.nodes])
+                self._bars_due = max(self._bars_due, knows_less)
+                for node in news:
+                    self._bar_is_new(node, now_ns)
             case _:
                 assert_never(message)
 
@@ -254,10 +282,12 @@ class MembershipCore:
             self.agreement.ask_for_install(peer, now_ns)
         return sent_ns is not None
 
-    def _left(self, peer: Peer, leave: Leave) -> None:
+    def _left(self, peer: Peer, leave: Leave, now_ns: int) -> None:
         if peer.leave is None:
             fields = (("peer", peer.name), ("clean", leave.clean))
             self._out.append(Note("info", log_events.NODE_LEFT, fields))
+            if leave.clean and self.agreement.candidates.excluded(peer.id):
+                self._say_bar(peer.id, b"", now_ns)
             peer.leave = leave
             self.detector.changed = True
 
@@ -285,8 +315,45 @@ class MembershipCore:
         self._leave_copies = LEAVE_COPIES
         if self.agreement.installed is not None and self.agreement.quorum.config.witness_votes:
             self._out.append(ReleaseWitness(self.agreement.installed.id))
-        self.agreement.leave(self._last_ns)
+        if leave.clean and self.agreement.candidates.excluded(self._config.node_id):
+            self._say_bar(self._config.node_id, b"", self._last_ns)
+        self.agreement.withdraw(State.LEAVING, self._last_ns)
         self._leave_copy(self._last_ns)
+
+    def _say_bar(self, node: int, boot: bytes, now_ns: int) -> None:
+        """A word of our own on a node; its clean leaving is one, too: nothing is active there."""
+        if self._bars.say(node, boot):
+            self._bar_is_new(node, now_ns)
+
+    def _bar_is_new(self, node: int, now_ns: int) -> None:
+        """The disk and the others have to know; if it is us we are in no view from now on."""
+        name = next(one.name for one in self._config.nodes if one.id == node)
+        barred = self.agreement.candidates.excluded(node)
+        level, what = ("error", log_events.NODE_BARRED) if barred else ("info", log_events.NODE_LET_IN)
+        self._out.append(Note(level, what, (("peer", name),)))
+        self.agreement.store()
+        self._send_to(TO_ALL, self._bars.words)
+        self._bars_due = BARS_COPIES - 1
+        self.detector.changed = self.detector.urgent = True
+        self._mind_own_bar(now_ns)
+
+    def _mind_own_bar(self, now_ns: int) -> None:
+        """Who is said to be off must act on nothing, whatever the others have heard of it (6.5)."""
+        barred = self.agreement.candidates.excluded(self._config.node_id)
+        state = self.agreement.state
+        if barred and state in (State.JOINING, State.MEMBER):
+            self.agreement.withdraw(State.REFUSING, now_ns)
+            self._kept_out = True
+        elif self._kept_out and not barred and state is State.REFUSING:
+            self.agreement.state, self._kept_out = State.JOINING, False
+
+    def _tell_bars(self) -> None:
+        """With heartbeats: a new word some times, and from time to time while somebody is barred."""
+        self._beats += 1
+        again = self._beats % BARS_COPIES == 0
+        if self._bars_due or (again and any(map(self.agreement.candidates.excluded, self.detector.peers))):
+            self._bars_due = max(0, self._bars_due - 1)
+            self._send_to(TO_ALL, self._bars.words)
 
     def _leave_copy(self, now_ns: int) -> None:
         if self._leave is None or not self._leave_copies:
@@ -305,6 +372,7 @@ class MembershipCore:
                 self.detector.recover(now_ns)
                 self.detector.adapt(now_ns)
                 self._beat(now_ns, urgent=False)
+                self._tell_bars()
                 self._judge_links(now_ns)
             case "check":
                 self._check_at_ns = NEVER_NS

@@ -13,7 +13,7 @@ from typing import Any
 
 from hacluster.vocabulary.ids import BootToken, NodeId, ViewId
 from hacluster.vocabulary.membership import QuorumConfig
-from messaging.membership.events import CommittedQuorum, Durable, InstalledView, ViewMember
+from messaging.membership.events import Bar, Bars, CommittedQuorum, Durable, InstalledView, ViewMember
 
 SLOTS = 2
 
@@ -53,6 +53,7 @@ def durable_content(durable: Durable) -> dict[str, Any]:
         "promised": durable.promised,
         "boot_token": durable.boot_token,
         "told_deadtime_ns": durable.told_deadtime_ns,
+        "bars": [[node, bar.number, bar.boot.hex()] for node, bar in durable.bars.words],
         "view": [durable.view.id.counter, durable.view.id.coordinator],
         "members": [[m.id, m.incarnation, m.boot_token] for m in durable.view.members],
         "quorum": None
@@ -72,6 +73,9 @@ def durable_from(slots: Sequence[bytes | None]) -> Durable:
         promised=content["promised"],
         boot_token=BootToken(content["boot_token"]),
         told_deadtime_ns=content.get("told_deadtime_ns", 0),
+        bars=Bars(
+            tuple((node, Bar(number, bytes.fromhex(boot))) for node, number, boot in content.get("bars", ()))
+        ),
         view=InstalledView(
             id=ViewId(*content["view"]),
             members=tuple(

@@ -87,6 +87,25 @@ class InstalledView:
         return next((member for member in self.members if member.id == node_id), None)
 
 
+class Bar(NamedTuple):
+    """The last word on a node that was confirmed to be off; of two words the greater counts.
+
+    `boot`: the first 8 bytes of the token of the boot that no view takes; empty: it may come in again.
+    """
+
+    number: int
+    boot: bytes
+
+
+class Bars(NamedTuple):
+    """The sender's last words on nodes, in order of their ids."""
+
+    words: tuple[tuple[int, Bar], ...]
+
+
+NO_BARS = Bars(())
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Durable:
     """What must survive a crash (file messaging/view). `trusted` is false when the file was damaged."""
@@ -97,6 +116,7 @@ class Durable:
     quorum: CommittedQuorum | None = None
     trusted: bool = True
     told_deadtime_ns: int = 0  # the highest that heartbeats may have carried; 0: the configured one
+    bars: Bars = NO_BARS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,7 +233,18 @@ class Nack(NamedTuple):
 
 
 Message: TypeAlias = (
-    Heartbeat | Probe | ProbeAck | Leave | Propose | Accept | Refuse | Install | Installed | Data | Nack
+    Heartbeat
+    | Probe
+    | ProbeAck
+    | Leave
+    | Propose
+    | Accept
+    | Refuse
+    | Install
+    | Installed
+    | Data
+    | Nack
+    | Bars
 )
 
 KIND_OF: dict[type, Kind] = {
@@ -228,6 +259,7 @@ KIND_OF: dict[type, Kind] = {
     Installed: Kind.INSTALLED,
     Data: Kind.DATA,
     Nack: Kind.NACK,
+    Bars: Kind.BARS,
 }
 
 # Events.
@@ -315,6 +347,18 @@ class QuorumConfigured:
 
 
 @dataclass(frozen=True, slots=True)
+class BarRequested:
+    """ha-crm: this boot (the first 8 bytes of its token) of a node was confirmed to be over, and is not.
+
+    Empty: the node may be let in again.
+    """
+
+    token: int
+    node: int
+    boot: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class LeaveRequested:
     """A clean stop of the node."""
 
@@ -368,6 +412,7 @@ Event: TypeAlias = (
     | Suspended
     | DaemonsChanged
     | QuorumConfigured
+    | BarRequested
     | LeaveRequested
     | KeysChanged
     | ConnectivityChanged
@@ -451,6 +496,13 @@ class QuorumStored:
 
 
 @dataclass(frozen=True, slots=True)
+class BarStored:
+    """The word of the BarRequested with this token is on disk."""
+
+    token: int
+
+
+@dataclass(frozen=True, slots=True)
 class RaiseIncarnation:
     """Our disk was lost: store an incarnation above `highest` and start anew."""
 
@@ -521,6 +573,7 @@ Effect: TypeAlias = (
     | Publish
     | MarkAllSeen
     | QuorumStored
+    | BarStored
     | RaiseIncarnation
     | AskWitness
     | ReleaseWitness

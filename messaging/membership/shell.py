@@ -11,16 +11,19 @@ from typing import Final, assert_never
 import structlog
 
 from hacluster.clock import Clock
-from hacluster.errors import InvalidRequest, ResourceExhausted, Unavailable
+from hacluster.errors import InvalidRequest, NotFound, ResourceExhausted, Unavailable
 from hacluster.sentinel_word import WordFile
 from hacluster.vocabulary.ids import NO_VIEW
 from hacluster.vocabulary.sentinel import Word
 from messaging import log_events, rotation, wire
 from messaging.fragments import Assembler, body_room, cut
+from messaging.membership.bars import BOOT_BYTES
 from messaging.membership.core import LEAVE_APART_NS, LEAVE_COPIES, MembershipCore
 from messaging.membership.events import (
     KIND_OF,
     AskWitness,
+    BarRequested,
+    BarStored,
     CommittedQuorum,
     ConfiguredNode,
     DaemonsChanged,
@@ -131,6 +134,7 @@ class MembershipShell:
         self._writes: asyncio.Queue[tuple[Persist, list[Effect]]] = asyncio.Queue(PERSIST_QUEUE)
         self._watchers: list[Watcher] = []
         self._quorum_waiters: list[tuple[int, asyncio.Future[None]]] = []
+        self._bar_waiters: dict[int, asyncio.Future[None]] = {}
         self._drop_logged: dict[tuple[str, Drop], int] = {}
         self._sleep_offset_ns = _sleep_offset_ns()
         self._assembler = Assembler()
@@ -218,6 +222,10 @@ class MembershipShell:
                         log.warning(log_events.DISK_FAILED, reason=str(error))
                 case QuorumStored(log_index):
                     self._quorum_stored(log_index)
+                case BarStored(token):
+                    waiter = self._bar_waiters.get(token)
+                    if waiter is not None and not waiter.done():
+                        waiter.set_result(None)
                 case DataAnswered(token=token):
                     answer = self._answers.pop(token, None)
                     if answer is not None and not answer.done():
@@ -359,6 +367,29 @@ class MembershipShell:
         for wanted, stored in self._quorum_waiters:
             if wanted <= log_index and not stored.done():
                 stored.set_result(None)
+
+    async def set_barred(self, node: int, boot_token: str) -> None:
+        """Returns when it is on disk. Raises NotFound, InvalidRequest, Unavailable (the disk)."""
+        if all(one.id != node for one in self.core.nodes):
+            raise NotFound(kind="node", name=str(node))
+        try:
+            boot = bytes.fromhex(boot_token[: 2 * BOOT_BYTES])
+        except ValueError:
+            boot = b"?"
+        if len(boot) not in (0, BOOT_BYTES):
+            raise InvalidRequest(
+                what=f"{boot_token!r} is no boot token", remedy="16 hexadecimal digits or more"
+            )
+        self._data_token += 1
+        token = self._data_token
+        stored = self._bar_waiters[token] = self._loop.create_future()
+        try:
+            self.dispatch(BarRequested(token, node, boot))
+            await asyncio.wait_for(stored, self._store_timeout_s)
+        except TimeoutError:
+            raise Unavailable(why="the disk does not store which node is barred") from None
+        finally:
+            del self._bar_waiters[token]
 
     def ask_witness(self, question: AskWitness | ReleaseWitness | SyncChanged) -> None:
         """Fire and forget; nothing without a witness."""

@@ -72,6 +72,9 @@ class ScriptedMessaging(membership_pb2_grpc.MembershipServicer):
     async def SetQuorumConfig(self, request: Any, context: Any) -> membership_pb2.SetQuorumConfigReply:
         return membership_pb2.SetQuorumConfigReply()
 
+    async def SetBarred(self, request: Any, context: Any) -> membership_pb2.SetBarredReply:
+        return membership_pb2.SetBarredReply()
+
     async def Leave(self, request: Any, context: Any) -> membership_pb2.LeaveReply:
         return membership_pb2.LeaveReply()
 

@@ -15,6 +15,7 @@ from messaging.membership.core import MembershipCore
 from messaging.membership.events import (
     KIND_OF,
     AskWitness,
+    BarStored,
     Config,
     ConfiguredNode,
     DataAnswered,
@@ -201,7 +202,7 @@ class MessagingProcess(Process[Event, Effect]):
             case DataAnswered() | Deliver() | Lost():
                 for heard in self.on_talk:
                     heard(self, effect)
-            case QuorumStored() | Persist():
+            case QuorumStored() | BarStored() | Persist():
                 pass
 
     def _transmit(self, send: Send) -> None:

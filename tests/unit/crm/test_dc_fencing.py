@@ -74,13 +74,25 @@ async def test_a_device_that_lies_is_found_out_and_not_believed_again() -> None:
     """It says that node2 is off, and node2 lives on: fail closed until node2 has booted."""
     async with a_world() as world:
         world.replica.configuration = DEVICE
+        barred: list[tuple[int, str]] = []
+
+        async def bar(node_id: int, boot_token: str) -> None:
+            barred.append((node_id, boot_token))
+            if len(barred) == 1:
+                raise Unreachable(who="ha-messaging")
+
+        world.fencing.bar = bar
         world.scheduler.graphs.append(a_graph("1 stonith node2 node2 stonith_action=off"))
         world.reign()
         await world.executed("node1", "f-fencing_off_0")
         world.scheduler.graphs.append(a_graph("1 stonith node2 node2 stonith_action=off"))
         world.result("node1")
         await world.until(lambda: world.nodes["node2"].fenced or world.nodes["node2"].lied)
+        assert barred == [], "it may need a moment to fall silent"
         await world.until(lambda: world.nodes["node2"].lied)
+        await world.until(lambda: barred == [(2, "b" * 64)])
+        world.fencing.adopt()  # another reign says it again
+        await world.until(lambda: barred == [(2, "b" * 64)] * 2)
         (notice,) = [notice for notice in world.fencing.notices() if "lives on" in notice]
         assert notice.startswith("node2 was confirmed to be off by f, but lives on")
         await world.executed("node1", "f-fencing_off_0", "f-fencing_off_0")

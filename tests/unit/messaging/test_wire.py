@@ -14,6 +14,8 @@ from messaging.fragments import body_bound
 from messaging.membership.events import (
     KIND_OF,
     Accept,
+    Bar,
+    Bars,
     CommittedQuorum,
     Data,
     Install,
@@ -62,6 +64,8 @@ MESSAGES: list[Message] = [
     Data(number=7, view=VIEW, topic="election", payload=bytes(70), newest=8, oldest=1, base=7),
     Data(number=1, any_view=True, topic="x", payload=b"y", void_of=3, newest=1, oldest=1, base=1),
     Nack(first=3, last=9, incarnation=5),
+    Bars(()),
+    Bars(((2, Bar(1, b"bootboot")), (9, Bar(3, b"")))),
 ]
 
 
@@ -130,6 +134,14 @@ def test_bounds_hold_for_the_largest_numbers(count: int, number: int, payload: b
 )
 def test_data_whose_numbers_do_not_agree_is_refused(bad: wire_pb2.Data) -> None:
     assert wire.decode(Kind.DATA, bad.SerializeToString()) is None
+
+
+@pytest.mark.parametrize(
+    "words", [[(2, 1, b"short")], [(2, 0, b"bootboot")], [(3, 1, b""), (2, 1, b"")], [(70_000, 1, b"")]]
+)
+def test_words_on_nodes_that_cannot_be_are_refused(words: list[tuple[int, int, bytes]]) -> None:
+    bars = [wire_pb2.Bars.Bar(node=node, number=number, boot=boot) for node, number, boot in words]
+    assert wire.decode(Kind.BARS, wire_pb2.Bars(bars=bars).SerializeToString()) is None
 
 
 def test_a_nack_the_wrong_way_round_is_refused() -> None:

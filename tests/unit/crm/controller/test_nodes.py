@@ -221,6 +221,21 @@ def test_a_fenced_node_that_lives_on_is_unclean() -> None:
     assert not table["node2"].lied, "with nothing active it says so itself"
 
 
+def test_a_barred_node_that_is_heard_lives_on_though_no_view_has_it() -> None:
+    table = a_table("node1", "node2")
+    table.set_fenced("node2", ("f",))
+    table.set_view(a_view("node1", counter=2), {"node2": (NodeState.BARRED, False)}, 200)
+    assert table["node2"].heard_though_fenced
+    assert table.still_there("node2", "a" * 64)
+    table.set_view(a_view("node1", counter=2), {"node2": (NodeState.LOST, False)}, 300)
+    assert not table["node2"].barred
+    assert table["node2"].lied, "silence alone proves nothing"
+    table.set_view(a_view("node1", counter=2), {"node2": (NodeState.LEFT, False)}, 400)
+    assert table["node2"].lied, "something ran there"
+    table.set_view(a_view("node1", counter=2), {"node2": (NodeState.LEFT, True)}, 400)
+    assert (table["node2"].lied, table["node2"].left_cleanly) == (False, True)
+
+
 def test_one_that_fell_silent_was_fenced_indeed() -> None:
     table = a_table("node1", "node2")
     table.set_fenced("node2", ("f",))

@@ -10,7 +10,7 @@ import pytest
 from hacluster.durations import parse_ms
 from hacluster.vocabulary.ids import NO_VIEW, NodeId, NodeName
 from messaging.membership.durable import decode_slot
-from messaging.membership.events import ConfiguredNode, Leave, LeaveRequested
+from messaging.membership.events import BarRequested, ConfiguredNode, Leave, LeaveRequested
 from tests.datadriven import Command, run_file
 from tests.sim.checkers import OneQuorum, Views
 from tests.sim.engine import MS, START_NS, World
@@ -136,6 +136,14 @@ class Story:
     def do_leave(self, command: Command) -> None:
         event = LeaveRequested(Leave(clean="dirty" not in command.words))
         self.cluster.processes[command.words[0]].deliver(event)
+
+    def do_bar(self, command: Command) -> None:
+        """NODE OTHER [not]: NODE's ha-crm says that OTHER was confirmed to be off; or that it may come in."""
+        by, other = command.words[:2]
+        nodes = self.cluster.nodes
+        boot = b"" if "not" in command.words else bytes.fromhex(nodes[other].boot_token[:16])
+        number = next(n.id for n in self.cluster.processes[by].config.nodes if n.name == other)
+        self.cluster.processes[by].deliver(BarRequested(1, number, boot))
 
     def do_status(self, command: Command) -> str:
         """What each node publishes: view, quorum, waiting, how it sees the nodes."""

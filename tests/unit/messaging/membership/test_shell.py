@@ -12,12 +12,14 @@ from typing import Any, cast
 import pytest
 
 from hacluster.clock import SystemClock
-from hacluster.errors import ResourceExhausted, Unavailable
+from hacluster.errors import InvalidRequest, NotFound, ResourceExhausted, Unavailable
 from hacluster.v1 import membership_pb2
 from hacluster.vocabulary.ids import BootToken, NodeId, NodeName
 from hacluster.vocabulary.membership import QuorumConfig
 from messaging.membership.core import MembershipCore
 from messaging.membership.events import (
+    Bar,
+    Bars,
     CommittedQuorum,
     Config,
     ConfiguredNode,
@@ -160,6 +162,31 @@ async def test_two_shells_form_a_view_through_real_packets() -> None:
         await one.leave(Leave(clean=True))
         status = await until(one, watcher, lambda s: members(s) == [])
         assert not status.authority.quorate
+
+
+async def test_a_barred_node_is_in_no_view_and_knows_it() -> None:
+    (one, disk, wire), (two, _, other) = a_shell(1, 2), a_shell(2, 2)
+    wire.others, other.others = [two], [one]
+    watcher, barred = one.watch("", 0), two.watch("", 0)
+    async with running(one, two):
+        await until(one, watcher, lambda s: s.authority.quorate)
+        await one.set_barred(2, "02" * 32)
+        assert disk.kept[-1].bars == Bars(((2, Bar(1, b"\2" * 8)),))
+        status = await until(one, watcher, lambda s: members(s) == ["n1"])
+        assert [node.state for node in wire_of(status)] == ["member", "barred"]
+        status = await until(two, barred, lambda s: wire_of(s)[1].state == "barred")
+        assert members(status) == []
+        await one.set_barred(2, "")
+        await until(two, barred, lambda s: wire_of(s)[1].state == "joining")
+        with pytest.raises(NotFound):
+            await one.set_barred(3, "02" * 32)
+        for no_token in ("02", "x" * 16):
+            with pytest.raises(InvalidRequest):
+                await one.set_barred(2, no_token)
+        disk.may_write.clear()
+        with pytest.raises(Unavailable):
+            await one.set_barred(2, "03" * 8)
+        disk.may_write.set()
 
 
 async def test_how_well_a_node_is_connected_is_known_to_the_others() -> None:
