@@ -13,6 +13,7 @@ from hacluster.paths import Paths
 if TYPE_CHECKING:
     from cli.client import Client
     from cli.goals import Goal
+    from cli.grammar.lexer import Line
     from cli.workspace import CibSource, Confirm, Workspace
 
 OUTPUTS = ("text", "json", "xml")
@@ -97,7 +98,8 @@ class Context:
     changed_cluster: bool = False
     goals: list[Goal] = field(default_factory=list)
     place: str = ""
-    line: str = ""
+    source_name: str = ""
+    line: Line | None = None
     _client: Client | None = None
 
     @property
@@ -173,16 +175,23 @@ class Context:
         """To standard error, marked; in a script with the place of the line."""
         self._mark("ERROR", f"{self.place}: {text}" if self.place else text)
 
-    def point(self, left: int) -> None:
-        """On a terminal: the line that was typed, and a mark below the word that is wrong."""
-        if not self.interactive or not self.line or left < 0:
-            return
-        from cli.grammar.lexer import word_columns
+    def point(self, error: HaError) -> None:
+        """Say which word is wrong, where the error knows: in a script by line and column, before the error.
 
-        columns = (*word_columns(self.line), len(self.line) + 1)
-        if left < len(columns):
-            column = columns[len(columns) - 1 - left]
-            self.err.write(f"  {self.line}\n  {' ' * column}^ column {column + 1}\n")
+        On a terminal: the line that was typed, and a mark below the word.
+        """
+        if self.line is None or not (self.interactive or self.source_name):
+            return
+        from cli.grammar.definitions import offset_of
+
+        offset = offset_of(error, self.line.text)
+        if offset is None:
+            return
+        if self.interactive:
+            self.err.write(f"  {self.line.text}\n  {' ' * offset}^ column {offset + 1}\n")
+        else:
+            number, column = self.line.place(offset)
+            self.place = f"{self.source_name}:{number}:{column}"
 
     def warning(self, text: str) -> None:
         """To standard error, marked."""

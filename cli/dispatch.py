@@ -53,7 +53,7 @@ def run_words(context: Context, level: Level, words: Sequence[str]) -> int:
         return _run(context, level, tuple(words))
     except UsageError as error:
         if error.left:
-            context.point(error.left)
+            context.point(error)
         context.error(str(error))
         return EXIT_USAGE
     except Unsafe as error:
@@ -61,7 +61,7 @@ def run_words(context: Context, level: Level, words: Sequence[str]) -> int:
         return EXIT_UNSAFE
     except HaError as error:
         if isinstance(error, Misplaced):
-            context.point(error.left)
+            context.point(error)
         context.error(str(error))
         return EXIT_CONFLICT if error.code is ErrorCode.CONFLICT else EXIT_FAILED
     except BrokenPipeError:

@@ -52,12 +52,13 @@ class Shell:
 
     def run_line(self, line: Line) -> int:
         """Run one logical line; the status of it."""
-        self.context.line = line.text
+        self.context.line = line
         if line.is_xml and self.levels[-1].session:
             return run_words(self.context, self.levels[-1], ("xml", line.xml))
         try:
             words = split_words(line.text)
         except HaError as error:
+            self.context.point(error)
             self.context.error(str(error))
             return EXIT_FAILED
         word = words[0].lower()
@@ -100,6 +101,7 @@ class Shell:
 
     def run_batch(self, text: str, source: str) -> int:
         """Run all lines. Nothing of a session with an error in it is written; the first error's status."""
+        self.context.source_name = source
         for line in logical_lines(text):
             self.context.place = f"{source}:{line.number}"
             status = self.run_line(line)

@@ -59,16 +59,21 @@ class HaError(Exception):
 
 
 class InvalidDocument(HaError):
-    """A file or text cannot be used. `line` counts from 1; 0 means the document as a whole."""
+    """A file or text cannot be used.
+
+    `line` counts from 1; 0 means the document as a whole. So does `column`; 0 means the line as a whole.
+    """
 
     code = ErrorCode.INVALID_DOCUMENT
     source: str
     line: int
     what: str
     remedy: str = ""
+    column: int = 0
 
     def __str__(self) -> str:
         place = f"{self.source}:{self.line}" if self.line else self.source
+        place += f":{self.column}" if self.line and self.column else ""
         return f"{place}: {self.what}" + (f" ({self.remedy})" if self.remedy else "")
 
 

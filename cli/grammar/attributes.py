@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from cli.grammar.words import Words, boolean_of, is_score_word, score_attributes
+from cli.grammar.words import Words, boolean_of, is_score_word, score_attributes, score_of
 from crm.cib.model import Element, element
 from hacluster.errors import InvalidRequest
 
@@ -40,7 +40,8 @@ def attribute_set(words: Words, tag: str, stop: frozenset[str] = KEYWORDS) -> El
     if identifier is not None:
         attributes["id"] = identifier
     if is_score_word(words.peek()):
-        attributes["score"] = words.take()[:-1]
+        score = words.take()[:-1]
+        attributes["score"] = score_of(score) or score
     children: list[Element] = []
     while not words.at_end:
         if words.keyword() == "rule":

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from cli.grammar import access, constraints, options, resources
-from cli.grammar.lexer import Line, logical_lines, split_words, unwritable
+from cli.grammar.lexer import Line, Unclosed, logical_lines, split_words, unwritable, word_columns
 from cli.grammar.resources import ProviderLookup, usual_provider
 from cli.grammar.words import IDENTIFIER, Misplaced, Words
 from crm.cib import codec
@@ -154,7 +154,7 @@ def parse_text(text: str, source: str, provider: ProviderLookup = usual_provider
         try:
             definition = parse_line(line, provider)
         except HaError as error:
-            errors.append(placed(error, source, line.number))
+            errors.append(_located(error, source, line))
             continue
         key = definition.key
         mergeable = definition.element.tag in (
@@ -177,6 +177,27 @@ def parse_text(text: str, source: str, provider: ProviderLookup = usual_provider
     if errors:
         raise InvalidDocuments(errors=tuple(errors))
     return tuple(found)
+
+
+def offset_of(error: HaError, text: str) -> int | None:
+    """Where in the text of a line the word begins that an error is about; None when it does not say."""
+    if isinstance(error, Unclosed):
+        return error.at
+    left = getattr(error, "left", None)
+    if not isinstance(left, int):
+        return None
+    columns = (*word_columns(text), len(text) + 1)
+    return columns[len(columns) - 1 - left] if 0 <= left < len(columns) else None
+
+
+def _located(error: HaError, source: str, line: Line) -> InvalidDocument:
+    """The error with its line and column in a text."""
+    offset = None if line.is_xml else offset_of(error, line.text)
+    if offset is None:
+        return placed(error, source, line.number)
+    number, column = line.place(offset)
+    bare = placed(error, source, number)
+    return InvalidDocument(source=source, line=number, what=bare.what, remedy=bare.remedy, column=column)
 
 
 def placed(error: HaError, source: str, line: int) -> InvalidDocument:

@@ -83,7 +83,7 @@ def with_ids(draft: Element, ids: Ids, old: Element | None = None) -> Element:
     """`draft` with an id on every part that needs one; parts that `old` has as well keep theirs."""
     if old is not None:
         ids.free(old)
-        draft = _adopt(draft, old)
+        draft = adopted(draft, old)
     ids.use(draft)
     return _fill(draft, _prefix(draft), ids)
 
@@ -123,7 +123,7 @@ def _identity(item: Element) -> tuple[str, ...]:
             return ()
 
 
-def _adopt(draft: Element, old: Element) -> Element:
+def adopted(draft: Element, old: Element) -> Element:
     """Copy ids from the parts of `old`, each used once, in order."""
     unused = [child for child in old.children if child.tag != COMMENT]
     children: list[Element] = []
@@ -141,7 +141,7 @@ def _adopt(draft: Element, old: Element) -> Element:
         )
         if match is not None:
             unused.remove(match)
-            child = _adopt(child, match)
+            child = adopted(child, match)
             if match.id and "id" not in child.attributes and "id-ref" not in child.attributes:
                 child = child.with_attributes(id=match.id)
         children.append(child)

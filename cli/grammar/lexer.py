@@ -10,11 +10,25 @@ from hacluster.errors import InvalidRequest
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """One logical line. `number` is that of its first physical line, from 1; `comments` stood above it."""
+    """One logical line. `number` is that of its first physical line, from 1; `comments` stood above it.
+
+    `pieces`: where in `text` each physical line begins, its number, and the blanks in front of it.
+    """
 
     number: int
     text: str
     comments: tuple[str, ...] = ()
+    pieces: tuple[tuple[int, int, int], ...] = ()
+
+    def place(self, offset: int) -> tuple[int, int]:
+        """Line and column (both from 1) in the file, of a place in the text."""
+        found = (0, self.number, 0)
+        for piece in self.pieces:
+            if piece[0] > offset:
+                break
+            found = piece
+        begin, number, blanks = found
+        return number, offset - begin + blanks + 1
 
     @property
     def is_xml(self) -> bool:
@@ -27,12 +41,30 @@ class Line:
         return " ".join(self.text[3:].split())
 
 
+class Unclosed(InvalidRequest):
+    """A quote that is not closed; `at` is its place in the line, from 0."""
+
+    at: int = 0
+
+
 def logical_lines(text: str) -> tuple[Line, ...]:
     """Join continued lines, drop empty ones, hand comments to the line below them."""
     lines: list[Line] = []
     comments: list[str] = []
     parts: list[str] = []
-    start = 0
+    pieces: list[tuple[int, int, int]] = []
+    length = start = 0
+
+    def close() -> None:
+        nonlocal length
+        joined = "".join(parts).strip()
+        if joined:
+            lines.append(Line(number=start, text=joined, comments=tuple(comments), pieces=tuple(pieces)))
+            comments.clear()
+        parts.clear()
+        pieces.clear()
+        length = 0
+
     for number, physical in enumerate(text.split("\n"), 1):
         stripped = physical.strip()
         if not parts:
@@ -40,18 +72,14 @@ def logical_lines(text: str) -> tuple[Line, ...]:
                 comments.append(stripped)
                 continue
             start = number
-        if stripped.endswith("\\"):
-            parts.append(stripped[:-1])
-            continue
-        parts.append(stripped)
-        joined = "".join(parts).strip()
-        parts = []
-        if joined:
-            lines.append(Line(number=start, text=joined, comments=tuple(comments)))
-            comments = []
-    joined = "".join(parts).strip()
-    if joined:
-        lines.append(Line(number=start, text=joined, comments=tuple(comments)))
+        if stripped not in ("", "\\"):  # what is missing at the end is missed behind the last word
+            pieces.append((length, number, len(physical) - len(physical.lstrip())))
+        goes_on = stripped.endswith("\\")
+        parts.append(stripped[:-1] if goes_on else stripped)
+        length += len(parts[-1])
+        if not goes_on:
+            close()
+    close()
     return tuple(lines)
 
 
@@ -129,9 +157,10 @@ def _quoted(text: str, start: int, into: list[str]) -> int:
             continue
         into.append(character)
         position += 1
-    raise InvalidRequest(
+    raise Unclosed(
         what=f"the quote {quote} is not closed: {text[start : start + 40]}",
         remedy=f"add the closing {quote}, or put \\ before it",
+        at=start,
     )
 
 

@@ -17,7 +17,7 @@ from cli.grammar.document import (
     configuration_of,
     with_section,
 )
-from cli.grammar.ids import Ids, used_ids, with_ids
+from cli.grammar.ids import Ids, adopted, used_ids, with_ids
 from cli.grammar.options import ALL_NODES
 from cli.grammar.references import Names, id_index, missing_names, repointed, resolved
 from cli.grammar.resources import MEMBER, MONITOR
@@ -245,19 +245,23 @@ class _Loader:
             if any(one.id == item.id for one in self.table.nodes()):
                 raise InvalidRequest(what=f"the node id {item.id!r} is taken")
             self.table.put(with_ids(item, self.ids, _node_of(self.old, item)))
-            return ()
+            return (item.id,)
         children = list(old.children)
+        unused = [index for index, was in enumerate(children) if was.tag != COMMENT]
         for one in item.children:
-            same = next((index for index, was in enumerate(children) if was.tag == one.tag != COMMENT), None)
+            same = next((index for index in unused if _is_same_set(children[index], one)), None)
+            if _is_noted(one, children):
+                continue
             if same is None:
                 children.append(one)
             else:
+                unused.remove(same)
                 children[same] = _merged(children[same], one, self.ids)
         given = {name: value for name, value in item.attributes.items() if name != "id"}
         merged = old.with_attribute_map(given).with_children(tuple(children))
         self.ids.free(old)
         self.table.put(with_ids(merged, self.ids))
-        return ()
+        return (old.id,)
 
     def _topology(self, item: Element) -> None:
         names = sorted(one.get("uname") for one in self.table.nodes())
@@ -358,6 +362,17 @@ def _node_of(table: Table, item: Element) -> Element | None:
     return next((one for one in table.nodes() if one.get("uname") == item.get("uname")), None)
 
 
+def _is_same_set(old: Element, new: Element) -> bool:
+    """A set of a node's that is given again: the next of its kind, or that of its id."""
+    return old.tag == new.tag and new.id in ("", old.id) and old.get("id-ref") == new.get("id-ref")
+
+
+def _is_noted(item: Element, children: Sequence[Element]) -> bool:
+    """A comment that stands there already."""
+    text = item.text.split()
+    return item.tag == COMMENT and any(one.tag == COMMENT and one.text.split() == text for one in children)
+
+
 def _with_notes(item: Element, holder: Element) -> Element:
     notes = holder.all(COMMENT)
     return item.with_children((*notes, *item.children)) if notes else item
@@ -366,30 +381,25 @@ def _with_notes(item: Element, holder: Element) -> Element:
 def _merged(old: Element, new: Element, ids: Ids) -> Element:
     """The set `old` with the pairs of `new` set: those it has are changed in place, the others added."""
     children = list(old.children)
+    unused = [at for at, was in enumerate(children) if was.tag == "nvpair" and "id-ref" not in was.attributes]
     fresh: list[Element] = []
     for pair in new.children:
         if pair.tag == "rule":
             continue
         if pair.tag != "nvpair":
-            fresh.append(pair)
+            fresh += [] if _is_noted(pair, children) else [pair]
             continue
-        index = next(
-            (
-                at
-                for at, was in enumerate(children)
-                if was.tag == "nvpair"
-                and was.get("name") == pair.get("name")
-                and "id-ref" not in was.attributes
-            ),
-            None,
-        )
+        index = next((at for at in unused if children[at].get("name") == pair.get("name")), None)
         if index is None or "id-ref" in pair.attributes:
             fresh.append(pair)
         else:
+            unused.remove(index)
             children[index] = element("nvpair", dict(children[index].attributes) | dict(pair.attributes))
     if old.all("rule") and new.all("rule"):
-        children = [child for child in children if child.tag != "rule"]
-        fresh = [*new.all("rule"), *fresh]
+        at = next(at for at, was in enumerate(children) if was.tag == "rule")
+        rules = adopted(element(new.tag, None, *new.all("rule")), old).children
+        rest = [child for child in children[at:] if child.tag != "rule"]
+        children = [*children[:at], *rules, *rest]
     attributes = {name: value for name, value in new.attributes.items() if name not in ("id", "id-ref")}
     merged = old.with_attribute_map(attributes).with_children((*children, *fresh))
     ids.free(old)

@@ -127,13 +127,14 @@ def _op(words: Words) -> Element:
             break
         words.take()
         name, _, value = word.partition("=")
+        name = "id" if name == "$id" else name
         if name in OP_ATTRIBUTES:
             if plain:
                 raise InvalidRequest(
                     what=f"{word!r} follows {plain[-1].get('name')}=…, which is a parameter of the agent",
                     remedy=f"put {name} before the parameters, or those after `op_params`",
                 )
-            attributes[name] = value
+            attributes[name] = role_of(value) if name == "role" else value
         else:
             plain.append(nvpair(word))
     attributes.setdefault("interval", "0")
@@ -201,7 +202,10 @@ def bundle(words: Words) -> Element:
             continue
         if keyword in _BUNDLE_TECHNOLOGIES:
             words.take()
-            children.append(element(keyword, _pairs(words)))
+            container = _pairs(words)
+            if "description" in container:  # the bundle's: a technology has none
+                attributes["description"] = container.pop("description")
+            children.append(element(keyword, container))
         elif keyword in ("network", "storage"):
             words.take()
             children.append(_bundle_part(words, keyword))

@@ -15,7 +15,7 @@ from cli.grammar.references import id_index, referenced_ids, resolved
 from cli.grammar.resource_sets import sets_text
 from cli.grammar.resources import MEMBER
 from cli.grammar.words import score_text
-from cli.grammar.xml_lines import notes_of, xml_text
+from cli.grammar.xml_lines import notes_of, without_notes, xml_text
 from crm.cib.model import COMMENT, Element, element
 from hacluster.errors import HaError
 
@@ -101,7 +101,7 @@ def object_text(item: Element, style: Style) -> str:
             raise UnsayableError
         body = " \\\n\t".join(lines)
     except UnsayableError:
-        body = xml_text(_obscured(item, style))
+        body = xml_text(_obscured(without_notes(item), style))
     return "\n".join([*notes, body])
 
 

@@ -19,6 +19,14 @@ def notes_of(item: Element) -> list[str]:
     return [line if line.startswith("#") else f"# {line}" for line in lines]
 
 
+def without_notes(item: Element) -> Element:
+    """The object without the comments that `notes_of` finds: they stand above it."""
+    bare = item.mapped(lambda one: None if one.tag == COMMENT else one)
+    if item.tag not in ("rsc_defaults", "op_defaults") or not bare.children:
+        return bare
+    return bare.with_children((without_notes(bare.children[0]), *bare.children[1:]))
+
+
 def xml_text(item: Element) -> str:
     """An object as `xml …`, continued over lines. Reading gives the same element, but for blanks in comments.
 

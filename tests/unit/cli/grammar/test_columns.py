@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cli.grammar.definitions import parse_words
+from cli.grammar.definitions import parse_text, parse_words
 from cli.grammar.lexer import split_words, word_columns
 from cli.grammar.words import Misplaced
-from hacluster.errors import InvalidRequest
+from hacluster.errors import InvalidDocuments, InvalidRequest
 
 
 @pytest.mark.parametrize(
@@ -41,3 +41,20 @@ def test_columns_are_where_words_begin(line: str) -> None:
     assert len(columns) == len(words)
     for column, end, word in zip(columns, [*columns[1:], len(line)], words, strict=False):
         assert split_words(line[column:end]) == (word,)
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("primitive a Dummy\n  primitive b Dummy nonsense\n", (2, 21)),
+        ("primitive a \\\n\t Dummy \\\n  params x=1 \\\n   op monitor OCF_CHECK_LEVEL=1 interval=3", (4, 33)),
+        ('primitive a Dummy \\\n   params x="open \\\n y=1', (2, 13)),
+        ("# note\n\norder o Sometimes: a \\\n b", (3, 9)),
+        ("primitive a \\\n\\\n", (1, 13)),
+    ],
+)
+def test_the_place_in_a_text_with_continued_lines(text: str, place: tuple[int, int]) -> None:
+    with pytest.raises(InvalidDocuments) as caught:
+        parse_text(text, "text")
+    (error,) = caught.value.errors
+    assert (error.line, error.column) == place
