@@ -17,8 +17,10 @@ def test_the_fields_are_those_declared_with_their_defaults() -> None:
     error = InvalidDocument(source="cib.xml", line=7, what="no end")
     assert (error.source, error.line, error.what, error.remedy) == ("cib.xml", 7, "no end", "")
     assert str(error) == "cib.xml:7: no end"
+    placed = InvalidDocument(source="cib.xml", line=7, column=3, what="no end")
+    assert str(placed) == "cib.xml:7:3: no end"
     assert error.code is ErrorCode.INVALID_DOCUMENT
-    assert repr(error) == "InvalidDocument(source='cib.xml', line=7, what='no end', remedy='')"
+    assert repr(error) == "InvalidDocument(source='cib.xml', line=7, what='no end', remedy='', column=0)"
 
 
 def test_a_subclass_has_the_fields_of_its_base_too() -> None:
