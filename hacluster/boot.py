@@ -11,26 +11,22 @@ import os
 import secrets
 from pathlib import Path
 
+from hacluster.owned_files import open_owned, put_owned
 from hacluster.paths import Paths
 from hacluster.vocabulary.ids import BootToken
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_SEED_BYTES = 32
 
 
 def boot_token(paths: Paths) -> BootToken:
-    """The token, making the random file when there is none. Raises OSError when run is not writable."""
+    """The token, making the random file when there is none. Raises OSError when run is not
+    writable, Unavailable when the file is not ours."""
     paths.run.mkdir(parents=True, exist_ok=True)
     seed = paths.run / "boot-seed"
     if not seed.exists():
-        fresh = paths.run / f".boot-seed.{os.getpid()}"
-        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(secrets.token_bytes(32))
-        try:
-            os.link(fresh, seed)  # the first of several services wins, all read the same file
-        except FileExistsError:
-            pass
-        finally:
-            fresh.unlink()
-    digest = hashlib.sha256(_BOOT_ID.read_bytes().strip() + seed.read_bytes())
+        put_owned(seed, secrets.token_bytes(_SEED_BYTES), keep=True)  # the first of several services wins
+    descriptor = open_owned(seed, os.O_RDONLY, owners=(paths.run.stat().st_uid,))
+    with os.fdopen(descriptor, "rb") as file:
+        digest = hashlib.sha256(_BOOT_ID.read_bytes().strip() + file.read(_SEED_BYTES))
     return BootToken(digest.hexdigest())

@@ -42,7 +42,11 @@ class WordFile:
         folder.mkdir(mode=0o755, parents=True, exist_ok=True)
         if os.geteuid() == 0:
             owner = folder.parent.stat()
-            os.chown(folder, owner.st_uid, owner.st_gid)
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                os.fchown(descriptor, owner.st_uid, owner.st_gid)
+            finally:
+                os.close(descriptor)
 
     def read(self) -> Word | None:
         """The word; None when there is none, or it is damaged."""

@@ -14,6 +14,7 @@ from hacluster import settings as ha_settings
 from hacluster.boot import boot_token
 from hacluster.clock import SystemClock
 from hacluster.errors import HaError, InvalidDocument, Unavailable
+from hacluster.owned_files import open_owned
 from hacluster.paths import Paths
 from hacluster.supervision import (
     DaemonOptions,
@@ -54,7 +55,7 @@ def main() -> int:
 
 def _lock(paths: Paths) -> int:
     """One ha-lrm a node: two would serve one journal. Raises Unavailable."""
-    lock = os.open(paths.run / "lrm.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    lock = open_owned(paths.run / "lrm.lock", os.O_RDWR | os.O_CREAT)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -16,6 +16,7 @@ import structlog
 from hacluster import rpc
 from hacluster.clock import Clock
 from hacluster.errors import Unavailable
+from hacluster.owned_files import put_owned, read_owned
 from hacluster.sentinel_word import WordFile
 from hacluster.settings import Settings
 from hacluster.supervision import EXIT_FAILURE, DaemonOptions, Notifier
@@ -206,11 +207,11 @@ class Daemon:
     def _prepare_agent_tmp(self) -> None:
         """Empty HA_RSCTMP once a boot: agents believe what they find there."""
         marker = self._paths.run / "agent-tmp-boot"
-        if marker.exists() and marker.read_text() == self._boot_token:
+        if read_owned(marker) == self._boot_token.encode():
             self._paths.agent_tmp.mkdir(parents=True, exist_ok=True)
             return
         removed = empty_agent_tmp(self._paths.agent_tmp)
-        marker.write_text(self._boot_token)
+        put_owned(marker, self._boot_token.encode())
         log.info(log_events.AGENT_TMP_EMPTIED, folder=str(self._paths.agent_tmp), removed=removed)
 
 

@@ -17,6 +17,7 @@ from hacluster import settings as ha_settings
 from hacluster.boot import boot_token
 from hacluster.clock import SystemClock
 from hacluster.errors import HaError, InvalidDocument, Unavailable
+from hacluster.owned_files import open_owned
 from hacluster.paths import Paths
 from hacluster.sentinel_word import WordFile
 from hacluster.supervision import (
@@ -105,7 +106,7 @@ def _keys(paths: Paths, settings: ha_settings.Settings) -> Keyring:
 
 def _lock(paths: Paths) -> int:
     """One ha-messaging a node: two would fight over one incarnation. Raises Unavailable."""
-    lock = os.open(paths.run / "messaging.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    lock = open_owned(paths.run / "messaging.lock", os.O_RDWR | os.O_CREAT)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

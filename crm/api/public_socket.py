@@ -13,6 +13,7 @@ import os
 import pwd
 import socket
 import struct
+from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -24,6 +25,10 @@ from hacluster import rpc
 
 GROUP: Final = "haclient"
 CONNECTIONS_MAX: Final = 256
+RESERVED: Final = 32  # of these, for root and us
+USER_CONNECTIONS_MAX: Final = 64
+"""Of a user who is neither root nor us: nobody may keep the others out."""
+
 CONNECT_S: Final = 5.0
 _CHUNK_BYTES: Final = 64 * 1024
 _CREDENTIALS: Final = struct.Struct("3i")
@@ -66,7 +71,7 @@ class PublicSocket:
         self._groups: dict[int, frozenset[str]] = {}
         self._listener: socket.socket | None = None
         self._count = 0
-        self._open = 0
+        self._open: Counter[int] = Counter()
 
     def groups_of(self, uid: int) -> frozenset[str]:
         """The groups that a user was in who is connected, or was."""
@@ -99,7 +104,7 @@ class PublicSocket:
             groups = self._groups[uid] = await asyncio.to_thread(groups_of, uid)  # a directory may be slow
             if not may_connect(uid, groups):
                 log.warning(log_events.CLIENT_REFUSED, user=user_name(uid), pid=pid)
-            elif self._open >= CONNECTIONS_MAX:
+            elif not self._has_room(uid):
                 log.warning(log_events.CLIENT_REFUSED, user=user_name(uid), reason="too many connections")
             else:
                 await self._relay(uid, reader, writer)
@@ -108,10 +113,15 @@ class PublicSocket:
         finally:
             writer.close()
 
+    def _has_room(self, uid: int) -> bool:
+        ours = uid in (0, os.geteuid())
+        within = ours or self._open[uid] < USER_CONNECTIONS_MAX
+        return within and self._open.total() < CONNECTIONS_MAX - (0 if ours else RESERVED)
+
     async def _relay(self, uid: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._count += 1
         path = rpc.path_of_user(self.inner.parent, uid, self._count)
-        self._open += 1
+        self._open[uid] += 1
         inside: asyncio.StreamWriter | None = None
         try:
             async with asyncio.timeout(CONNECT_S):
@@ -127,7 +137,7 @@ class PublicSocket:
                     copy.cancel()
                 await asyncio.gather(*copies, return_exceptions=True)
         finally:
-            self._open -= 1
+            self._open[uid] -= 1
             if inside is not None:
                 inside.close()
             path.unlink(missing_ok=True)

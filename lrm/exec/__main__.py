@@ -15,6 +15,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from hacluster.clock import SystemClock
+from hacluster.errors import Unavailable
+from hacluster.owned_files import open_owned
 from hacluster.paths import Paths
 from lrm.exec import processes
 from lrm.exec.cgroups import Cgroups
@@ -38,7 +40,11 @@ def main() -> int:
     os.closerange(3, DESCRIPTORS_MAX)  # whatever our starter had open is nothing for agents
     paths = Paths.from_environment(arguments.root)
     _log_to(paths.log / "lrm-exec.log")
-    lock = os.open(paths.run / "lrm-exec.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        lock = open_owned(paths.run / "lrm-exec.lock", os.O_RDWR | os.O_CREAT)
+    except Unavailable as error:
+        _note(str(error))
+        return 1
     if not _locked(lock):
         _note("another lrm-exec serves this node")
         return 0

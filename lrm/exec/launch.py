@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from hacluster.errors import Unavailable
+from hacluster.owned_files import read_owned
 from hacluster.paths import Paths
 
 START_WITHIN_S: Final = 10.0
@@ -46,12 +47,21 @@ def import_environment() -> dict[str, str]:
 
 def peer_pid(connection: socket.socket) -> int:
     """The process that listens at the other end. Raises OSError."""
+    return _peer(connection)[0]
+
+
+def _peer(connection: socket.socket) -> tuple[int, int]:
+    """Process and user. Raises OSError."""
     credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-    return int(_CREDENTIALS.unpack(credentials)[0])
+    pid, uid, _ = _CREDENTIALS.unpack(credentials)
+    return pid, uid
 
 
 def connect(path: Path) -> socket.socket | None:
-    """A connection to a running lrm-exec, or None. Raises BlockingIOError when it accepts nobody any more."""
+    """A connection to a running lrm-exec, or None: none, or another user's that has the name.
+
+    Raises BlockingIOError when it accepts nobody any more.
+    """
     client = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
     client.setblocking(False)  # a full backlog would hold us up for as long as a hung lrm-exec lives
     try:
@@ -61,6 +71,9 @@ def connect(path: Path) -> socket.socket | None:
         client.close()
         raise
     except OSError:
+        client.close()
+        return None
+    if _peer(client)[1] not in (0, os.geteuid()):
         client.close()
         return None
     return client
@@ -117,7 +130,7 @@ def ensure_running(paths: Paths, node: str) -> socket.socket:
 def _kill_hung(paths: Paths) -> None:
     """End the lrm-exec that holds this node's lock."""
     with suppress(OSError, ValueError):
-        pid = int((paths.run / "lrm-exec.lock").read_text())
+        pid = int(read_owned(paths.run / "lrm-exec.lock") or b"")
         pidfd = os.pidfd_open(pid)
         try:
             if b"lrm.exec" in Path(f"/proc/{pid}/cmdline").read_bytes():

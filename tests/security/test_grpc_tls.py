@@ -301,14 +301,16 @@ async def test_only_tls_1_3_is_spoken(target: Target, newest: ssl.TLSVersion) ->
         await asyncio.open_connection("127.0.0.1", target.port, ssl=context)
 
 
-async def latencies(target: Target, channel: grpc.aio.Channel, seconds: float) -> list[float]:
+async def latencies(
+    target: Target, channel: grpc.aio.Channel, seconds: float, apart_s: float = 0.02
+) -> list[float]:
     stub, found = lrm_pb2_grpc.LrmStub(channel), []
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         begun = time.monotonic()
         await rpc.call(stub.Accept, lrm_pb2.AcceptRequest(), timeout_ms=3_000, who="n1")
         found.append(time.monotonic() - begun)
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(apart_s)
     return found
 
 

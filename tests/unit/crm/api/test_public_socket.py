@@ -13,7 +13,15 @@ from typing import Any
 
 import pytest
 
-from crm.api.public_socket import PublicSocket, groups_of, may_connect, user_name
+from crm.api.public_socket import (
+    CONNECTIONS_MAX,
+    RESERVED,
+    USER_CONNECTIONS_MAX,
+    PublicSocket,
+    groups_of,
+    may_connect,
+    user_name,
+)
 from hacluster import rpc
 from hacluster.v1 import lrm_pb2, lrm_pb2_grpc
 
@@ -88,6 +96,23 @@ async def test_other_users_are_turned_away(public: Path) -> None:
         subprocess.run, [sys.executable, "-c", script, str(public)], timeout=30, check=False
     )
     assert ended.returncode == 0, "closed without a byte"
+
+
+def test_connections_of_one_user_keep_nobody_out(tmp_path: Path) -> None:
+    public, ours = PublicSocket(tmp_path / "a", tmp_path / "b"), os.geteuid()
+    public._open[54_321] = USER_CONNECTIONS_MAX - 1
+    assert public._has_room(54_321)
+    public._open[54_321] += 1
+    assert not public._has_room(54_321)
+    assert public._has_room(54_322)
+    for uid in range(60_001, 60_004):
+        public._open[uid] = USER_CONNECTIONS_MAX
+    assert not public._has_room(54_322), "many users share what root and we do not need"
+    public._open[60_003] -= RESERVED
+    assert public._has_room(0)
+    assert public._has_room(ours)
+    public._open[0] = CONNECTIONS_MAX
+    assert not public._has_room(0)
 
 
 def test_who_may() -> None:
