@@ -42,7 +42,7 @@ class ArpSender:
     """Broadcasts on one interface. Errors are OSErrors.
 
     There is no close: closing a packet socket makes the kernel wait for all processors, 8 ms or more
-    (measured). Left to a child that shares it, this costs nobody's time.
+    (measured). Left to whoever announces on when the result has been told, this costs nobody's time.
     """
 
     def __init__(self, interface: str) -> None:

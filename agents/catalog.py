@@ -208,11 +208,11 @@ class Catalog:
 
     def _program(self, name: AgentName, folder: Path) -> str:
         """The path of a program in `folder`, after all checks; links may lead to any agent folder."""
-        path = folder / name.type
+        path = f"{folder}/{name.type}"
         try:
-            real = path.resolve(strict=True)
-            status = real.stat()
-        except (OSError, RuntimeError) as error:
+            real = os.path.realpath(path, strict=True)
+            status = Path(real).stat()
+        except OSError as error:
             raise NotFound(kind="agent", name=str(name)) from error
         if not stat.S_ISREG(status.st_mode) or not status.st_mode & 0o111:
             raise NotFound(kind="agent", name=f"{name} ({path} is not an executable file)")
@@ -222,11 +222,14 @@ class Catalog:
             )
         if name.standard in ("ocf", "heartbeat") and not self._below_a_folder(real):
             raise PermissionDenied(what=f"{path} leads out of the agents' folders, to {real}")
-        return str(path)
+        return path
 
-    def _below_a_folder(self, real: Path) -> bool:
+    def _below_a_folder(self, real: str) -> bool:
+        """Whether this path, in which nothing is a link, is in one of them; they may be links."""
         folders = (*self._roots(), self.heartbeat_folder, self.lsb_folder)
-        return any(real.is_relative_to(folder.resolve()) for folder in folders)
+        if any(real.startswith(f"{folder}/") for folder in folders):
+            return True
+        return any(Path(real).is_relative_to(folder.resolve()) for folder in folders)
 
 
 def systemd_unit(kind: str) -> str:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     Method = Callable[[], OcfExit | None]
+    Steps = Iterator[float]
     Test = Callable[[], None]
 
 OCF_PROVIDER = "hacluster"
@@ -250,6 +251,9 @@ class Agent:
         self.timeout_ms = self._meta_number("timeout", TIMEOUT_MS_DEFAULT)
         self.check_level = _number(self.environ.get("OCF_CHECK_LEVEL", ""), 0)
         self.values: dict[str, object] = {}
+        self.later: Steps | None = None
+        """What is left to do when the result has been told: a generator that yields the seconds to pass
+        before its next step. Nobody waits for it, it may come late, and it may be cut off."""
         self._started_ns = time.monotonic_ns()
 
     @classmethod
@@ -370,21 +374,43 @@ def preload() -> None:
         load(kind).preload_imports()
 
 
-def run(kind: str, action: str, environ: Mapping[str, str]) -> int:
+def do_in_background(steps: Steps) -> None:
+    """What a process that ends with its action does with an agent's `later`: a child does it."""
+    if in_background():
+        return
+    try:
+        for pause_s in steps:
+            time.sleep(pause_s)
+    finally:
+        os._exit(0)
+
+
+def run(
+    kind: str,
+    action: str,
+    environ: Mapping[str, str],
+    do_later: Callable[[Steps], None] = do_in_background,
+) -> int:
     """Run one action of our agent of type `kind` in this process; the exit code is returned.
 
     Output goes to file descriptors 1 and 2. `environ` is all the agent sees; os.environ is not read.
-    Start and stop may leave children behind: call it in a process that ends afterwards.
+    Start and stop may leave children behind: call it in a process that ends afterwards. `do_later` is
+    given what the agent has left to do when its result is known.
     """
     try:
         agent = load(kind)
     except LookupError:
         _write(2, f"{_REASON}there is no agent {kind}; there are {', '.join(sorted(MODULES))}\n")
         return OcfExit.ERR_INSTALLED
-    return run_agent(agent, action, environ)
+    return run_agent(agent, action, environ, do_later)
 
 
-def run_agent(agent_class: type[Agent], action: str, environ: Mapping[str, str]) -> int:
+def run_agent(
+    agent_class: type[Agent],
+    action: str,
+    environ: Mapping[str, str],
+    do_later: Callable[[Steps], None] = do_in_background,
+) -> int:
     """Run one action of any agent class, as `run` does."""
     if action == "meta-data":
         _write(1, metadata(agent_class))
@@ -395,7 +421,10 @@ def run_agent(agent_class: type[Agent], action: str, environ: Mapping[str, str])
         return OcfExit.OK if action in ("usage", "help") else OcfExit.ERR_UNIMPLEMENTED
     agent = agent_class(action, environ)
     try:
-        return _run_checked(agent)
+        code = _run_checked(agent)
+        if agent.later is not None:
+            do_later(agent.later)
+        return code
     except AgentFailure as failure:
         _write(2, f"{_REASON}{' '.join(failure.reason.split())}\n")
         return failure.rc

@@ -27,6 +27,10 @@ from agents.rtnetlink import (
 )
 from hacluster.vocabulary.ocf_exit import OcfExit
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 LABEL_CHARACTERS_MAX = 15
 CARRIER_LEVEL = 10
 
@@ -136,7 +140,7 @@ class IPaddr(sdk.Agent):
             self.log("INFO", f"{self.ip}/{prefix} added to {link.name}")
             if self.family == socket.AF_INET6 and not self.nodad:
                 self._wait_for_uniqueness(kernel)
-            self._announce(kernel, link)
+            self._announce(link)
             self._note_carrier(link)
         return None
 
@@ -183,8 +187,7 @@ class IPaddr(sdk.Agent):
             return
         if before is not None:
             self.log("INFO", f"{link.name} has its carrier back: neighbours are told of {self.ip} again")
-            with Rtnetlink() as kernel:
-                self._announce(kernel, link)
+            self._announce(link)
         self._note_carrier(link)
 
     def _note_carrier(self, link: Link) -> None:
@@ -324,7 +327,7 @@ class IPaddr(sdk.Agent):
                 kernel.remove_address(present)
             raise sdk.AgentFailure(OcfExit.ERR_GENERIC, f"another machine has {self.ip}")
 
-    def _announce(self, kernel: Rtnetlink, link: Link) -> None:
+    def _announce(self, link: Link) -> None:
         """Once now. The rest in the background, and only for as long as the address stays."""
         silent = link.flags & (IFF_LOOPBACK | IFF_NOARP) or link.hardware != ARPHRD_ETHER
         if silent or self.arp_count == 0:
@@ -335,21 +338,24 @@ class IPaddr(sdk.Agent):
         except OSError as error:  # no reason to keep the address from serving
             self.log("WARNING", f"neighbours on {link.name} were not told of {self.ip}: {error}")
             return
-        # A child is wanted for a single announcement as well: it outlives us and closes the socket.
-        if self.arp_bg and sdk.in_background():
+        if self.arp_bg:
+            self.later = self._go_on(link, send)
             return
+        for pause_s in self._go_on(link, send):
+            time.sleep(pause_s)
+
+    def _go_on(self, link: Link, send: sdk.Test) -> Iterator[float]:
+        """Announce as often as wanted, and only for as long as the address stays."""
         try:
             for _ in range(self.arp_count - 1):
-                time.sleep(self.arp_interval / 1000)
-                if self._present(kernel) is None:
-                    break
+                yield self.arp_interval / 1000
+                with Rtnetlink() as kernel:
+                    if self._present(kernel) is None:
+                        return
                 send()
-            time.sleep(self.arp_interval / 1000 if self.arp_bg else 0)
+            yield self.arp_interval / 1000  # whoever closes the socket may wait, but not now
         except OSError as error:
             self.log("WARNING", f"neighbours on {link.name} were told of {self.ip} less often: {error}")
-        finally:
-            if self.arp_bg:
-                os._exit(0)
 
     def _sender(self, link: Link) -> sdk.Test:
         """What sends one announcement."""

@@ -14,6 +14,7 @@ import shutil
 import signal
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -24,6 +25,9 @@ from hacluster.v1 import lrm_pb2
 from tests.live.lrm_node import LrmNode, an_agent
 
 HEARTBEAT = Path("/usr/lib/ocf/resource.d/heartbeat")
+TAKE_OVER_MS = 10
+PASS_MS = 20
+ANNOUNCED_S = 1.2  # five announcements, 200 ms between them
 SH_DUMMY = """
 start|monitor|stop) state=$HA_RSCTMP/$OCF_RESOURCE_INSTANCE
     case $1 in
@@ -128,10 +132,43 @@ async def throughput(root: Path, count: int) -> None:
                 print(f"  latency, {label} : warm = {medians[label] / medians['ours, warm host']:.1f}")
 
 
-async def addresses(root: Path, count: int) -> None:
+class Watcher:
+    """Results as a DC gets them: one History stream for all."""
+
+    def __init__(self, node: LrmNode) -> None:
+        self._node = node
+        self._stream = node.stub.History(lrm_pb2.HistoryRequest())
+        self._results: dict[int, asyncio.Future[tuple[float, lrm_pb2.OperationResult]]] = {}
+        self._reader = asyncio.create_task(self._read())
+
+    def _result(self, call_id: int) -> asyncio.Future[tuple[float, lrm_pb2.OperationResult]]:
+        return self._results.setdefault(call_id, asyncio.get_running_loop().create_future())
+
+    async def _read(self) -> None:
+        async for event in self._stream:
+            if event.HasField("result"):
+                self._result(event.result.call_id).set_result((time.perf_counter(), event.result))
+
+    async def run(self, resource: str, action: str, agent: str, **parameters: str) -> float:
+        """Seconds from Execute to the result, which has to be a success."""
+        began_s = time.perf_counter()
+        reply = await self._node.execute(resource, action, agent, **parameters)
+        async with asyncio.timeout(30):
+            ended_s, result = await self._result(reply.call_id)
+        assert result.rc == 0, result
+        return ended_s - began_s
+
+    async def close(self) -> None:
+        """End the stream."""
+        self._stream.cancel()
+        await asyncio.gather(self._reader, return_exceptions=True)
+
+
+async def addresses(root: Path, count: int) -> bool:
     """What taking over an address costs: start and monitor of our IPaddr and of IPaddr2, in a namespace.
 
-    CPU is that of lrm-exec and all agents: the figure that counts on a busy machine.
+    CPU is that of ha-lrm, lrm-exec and all agents, announcements included: the figure that counts on a busy
+    machine.
     """
     name = f"bench-lrm-{os.getpid()}"
     command("ip", "netns", "add", name)
@@ -141,44 +178,65 @@ async def addresses(root: Path, count: int) -> None:
         command("ip", "-n", name, "addr", "add", "10.77.0.1/24", "dev", "eth0")
         command("ip", "-n", name, "link", "set", "eth0", "up")
         command("ip", "-n", name, "link", "set", "eth1", "up")
-        async with LrmNode(root / "a", prefix=("nsenter", f"--net=/run/netns/{name}")) as node:
+        prefix = ("nsenter", f"--net=/run/netns/{name}")
+        async with LrmNode(root / "a", prefix=prefix, log_level="info") as node:
             await node.accept()
-            medians, costs = {}, {}
-            print("an address, start, monitor and stop:")
+            watcher = Watcher(node)
+            took_over, costs = {}, {}
+            print("taking an address over, start and monitor:")
             for agent in ("ocf:hacluster:IPaddr", "ocf:heartbeat:IPaddr2"):
-                took: dict[str, list[float]] = {"start": [], "monitor": [], "stop": []}
-                await node.run("ip", "monitor", agent, ip="10.77.0.9")  # its meta-data is known from now on
-                before_s = cpu_s(node.exec_pid)
-                for _ in range(count):
-                    for action, seconds in took.items():
-                        began = time.perf_counter()
-                        result = await node.run("ip", action, agent, ip="10.77.0.9")
-                        seconds.append(time.perf_counter() - began)
-                        assert result.rc == 0, result
-                over = [
-                    start + monitor for start, monitor in zip(took["start"], took["monitor"], strict=True)
-                ]
-                medians[agent] = percentile(over, 50)
-                costs[agent] = (cpu_s(node.exec_pid) - before_s) / count * 1_000
-                figures = "   ".join(
-                    f"{action} p50 {percentile(s, 50):6.1f} ms" for action, s in took.items()
+                over_s, cost_s = await take_over(node, watcher, agent, count)
+                took_over[agent], costs[agent] = statistics.median(over_s) * 1_000, cost_s * 1_000
+                print(
+                    f"  {agent:28} p50 {took_over[agent]:6.1f} ms   p90 {percentile(over_s, 90):6.1f} ms"
+                    f"   CPU {costs[agent]:6.1f} ms"
                 )
-                print(f"  {agent:28} {figures}   CPU of all three {costs[agent]:6.1f} ms")
-            ours, sh = medians.values()
-            print(f"  start and monitor p50: ours {ours:.1f} ms (goal: 10), IPaddr2 : ours = {sh / ours:.1f}")
+            await watcher.close()
+            ours, sh = took_over.values()
+            print(f"  p50: ours {ours:.1f} ms (goal: {TAKE_OVER_MS}), IPaddr2 : ours = {sh / ours:.1f}")
             cheap, dear = costs.values()
-            print(f"  CPU, IPaddr2 : ours = {dear / cheap:.1f}")
+            print(f"  CPU: ours {cheap:.1f} ms (goal: {TAKE_OVER_MS}), IPaddr2 : ours = {dear / cheap:.1f}")
+            return cheap <= TAKE_OVER_MS
     finally:
         command("ip", "netns", "delete", name)
 
 
-def cpu_s(pid: int) -> float:
-    """CPU seconds of a process and its children that have ended (proc(5))."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+async def take_over(node: LrmNode, watcher: Watcher, agent: str, count: int) -> tuple[list[float], float]:
+    """Seconds of each start and monitor together, and their mean CPU seconds without those of idling."""
+    over_s, all_s = [], 0.0
+    for warm_up in ("start", "monitor", "stop"):  # meta-data is known from now on
+        await watcher.run("ip", warm_up, agent, ip="10.77.0.9")
+    idle_s = -cpu_s(node)
+    await asyncio.sleep(5 * ANNOUNCED_S)
+    idle_s += cpu_s(node)
+    for _ in range(count):
+        before_s = cpu_s(node)
+        start_s = await watcher.run("ip", "start", agent, ip="10.77.0.9")
+        over_s.append(start_s + await watcher.run("ip", "monitor", agent, ip="10.77.0.9"))
+        await asyncio.sleep(ANNOUNCED_S)
+        all_s += cpu_s(node) - before_s
+        await watcher.run("ip", "stop", agent, ip="10.77.0.9")
+    return over_s, max(0.0, all_s / count - idle_s / 5)
 
 
-async def passes(root: Path, resources: int) -> None:
+def cpu_s(node: LrmNode) -> float:
+    """CPU seconds of ha-lrm, lrm-exec, the processes below that, and those below these that have ended."""
+    found = 0.0
+    pids = [node.pid, node.exec_pid]
+    while pids:
+        pid = pids.pop()
+        try:
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        except OSError:
+            continue  # it has ended just now
+        found += sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+        if pid != node.pid:
+            pids += map(int, children)
+    return found
+
+
+async def passes(root: Path, resources: int) -> bool:
     """A node's share of 200 primitives on three: all started at once, then monitored every second."""
     async with LrmNode(root / "p", module="benchmarks.lrm.measured") as node:
         await node.accept()
@@ -201,27 +259,28 @@ async def passes(root: Path, resources: int) -> None:
         await node.kill(signal.SIGTERM)
         seen = json.loads((node.root / "passes.json").read_text())
         longest = ", ".join(f"{each:.1f}" for each in seen["longest_ms"][:8])
-        print(
-            f"{resources} Dummies, {seen['count']} passes of ha-lrm's loop; the longest (goal: 20 ms), CPU:"
-        )
+        print(f"{resources} Dummies, {seen['count']} passes of ha-lrm; CPU of the longest (goal: {PASS_MS}):")
         print(f"  {longest} ms (and the first one, before it serves: {seen['first_ms']:.0f} ms)")
+    return float(seen["longest_ms"][0]) <= PASS_MS
 
 
 def command(*words: str) -> None:
     subprocess.run(words, check=True, timeout=30)
 
 
-async def run(count: int) -> None:
-    """All of it."""
+async def run(count: int) -> bool:
+    """All of it; whether the goals were reached that do not depend on how busy the machine is."""
+    reached = True
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         if count:
             await throughput(Path(folder), count)
-        await passes(Path(folder), 67)
+        reached = await passes(Path(folder), 67) and reached
         if os.geteuid() == 0 and (HEARTBEAT / "IPaddr2").exists():
-            await addresses(Path(folder), 20)
+            reached = await addresses(Path(folder), 20) and reached
+    return reached
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--count", type=int, default=400)
-    asyncio.run(run(parser.parse_args().count))
+    sys.exit(0 if asyncio.run(run(parser.parse_args().count)) else 1)

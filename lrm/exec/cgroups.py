@@ -6,6 +6,7 @@ rsc/ID/svc what it left running. Where no cgroup v2 is writable, none of this is
 
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import suppress
 from dataclasses import dataclass
@@ -61,7 +62,8 @@ class Cgroups:
     def members(self, group: Path) -> tuple[int, ...]:
         """The pids in a group; none when it does not exist."""
         try:
-            return tuple(map(int, (group / "cgroup.procs").read_text().split()))
+            with open(f"{group}/cgroup.procs", "rb") as file:
+                return tuple(map(int, file.read().split()))
         except FileNotFoundError:
             return ()
 
@@ -72,19 +74,22 @@ class Cgroups:
         except FileNotFoundError:
             return
 
-    def settle(self, resource: str, token: str) -> None:
-        """An action has ended by itself: what it left running belongs to the resource now."""
+    def settle(self, resource: str, token: str) -> tuple[int, ...]:
+        """An action has ended by itself: what it left running (returned) belongs to the resource now."""
         group = self.operation(resource, token)
+        moved: tuple[int, ...] = ()
         for _ in range(_POPULATED_RETRIES):  # a member may fork while we move it
             pids = self.members(group)
             if not pids:
                 break
+            moved += pids
             for pid in pids:
                 try:
                     join(self.service(resource), pid)
                 except ProcessLookupError:
                     continue
         self.remove(group)
+        return moved
 
     def remove(self, group: Path) -> bool:
         """Remove an empty group. False when something is still in it."""
@@ -119,14 +124,29 @@ class Cgroups:
 
 def join(group: Path, pid: int) -> None:
     """Move a process (0: this one) into a group, which is made if need be; others may be sweeping there."""
-    for attempt in range(_SWEPT_RETRIES + 1):
-        group.mkdir(parents=True, exist_ok=True)
-        try:
-            (group / "cgroup.procs").write_text(str(pid))
+    for _ in range(_SWEPT_RETRIES):
+        if _joined(group, pid):
             return
-        except FileNotFoundError:
-            if attempt == _SWEPT_RETRIES:
-                raise
+        group.mkdir(parents=True, exist_ok=True)
+    if not _joined(group, pid):
+        raise FileNotFoundError(errno.ENOENT, "it is removed again and again", str(group))
+
+
+def _joined(group: Path, pid: int) -> bool:
+    """False when there is no such group."""
+    try:
+        descriptor = os.open(f"{group}/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        os.write(descriptor, str(pid).encode())
+    except OSError as error:
+        if error.errno != errno.ENODEV:  # it was removed just now
+            raise
+        return False
+    finally:
+        os.close(descriptor)
+    return True
 
 
 def _remove_empty(top: Path) -> None:

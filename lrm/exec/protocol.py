@@ -186,6 +186,7 @@ Message = ToExec | FromExec
 _KINDS: Mapping[str, type[Message]] = {
     kind.__name__: kind for kind in (*get_args(ToExec), *get_args(FromExec))
 }
+_FIELDS = {name: tuple(each.name for each in fields(kind)) for name, kind in _KINDS.items()}
 
 
 class ProtocolError(Exception):
@@ -194,8 +195,9 @@ class ProtocolError(Exception):
 
 def encode(message: Message) -> list[bytes]:
     """The packets of a message."""
-    values = {each.name: getattr(message, each.name) for each in fields(message)}
-    body = json.dumps([type(message).__name__, values], separators=(",", ":"), default=asdict).encode()
+    kind = type(message).__name__
+    values = {name: getattr(message, name) for name in _FIELDS[kind]}
+    body = json.dumps([kind, values], separators=(",", ":"), default=asdict).encode()
     step = PACKET_BYTES_MAX - 1
     cuts = [body[at : at + step] for at in range(0, len(body), step)]
     return [*(_MORE + cut for cut in cuts[:-1]), _LAST + cuts[-1]]
@@ -205,7 +207,7 @@ def decode(body: bytes) -> Message:
     """The message of a complete body; fields that a newer version added are ignored. Raises ProtocolError."""
     try:
         kind, values = json.loads(body)
-        known = {each.name for each in fields(_KINDS[kind])}
+        known = _FIELDS[kind]
         values = {name: value for name, value in values.items() if name in known}
         if "running" in values:
             values["running"] = tuple(Running(**each) for each in values["running"])

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from hacluster.clock import Clock
 from lrm.exec import processes
 from lrm.exec.cgroups import Cgroups
-from lrm.exec.ladder import Deed, Ladder
+from lrm.exec.ladder import Deed, Ladder, Rung
 from lrm.exec.output import Capture
 from lrm.exec.protocol import Adopt, Finished, FromExec, How, Leftover, Running, Start, Started, Vanished
 from lrm.exec.spawn import Pipes, spawn
@@ -36,6 +36,7 @@ class _Run:
     stderr: Capture | None = None
     pidfd: int = -1
     reported: bool = False
+    left_something: bool = False  # a process of it lives on
 
     @property
     def token(self) -> str:
@@ -69,6 +70,12 @@ class Runs:
         self._by_pid: dict[int, _Run] = {}
         self._due: list[tuple[int, str]] = []
         self._ended: dict[str, Finished] = {}
+        if host is not None:
+            host.connect(
+                selector,
+                home=cgroups.home if cgroups else None,
+                answered=self._answered,
+            )
 
     @property
     def running(self) -> tuple[Running, ...]:
@@ -125,7 +132,7 @@ class Runs:
         self._runs[order.token] = run
         self._schedule(run)
         self._by_pid[run.pid] = run
-        run.ticks = processes.start_ticks(run.pid)
+        run.ticks = run.ticks or processes.start_ticks(run.pid)
         self._tell(Started(token=run.token, pid=run.pid, start_ticks=run.ticks, started_ns=run.started_ns))
 
     def adopt(self, order: Adopt) -> None:
@@ -163,6 +170,8 @@ class Runs:
 
     def exited(self, pid: int, status: int) -> None:
         """A process is gone; `status` is waitpid's. Unknown ones are orphans and need nothing more."""
+        if self._host is not None:
+            self._host.gone(pid)
         run = self._by_pid.pop(pid, None)
         if run is not None:
             self._perform(run, run.ladder.exited(), status)
@@ -189,7 +198,8 @@ class Runs:
     def _launch(self, run: _Run, order: Start, pipes: Pipes) -> None:
         group = self._cgroups.operation(order.resource, order.token) if self._cgroups else None
         if order.warm and self._host is not None and self._host.usable:
-            run.pid = self._host.fork(order.warm, order.action, order.env, pipes, group)
+            worker = self._host.start(order.warm, order.action, order.env, pipes, group)
+            run.pid, run.ticks = worker.pid, worker.ticks
             return
         if self._cgroups is None or group is None:
             run.pid = spawn(order.argv, order.env, pipes, order.stdin)
@@ -204,6 +214,19 @@ class Runs:
             self._cgroups.remove(group)
             raise
         self._cgroups.leave()
+
+    def _answered(self, pid: int, status: int) -> bool:
+        """A worker of the warm host tells a result. Whether it may be given another action.
+
+        Not one that was to be killed. Nor one whose action has left a process, which may be in its session:
+        only cgroups show that.
+        """
+        run = self._by_pid.pop(pid, None)
+        if run is None:
+            return False
+        was_left_alone = run.ladder.rung is Rung.RUNNING
+        self._perform(run, run.ladder.exited(), status)
+        return was_left_alone and self._cgroups is not None and not run.left_something
 
     def _reader(self, capture: Capture) -> Callable[[], None]:
         def read() -> None:
@@ -279,7 +302,8 @@ class Runs:
         if self._cgroups is None or not isinstance(run.order, Start):
             return (), False
         try:
-            self._cgroups.settle(run.resource, run.token)
+            moved = self._cgroups.settle(run.resource, run.token)
+            run.left_something = bool(moved)
             if run.order.leftover is Leftover.KEEP or run.ladder.how is not How.EXITED or status != 0:
                 return (), False
             service = self._cgroups.service(run.resource)

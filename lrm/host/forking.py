@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
+import array
 import gc
 import os
-import signal
-import sys
-import traceback
+import selectors
+import socket
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Final
 
-from lrm.exec.cgroups import join
+from lrm.exec import processes
 from lrm.exec.spawn import Pipes
+from lrm.host.worker import JOB_BYTES_MAX, READY, WORKS_ON, Entry, Job, work
 
-Entry = Callable[[str, str, Mapping[str, str]], int]
-"""(type of the agent, action, its environment) -> exit code. Writes to descriptors 1 and 2."""
+IDLE_MAX: Final = 2
+"""Workers that wait; each has a few MB of its own."""
 
-_CRASHED: Final = 1
-_HANDLED: Final = (signal.SIGTERM, signal.SIGCHLD, signal.SIGPIPE, signal.SIGINT, signal.SIGXFSZ)
-_DESCRIPTORS_MAX: Final = 1_048_576
+JOBS_MAX: Final = 500
+"""Actions of one worker: what an agent may leak is bounded."""
+
+
+class Worker:
+    """One child, as seen from here. `busy` with an action; what it does after results is not counted."""
+
+    __slots__ = ("busy", "control", "jobs", "pid", "ticks")
+
+    def __init__(self, pid: int, control: socket.socket) -> None:
+        self.busy = True
+        self.pid = pid
+        self.control = control
+        self.ticks = processes.start_ticks(pid)
+        self.jobs = 1
 
 
 class WarmHost:
@@ -29,47 +42,130 @@ class WarmHost:
         self._entry = entry
         self._sources = sources
         self._imported = _fingerprint(sources)
+        self._home = ""
+        self._selector: selectors.BaseSelector | None = None
+        self._answered: Callable[[int, int], bool] = _nobody
+        self._workers: dict[int, Worker] = {}
+        self._idle: list[Worker] = []
         self.usable = True
         gc.collect()
         gc.freeze()  # a collection in a child would copy every page
 
+    def connect(
+        self,
+        selector: selectors.BaseSelector,
+        *,
+        home: Path | None,
+        answered: Callable[[int, int], bool],
+    ) -> None:
+        """The loop this host lives in. `home` is where workers wait: lrm-exec's own cgroup.
+
+        `answered(pid, wait status)` takes a result of a worker that lives on, and says whether it may be
+        given another action.
+        """
+        self._selector = selector
+        self._home = str(home) if home else ""
+        self._answered = answered
+
     def check(self) -> bool:
         """Look whether the agents on disk are still the imported ones; an update makes the host unusable."""
         self.usable = self.usable and _fingerprint(self._sources) == self._imported
+        if not self.usable:
+            for worker in list(self._idle):
+                self._retire(worker)
         return self.usable
 
-    def fork(self, agent: str, action: str, env: Mapping[str, str], pipes: Pipes, group: Path | None) -> int:
-        """The pid of a child that runs the action. Raises OSError."""
-        pid = os.fork()
-        if pid == 0:
-            self._child(agent, action, env, pipes, group)
-        return pid
-
-    def _child(
+    def start(
         self, agent: str, action: str, env: Mapping[str, str], pipes: Pipes, group: Path | None
-    ) -> NoReturn:
-        """What an executed agent would find (session, signals, descriptors, environment), then the action."""
-        code = _CRASHED
+    ) -> Worker:
+        """A worker that runs the action: one that waits, or a new one. Raises OSError."""
+        job = Job(agent, action, env, str(group) if group else "")
+        while self._idle:
+            worker = self._idle.pop()
+            if self._send(worker, job, pipes):
+                worker.jobs += 1
+                worker.busy = True
+                return worker
+        return self._fork(job, pipes)
+
+    def gone(self, pid: int) -> None:
+        """A process has ended; one of ours is forgotten."""
+        worker = self._workers.get(pid)
+        if worker is not None:
+            self._retire(worker)
+
+    def _send(self, worker: Worker, job: Job, pipes: Pipes) -> bool:
+        """False when the job is too large, or the worker is not there any more: another is needed."""
+        data = job.encode()
+        if len(data) > JOB_BYTES_MAX:
+            self._retire(worker)
+            return False
+        descriptors = array.array("i", (pipes.stdout_write, pipes.stderr_write))
         try:
-            signal.set_wakeup_fd(-1)
-            os.setsid()
-            for number in _HANDLED:
-                signal.signal(number, signal.SIG_DFL)
-            if group is not None:
-                join(group, 0)
-            os.dup2(pipes.stdout_write, 1)
-            os.dup2(pipes.stderr_write, 2)
-            os.closerange(3, _DESCRIPTORS_MAX)
-            os.environ.clear()
-            os.environ.update(env)
-            code = self._entry(agent, action, env)
-        except SystemExit as ended:
-            code = ended.code if isinstance(ended.code, int) else _CRASHED
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            _flush()
-            os._exit(code & 0xFF)
+            worker.control.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, descriptors)])
+        except OSError:
+            self._retire(worker)
+            return False
+        return True
+
+    def _fork(self, job: Job, pipes: Pipes) -> Worker:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            pid = os.fork()
+        except OSError:
+            ours.close()
+            theirs.close()
+            raise
+        if pid == 0:
+            work(theirs, self._entry, job, pipes.stdout_write, pipes.stderr_write, self._home)
+        theirs.close()
+        ours.setblocking(False)
+        worker = Worker(pid, ours)
+        self._workers[pid] = worker
+        assert self._selector is not None, "connect comes first"
+        self._selector.register(ours, selectors.EVENT_READ, lambda: self._hear(worker))
+        return worker
+
+    def _hear(self, worker: Worker) -> None:
+        """What a worker answers; at the end of the stream it has ended, and will be reaped."""
+        try:
+            answer = worker.control.recv(16)
+        except BlockingIOError:
+            return
+        except OSError:
+            answer = b""
+        if len(answer) != 2:
+            self._retire(worker)
+            return
+        kind, code = answer
+        if kind == READY:
+            if not worker.busy and worker not in self._idle:
+                self._rest(worker)
+            return
+        worker.busy = False
+        if not self._answered(worker.pid, code << 8):
+            self._retire(worker)
+        else:
+            self._rest(worker, last=kind == WORKS_ON)
+
+    def _rest(self, worker: Worker, *, last: bool = False) -> None:
+        """It waits for an action, as one to be taken last if it has something else to do."""
+        if not self.usable or worker.jobs >= JOBS_MAX or len(self._idle) >= IDLE_MAX:
+            self._retire(worker)
+        elif last:
+            self._idle.insert(0, worker)
+        else:
+            self._idle.append(worker)
+
+    def _retire(self, worker: Worker) -> None:
+        """It ends when it reads the end of the stream."""
+        if self._workers.pop(worker.pid, None) is None:
+            return
+        if worker in self._idle:
+            self._idle.remove(worker)
+        assert self._selector is not None
+        self._selector.unregister(worker.control)
+        worker.control.close()
 
 
 def our_agents() -> WarmHost:
@@ -82,6 +178,10 @@ def our_agents() -> WarmHost:
     return WarmHost(run, (folder.parent / "sdk.py", *sorted(folder.glob("*.py"))))
 
 
+def _nobody(_pid: int, _status: int) -> bool:
+    return False
+
+
 def _fingerprint(sources: tuple[Path, ...]) -> tuple[tuple[str, int, int], ...]:
     found = []
     for path in sources:
@@ -91,11 +191,3 @@ def _fingerprint(sources: tuple[Path, ...]) -> tuple[tuple[str, int, int], ...]:
         except OSError:
             found.append((str(path), 0, 0))
     return tuple(found)
-
-
-def _flush() -> None:
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except OSError:
-            continue  # nobody reads any more

@@ -35,6 +35,7 @@ _KINDS: Mapping[str, type[Record]] = {
 }
 
 
+_FIELDS: dict[type, tuple[str, ...] | None] = {}
 _NAME_LISTS = ("private_parameters", "reloadable_parameters", "restart_parameters")
 
 
@@ -57,11 +58,22 @@ def decode(line: bytes) -> Record:
 
 
 def _plain(value: object) -> Any:
-    if is_dataclass(value) and not isinstance(value, type):
-        return {each.name: _plain(getattr(value, each.name)) for each in fields(value)}
+    if isinstance(value, (str, int)):
+        return value
+    names = _names(value)
+    if names is not None:
+        return {name: _plain(getattr(value, name)) for name in names}
     if isinstance(value, Mapping):
         return dict(value)
-    return list(value) if isinstance(value, tuple) else value
+    return value  # tuples are lists in JSON
+
+
+def _names(value: object) -> tuple[str, ...] | None:
+    """The fields of a dataclass's instance; None for anything else."""
+    kind = type(value)
+    if kind not in _FIELDS:
+        _FIELDS[kind] = tuple(each.name for each in fields(kind)) if is_dataclass(kind) else None
+    return _FIELDS[kind]
 
 
 def _operation_id(value: Mapping[str, Any]) -> OperationId:

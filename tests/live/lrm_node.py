@@ -114,6 +114,7 @@ class LrmNode:
     with_messaging: bool = True
     environment: dict[str, str] = field(default_factory=dict)
     within_s: float = WITHIN_S
+    log_level: str = "debug"
     module: str = "lrm"  # what to run: benchmarks measure it by a module of theirs
     prefix: tuple[str, ...] = ()  # nsenter or unshare with its arguments: must execute what follows, not fork
 
@@ -162,7 +163,7 @@ class LrmNode:
         command = [sys.executable, "-m", self.module, "--root", str(self.root), "--node", "node1"]
         self.pid = os.posix_spawnp(
             [*self.prefix, *command][0],
-            [*self.prefix, *command, "--log-level", "debug"],
+            [*self.prefix, *command, "--log-level", self.log_level],
             {**os.environ, **self.environment},
             file_actions=[(os.POSIX_SPAWN_DUP2, log, 1), (os.POSIX_SPAWN_DUP2, log, 2)],
         )

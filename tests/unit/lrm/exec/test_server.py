@@ -457,27 +457,60 @@ def test_one_that_accepts_nobody_any_more_is_replaced(paths: Paths, client: Clie
         each.close()
 
 
-def test_the_warm_host_runs_our_agents(paths: Paths, client: Client) -> None:
-    """The same as the executed agent, without starting an interpreter; both doors give the same answers."""
-    paths.agent_tmp.mkdir(parents=True)
+def warm(paths: Paths, token: str, agent: str, action: str, **parameters: str) -> Start:
+    paths.agent_tmp.mkdir(parents=True, exist_ok=True)
     env = {
         "PATH": "/usr/bin:/bin",
         "OCF_RESOURCE_INSTANCE": "d",
         "HA_RSCTMP": str(paths.agent_tmp),
         "OCF_RESKEY_CRM_meta_interval": "0",
+        **{f"OCF_RESKEY_{name}": value for name, value in parameters.items()},
     }
-    answers = []
+    return Start(
+        token=token,
+        resource="d",
+        action=action,
+        argv=("/bin/false",),
+        env=env,
+        timeout_ms=5_000,
+        grace_ms=0,
+        warm=agent,
+    )
+
+
+def test_the_warm_host_runs_our_agents(paths: Paths, client: Client) -> None:
+    """The same as the executed agent, without starting an interpreter; both doors give the same answers."""
+    answers, pids = [], set()
     for number, action in enumerate(("monitor", "start", "monitor", "stop", "monitor", "nonsense")):
-        start = Start(
-            token=str(number),
-            resource="d",
-            action=action,
-            argv=("/bin/false",),
-            env=env,
-            timeout_ms=5_000,
-            grace_ms=0,
-            warm="Dummy",
-        )
-        client.say(start)
-        answers.append(code(client.hear(Finished, start.token)))
+        client.say(warm(paths, str(number), "Dummy", action))
+        pids.add(client.hear(Started, str(number)).pid)
+        answers.append(code(client.hear(Finished, str(number))))
     assert answers == [7, 0, 0, 0, 7, 3]
+    if client.hello().cgroups:
+        assert len(pids) == 1, "one worker did all of it"
+
+
+def test_a_late_action_of_the_warm_host_takes_its_worker_with_it(paths: Paths, client: Client) -> None:
+    late = replace(warm(paths, "1", "Delay", "start", startdelay="60"), timeout_ms=300)
+    client.say(late)
+    pid = client.hear(Started, "1").pid
+    assert client.hear(Finished, "1").how is How.TIMEOUT
+    until_gone(pid)
+    client.say(warm(paths, "2", "Dummy", "monitor"))
+    assert client.hear(Started, "2").pid != pid
+    assert code(client.hear(Finished, "2")) == 7
+
+
+def test_a_worker_whose_action_left_a_process_gets_no_other(paths: Paths, client: Client) -> None:
+    """A server that the agent started may be in a session of the worker's, and would be killed with it."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        root = {"docroot": str(paths.root), "port": str(free.getsockname()[1])}
+    client.say(warm(paths, "1", "WebServer", "start", **root))
+    started = client.hear(Started, "1").pid
+    assert code(client.hear(Finished, "1")) == 0
+    client.say(warm(paths, "2", "WebServer", "monitor", **root))
+    assert client.hear(Started, "2").pid != started
+    assert code(client.hear(Finished, "2")) == 0
+    client.say(warm(paths, "3", "WebServer", "stop", **root))
+    assert code(client.hear(Finished, "3")) == 0
