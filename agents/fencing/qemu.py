@@ -1,10 +1,14 @@
-"""fence_qemu: power for virtual machines by QEMU's monitor protocol (QMP) on unix sockets.
+"""fence_qemu: power for virtual machines by QEMU's monitor protocol (QMP) on unix sockets or TCP.
 
 off is "quit" (as if the plug was pulled), reboot is "system_reset", status asks whether the machine runs. A
 machine that was quit is started again by `start`, a command in which %s is the plug's name.
 
 A plug without a socket may be a machine on another host, or a name that is wrong: nothing is said of it, and
 off fails, unless trust-absence is set.
+
+A machine's socket may also be tcp:HOST:PORT, for machines that fence each other through their host. QMP
+knows no password: only the nodes may reach that port. A HOST that refuses the connection has no such machine,
+or the port is wrong: that is absence, too. A HOST that does not answer proves nothing, and off fails always.
 """
 
 from __future__ import annotations
@@ -26,6 +30,7 @@ if TYPE_CHECKING:
 ANSWER_S = 10.0
 GONE_S = 10.0
 LINES_MAX = 1_000
+_TCP = "tcp:"
 
 _TEXT = __doc__ or ""
 
@@ -37,7 +42,11 @@ class Qemu(Device):
     shortdesc = "Power fencing of QEMU machines by QMP"
     longdesc = _TEXT
     own = (
-        Option("socket", "The QMP socket of a machine; %s is the plug's name.", default="/run/qemu/%s.qmp"),
+        Option(
+            "socket",
+            "The QMP socket of a machine, a path or tcp:HOST:PORT; %s is the plug's name.",
+            default="/run/qemu/%s.qmp",
+        ),
         Option("start", "Starts a machine; %s is the plug's name. The command is not given to a shell."),
         Option(
             "trust-absence",
@@ -92,6 +101,8 @@ class Qemu(Device):
     def plugs(self) -> Sequence[str]:
         """By the sockets that are there."""
         template = self.options.get("socket") or "/run/qemu/%s.qmp"
+        if template.startswith(_TCP):
+            return []  # whoever asks has to name them
         folder, name = os.path.split(template)
         before, _, after = name.partition("%s")
         try:
@@ -109,7 +120,7 @@ class Qemu(Device):
     def _check_absence(self, path: str, plug: str) -> None:
         """Raises DeviceError when nothing shows that this machine ever was here."""
         trusted = self.options.get("trust-absence", "").lower() in ("1", "yes", "true", "on")
-        if not trusted and not os.path.lexists(path):
+        if not trusted and (path.startswith(_TCP) or not os.path.lexists(path)):
             raise DeviceError(
                 f"there is no socket {path}: whether {plug} is off cannot be said (start it, name its "
                 "socket, or set trust-absence=true when machines without a socket run nowhere)"
@@ -118,33 +129,53 @@ class Qemu(Device):
     @staticmethod
     def _lives(path: str) -> bool:
         """Somebody listens there. A socket without a process is a machine that has ended."""
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-            connection.settimeout(ANSWER_S)
-            try:
-                connection.connect(path)
-            except (FileNotFoundError, ConnectionRefusedError):
-                return False
+        try:
+            _connect(path).close()
+        except (FileNotFoundError, ConnectionRefusedError):
+            return False
+        except ConnectionResetError:
+            pass  # somebody did, and is about to end perhaps
         return True
 
     @staticmethod
     def _say(path: str, command: str, *, may_end: bool = False) -> dict[str, Any]:
         """One command after the handshake; events are passed over."""
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-            connection.settimeout(ANSWER_S)
-            connection.connect(path)
+        with _connect(path) as connection:
             stream = connection.makefile("rw", encoding="utf-8")
             stream.readline()
             answer: dict[str, Any] = {}
-            for execute in ("qmp_capabilities", command):
-                stream.write(json.dumps({"execute": execute}) + "\n")
-                stream.flush()
-                answer = _answer(stream)
+            try:
+                for execute in ("qmp_capabilities", command):
+                    stream.write(json.dumps({"execute": execute}) + "\n")
+                    stream.flush()
+                    answer = _answer(stream)
+            except ConnectionResetError:
+                if not may_end:
+                    raise
+                answer = {}
         if "error" in answer:
             raise DeviceError(f"{command}: {answer['error'].get('desc', 'refused')}")
         if not answer and not may_end:
             raise DeviceError(f"{command}: the connection ended without an answer")
         value = answer.get("return", {})
         return value if isinstance(value, dict) else {}
+
+
+def _connect(path: str) -> socket.socket:
+    """To a unix socket, or to tcp:HOST:PORT. Raises OSError."""
+    if path.startswith(_TCP):
+        host, _, port = path[len(_TCP) :].rpartition(":")
+        if not host or not port.isdecimal():
+            raise DeviceError(f"socket {path!r} is not of the form tcp:HOST:PORT")
+        return socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER_S)
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        connection.settimeout(ANSWER_S)
+        connection.connect(path)
+    except OSError:
+        connection.close()
+        raise
+    return connection
 
 
 def _answer(stream: Any) -> dict[str, Any]:

@@ -180,6 +180,8 @@ async def test_lrm_exec_is_killed_in_the_middle_of_an_operation(
     call_id = (await node.execute("s", "start", agent)).call_id
     stop = (await node.execute("s", "stop", agent)).call_id
     await until(lambda: bool((tmp_path / "pid").exists() and (tmp_path / "pid").read_text()), "it runs")
+    journal = node.paths.var / "lrm/journal"
+    await until(lambda: b"Spawned" in journal.read_bytes(), "ha-lrm knows the process")
     pid = int((tmp_path / "pid").read_text())
     os.kill(node.exec_pid, signal.SIGKILL)
     result = await node.result(call_id)

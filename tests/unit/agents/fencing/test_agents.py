@@ -122,10 +122,10 @@ def test_a_namespace_loses_power(namespace: str) -> None:
             process.wait()
 
 
-def serve(path: Path, talk: Callable[[socket.socket], None]) -> Callable[[], None]:
-    """Answers each connection until the returned function is called."""
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    listener.bind(str(path))
+def serve(path: Path | str, talk: Callable[[socket.socket], None]) -> Callable[[], None]:
+    """Answers each connection, to a path or to a port of 127.0.0.1, until the returned function is called."""
+    listener = socket.socket(socket.AF_UNIX if isinstance(path, Path) else socket.AF_INET, socket.SOCK_STREAM)
+    listener.bind(str(path) if isinstance(path, Path) else ("127.0.0.1", int(path)))
     listener.listen()
 
     def loop() -> None:
@@ -144,7 +144,8 @@ def serve(path: Path, talk: Callable[[socket.socket], None]) -> Callable[[], Non
         listener.shutdown(socket.SHUT_RDWR)
         listener.close()
         thread.join(5)
-        path.unlink(missing_ok=True)
+        if isinstance(path, Path):
+            path.unlink(missing_ok=True)
 
     return stop
 
@@ -176,12 +177,11 @@ def test_a_switch_behind_a_socket(tmp_path: Path) -> None:
 class Machine:
     """QEMU's side of QMP."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | str) -> None:
         self.commands: list[str] = []
         self.status = "running"
         self.refuses = False
         self.quit = threading.Event()
-        self._path = path
         self._stop = serve(path, self._talk)
 
     def _talk(self, connection: socket.socket) -> None:
@@ -239,3 +239,18 @@ def test_qemu(tmp_path: Path) -> None:
     assert run("fence_qemu", action="on", **options)[0] == 0
     assert Path(f"{started}.vm1").exists()
     assert run("fence_qemu", action="off", socket=f"{tmp_path}/%s.qmp", plug="a/b")[0] == 1
+
+
+def test_qemu_on_another_host() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    options = {"socket": f"tcp:127.0.0.1:{port}", "plug": "vm1"}
+    machine = Machine(port)
+    assert run("fence_qemu", action="status", **options)[0] == 0
+    assert run("fence_qemu", action="off", **options)[0] == 0
+    assert machine.commands[-1] == "quit"
+    code, _, err = run("fence_qemu", action="off", **options)
+    assert (code, "cannot be said" in err) == (1, True), "the port may be a wrong one"
+    assert run("fence_qemu", action="off", **options, **{"trust-absence": "true"})[0] == 0
+    assert run("fence_qemu", action="off", socket="tcp:nowhere", plug="vm1")[0] == 1
