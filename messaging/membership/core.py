@@ -432,10 +432,11 @@ class MembershipCore:
         if self._beat_at_ns == NEVER_NS:
             self._plan_beat(now_ns)
         held, agreement.effects = agreement.effects, []
+        # News promise nothing to other nodes, so they do not wait for the disk: what the next step says
+        # would overtake them, and an old status or message would come last.
         news: list[Effect] = [*([Publish(status)] if status is not None else []), *self.talk.out]
         self.talk.out.clear()
-        (held if held else self._out).extend(news)
-        out, self._out = [*notes, *self._out, *held], []
+        out, self._out = [*notes, *self._out, *news, *held], []
         return out
 
     def _arm_check(self, now_ns: int) -> None:
