@@ -90,7 +90,7 @@ class ReplicaProcess(Process[Event, Effect]):
         self._answers.clear()
         self.storage = SimStorage(self.node.disk)
         self.store = CibStore(self.storage)
-        stored = self.store.load(wall_s=self.world.now_ns // SECOND)
+        stored = self.store.load(wall_s=self.node.wall_s())
         self.storage.putting_off = True
         self.corrupt = stored.corrupt
         self.core = Replica(
@@ -181,7 +181,7 @@ class ReplicaProcess(Process[Event, Effect]):
             case PersistSnapshot(snapshot, entries, commit_index):
                 self.store.snapshot(snapshot, entries, commit_index)
             case SaveOrphans():
-                self.store.save_orphans(effect, node=self.node.name, wall_s=self.world.now_ns // SECOND)
+                self.store.save_orphans(effect, node=self.node.name, wall_s=self.node.wall_s())
             case _:
                 raise AssertionError(effect)
 
@@ -271,7 +271,15 @@ class ReplicaProcess(Process[Event, Effect]):
             lambda reply: back(Received(peer, reply)),  # type: ignore[arg-type]
             lambda _: back(CallFailed(peer, message)),  # type: ignore[arg-type]
             timeout_ns=APPEND_NS if isinstance(message, Append | InstallSnapshot) else CALL_NS,
+            size_bytes=_size_bytes(message),
         )
+
+
+def _size_bytes(message: object) -> int:
+    """Roughly, as it would go over the wire: whether it fits into one packet."""
+    if isinstance(message, InstallSnapshot):
+        return 10_000
+    return 200 + 1_500 * len(message.entries) if isinstance(message, Append) else 200
 
 
 def _short(event: ReplicaEvent) -> str:

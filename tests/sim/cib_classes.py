@@ -21,7 +21,7 @@ from tests.sim.cib_checkers import (
 )
 from tests.sim.cib_voters import VoterChanges
 from tests.sim.classes import Planned, register
-from tests.sim.engine import MS, SECOND, START_NS, World
+from tests.sim.engine import MS, SECOND, START_NS, SYNC_NS, World
 from tests.sim.plan import Fault
 
 KINDS = ("partition", "kill", "power", "pause", "between", "slow-disk", "stand-still")
@@ -118,7 +118,7 @@ class CibRun(Planned):
         """No faults any more: it must come to rest, soon."""
         self.world.note("fault", "all end")
         for node in self.cluster.nodes.values():
-            node.disk.sync_ns, node.disk.broken = (50_000, 1_500_000), False
+            node.disk.sync_ns, node.disk.broken = SYNC_NS, False
         self.cluster.heal()
         self.cluster.boot_all()
         for process in self.cluster.processes:
@@ -228,7 +228,7 @@ class CibRun(Planned):
             case "stand-still":
                 victim.node.pause(fault.for_ns, clock_stands=True)
             case "slow-disk":
-                victim.node.disk.sync_ns = (200 * MS, 3 * SECOND) if fault.link else (50_000, 1_500_000)
+                victim.node.disk.sync_ns = (200 * MS, 3 * SECOND) if fault.link else SYNC_NS
             case "broken-disk":
                 self._break_disk(victim, fault.for_ns)
             case "wipe" | "damage":

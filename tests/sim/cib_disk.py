@@ -50,8 +50,11 @@ class SimStorage:
         self._do(lambda: self.disk.sync(f"cib/{name}"))
 
     def truncate(self, name: str, size: int) -> None:
-        content = (self.read(name) or b"")[:size]
-        self.replace(name, content)
+        def action() -> None:
+            self.disk.truncate(f"cib/{name}", size)
+            self.disk.sync(f"cib/{name}")
+
+        self._do(action)
 
     def replace(self, name: str, data: bytes) -> None:
         def action() -> None:

@@ -63,6 +63,7 @@ class Profile:
     two_node: bool = False
     check_quorum: bool = True
     rate_ppm: int = 0
+    at_bound: bool = False  # each clock is off by all of rate_ppm
     diskless: tuple[str, ...] = ()
     lms_window_ms: int = 0
     witness_votes: int = 0
@@ -77,6 +78,8 @@ class ViewsRun(Planned):
         self.profile = profile
         self.rng = self.world.stream("plan")
         rates = [self.rng.randint(-profile.rate_ppm, profile.rate_ppm) for _ in range(profile.nodes)]
+        if profile.at_bound:
+            rates = [self.rng.choice([-profile.rate_ppm, profile.rate_ppm]) for _ in rates]
         self.cluster = MembershipCluster(
             self.world,
             profile.nodes,
@@ -87,7 +90,8 @@ class ViewsRun(Planned):
             lms_window_ms=profile.lms_window_ms,
             witness_votes=profile.witness_votes,
         )
-        self.world.checkers += [Views(self.cluster), Settles(self.cluster)]
+        self.views = Views(self.cluster)
+        self.world.checkers += [self.views, Settles(self.cluster)]
         if profile.check_quorum:
             self.world.checkers.append(OneQuorum(self.cluster))
 
@@ -285,6 +289,7 @@ _class("pause", ViewsRun, Profile(kinds=("pause",), mean_gap_ns=5 * SECOND))
 _class("stand-still", ViewsRun, Profile(kinds=("stand-still",), mean_gap_ns=5 * SECOND, check_quorum=False))
 _class("power", ViewsRun, Profile(kinds=("power", "power-in-sync", "kill"), mean_gap_ns=5 * SECOND))
 _class("clock", ViewsRun, Profile(kinds=CHAOS, rate_ppm=50_000))
+_class("clock-bound", ViewsRun, Profile(nodes=4, kinds=CHAOS, rate_ppm=50_000, at_bound=True))
 _class("diskless", ViewsRun, Profile(nodes=4, kinds=CHAOS, diskless=("n1",)))
 _SLOW = Timing(keepalive_ns=SECOND, warntime_ns=4 * SECOND, deadtime_ns=10 * SECOND, initdead_ns=60 * SECOND)
 _QUIET = Timing(keepalive_ns=SECOND, warntime_ns=5 * SECOND, deadtime_ns=10 * SECOND, initdead_ns=30 * SECOND)

@@ -9,6 +9,7 @@ Same seed, same `trace_hash`.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import heapq
 import random
@@ -23,6 +24,7 @@ SECOND = 1_000 * MS
 START_NS = 1_000 * SECOND
 TRACE_KEEP = 400
 EVENTS_A_MS_MAX = 20_000
+SYNC_NS = (50_000, 1_500_000)
 
 Event = TypeVar("Event")
 Effect = TypeVar("Effect")
@@ -166,7 +168,10 @@ class Disk:
     visible: dict[str, bytes] = field(default_factory=dict)
     durable: dict[str, bytes] = field(default_factory=dict)
     broken: bool = False  # every write fails with EIO
-    sync_ns: tuple[int, int] = (50_000, 1_500_000)
+    room_bytes: int | None = None  # what is left: appends stop in the middle, then all fail with ENOSPC
+    lies: bool = False  # fsync returns, and has done nothing
+    unreliable: bool = False  # has lied, or was wiped: what it was told to keep may be gone
+    sync_ns: tuple[int, int] = SYNC_NS
     whole: set[str] = field(default_factory=set)  # files that are replaced by a rename: never torn
 
     def read(self, name: str) -> bytes | None:
@@ -176,7 +181,11 @@ class Disk:
     def write(self, name: str, data: bytes) -> None:
         """Replace the content; not durable before `sync`."""
         if self.broken:
-            raise OSError(5, "Input/output error", name)
+            raise OSError(errno.EIO, "Input/output error", name)
+        if self.room_bytes is not None:
+            if len(data) > self.room_bytes:  # the old content is there until the new one is whole
+                raise OSError(errno.ENOSPC, "No space left on device", name)
+            self.room_bytes -= len(data) - len(self.visible.get(name, b""))
         self.visible[name] = data
 
     def replace(self, name: str, data: bytes) -> None:
@@ -185,8 +194,21 @@ class Disk:
         self.whole.add(name)
 
     def append(self, name: str, data: bytes) -> None:
-        """Add to the end; not durable before `sync`."""
-        self.write(name, self.visible.get(name, b"") + data)
+        """Add to the end; not durable before `sync`. On a full disk as much of it as there is room for."""
+        if self.broken:
+            raise OSError(errno.EIO, "Input/output error", name)
+        fits = len(data) if self.room_bytes is None else min(len(data), self.room_bytes)
+        self.visible[name] = self.visible.get(name, b"") + data[:fits]
+        if self.room_bytes is not None:
+            self.room_bytes -= fits
+        if fits < len(data):
+            raise OSError(errno.ENOSPC, "No space left on device", name)
+
+    def truncate(self, name: str, size: int) -> None:
+        """Cut the end off, which needs no room; not durable before `sync`."""
+        if self.broken:
+            raise OSError(errno.EIO, "Input/output error", name)
+        self.visible[name] = self.visible.get(name, b"")[:size]
 
     def rename(self, old: str, new: str) -> None:
         """Atomic and, with the directory synced by the caller's `sync(new)`, durable."""
@@ -200,8 +222,8 @@ class Disk:
     def sync(self, name: str) -> None:
         """fsync: what is visible now survives."""
         if self.broken:
-            raise OSError(5, "Input/output error", name)
-        if name in self.visible:
+            raise OSError(errno.EIO, "Input/output error", name)
+        if name in self.visible and not self.lies:
             self.durable[name] = self.visible[name]
 
     def power_cut(self, rng: random.Random) -> list[str]:
@@ -236,6 +258,7 @@ class Disk:
 
     def wipe(self) -> None:
         """A new, empty disk."""
+        self.unreliable = True
         self.visible.clear()
         self.durable.clear()
 
@@ -275,6 +298,7 @@ class Node:
         self.disk = Disk()
         self.run = Disk()  # /run: gone at boot
         self.clock = NodeClock(world, rate_ppm)
+        self.wall_ahead_s = 0  # of the true time
         self.boots = 0
         self.up = False
         self.absent = False  # never boots: what a shrinker takes out of a run
@@ -284,6 +308,10 @@ class Node:
     def boot_token(self) -> str:
         """Names this boot, 64 hexadecimal digits."""
         return hashlib.sha256(f"{self.world.seed}/{self.name}/{self.boots}".encode()).hexdigest()
+
+    def wall_s(self) -> int:
+        """What its wall clock shows, whole seconds; it knows no time before 1970."""
+        return max(0, self.world.now_ns // SECOND + self.wall_ahead_s)
 
     def boot(self) -> None:
         """Power on and start every process."""
@@ -306,6 +334,9 @@ class Node:
                 process.crash()
             for fate in self.disk.power_cut(rng):
                 self.world.count(f"unsynced_{fate}")
+                if self.disk.lies:
+                    self.world.count(f"synced_{fate}")
+            self.disk.lies = False
 
     def pause(self, for_ns: int, *, clock_stands: bool = False) -> None:
         """Stop the whole machine for a while."""
@@ -369,14 +400,25 @@ class Process(ABC, Generic[Event, Effect]):
     # Life.
 
     def start(self) -> None:
-        """A new run of the daemon; nothing when it lives, or when the node is off."""
+        """A new run of the daemon; nothing when it lives, or when the node is off.
+
+        One that cannot write what it has to write at first ends, and its supervisor tries again.
+        """
         if self.alive or not self.node.up:
             return
         self.alive = True
         self.generation += 1
         self._paused_until_ns = 0
         self.world.note(self.name, f"start {self.generation}")
-        self._carry_out(list(self.begin()))
+        try:
+            effects = list(self.begin())
+        except OSError as error:
+            self.world.count("start_failed_by_disk")
+            self.world.note(self.name, f"does not start: {error}")
+            self.crash()
+            self.world.after(SECOND, f"restart {self.name}", self.start)
+            return
+        self._carry_out(effects)
 
     def crash(self) -> None:
         """SIGKILL: memory and timers are gone, what was written (synced or not) stays."""

@@ -53,13 +53,14 @@ from messaging.packet import (
     Heartbeat,
     Keyring,
     Kind,
+    Opened,
     Sealer,
     WorkingKey,
 )
 from messaging.store import DISKLESS_SHIFT
 from messaging.witness.core import Answer
-from tests.sim.engine import MS, SECOND, Disk, Node, PersistRequest, Process, World
-from tests.sim.network import Network
+from tests.sim.engine import MS, SECOND, Disk, InvariantBroken, Node, PersistRequest, Process, World
+from tests.sim.network import Damaged, Network
 
 WITNESS_NODE = "w"
 KEYRING = Keyring(keys={1: WorkingKey(id=1, method="sha256", key=b"k" * 32)}, signing=1)
@@ -90,6 +91,7 @@ class MessagingProcess(Process[Event, Effect]):
         self.config = config
         self.core: MembershipCore | None = None
         self.status: Status | None = None
+        self._newest: Publish | None = None
         self.on_publish: list[Callable[[MessagingProcess, Status], None]] = []
         self.on_talk: list[Callable[[MessagingProcess, DataAnswered | Deliver | Lost], None]] = []
         self.on_ask: list[Callable[[MessagingProcess, AskWitness | ReleaseWitness], None]] = []
@@ -133,7 +135,7 @@ class MessagingProcess(Process[Event, Effect]):
         content, _ = slots.newest(self._read_slots("incarnation"))
         incarnation = (content["incarnation"] if content else 0) + 1
         if self.diskless:
-            incarnation = max(incarnation, self.world.now_ns // SECOND << DISKLESS_SHIFT)
+            incarnation = max(incarnation, self.node.wall_s() << DISKLESS_SHIFT)
         self._write_incarnation(incarnation)
         view, _ = slots.newest(self._read_slots("view"))
         self._serial = view["serial"] if view else 0
@@ -157,12 +159,16 @@ class MessagingProcess(Process[Event, Effect]):
             former_nodes=self.former_nodes,
         )
         now_ns = self.node.clock.now_ns()
-        self.core = MembershipCore(self.config, start, self._rng, now_ns)
+        self.core, self._newest = MembershipCore(self.config, start, self._rng, now_ns), None
         return self.core.begin(now_ns)
 
     def handle(self, event: Event, now_ns: int) -> Sequence[Effect]:
         assert self.core is not None
-        return self.core.handle(event, now_ns)
+        effects = self.core.handle(event, now_ns)
+        for effect in effects:
+            if type(effect) is Publish:
+                self._newest = effect
+        return effects
 
     def persist_of(self, effect: Effect) -> PersistRequest | None:
         if not isinstance(effect, Persist):
@@ -182,6 +188,8 @@ class MessagingProcess(Process[Event, Effect]):
             case SetTimer(key, at_ns):
                 self.set_timer(key, at_ns, Timer(key, at_ns))
             case Publish(status):
+                if self._newest is not None and effect is not self._newest:
+                    raise InvariantBroken("I6/news", f"{self.name} publishes what it has published newer of")
                 self.status = status
                 for listener in self.on_publish:
                     listener(self, status)
@@ -256,6 +264,8 @@ class MessagingProcess(Process[Event, Effect]):
     def _opened(self, datagram: bytes) -> None:
         """What the shell does with a datagram."""
         opened = self.gate.open(datagram)
+        if isinstance(datagram, Damaged):
+            self._not_fooled(opened)
         if isinstance(opened, Dropped):
             header = opened.header
             if header is None:
@@ -277,6 +287,12 @@ class MessagingProcess(Process[Event, Effect]):
         message = wire.decode(kind, body)
         assert message is not None, f"a packet of ours does not decode: {header}"
         self.deliver(Received(header, message, self.node.clock.now_ns()))
+
+    def _not_fooled(self, opened: Opened | Dropped) -> None:
+        """I22: it is dropped, and nothing of it is believed."""
+        if not isinstance(opened, Dropped) or opened.header is not None:
+            raise InvariantBroken("I22", f"{self.name} took a damaged or forged packet for genuine: {opened}")
+        self.world.count(f"dropped {opened.reason.value}")
 
     def _event(self, header: Header, message: Message) -> Event | None:
         if all(header.sender != node.id for node in self.config.nodes):
@@ -310,6 +326,7 @@ class MembershipCluster:
         witness_votes: int = 0,
     ) -> None:
         self.world = world
+        self.faults_over = False
         self.timing = timing or Timing()
         names = [f"n{number}" for number in range(1, count + 1)]
         configured = tuple(

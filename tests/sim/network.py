@@ -6,6 +6,7 @@ are `Calls`: request and answer over link 0..n-1, whichever is whole, failing wh
 
 from __future__ import annotations
 
+import random
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -25,6 +26,12 @@ class Path:
     duplicate: float = 0.0
     delay_ns: tuple[int, int] = (100_000, 400_000)
     tail: float = 0.0  # chance of a delay ten times as long
+    mtu_bytes: int = 0  # what is longer vanishes and nobody is told; 0: no limit
+    flip: float = 0.0  # chance that a datagram of bytes arrives with one bit changed
+
+
+class Damaged(bytes):
+    """A datagram that no receiver may take for genuine: changed on its way, or forged."""
 
 
 class Network:
@@ -61,6 +68,13 @@ class Network:
         if path.cut or (path.drop and self._rng.random() < path.drop):
             self.lost += 1
             return
+        if path.mtu_bytes and isinstance(payload, bytes) and len(payload) > path.mtu_bytes:
+            self.world.count("mtu_hole")
+            self.lost += 1
+            return
+        if path.flip and isinstance(payload, bytes) and self._rng.random() < path.flip:
+            self.world.count("bit_flipped")
+            payload = _flipped(payload, self._rng)
         copies = 2 if path.duplicate and self._rng.random() < path.duplicate else 1
         for _ in range(copies):
             delay_ns = self._rng.randint(*path.delay_ns)
@@ -124,13 +138,27 @@ class Network:
             path.cut = False
 
     def heal(self) -> None:
-        """No cut, no loss, no duplicate, short delays."""
+        """No cut, no hole, no loss, no duplicate, no flip, short delays."""
         self.uncut()
         self.noise(delay_ns=(MS // 10, MS * 4 // 10))
+        for path in self.paths.values():
+            path.mtu_bytes, path.flip = 0, 0.0
 
-    def connected(self, src: str, dst: str) -> bool:
-        """Whether any link carries anything from `src` to `dst`."""
-        return src == dst or any(not path.cut for path in self.each(src, dst))
+    def connected(self, src: str, dst: str, size_bytes: int = 0) -> bool:
+        """Whether any link carries anything (so long) from `src` to `dst`."""
+        if src == dst:
+            return True
+        for link in range(self.links):
+            path = self.paths[src, dst, link]
+            if not path.cut and not (path.mtu_bytes and size_bytes > path.mtu_bytes):
+                return True
+        return False
+
+
+def _flipped(payload: bytes, rng: random.Random) -> Damaged:
+    changed = bytearray(payload)
+    changed[rng.randrange(len(changed))] ^= 1 << rng.randrange(8)
+    return Damaged(changed)
 
 
 class Calls:
@@ -156,6 +184,7 @@ class Calls:
         failed: Callable[[str], None],
         *,
         timeout_ns: int,
+        size_bytes: int = 0,
     ) -> None:
         """`execute(answer)` runs at `dst`; `answered(reply)` or `failed(why)` at `src`, exactly one, once."""
         done = False
@@ -173,10 +202,12 @@ class Calls:
         deadline = self.world.after(
             timeout_ns, f"call {src}>{dst} timeout", lambda: finish(lambda: failed("timeout"))
         )
-        self._carry(src, dst, lambda: execute(answer))
+        self._carry(src, dst, lambda: execute(answer), size_bytes)
 
-    def _carry(self, src: str, dst: str, arrive: Callable[[], None]) -> None:
-        """TCP: in order, and late rather than lost; lost when no path is whole on arrival."""
+    def _carry(self, src: str, dst: str, arrive: Callable[[], None], size_bytes: int = 0) -> None:
+        """TCP: in order, and late rather than lost; lost when no path is whole on arrival, or a request is
+        too long for every path (its answer is short).
+        """
         delay_ns = self._rng.randint(200_000, 1_000_000)
         if self._slow and self._rng.random() < self._slow:
             delay_ns = self._rng.randint(1, 4_000) * MS
@@ -184,8 +215,12 @@ class Calls:
         self._last_ns[src, dst] = when_ns
 
         def land() -> None:
-            if self.network.connected(src, dst) and self.network.connected(dst, src):
+            if not (self.network.connected(src, dst) and self.network.connected(dst, src)):
+                return
+            if self.network.connected(src, dst, size_bytes):
                 arrive()
+            else:
+                self.world.count("call_in_mtu_hole")
 
         if src == dst or self.network.connected(src, dst):
             self.world.at(when_ns, f"call {src}>{dst}", land)

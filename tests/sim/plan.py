@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from tests.sim.engine import MS, SECOND
-from tests.sim.membership import MembershipCluster
+from messaging.packet import State
+from tests.sim.engine import MS, SECOND, SYNC_NS
+from tests.sim.membership import MembershipCluster, MessagingProcess
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +29,7 @@ class Fault:
 
 
 Maker = Callable[[random.Random, Sequence[str], int], Fault]
+Inflict = Callable[[MembershipCluster, Fault, random.Random], None]
 
 
 def _some(rng: random.Random, names: Sequence[str]) -> tuple[str, ...]:
@@ -151,16 +153,31 @@ def inflict(cluster: MembershipCluster, fault: Fault, rng: random.Random) -> Non
             for src, dst, link, payload in list(network.recorded)[:: rng.randint(1, 7)]:
                 network.inject(src, dst, link, payload, rng.randint(0, 50 * MS))
         case _:
-            raise AssertionError(f"no such fault: {fault.kind}")
+            MORE[fault.kind](cluster, fault, rng)
+
+
+MORE: dict[str, Inflict] = {}
+"""Faults that other modules add, with their makers."""
 
 
 def end_faults(cluster: MembershipCluster) -> None:
-    """Heal the network and start whatever is down."""
+    """Heal the network and the disks, and start whatever is down."""
     cluster.world.note("fault", "all end")
+    cluster.faults_over = True
     cluster.network.heal()
     for node in cluster.nodes.values():
+        node.disk.sync_ns, node.disk.broken, node.disk.room_bytes = SYNC_NS, False, None
         if not node.up:
             node.boot()
     for process in cluster.processes.values():
         process.crash_after, process.power_cut_for_ns = None, 0
+        restart_if_refusing(process)
+        process.start()
+
+
+def restart_if_refusing(process: MessagingProcess) -> None:
+    """Its disk had failed, and it stays out of all views until somebody restarts it."""
+    if process.core is not None and process.core.agreement.state is State.REFUSING:
+        process.world.count("refused_for_its_disk")
+        process.crash()
         process.start()

@@ -56,7 +56,43 @@ WHOLE: Final = (
 )
 WITNESS: Final = ("witness_granted", "two_views_at_once", "fault partition")
 
+NET: Final = tuple(
+    f"fault {kind}" for kind in ("swizzle", "flap", "mtu-hole", "flips", "forge", "one-way", "replay")
+)
+GATE: Final = (
+    *("bit_flipped", "mtu_hole"),
+    *(
+        f"dropped {reason}"
+        for reason in (
+            "bad_length",
+            "bad_magic",
+            "wrong_version",
+            "wrong_cluster",
+            "not_for_us",
+            "unknown_key",
+            "bad_tag",
+        )
+    ),
+)
+
 EXPECTED: Final[Mapping[str, tuple[str, ...]]] = {
+    "wire3": (*VIEWS, *NET, *GATE, "data_lost", "data_delivered"),
+    "wire5": (*VIEWS, *NET, *GATE, "data_lost", "data_delivered", "fault kill", "fault power"),
+    "net5": (*VIEWS, "eliminated", "fault swizzle", "fault flap"),
+    "disks": (
+        *VIEWS,
+        *(
+            "fault slow-disk",
+            "fault full-disk",
+            "disk_failed",
+            "refused_for_its_disk",
+            "start_failed_by_disk",
+        ),
+        *("unsynced_lost", "unsynced_kept", "crash_between_effects"),
+    ),
+    "lying": ("fault lying-disk", "synced_lost", "synced_kept", "incarnation_old", "incarnation_raised"),
+    "wall": (*VIEWS, "fault wall", "incarnation_old", "incarnation_raised"),
+    "clock-bound": CHAOS,
     "chaos3": CHAOS,
     "chaos5": CHAOS,
     "chaos9": CHAOS,
