@@ -351,6 +351,12 @@ MAINTENANCE: Final = Level(
     ),
 )
 
+
+def _services(name: str, summary: str, usage: str) -> Command:
+    places = ("program", "node", "…") if name == "run" else ("node", "…")
+    return Command(name, f"cli.commands.services:{name}", summary, places, (), f"{name} {usage}")
+
+
 CLUSTER: Final = Level(
     "cluster",
     "make a cluster, keys",
@@ -421,9 +427,10 @@ CLUSTER: Final = Level(
         Command("links", "cli.commands.cluster_state:links", "links of this node, losses, refused packets"),
         Command("quorum", "cli.commands.cluster_state:quorum", "who votes, and whether it is enough"),
         Command("health", "cli.commands.services:health", "what is not well"),
-        Command("start", "cli.commands.services:start", "start the services of this node"),
-        Command("stop", "cli.commands.services:stop", "move resources away, then stop them"),
-        Command("restart", "cli.commands.services:restart", "stop, then start"),
+        _services("start", "start the services of this node, or of others (by ssh)", "[NODE…|--all]"),
+        _services("stop", "move resources away, then stop them", "[NODE…|--all]"),
+        _services("restart", "stop, then start", "[NODE…|--all]"),
+        _services("run", "a command of the system on other nodes (by ssh)", "COMMAND [NODE…]"),
     ),
 )
 
@@ -549,8 +556,8 @@ ROOT: Final = Level(
         Command(
             "report",
             "cli.commands.report:report",
-            "configuration, state and logs of this node in a tar file, without secrets",
-            usage="report [-f FROM] [-t TO] [DEST]",
+            "configuration, state and logs of nodes in a tar file, without secrets",
+            usage="report [-f FROM] [-t TO] [-n NODE,…|all] [DEST|-]",
         ),
         Command(
             "status",

@@ -166,15 +166,27 @@ SITE: Final = Level(
     ),
 )
 
+
+def _corosync(name: str, summary: str, *arguments: str, usage: str = "") -> Command:
+    return Command(name, f"cli.commands.corosync:{name}", summary, arguments, (), usage)
+
+
 COROSYNC: Final = Level(
     "corosync",
-    "corosync.conf of this node, where corosync carries the cluster",
+    "corosync.conf, where corosync carries the cluster",
     commands=(
-        Command("show", "cli.commands.corosync:show", "the file"),
-        Command("get", "cli.commands.corosync:get", "values of a key", usage="get PATH"),
-        Command("set", "cli.commands.corosync:set", "one value, in this node's file", usage="set PATH VALUE"),
-        Command("reload", "cli.commands.corosync:reload", "have corosync read its file again"),
-        Command("status", "cli.commands.corosync:status", "its links", usage="status [ring]"),
+        _corosync("show", "this node's file"),
+        _corosync("edit", "in $EDITOR; what corosync could not read is not written"),
+        _corosync("get", "values of a key", usage="get PATH"),
+        _corosync("set", "one value, in this node's file", usage="set PATH VALUE"),
+        _corosync("diff", "how other nodes' files differ (by ssh)", "node", "…", usage="diff [NODE…]"),
+        _corosync(
+            "push", "this node's file becomes that of others (by ssh)", "node", "…", usage="push [NODE…]"
+        ),
+        _corosync("pull", "another node's file becomes this one's (by ssh)", "node", usage="pull NODE"),
+        _corosync("reload", "have corosync read its file again, on all nodes"),
+        _corosync("status", "its links", usage="status [ring]"),
+        _corosync("log", "the end of its log", usage="log [COUNT]"),
     ),
 )
 

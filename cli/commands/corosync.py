@@ -1,19 +1,28 @@
-"""`hacli corosync`: corosync.conf of this node, where corosync is the cluster's backend."""
+"""`hacli corosync`: corosync.conf of the nodes, where corosync is the cluster's backend."""
 
 from __future__ import annotations
 
+import difflib
+import os
+import shlex
 import shutil
 import subprocess
+import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from cli import elsewhere, user_options
 from cli.context import EXIT_FAILED, EXIT_OK, Context, UsageError
 from cli.grammar import corosync_text
 from cli.workspace import write_atomically
-from hacluster.errors import InvalidRequest
+from hacluster.digits import is_count
+from hacluster.errors import HaError, InvalidRequest
 
 TOOL_WITHIN_S: Final = 30
+LOG_LINES: Final = 1_000
+LOG_BYTES_MAX: Final = 8 * 1024 * 1024
 TOOL: Final = "corosync-cfgtool"
 
 
@@ -59,8 +68,125 @@ def set(context: Context, words: Sequence[str]) -> int:  # noqa: A001 (the comma
     path = _path(context)
     changed = corosync_text.put(_text(context), words[0], words[1], source=str(path))
     write_atomically(path, changed.encode())
-    context.info(f"put the same {path} on the other nodes, then `hacli corosync reload` on one of them")
+    context.info("put the same on the other nodes (`hacli corosync push`), then `hacli corosync reload`")
     return EXIT_OK
+
+
+def edit(context: Context, words: Sequence[str]) -> int:
+    """`edit`: this node's file in $EDITOR; what cannot be read by corosync is not written."""
+    if words:
+        raise UsageError(what="edit takes no arguments", usage="corosync edit")
+    if not sys.stdin.isatty():
+        raise InvalidRequest(what="edit needs a terminal", remedy="use `corosync set PATH VALUE`")
+    path, text = _path(context), _text(context)
+    with tempfile.NamedTemporaryFile("w+", suffix=".conf", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        changed = _edited(context, Path(file.name))
+    if not changed:
+        return EXIT_FAILED
+    if changed == text:
+        context.info("nothing was changed")
+        return EXIT_OK
+    write_atomically(path, changed.encode())
+    context.info("put the same on the other nodes (`hacli corosync push`), then `hacli corosync reload`")
+    return EXIT_OK
+
+
+def _edited(context: Context, path: Path) -> str:
+    """What the editor leaves that can be read; empty when it is given up."""
+    editor = user_options.value("editor") or os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
+    while True:
+        subprocess.run([*shlex.split(editor), str(path)], check=False, timeout=24 * 3600)
+        try:
+            changed = path.read_text(encoding="utf-8")
+            corosync_text.check(changed, source="the edited text")
+            return changed
+        except (HaError, UnicodeDecodeError) as error:
+            context.error(str(error))
+            if not context.confirm("Edit it again?"):
+                return ""
+
+
+def diff(context: Context, words: Sequence[str]) -> int:
+    """`diff [NODE…]`: how other nodes' files differ from this one's; status 1 when one does."""
+    own = _text(context)
+    status = EXIT_OK
+    for node in elsewhere.others(context, words):
+        try:
+            theirs = _text_of(context, node)
+        except elsewhere.NotReached as error:
+            context.error(str(error))
+            status = EXIT_FAILED
+            continue
+        if theirs == own:
+            context.info(f"{node} has the same")
+            continue
+        status = EXIT_FAILED
+        lines = difflib.unified_diff(own.splitlines(), theirs.splitlines(), "here", node, lineterm="")
+        for line in lines:
+            context.print(line)
+    return status
+
+
+def push(context: Context, words: Sequence[str]) -> int:
+    """`push [NODE…]`: this node's file becomes theirs, unnamed all others'."""
+    text, path = _text(context), str(_path(context))
+    corosync_text.check(text, source=path)
+    name = shlex.quote(path)
+    script = f"umask 022 && cat > {name}.new && mv -f {name}.new {name}"
+    status = EXIT_OK
+    for node in elsewhere.others(context, words):
+        try:
+            elsewhere.run(context, node, ["sh", "-c", script], data=text.encode()).checked(path)
+        except elsewhere.NotReached as error:
+            context.error(str(error))
+            status = EXIT_FAILED
+            continue
+        context.print(f"{node}: written")
+    if status == EXIT_OK:
+        context.info("now `hacli corosync reload`")
+    return status
+
+
+def pull(context: Context, words: Sequence[str]) -> int:
+    """`pull NODE`: that node's file becomes this one's."""
+    if len(words) != 1:
+        raise UsageError(what="name the node", usage="corosync pull NODE")
+    (node,) = elsewhere.others(context, words) or [""]
+    if not node:
+        raise InvalidRequest(what=f"{words[0]} is this node")
+    text = _text_of(context, node)
+    corosync_text.check(text, source=f"{_path(context)} of {node}")
+    _path(context).parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(_path(context), text.encode())
+    context.info("now `hacli corosync reload`")
+    return EXIT_OK
+
+
+def _text_of(context: Context, node: str) -> str:
+    path = str(_path(context))
+    return elsewhere.run(context, node, ["cat", path]).checked(path).decode(errors="replace")
+
+
+def log(context: Context, words: Sequence[str]) -> int:
+    """`log [COUNT]`: the end of corosync's own log: the file that corosync.conf names, else the journal."""
+    if len(words) > 1 or (words and not is_count(words[0])):
+        raise UsageError(what="a number of lines is needed", usage="corosync log [COUNT]")
+    count = int(words[0]) if words else LOG_LINES
+    named = corosync_text.get(_text(context), "logging.logfile", source=str(_path(context)))
+    for name in named:
+        path = context.paths.root / name.lstrip("/")
+        if path.exists():
+            with path.open("rb") as file:
+                file.seek(max(0, path.stat().st_size - LOG_BYTES_MAX))
+                lines = file.read().decode(errors="replace").splitlines()
+            for line in lines[-count:] if count else ():
+                context.print(line)
+            return EXIT_OK
+    if shutil.which("journalctl") is None:
+        raise InvalidRequest(what="corosync.conf names no logfile that is there, and there is no journal")
+    return _program(context, "journalctl", "-u", "corosync", "--no-pager", "-o", "short-iso", f"-n{count}")
 
 
 def reload(context: Context, words: Sequence[str]) -> int:
@@ -82,11 +208,15 @@ def status(context: Context, words: Sequence[str]) -> int:
 def _tool(context: Context, option: str) -> int:
     if shutil.which(TOOL) is None:
         raise InvalidRequest(what=f"{TOOL} is not installed here", remedy="it is part of corosync")
+    return _program(context, TOOL, option)
+
+
+def _program(context: Context, *words: str) -> int:
     try:
         done = subprocess.run(
-            [TOOL, option], capture_output=True, check=False, timeout=TOOL_WITHIN_S, stdin=subprocess.DEVNULL
+            words, capture_output=True, check=False, timeout=TOOL_WITHIN_S, stdin=subprocess.DEVNULL
         )
     except subprocess.TimeoutExpired:
-        raise InvalidRequest(what=f"{TOOL} {option} does not end within {TOOL_WITHIN_S} s") from None
+        raise InvalidRequest(what=f"{words[0]} {words[1]} does not end within {TOOL_WITHIN_S} s") from None
     context.print((done.stdout + done.stderr).decode(errors="replace"), end="")
     return EXIT_OK if done.returncode == 0 else EXIT_FAILED

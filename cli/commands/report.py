@@ -1,7 +1,8 @@
-"""`hacli report`: what others need to help, in one tar file: configuration, state and logs of this node.
+"""`hacli report`: what others need to help, in one tar file: configuration, state and logs of nodes.
 
-Secrets are removed: keys are not taken, values of parameters named like secrets are hidden in
-the CIB and in logs. What could not be had is noted in the file `problems`.
+Of other nodes: their own reports, made there and fetched by ssh. Secrets are removed: keys are not taken,
+values of parameters named like secrets are hidden in the CIB and in logs. What could not be had is noted in
+the file `problems`.
 """
 
 from __future__ import annotations
@@ -10,49 +11,101 @@ import io
 import os
 import platform
 import subprocess
+import sys
 import tarfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
+from cli import elsewhere
 from cli.commands.changes import read, view_of
 from cli.context import EXIT_OK, Context, UsageError
 from cli.grammar.show import show
 from cli.redaction import redacted, without_secrets
 from crm.cib import codec
 from hacluster import VERSION
+from hacluster.digits import is_count
 from hacluster.errors import HaError, InvalidRequest
 
-_USAGE: Final = "report [-f FROM] [-t TO] [DEST]"
+_USAGE: Final = "report [-f FROM] [-t TO] [-n NODE,…|all] [DEST|-]"
+REPORT_WITHIN_S: Final = 300
 LOG_BYTES_MAX: Final = 8 * 1024 * 1024
+MEMBER_BYTES_MAX: Final = 2 * LOG_BYTES_MAX
 JOURNAL_WITHIN_S: Final = 60
 UNITS: Final = ("ha-messaging", "ha-crm", "ha-lrm")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wanted:
+    """What the words of a report say. `nodes`: others; `here`: this one, too."""
+
+    start_s: int
+    end_s: int
+    target: str = ""
+    nodes: tuple[str, ...] = ()
+    here: bool = True
+
+
 def report(context: Context, words: Sequence[str]) -> int:
-    """`report [-f FROM] [-t TO] [DEST]`: times as 2026-01-31, "2026-01-31 12:30" or 2h (ago); DEST."""
-    start_s, end_s, target = _words(words)
+    """`report [-f FROM] [-t TO] [-n NODES] [DEST|-]`: times as 2026-01-31, "2026-01-31 12:30", 2h (ago)."""
+    wanted = _words(context, words)
+    problems: list[str] = []
+    if wanted.target == "-":
+        data = io.BytesIO()
+        _write(context, data, f"hacluster-report-{_me(context)}", wanted, problems)
+        sys.stdout.buffer.write(data.getvalue())
+        sys.stdout.buffer.flush()
+        return EXIT_OK
     stamp = time.strftime("%Y%m%d-%H%M%S")
-    node = context.options.node or os.uname().nodename
-    path = Path(f"{target or f'hacluster-report-{node}-{stamp}'}.tar.gz")
+    path = Path(f"{wanted.target or f'hacluster-report-{_me(context)}-{stamp}'}.tar.gz")
     if path.exists() and not context.options.force:
         raise InvalidRequest(what=f"{path} exists", remedy="choose another name, or use -F")
-    name = path.name.removesuffix(".tar.gz")
-    problems: list[str] = []
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "wb") as file, tarfile.open(fileobj=file, mode="w:gz") as tar:
-        for member, text in _members(context, start_s, end_s, problems):
-            _add(tar, f"{name}/{member}", text)
-        _add(tar, f"{name}/problems", "".join(f"{one}\n" for one in problems))
+    with os.fdopen(descriptor, "wb") as file:
+        _write(context, file, path.name.removesuffix(".tar.gz"), wanted, problems)
     for problem in problems:
         context.warning(problem)
     context.print(str(path))
     return EXIT_OK
 
 
-def _words(words: Sequence[str]) -> tuple[int, int, str]:
+def _me(context: Context) -> str:
+    return context.options.node or os.uname().nodename
+
+
+def _write(context: Context, file: IO[bytes], name: str, wanted: _Wanted, problems: list[str]) -> None:
+    with tarfile.open(fileobj=file, mode="w:gz") as tar:
+        if wanted.here:
+            own = f"{name}/{_me(context)}" if wanted.nodes else name
+            for member, text in _members(context, wanted.start_s, wanted.end_s, problems):
+                _add(tar, f"{own}/{member}", text)
+        for node in wanted.nodes:
+            try:
+                for member, text in _from(context, node, wanted):
+                    _add(tar, f"{name}/{node}/{member}", text)
+            except (HaError, tarfile.TarError, OSError, EOFError) as error:
+                problems.append(str(error) if isinstance(error, HaError) else f"{node}: its report: {error}")
+        _add(tar, f"{name}/problems", "".join(f"{one}\n" for one in problems))
+
+
+def _from(context: Context, node: str, wanted: _Wanted) -> Iterator[tuple[str, str]]:
+    """The files of another node's report. Raises HaError, and what an archive can that is none."""
+    times = ["-f", f"@{wanted.start_s}"] if wanted.start_s else []
+    words = ["report", *times, "-t", f"@{wanted.end_s}", "-"]
+    answer = elsewhere.hacli(context, node, words, within_s=REPORT_WITHIN_S)
+    with tarfile.open(fileobj=io.BytesIO(answer.checked("hacli report")), mode="r:gz") as tar:
+        for member in tar:
+            _top, _, name = member.name.partition("/")
+            part = tar.extractfile(member) if member.isfile() and member.size <= MEMBER_BYTES_MAX else None
+            if part is not None and name and ".." not in name.split("/"):
+                yield name, part.read().decode(errors="replace")
+
+
+def _words(context: Context, words: Sequence[str]) -> _Wanted:
     rest, names = list(words), []
+    nodes: list[str] = []
     times = {"-f": 0, "-t": int(time.time())}
     while rest:
         word = rest.pop(0)
@@ -61,22 +114,29 @@ def _words(words: Sequence[str]) -> tuple[int, int, str]:
                 raise UsageError(what=f"{word} needs a time", usage=_USAGE)
             times[word] = moment(rest.pop(0))
         elif word in ("-n", "--nodes"):
-            names_of = " ".join(rest[:1]) or "NODE"
-            raise InvalidRequest(
-                what="a report is about the node that it is made on",
-                remedy=f"`ssh {names_of.split()[0]} hacli report`, and so on each of them",
-            )
-        elif word.startswith("-"):
+            if not rest:
+                raise UsageError(what=f"{word} needs nodes", usage=_USAGE)
+            nodes.append(rest.pop(0))
+        elif word.startswith("-") and word != "-":
             raise UsageError(what=f"{word} is not known here", usage=_USAGE)
         else:
             names.append(word)
     if len(names) > 1:
         raise UsageError(what="name one destination", usage=_USAGE)
-    return times["-f"], times["-t"], names[0] if names else ""
+    all_of_them = elsewhere.chosen(context, nodes, everybody=("all", "--all"))
+    return _Wanted(
+        start_s=times["-f"],
+        end_s=times["-t"],
+        target=names[0] if names else "",
+        nodes=tuple(one for one in all_of_them if one != _me(context)),
+        here=not all_of_them or _me(context) in all_of_them,
+    )
 
 
 def moment(text: str) -> int:
-    """Seconds since 1970 of a local date, date and time, or a time ago. Raises UsageError."""
+    """Seconds since 1970 of a local date, date and time, a time ago, or @SECONDS. Raises UsageError."""
+    if text.startswith("@") and is_count(text[1:]):
+        return int(text[1:])
     for form in ("%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%d"):
         try:
             return int(time.mktime(time.strptime(text, form)))

@@ -1,20 +1,22 @@
-"""`hacli cluster start|stop|restart|health`: this node's services, where systemd runs them."""
+"""`hacli cluster start|stop|restart|run|health`: the services of nodes, where systemd runs them."""
 
 from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from cli import node_checks
-from cli.commands.changes import view
+from cli import elsewhere, node_checks
+from cli.commands.changes import this_node, view
 from cli.context import EXIT_FAILED, EXIT_OK, Context, UsageError
 from hacluster.errors import HaError, InvalidRequest
 
 TARGET: Final = "hacluster.target"
 SYSTEMCTL_WITHIN_S: Final = 180
+RUN_WITHIN_S: Final = 600
+LEAVE_MS_MIN: Final = 120_000
 
 
 def _systemd_runs() -> bool:
@@ -36,19 +38,69 @@ def _systemctl(action: str) -> None:
         )
 
 
-def _no_words(words: Sequence[str], name: str) -> None:
-    if words:
-        raise UsageError(
-            what="other nodes are not reached from here",
-            usage=f"cluster {name}, on the node itself: `ssh {words[0]} hacli cluster {name}`",
-        )
+def start(context: Context, words: Sequence[str]) -> int:
+    """`start [NODE…|--all]`."""
+    return _on_nodes(context, words, "start", _start)
 
 
-def start(_context: Context, words: Sequence[str]) -> int:
-    """`start`: the services of this node."""
-    _no_words(words, "start")
-    _systemctl("start")
+def stop(context: Context, words: Sequence[str]) -> int:
+    """`stop [NODE…|--all]`: resources move away first, then the node leaves, then the services stop."""
+    return _on_nodes(context, words, "stop", _stop)
+
+
+def restart(context: Context, words: Sequence[str]) -> int:
+    """`restart [NODE…|--all]`: one node after the other."""
+    return _on_nodes(context, words, "restart", _restart)
+
+
+def run(context: Context, words: Sequence[str]) -> int:
+    """`run COMMAND [NODE…]`: a command line of the shell, on the nodes named or on all others."""
+    if not words:
+        raise UsageError(what="a command is needed", usage="cluster run COMMAND [NODE…]")
+    status = EXIT_OK
+    for node in elsewhere.others(context, words[1:]):
+        try:
+            answer = elsewhere.run(context, node, ["sh", "-c", words[0]], within_s=RUN_WITHIN_S)
+        except elsewhere.NotReached as error:
+            context.error(str(error))
+            status = EXIT_FAILED
+            continue
+        elsewhere.relay(context, answer)
+        if answer.status:
+            context.error(f"{node}: exit status {answer.status}")
+            status = EXIT_FAILED
+    return status
+
+
+def _on_nodes(context: Context, words: Sequence[str], name: str, here: Callable[[Context], None]) -> int:
+    """Here without words; else one node after the other, this one last, until one fails."""
+    for word in words:
+        if word.startswith("-") and word != "--all":
+            raise UsageError(what=f"{word} is not known here", usage=f"cluster {name} [NODE…|--all]")
+    if not words:
+        here(context)
+        return EXIT_OK
+    me = this_node(context)
+    nodes = sorted(elsewhere.chosen(context, words), key=lambda node: node == me)
+    within_s = 2 * (max(context.options.wait_ms, LEAVE_MS_MIN) // 1_000 + SYSTEMCTL_WITHIN_S)
+    for index, node in enumerate(nodes):
+        try:
+            if node == me:
+                here(context)
+            else:
+                answer = elsewhere.hacli(context, node, ["cluster", name], within_s=within_s)
+                elsewhere.relay(context, answer)
+                answer.checked(f"hacli cluster {name}")
+        except HaError:
+            if left := nodes[index + 1 :]:
+                context.warning(f"{name}: left as they are: {', '.join(left)}")
+            raise
+        context.print(f"{node}: {name} is done")
     return EXIT_OK
+
+
+def _start(_context: Context) -> None:
+    _systemctl("start")
 
 
 def start_enabled(context: Context) -> None:
@@ -62,30 +114,26 @@ def start_enabled(context: Context) -> None:
         raise InvalidRequest(what=f"{' '.join(words)}: status {done.returncode}", remedy="see its message")
 
 
-def stop(context: Context, words: Sequence[str]) -> int:
-    """`stop`: resources move away first, then the node leaves, then the services stop."""
-    _no_words(words, "stop")
-    context.client.stop_node(max(context.options.wait_ms, 120_000))
+def _stop(context: Context) -> None:
+    context.client.stop_node(max(context.options.wait_ms, LEAVE_MS_MIN))
     context.info("this node has left the cluster; its resources are stopped or moved")
     if _systemd_runs():
         _systemctl("stop")
     else:
         context.info("systemd does not run here: now end the services, or their supervisor, with SIGTERM")
-    return EXIT_OK
 
 
-def restart(context: Context, words: Sequence[str]) -> int:
-    """`restart`."""
-    _no_words(words, "restart")
+def _restart(context: Context) -> None:
     if not _systemd_runs():
         _systemctl("restart")  # says what to do instead
-    stop(context, ())
-    return start(context, ())
+    _stop(context)
+    _start(context)
 
 
 def health(context: Context, words: Sequence[str]) -> int:
     """`health`: status 0 when all is well; else what is not, one line each."""
-    _no_words(words, "health")
+    if words:
+        raise UsageError(what="health takes no arguments", usage="cluster health")
     problems = list(_problems(context))
     if context.options.structured:
         context.emit("health", {"healthy": not problems, "problems": problems})

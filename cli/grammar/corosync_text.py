@@ -43,6 +43,11 @@ def get(text: str, path: str, *, source: str = "corosync.conf") -> tuple[str, ..
     )
 
 
+def check(text: str, *, source: str = "corosync.conf") -> None:
+    """Raises InvalidDocument for what corosync would not read."""
+    _read(text, source)
+
+
 def put(text: str, path: str, value: str, *, source: str = "corosync.conf") -> str:
     """The text with another value: changed where it stands, else added to its section.
 

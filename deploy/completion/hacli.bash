@@ -10,7 +10,7 @@ _hacli() {
     "node") COMPREPLY=($(compgen -W "attribute clearstate delete fence help maintenance online ready server show standby status status-attr utilization" -- "$current")); return ;;
     "fence") COMPREPLY=($(compgen -W "confirm fence help history list unfence" -- "$current")); return ;;
     "maintenance") COMPREPLY=($(compgen -W "help off on" -- "$current")); return ;;
-    "cluster") COMPREPLY=($(compgen -W "cert force-quorum health help init join key links move-dc quorum remove restart start status stop token vote" -- "$current")); return ;;
+    "cluster") COMPREPLY=($(compgen -W "cert force-quorum health help init join key links move-dc quorum remove restart run start status stop token vote" -- "$current")); return ;;
     "transition") COMPREPLY=($(compgen -W "help list save show" -- "$current")); return ;;
     "ra") COMPREPLY=($(compgen -W "classes help info list providers validate" -- "$current")); return ;;
     "import") COMPREPLY=($(compgen -W "corosync heartbeat help" -- "$current")); return ;;
@@ -21,7 +21,7 @@ _hacli() {
     "site") COMPREPLY=($(compgen -W "help ticket" -- "$current")); return ;;
     "options") COMPREPLY=($(compgen -W "help reset save set show" -- "$current")); return ;;
     "cibstatus") COMPREPLY=($(compgen -W "help load node op quorum run save show simulate ticket" -- "$current")); return ;;
-    "corosync") COMPREPLY=($(compgen -W "get help reload set show status" -- "$current")); return ;;
+    "corosync") COMPREPLY=($(compgen -W "diff edit get help log pull push reload set show status" -- "$current")); return ;;
   esac; fi
   mapfile -t COMPREPLY < <("${COMP_WORDS[0]}" --compgen "$COMP_POINT" "$COMP_LINE" 2>/dev/null)
   left=${word%"${word##*[:=]}"}

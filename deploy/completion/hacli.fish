@@ -18,7 +18,7 @@ complete -c hacli -n "__hacli_knows 'resource'" -a 'ban cleanup clear constraint
 complete -c hacli -n "__hacli_knows 'node'" -a 'attribute clearstate delete fence help maintenance online ready server show standby status status-attr utilization'
 complete -c hacli -n "__hacli_knows 'fence'" -a 'confirm fence help history list unfence'
 complete -c hacli -n "__hacli_knows 'maintenance'" -a 'help off on'
-complete -c hacli -n "__hacli_knows 'cluster'" -a 'cert force-quorum health help init join key links move-dc quorum remove restart start status stop token vote'
+complete -c hacli -n "__hacli_knows 'cluster'" -a 'cert force-quorum health help init join key links move-dc quorum remove restart run start status stop token vote'
 complete -c hacli -n "__hacli_knows 'transition'" -a 'help list save show'
 complete -c hacli -n "__hacli_knows 'ra'" -a 'classes help info list providers validate'
 complete -c hacli -n "__hacli_knows 'import'" -a 'corosync heartbeat help'
@@ -29,7 +29,7 @@ complete -c hacli -n "__hacli_knows 'script'" -a 'help list run show verify'
 complete -c hacli -n "__hacli_knows 'site'" -a 'help ticket'
 complete -c hacli -n "__hacli_knows 'options'" -a 'help reset save set show'
 complete -c hacli -n "__hacli_knows 'cibstatus'" -a 'help load node op quorum run save show simulate ticket'
-complete -c hacli -n "__hacli_knows 'corosync'" -a 'get help reload set show status'
+complete -c hacli -n "__hacli_knows 'corosync'" -a 'diff edit get help log pull push reload set show status'
 function __hacli_asks
     set -l before (__hacli_before)
     string match -q -- '-*' (commandline -ct); or not contains -- "$before" '' 'configure' 'resource' 'node' 'fence' 'maintenance' 'cluster' 'transition' 'ra' 'import' 'cib' 'cib cibstatus' 'history' 'script' 'site' 'options' 'cibstatus' 'corosync'

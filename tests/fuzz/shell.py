@@ -251,10 +251,11 @@ def check_command(line: str, base: Element) -> None:
     shell = Shell(context)
     if not line.startswith(("resource", "node", "configure", "maintenance")):
         line = f"configure {line}"
-    before = codec.render(base)
     status = shell.run_batch(line, "fuzz")
-    after = codec.render(context.memory.cib)
-    assert status == 0 or after == before, "refused, and yet the CIB was changed"
+    kept = context.memory.cib is base  # elements never change; to render both takes a third of a run's time
+    assert status == 0 or kept or codec.render(context.memory.cib) == codec.render(base), (
+        "refused, and yet the CIB was changed"
+    )
     said = str(context.err)
     assert "Traceback" not in said
 
