@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import IntEnum
-from itertools import pairwise
+from itertools import combinations, pairwise
 from typing import Final
 
 from crm.cib.model import Element
@@ -215,12 +215,15 @@ def _inside(
         symmetry = symmetry_of(one.with_attribute_map({"symmetrical": own}), kind)
     action = one.get("action") or "start"
     flags = flags_for(kind, action, symmetry)
-    if not values.is_true(one.attributes.get("sequential"), default=True):
-        return
-    for index, this in enumerate(found):
-        earlier = found[:index] if kind is Kind.SERIALIZE else found[max(0, index - 1) : index]
-        for previous in earlier:
+    sequential = values.is_true(one.attributes.get("sequential"), default=True)
+    if kind is Kind.SERIALIZE:  # never two at once, whether their order is given or not
+        for previous, this in combinations(found, 2):
             order_tasks(work, previous, action, this, action, flags)
+    elif sequential:
+        for previous, this in pairwise(found):
+            order_tasks(work, previous, action, this, action, flags)
+    if not sequential:
+        return
     inverse = _INVERSE.get(action)
     if symmetry is not Symmetry.SYMMETRIC or inverse is None:
         return
