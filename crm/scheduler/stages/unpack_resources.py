@@ -261,7 +261,7 @@ def _unpack_variant(work: WorkingSet, resource: Resource) -> bool:
     match resource.variant:
         case Variant.PRIMITIVE:
             resource.unique = _is_unique(resource)
-            return True
+            return resource.agent_class == "ocf" or not resource.top().promotable
         case Variant.GROUP:
             return _unpack_group(work, resource)
         case Variant.CLONE:
@@ -278,7 +278,7 @@ def _unpack_group(work: WorkingSet, resource: Resource) -> bool:
     resource.unique = _is_unique(resource)
     for item in resource.element.all("primitive"):
         member = unpack_resource(work, item, resource, resource.instance_number)
-        if member is not None:
+        if member is not None:  # the others are left out: of a promotable group those that are no OCF agents
             resource.children.append(member)
     return True
 
@@ -311,8 +311,6 @@ def _unpack_clone(work: WorkingSet, resource: Resource) -> bool:
     if resource.element.tag == "master":
         meta["promotable"] = "true"
     if resource.promotable:
-        if classes - {"ocf"}:
-            return False
         resource.promoted_max = _count(meta, 1, "promoted-max", "master-max")
         resource.promoted_node_max = _count(meta, 1, "promoted-node-max", "master-node-max")
     resource.clone_node_max = _count(meta, 1, "clone-node-max")
