@@ -158,7 +158,7 @@ def schedule_reload(work: WorkingSet, resource: Resource, node: Node) -> None:
         stop_on(work, resource, node, optional=False)
         return
     resource.reload = True
-    trigger_unfencing(work, resource, node, "Device parameters changed", None)
+    trigger_unfencing(work, resource, node, "Device parameters changed (reload)", None)
     reload = make_for_task(work, resource, "reload-agent", node, optional=False)
     set_reason(reload, _CHANGED)
     flags = Rel.ORDERED | Rel.THEN_CANCELS_FIRST
