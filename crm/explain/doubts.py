@@ -18,14 +18,15 @@ from crm.explain.checks import (
     state,
     structure,
 )
-from crm.explain.checks.finding import value
+from crm.explain.checks.finding import is_promotable
 from crm.explain.checks.members import check as checked_members
 from crm.explain.contributions import contributions
 from crm.scheduler.model import Colocation, NodeKind, Resource, Role, Variant, WorkingSet
 from crm.scheduler.options import NoQuorum
 from crm.scheduler.pipeline import schedule
 from crm.scheduler.scores import INFINITY
-from crm.scheduler.values import is_true
+from crm.scheduler.stages.unpack_bundles import REPLICAS_MAX
+from crm.scheduler.values import integer_or_none
 from crm.simulation.inject import with_option
 from crm.simulation.status_edit import StatusEdit
 
@@ -66,6 +67,7 @@ def at_its_best(cib: Element, now_s: int) -> Element:
     """The same configuration with all nodes online and in use, quorum, no history; fencing seen to."""
     configuration = edited(cib.child("configuration") or element("configuration"), _node_in_use)
     status = cib.child("status") or element("status")
+    configuration = _with_bundles_scores(configuration)
     kept = tuple(_attributes_only(one) for one in status.all("node_state"))
     tickets = status.all("tickets")
     bare = element(
@@ -90,11 +92,32 @@ def at_its_best(cib: Element, now_s: int) -> Element:
 def _promotable_names(configuration: Element) -> Iterator[str]:
     """The primitives that would set a promotion score once they ran."""
     for holder in (configuration.child("resources") or element("resources")).walk():
-        promotable = holder.tag in ("master", "bundle") or (
-            holder.tag == "clone" and is_true(value(holder, "promotable") or None)
-        )
-        if promotable:
+        if holder.tag in ("clone", "master", "bundle") and is_promotable(holder):
             yield from (one.id for one in holder.walk() if one.tag == "primitive")
+
+
+def _with_bundles_scores(configuration: Element) -> Element:
+    """With promotion scores for what is inside bundles, on their own nodes, which nobody needs to list."""
+    nodes = configuration.child("nodes") or element("nodes")
+    resources = configuration.child("resources") or element("resources")
+    for bundle in resources.all("bundle"):
+        inside = bundle.child("primitive")
+        if inside is None or not is_promotable(bundle):
+            continue
+        for name in _replicas(bundle):
+            node = nodes.by_id(name, "node") or element("node", {"id": name, "uname": name, "type": "remote"})
+            score = element("nvpair", {"id": f"{name}-score", "name": f"master-{inside.id}", "value": "1"})
+            scores = element("instance_attributes", {"id": f"{name}-scores"}, score)
+            nodes = nodes.with_child(node.with_children((*node.children, scores)))
+    return configuration.with_child(nodes)
+
+
+def _replicas(bundle: Element) -> Iterator[str]:
+    """The names of its nodes."""
+    engine = next((one for one in bundle.children if "image" in one.attributes), element("docker"))
+    asked = (engine.get(name) for name in ("replicas", "promoted-max", "masters"))
+    count = next((number for number in map(integer_or_none, asked) if number), 1)
+    return (f"{bundle.id}-{number}" for number in range(min(count, REPLICAS_MAX)))
 
 
 def _node_in_use(item: Element) -> Element | None:

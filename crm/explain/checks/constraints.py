@@ -8,7 +8,7 @@ from typing import Final
 
 from crm.cib.model import Element
 from crm.cib.schema import Problem
-from crm.explain.checks.finding import error, parents, resources, section, value, warning
+from crm.explain.checks.finding import error, is_promotable, parents, resources, section, value, warning
 from crm.scheduler.scores import INFINITY, parse
 from crm.scheduler.values import is_true
 
@@ -193,9 +193,7 @@ def _roles(
 
     def promotable(name: str) -> bool:
         chain = [tree[one] for one in (name, *_holders(name, inside)) if one in tree]
-        return not chain or any(
-            one.tag in ("master", "bundle") or is_true(value(one, "promotable") or None) for one in chain
-        )
+        return not chain or any(map(is_promotable, chain))
 
     for one in constraints.children:
         asked: list[tuple[str, str]] = []
@@ -214,10 +212,14 @@ def _roles(
                 asked.append((one.get("rsc"), f"role {rule.get('role')}"))
         for name, word in asked:
             if name and not promotable(name):
+                inner = any(
+                    tree[one].tag == "bundle" for one in (name, *_holders(name, inside)) if one in tree
+                )
+                how = "set promoted-max" if inner else "set meta promotable=true for the clone"
                 yield warning(
                     one.id,
                     f"it is about {word} of {name}, which cannot be promoted: it never applies",
-                    f"set meta promotable=true for the clone of {name}, or delete {one.id}",
+                    f"{how} of {name}, or delete {one.id}",
                 )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from crm.cib.model import Element, element
 from crm.cib.schema import Problem, Severity
+from crm.scheduler.values import integer_or_none, is_true
 
 RESOURCE_TAGS = ("primitive", "group", "clone", "master", "bundle")
 
@@ -54,6 +55,24 @@ def parents(cib: Element) -> dict[str, Element]:
             here = above
         settled |= path
     return found
+
+
+def agent_class(cib: Element, primitive: Element) -> str:
+    """The class of its agent, which may be its template's."""
+    name = primitive.get("template")
+    if name:
+        templates = section(cib, "resources").all("template")
+        return next((one.get("class") for one in templates if one.id == name), "")
+    return primitive.get("class")
+
+
+def is_promotable(holder: Element) -> bool:
+    """Whether it is a clone or bundle whose instances have roles."""
+    if holder.tag == "bundle":
+        engines = (one for one in holder.children if "image" in one.attributes)
+        counts = (one.get("promoted-max") or one.get("masters") for one in engines)
+        return any((integer_or_none(text) or 0) > 0 for text in counts)
+    return holder.tag == "master" or is_true(value(holder, "promotable") or None)
 
 
 def pairs(holder: Element, *tags: str) -> Iterator[Element]:

@@ -7,7 +7,17 @@ from typing import Final
 
 from crm.cib.model import Element, element
 from crm.cib.schema import Problem
-from crm.explain.checks.finding import pairs, parents, resources, section, value, warning
+from crm.explain.checks.finding import (
+    agent_class,
+    error,
+    is_promotable,
+    pairs,
+    parents,
+    resources,
+    section,
+    value,
+    warning,
+)
 from crm.scheduler.scores import parse_or_none
 from crm.scheduler.values import duration_ms, integer_or_none, is_true
 
@@ -41,6 +51,8 @@ def check(cib: Element) -> Iterator[Problem]:
         yield from _target_role(one, inside)
         if one.tag in ("clone", "master"):
             yield from _clone(one)
+        if one.tag in ("clone", "master", "bundle") and is_promotable(one):
+            yield from _left_out(cib, one)
     yield from _tickets(cib)
     yield from _capacity(cib)
 
@@ -75,7 +87,7 @@ def _target_role(one: Element, inside: Mapping[str, Element]) -> Iterator[Proble
         return
     here: Element | None = one
     while here is not None:
-        if here.tag in ("master", "bundle") or is_true(value(here, "promotable") or None):
+        if is_promotable(here):
             return
         here = inside.get(here.id)
     what = f"target-role={role} is ignored: only promotable clones know it"
@@ -90,6 +102,8 @@ def _clone(one: Element) -> Iterator[Problem]:
             what = f"{name}={numbers[name]} is ignored: an anonymous clone has one instance a node"
             yield warning(one.id, what, "set globally-unique=true, or leave it out")
     top = numbers["clone-max"]
+    if top is not None:
+        top = max(0, top)  # as the scheduler takes it
     for name in ("clone-min", "promoted-max"):
         if top is not None and (numbers[name] or 0) > top:
             yield warning(one.id, f"{name}={numbers[name]} is more than clone-max={top}", "raise clone-max")
@@ -101,6 +115,16 @@ def _clone(one: Element) -> Iterator[Problem]:
     if unique and plain is not None:
         what = f"globally-unique=true is ignored: {plain.id} is of class {plain.get('class')}"
         yield warning(one.id, what, "leave it out")
+
+
+def _left_out(cib: Element, one: Element) -> Iterator[Problem]:
+    """Only OCF agents know roles: a promotable group does without others, a promotable clone is ignored."""
+    for part in one.walk():
+        kind = agent_class(cib, part) if part.tag == "primitive" else "ocf"
+        if kind not in ("", "ocf"):
+            what = f"it does not run: {one.id} is promotable, and agents of class {kind} know no roles"
+            remedy = "use an OCF agent, take it out, or set promotable=false"
+            yield error(part.id, what, remedy)
 
 
 # --- tickets

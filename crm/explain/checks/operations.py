@@ -7,8 +7,16 @@ from typing import Final
 
 from crm.cib.model import Element
 from crm.cib.schema import Problem
-from crm.explain.checks.finding import closest, parents, resources, section, value, warning
-from crm.scheduler.values import duration_ms, is_true
+from crm.explain.checks.finding import (
+    agent_class,
+    closest,
+    is_promotable,
+    parents,
+    resources,
+    section,
+    warning,
+)
+from crm.scheduler.values import duration_ms
 
 ON_FAIL: Final = (
     "ignore", "block", "demote", "stop", "restart", "standby", "fence", "restart-container", "reset-remote",
@@ -37,7 +45,7 @@ def check(cib: Element, *, fencing: bool) -> Iterator[Problem]:
             yield from _operation(one, op, promotable=promotable, fencing=fencing)
         template = templates.get(one.get("template"))
         every = operations + (list(_operations(template)) if template is not None else [])
-        if promotable:
+        if promotable and agent_class(cib, one) == "ocf":  # others are left out of what can be promoted
             yield from _unwatched_role(one, every)
     for one in (*section(cib, "op_defaults").walk(), *section(cib, "rsc_defaults").walk()):
         if one.tag == "nvpair" and one.get("name") == "timeout" and duration_ms(one.get("value")) is None:
@@ -51,7 +59,7 @@ def _operations(primitive: Element) -> Iterator[Element]:
 def _is_promotable(primitive: Element, inside: dict[str, Element]) -> bool:
     here = inside.get(primitive.id)
     while here is not None:
-        if here.tag in ("master", "bundle") or is_true(value(here, "promotable") or None):
+        if is_promotable(here):
             return True
         here = inside.get(here.id)
     return False
