@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from cli.client import Client
     from cli.goals import Goal
     from cli.grammar.lexer import Line
+    from cli.past import Past
     from cli.workspace import CibSource, Confirm, Workspace
 
 OUTPUTS = ("text", "json", "xml")
@@ -100,6 +101,7 @@ class Context:
     place: str = ""
     source_name: str = ""
     line: Line | None = None
+    past: Past | None = None
     _client: Client | None = None
 
     @property

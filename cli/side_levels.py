@@ -97,6 +97,10 @@ def _past(name: str, summary: str, usage: str) -> Command:
     return Command(name, "cli.commands.events:events", summary, (name, "…"), usage=usage)
 
 
+def _look(name: str, summary: str, *arguments: str, usage: str = "") -> Command:
+    return Command(name, f"cli.commands.history_view:{name}", summary, arguments, usage=usage)
+
+
 HISTORY: Final = Level(
     "history",
     "what was changed, by whom, and why",
@@ -120,9 +124,9 @@ HISTORY: Final = Level(
         _past("node", "events of nodes", usage="node NODE…"),
         Command(
             "log",
-            "cli.commands.events:log",
-            "this node's logs, by time",
-            usage="log [-f FROM] [-t TO] [WORD]…",
+            "cli.commands.history_log:log",
+            "logs of this node, or of others (by ssh), by time",
+            usage="log [-f FROM] [-t TO] [-n NODE,…|all] [WORD]…",
         ),
         Command("latest", "cli.commands.events:latest", "the newest transition"),
         Command(
@@ -131,6 +135,20 @@ HISTORY: Final = Level(
             "as `hacli transition list`",
             aliases=("peinputs",),
         ),
+        _look("graph", "a transition as a picture", usage="graph [NUMBER] [FILE [dot|svg|png|pdf]]"),
+        _look("wdiff", "as diff, word by word", usage="wdiff A [B]"),
+        _look("limit", "look at a time only", usage="limit [FROM [TO]]"),
+        _look("setnodes", "look at nodes only", "node", "…", usage="setnodes [NODE…]"),
+        _look("exclude", "leave out lines and events", usage="exclude [REGEX|clear]"),
+        _look(
+            "session",
+            "keep what is looked at, under a name",
+            usage="session [list] | session save|load|delete NAME",
+        ),
+        _look("info", "the source, what is looked at, and how much there is"),
+        _look("source", "where history is read: there is one source", usage="source [live]"),
+        _look("refresh", "nothing to do: each command asks anew"),
+        _look("detail", "nothing to do: log, limit and exclude narrow what is shown", usage="detail [0|1]"),
     ),
 )
 

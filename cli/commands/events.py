@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from cli.commands.changes import read
 from cli.commands.history import entry_of
 from cli.context import EXIT_OK, Context, UsageError
+from cli.past import Past
 from crm.cib import codec, objects
 from crm.cib.model import Element, element
 from hacluster.digits import is_count
@@ -18,8 +17,6 @@ from hacluster.errors import HaError
 
 REVISIONS_MAX: Final = 100
 TRANSITIONS_MAX: Final = 100
-LOG_AGE_S: Final = 24 * 3600
-_TIME: Final = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,6})?(?:Z|[+-]\d\d:?\d\d)?")
 _Event = tuple[int, str, str, str]
 """When (seconds since 1970), kind, what it is about, what happened."""
 
@@ -27,13 +24,17 @@ _RC: Final = {"0": "ok", "7": "not running", "8": "promoted", "193": "under way"
 
 
 def events(context: Context, words: Sequence[str]) -> int:
-    """`events [RSC|NODE]…`: all, or those about one of the names."""
+    """`events [RSC|NODE]…`: all that are looked at, or those about one of the names."""
+    past = context.past or Past()
     found = sorted(_all(context))
     if words:
         wanted = set(words)
         found = [one for one in found if wanted & set(one[2].replace("@", " ").split())]
         if not context.offline:
             found = sorted({*found, *_of_the_past(context, frozenset(wanted))})
+    found = [one for one in found if past.holds(one[0]) and past.shows(" ".join(one[1:]))]
+    if past.nodes:  # what is about no node in particular stays
+        found = [one for one in found if "@" not in one[2] or past.is_about(one[2].split("@")[1:])]
     if context.options.structured:
         rows = [{"at_s": at, "kind": kind, "about": about, "what": what} for at, kind, about, what in found]
         context.emit("events", {"events": rows})
@@ -99,67 +100,6 @@ def latest(context: Context, words: Sequence[str]) -> int:
     if words:
         raise UsageError(what="latest takes no arguments", usage="history latest")
     return show(context, ())
-
-
-def log(context: Context, words: Sequence[str]) -> int:
-    """`log [-f FROM] [-t TO] [WORD]…`: this node's logs, the lines with one of the words, by time."""
-    from cli.commands.report import logs, moment
-
-    usage = "history log [-f FROM] [-t TO] [WORD]…"
-    times = {"-f": int(time.time()) - LOG_AGE_S, "-t": int(time.time())}
-    rest, wanted = list(words), []
-    while rest:
-        word = rest.pop(0)
-        if word in times:
-            if not rest:
-                raise UsageError(what=f"{word} needs a time", usage=usage)
-            times[word] = moment(rest.pop(0))
-        else:
-            wanted.append(word)
-    problems: list[str] = []
-    lines: list[tuple[str, str]] = []
-    for name, text in logs(context, times["-f"], times["-t"], problems):
-        place = name.partition("/")[2].partition(".")[0]
-        lines += [
-            (stamp, f"{place:13} {line}")
-            for stamp, line in _stamped(text)
-            if not wanted or any(word in line for word in wanted)
-        ]
-    shown = [text for stamp, text in sorted(lines, key=lambda one: one[0]) if _within(stamp, times)]
-    for problem in problems:
-        context.warning(problem)
-    for text in shown:
-        context.print(text)
-    if not shown:
-        context.info("no line of this node's logs (journal, or files below the root) fits")
-    return EXIT_OK
-
-
-def _stamped(text: str) -> Iterator[tuple[str, str]]:
-    """Lines with their time; one without is of the time of the line before it."""
-    stamp = ""
-    for line in text.splitlines():
-        stamp = _stamp(line) or stamp
-        yield stamp, line
-
-
-def _stamp(line: str) -> str:
-    """The time in UTC as text that sorts; empty for a line without one."""
-    match = _TIME.search(line)
-    if match is None:
-        return ""
-    try:
-        moment = datetime.fromisoformat(match[0].replace("Z", "+00:00"))
-    except ValueError:
-        return ""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")
-
-
-def _within(stamp: str, times: Mapping[str, int]) -> bool:
-    if not stamp:
-        return True
-    at_s = datetime.fromisoformat(stamp).replace(tzinfo=UTC).timestamp()
-    return times["-f"] <= at_s < times["-t"] + 1
 
 
 def _operations(cib: Element) -> Iterator[_Event]:

@@ -81,9 +81,21 @@ def diff(context: Context, words: Sequence[str]) -> int:
     """`diff A [B]`: from one revision to another, or to what is there now."""
     if not 1 <= len(words) <= 2:
         raise UsageError(what="name one or two revisions", usage="diff A [B]")
+    return _print_diff(context, *_two(context, words))
+
+
+def two_texts(context: Context, words: Sequence[str]) -> tuple[str, str]:
+    """What `configure show` would print of one revision, and of another or of what is there now."""
+    from cli.grammar.show import show as show_objects
+
+    first, second = _two(context, words)
+    return show_objects(first), show_objects(second)
+
+
+def _two(context: Context, words: Sequence[str]) -> tuple[Element, Element]:
     first = _configuration(context, _revision(context, words[0]))
     second = _configuration(context, _revision(context, words[1])) if len(words) == 2 else read(context)
-    return _print_diff(context, first, second)
+    return first, second
 
 
 def rollback(context: Context, words: Sequence[str]) -> int:

@@ -28,7 +28,8 @@ def list_all(context: Context, words: Sequence[str]) -> int:
     """`list`."""
     if words:
         raise UsageError(what="list takes no arguments", usage="transition list")
-    found = context.client.transitions()
+    past = context.past
+    found = [one for one in context.client.transitions() if past is None or past.holds(one.started_s)]
     if context.options.structured:
         rows = [
             {

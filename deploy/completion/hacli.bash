@@ -16,7 +16,7 @@ _hacli() {
     "import") COMPREPLY=($(compgen -W "corosync heartbeat help" -- "$current")); return ;;
     "cib") COMPREPLY=($(compgen -W "cibstatus commit delete diff export help history import list new orphans recover reset run sandbox use version" -- "$current")); return ;;
     "cib cibstatus") COMPREPLY=($(compgen -W "help load node op quorum run save show simulate ticket" -- "$current")); return ;;
-    "history") COMPREPLY=($(compgen -W "config diff events help latest log node resource show transition" -- "$current")); return ;;
+    "history") COMPREPLY=($(compgen -W "config detail diff events exclude graph help info latest limit log node refresh resource session setnodes show source transition wdiff" -- "$current")); return ;;
     "script") COMPREPLY=($(compgen -W "help list run show verify" -- "$current")); return ;;
     "site") COMPREPLY=($(compgen -W "help ticket" -- "$current")); return ;;
     "options") COMPREPLY=($(compgen -W "help reset save set show" -- "$current")); return ;;

@@ -24,7 +24,7 @@ complete -c hacli -n "__hacli_knows 'ra'" -a 'classes help info list providers v
 complete -c hacli -n "__hacli_knows 'import'" -a 'corosync heartbeat help'
 complete -c hacli -n "__hacli_knows 'cib'" -a 'cibstatus commit delete diff export help history import list new orphans recover reset run sandbox use version'
 complete -c hacli -n "__hacli_knows 'cib cibstatus'" -a 'help load node op quorum run save show simulate ticket'
-complete -c hacli -n "__hacli_knows 'history'" -a 'config diff events help latest log node resource show transition'
+complete -c hacli -n "__hacli_knows 'history'" -a 'config detail diff events exclude graph help info latest limit log node refresh resource session setnodes show source transition wdiff'
 complete -c hacli -n "__hacli_knows 'script'" -a 'help list run show verify'
 complete -c hacli -n "__hacli_knows 'site'" -a 'help ticket'
 complete -c hacli -n "__hacli_knows 'options'" -a 'help reset save set show'

@@ -41,8 +41,7 @@ HACLI = f'#!/bin/sh\nexec {sys.executable} -m cli --node n2 "$@"\n'
 CONF = "totem {\n  version: 2\n}\n"
 
 
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A node with its files, and programs of the names ssh and hacli."""
     for root in (tmp_path, tmp_path / "n2"):
         (root / "etc/hacluster").mkdir(parents=True)
@@ -57,6 +56,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[3]))
     monkeypatch.setenv("HACLUSTER_ROOT", str(tmp_path))
     monkeypatch.setenv("HACLUSTER_NODE", "n1")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The root of that node."""
+    prepared(tmp_path, monkeypatch)
     return tmp_path
 
 
