@@ -9,7 +9,7 @@ from typing import Final
 from crm.explain.facts import Fact
 from crm.scheduler.activity import is_available
 from crm.scheduler.failures import fail_count
-from crm.scheduler.model import Entry, FailedOperation, Node, NodeKind, Resource, WorkingSet
+from crm.scheduler.model import Entry, FailedOperation, Node, NodeKind, Resource, Role, WorkingSet
 from crm.scheduler.scores import INFINITY, Why, render
 
 _Say = Callable[[WorkingSet, Resource, Node, str, int], str]
@@ -77,15 +77,40 @@ def _location(work: WorkingSet, resource: Resource, _node: Node, origin: str, _s
     return f"location constraint {origin}{inside}"
 
 
-def _colocation(work: WorkingSet, resource: Resource, _node: Node, origin: str, _score: int) -> str:
+def _colocation(work: WorkingSet, resource: Resource, node: Node, origin: str, score: int) -> str:
     one = next((item for item in work.colocations if item.id == origin), None)
     if one is None or (one.dependent.top() is resource.top() and one.primary.top() is resource.top()):
-        return f"it has to be where the rest of {resource.top().id} is"
-    other = one.primary if one.dependent.top() is resource.top() else one.dependent
-    places = [child.assigned_node.name for child in other.primitives() if child.assigned_node is not None]
-    where = f"is on {', '.join(sorted(set(places)))}" if places else "runs nowhere"
+        return f"it has to be where the rest of {resource.top().id} is (`hacli why {resource.top().id}`)"
+    other, role = one.primary, one.primary_role
+    if one.dependent.top() is not resource.top():
+        other, role = one.dependent, one.dependent_role
     together = "with" if one.score > 0 else "apart from"
-    return f"colocation {origin}: it is to be {together} {other.id}, which {where}"
+    places = places_of(other, role)
+    if together == "with" and score < 0 and node.name in places and resource.assigned_node is not None:
+        # An instance goes with one of the other's instances: that on its own node.
+        what = f"the instance of {other.id} on {resource.assigned_node.name}"
+        return f"colocation {origin}: it is to be {together} {what}"
+    return f"colocation {origin}: it is to be {together} {other.id}, which {whereabouts(other, role)}"
+
+
+def places_of(resource: Resource, role: Role = Role.UNKNOWN) -> list[str]:
+    """The nodes where it is to be; with the role Promoted or Unpromoted, where it is to have that role."""
+    wanted = role if role in (Role.PROMOTED, Role.UNPROMOTED) else None
+    return sorted(
+        {
+            one.assigned_node.name
+            for one in resource.primitives()
+            if one.assigned_node is not None and wanted in (None, one.next_role)
+        }
+    )
+
+
+def whereabouts(resource: Resource, role: Role = Role.UNKNOWN) -> str:
+    """`places_of` in words: "is on n1, n2", "is promoted on n1", "is promoted nowhere", "runs nowhere"."""
+    places = ", ".join(places_of(resource, role))
+    if role in (Role.PROMOTED, Role.UNPROMOTED):
+        return f"is {role.label.lower()} {f'on {places}' if places else 'nowhere'}"
+    return f"is on {places}" if places else "runs nowhere"
 
 
 def _wish(work: WorkingSet, resource: Resource, _node: Node, origin: str, score: int) -> str:

@@ -2,23 +2,43 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from crm.cib.model import Element
 from crm.explain.contributions import failure_text
 from crm.explain.facts import Explanation, Fact
+from crm.explain.placement import answer
 from crm.explain.waiting import blocked_facts, name_of, requirement_facts
-from crm.scheduler.actions import can_fence
+from crm.scheduler.actions import can_fence, key_of, split_key
+from crm.scheduler.failures import without_number
 from crm.scheduler.model import Action, Node, WorkingSet
 from crm.scheduler.options import NoQuorum
 from crm.scheduler.propagation.inputs import is_input
 from hacluster.errors import NotFound
 
+_PURPOSEFUL: Final = frozenset({"start", "stop", "promote", "demote", "migrate_to", "migrate_from"})
+"""Tasks whose purpose is where their resource is to be."""
+
 
 def find_actions(work: WorkingSet, key: str, node: Node | None) -> list[Action]:
-    """Actions with that operation key, on that node if one is given; none for an action never thought of."""
+    """Actions with that operation key, on that node if one is given; none for an action never thought of.
+
+    A graph, a history and a log name an anonymous instance without its number: that key is that of them all.
+    """
+    return [one for one in _with_key(work, key) if node is None or one.node is None or one.node is node]
+
+
+def _with_key(work: WorkingSet, key: str) -> list[Action]:
+    found = work.actions_by_key.get(key)
+    parts = None if found else split_key(key)
+    if parts is None:
+        return list(found or ())
+    name, task, interval = parts
     return [
         one
-        for one in work.actions_by_key.get(key, ())
-        if node is None or one.node is None or one.node is node
+        for resource in work.all_resources()
+        if resource.is_primitive and not resource.unique and without_number(resource.id) == name
+        for one in resource.actions_by_key.get(key_of(resource.id, task, interval), ())
     ]
 
 
@@ -28,7 +48,15 @@ def explain_action(work: WorkingSet, key: str, node: Node | None) -> Explanation
     if not actions:
         raise NotFound(kind="action", name=key)
     chosen = sorted(actions, key=lambda one: (not one.in_graph, one.optional))
-    facts = [fact for one in chosen for fact in _action_facts(work, one)]
+    if chosen[0].in_graph:
+        chosen = [one for one in chosen if one.in_graph]
+    facts = _action_facts(work, chosen[0])
+    for one in chosen[1:]:
+        details = tuple(_action_facts(work, one))
+        where = one.node.name if one.node is not None else ""
+        facts.append(
+            Fact(kind="action", text=_action_answer(one), node=where, origin=one.key, details=details)
+        )
     return Explanation(subject=key, answer=_action_answer(chosen[0]), facts=tuple(facts))
 
 
@@ -69,10 +97,13 @@ def _action_facts(work: WorkingSet, action: Action) -> list[Fact]:
             ]
         return []
     inputs = [link.action for link in action.before if is_input(action, link)]
-    facts = requirement_facts(work, action, inputs)
-    if not facts and not action.pseudo:
-        facts = [Fact(kind="no_inputs", text=f"{name_of(action)} waits for nothing.", origin=action.key)]
-    return facts
+    facts: list[Fact] = []
+    if resource is not None and resource.is_primitive and action.task in _PURPOSEFUL:
+        facts.append(Fact(kind="purpose", text=answer(work, resource), origin=resource.id))
+    waits = requirement_facts(work, action, inputs)
+    if not waits and not action.pseudo:
+        waits = [Fact(kind="no_inputs", text=f"{name_of(action)} waits for nothing.", origin=action.key)]
+    return facts + waits
 
 
 # --- fencing

@@ -6,6 +6,7 @@ from crm.explain.contributions import contributions, failure_text, node_trouble
 from crm.explain.facts import Fact, listed
 from crm.explain.promotion import instance_of, promotable_of, promotion_facts
 from crm.explain.waiting import blocked_facts
+from crm.scheduler import scores
 from crm.scheduler.actions import first_with_task
 from crm.scheduler.activity import is_available
 from crm.scheduler.colocation import this_with
@@ -15,10 +16,10 @@ from crm.scheduler.options import NoQuorum
 from crm.scheduler.scores import INFINITY, render
 
 
-def answer(resource: Resource) -> str:
+def answer(work: WorkingSet, resource: Resource) -> str:
     """Where it is and where it is to be, in one sentence."""
     if resource.variant is Variant.PRIMITIVE:
-        return _answer_primitive(resource)
+        return _answer_primitive(work, resource)
     parts = [one for one in resource.primitives() if resource.bundle is None or _is_container(one)]
     now = sorted({node.name for one in parts for node in one.active_nodes})
     then = sorted({one.assigned_node.name for one in parts if one.assigned_node is not None})
@@ -60,7 +61,7 @@ def _promoted_text(resource: Resource) -> str:
     return f" Promoted: {there}, then {'on ' + listed(then) if then else 'nowhere'}."
 
 
-def _answer_primitive(resource: Resource) -> str:
+def _answer_primitive(work: WorkingSet, resource: Resource) -> str:
     now = [node.name for node in resource.active_nodes]
     target = resource.assigned_node
     role = f" ({resource.orig_role.label})" if resource.orig_role > Role.STARTED else ""
@@ -70,12 +71,9 @@ def _answer_primitive(resource: Resource) -> str:
     role = resource.next_role.label.lower() if resource.next_role > Role.STARTED else ""
     goal = f" as {role}" if role else ""
     if now == [target.name]:
-        stops = [
-            one for one in resource.actions if one.task == "stop" and not one.optional and one.node is target
-        ]
-        if stops:
-            reason = f" ({stops[-1].reason})" if stops[-1].reason else ""
-            return f"{there}; it is to be restarted there{reason}."
+        if any(one.task == "stop" and not one.optional and one.node is target for one in resource.actions):
+            reason = _restart_reason(work, resource, target)
+            return f"{there}; it is to be restarted there{f' ({reason})' if reason else ''}."
         same = resource.next_role is resource.orig_role
         return (
             f"{there}, and stays there." if same else f"{there}; it is to become {role or 'started'} there."
@@ -83,8 +81,27 @@ def _answer_primitive(resource: Resource) -> str:
     start = first_with_task(resource, "start", target)
     if start is not None and not start.runnable and not start.optional:
         return f"{there}; it is meant for {target.name}, but cannot be started there."
-    verb = "to move to" if now else "to be started on"
+    live = first_with_task(resource, "migrate_from", target)
+    moved = "to move live to" if live is not None and live.in_graph else "to move to"
+    verb = moved if now else "to be started on"
     return f"{there}; it is {verb} {target.name}{goal}."
+
+
+def _restart_reason(work: WorkingSet, resource: Resource, node: Node) -> str:
+    """What a restart in place is for: what its stop says, the operation that failed, what its start says."""
+    stop, start = (
+        next(
+            (
+                one.reason
+                for one in reversed(resource.actions)
+                if one.task == task and not one.optional and one.node is node and one.reason
+            ),
+            "",
+        )
+        for task in ("stop", "start")
+    )
+    failed = [one for one in work.failed_operations if one.resource is resource and one.node is node]
+    return stop or (failure_text(failed[-1]) if resource.failed and failed else start)
 
 
 def placement_facts(work: WorkingSet, resource: Resource, only: Node | None = None) -> tuple[Fact, ...]:
@@ -201,23 +218,38 @@ def _with_ancestors(resource: Resource) -> list[Resource]:
 def _node_fact(work: WorkingSet, resource: Resource, entry: Entry, chosen: Node | None) -> Fact:
     node = entry.node
     trouble = node_trouble(work, node)
-    details = contributions(work, resource, entry)
+    details, score = _until_placed(resource, contributions(work, resource, entry), entry.score)
     if node is chosen:
-        verdict = f"{node.name}: chosen, score {render(entry.score)}"
+        verdict = f"{node.name}: chosen, score {render(score)}"
     elif trouble:
         reasons = listed([one.text.removeprefix(f"{node.name} is ") for one in trouble])
         verdict = f"{node.name}: not available, {reasons}"
-    elif entry.score < 0:
-        verdict = f"{node.name}: not allowed, score {render(entry.score)}"
+    elif score < 0:
+        verdict = f"{node.name}: not allowed, score {render(score)}"
     else:
-        verdict = f"{node.name}: possible, score {render(entry.score)}"
+        verdict = f"{node.name}: possible, score {render(score)}"
     return Fact(
         kind="node",
         text=f"{verdict}." if not details else f"{verdict}:",
         node=node.name,
-        score=entry.score,
+        score=score,
         details=(*(trouble if len(trouble) > 1 else ()), *details),
     )
+
+
+def _until_placed(resource: Resource, details: tuple[Fact, ...], score: int) -> tuple[tuple[Fact, ...], int]:
+    """Without what was added once the place was found: tickets that only the role Promoted needs."""
+    clone = resource.top()
+    late = {use.ticket.id for use in clone.tickets if use.role is Role.PROMOTED}
+    if not late or not clone.promotable or resource.assigned is None or resource.assigned.score < 0:
+        return details, score
+    left = tuple(one for one in details if one.kind != "ticket" or one.origin not in late)
+    if len(left) == len(details):
+        return details, score
+    total = 0
+    for one in left:
+        total = scores.add(total, one.score or 0)
+    return left, total
 
 
 def _not_in_table(work: WorkingSet, resource: Resource, nodes: list[Node]) -> list[Fact]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from crm.explain.contributions import contributions
+from crm.explain.contributions import contributions, whereabouts
 from crm.explain.facts import Fact, listed
 from crm.scheduler import scores
 from crm.scheduler.activity import is_available
@@ -170,11 +170,13 @@ def _own_pieces(clone: Resource, instance: Resource, node: Node, wanted: int) ->
                         f"location constraint {location.id} for role Promoted",
                         location.id,
                     )
-    _add_rest(instance, found, wanted, add_colocation=add)
+    _add_rest(instance, node, found, wanted, add_colocation=add)
     return found
 
 
-def _add_rest(instance: Resource, found: list[Fact], wanted: int, *, add_colocation: _Add) -> None:
+def _add_rest(
+    instance: Resource, node: Node, found: list[Fact], wanted: int, *, add_colocation: _Add
+) -> None:
     """What is left is of colocations whose dependent is the promoted instance."""
     total = 0
     for fact in found:
@@ -185,8 +187,7 @@ def _add_rest(instance: Resource, found: list[Fact], wanted: int, *, add_colocat
     for one in constraints:
         for change in (one.score, -one.score):
             if scores.add(total, change) == wanted and total != wanted:
-                places = [part.assigned_node.name for part in one.primary.primitives() if part.assigned_node]
-                where = f"is on {listed(sorted(set(places)))}" if places else "runs nowhere"
+                where = whereabouts(one.primary, one.primary_role)
                 text = f"colocation {one.id} with {one.primary.id}, which {where}"
                 add_colocation("colocation", change, text, one.id)
                 return
@@ -196,6 +197,11 @@ def _add_rest(instance: Resource, found: list[Fact], wanted: int, *, add_colocat
         now = "promoted" if _was_promoted(instance) else "not promoted"
         why = f"it is {now} and not managed: it stays as it is"
         if instance.managed:
+            name = _attribute_name(instance, node)
+            if _attribute(instance, node, name) == wanted:
+                text = f"node attribute {name} of {node.name}"
+                add_colocation("promotion_attribute", wanted, text, name)
+                return
             why = f"its role is given ({next(instance.primitives()).next_role.label.lower()})"
         add_colocation("given", wanted, why, instance.id)
         return
@@ -210,3 +216,10 @@ def _attribute_name(instance: Resource, node: Node) -> str:
     if exact is None and not primitive.unique:
         name = without_number(name)
     return f"master-{name}"
+
+
+def _attribute(instance: Resource, node: Node, name: str) -> int | None:
+    """The value of the node attribute, whether or not it counts any more."""
+    primitive = next(instance.primitives())
+    text = attribute_for(primitive, node, name, assigned=not primitive.unassigned)
+    return scores.parse(text) if text is not None else None

@@ -56,9 +56,9 @@ class Asked:
         node = _node(self.work, node_name) if node_name else None
         there = node is not None and any(one.assigned_node is node for one in resource.primitives())
         facts = [*_resource_facts(self.work, resource, node)]
-        head = answer(resource)
+        head = answer(self.work, resource)
         if node is not None and absent and there:
-            head += f" It is meant for {node.name}, unlike the question says."
+            head += f" It is meant for {node.name}, contrary to the question."
         elif node is not None and not absent and not there:
             head += f" It is not meant for {node.name}."
         remedies, tried = self._remedies(resource, node, there=there)
@@ -136,7 +136,7 @@ class Asked:
             return explained
 
         def goal(work: WorkingSet) -> bool:
-            return any(one.in_graph for one in work.actions_by_key.get(key, ()))
+            return any(one.in_graph for one in find_actions(work, key, None))
 
         causes = [self.work.resources_by_id.get(_about(fact.origin)) for fact in explained.facts]
         concerned = [resource, *(one for one in causes if one is not None)]
@@ -294,6 +294,11 @@ def _about_name(asked: Asked, name: str, node: str, *, absent: bool) -> Explanat
             subject=name,
             answer=f"{name}{where} is not part of this transition: nothing asks for it. {about.answer}",
         )
+    if name in work.nodes_by_name:
+        raise InvalidRequest(
+            what=f"{name} is a node: the question is about a resource or an action",
+            remedy=f"hacli why fenced {name}; hacli why RESOURCE on {name}",
+        )
     names = [*(one.id for one in work.all_resources()), *work.actions_by_key]
     raise NotFound(kind="resource or action", name=name, remedy=nearest(name, names, "resources"))
 
@@ -402,7 +407,7 @@ def _resource_facts(work: WorkingSet, resource: Resource, node: Node | None) -> 
                 yield Fact(kind="member", text=text, origin=member.id)
             else:
                 details = tuple(_resource_facts(work, member, node))
-                yield Fact(kind="member", text=answer(member), origin=member.id, details=details)
+                yield Fact(kind="member", text=answer(work, member), origin=member.id, details=details)
         return
     unplaced = False
     for child in _inside(resource):
@@ -411,7 +416,7 @@ def _resource_facts(work: WorkingSet, resource: Resource, node: Node | None) -> 
             continue
         unplaced = unplaced or not placed
         details = tuple(_resource_facts(work, child, node))
-        yield Fact(kind="instance", text=answer(child), origin=child.id, details=details)
+        yield Fact(kind="instance", text=answer(work, child), origin=child.id, details=details)
 
 
 def _inside(resource: Resource) -> list[Resource]:
