@@ -158,10 +158,18 @@ def _lines(loss: Loss, *, already: bool) -> Iterator[str]:
         return
     names = ", ".join(one.resource for one in loss.unserved)
     yield f"{head}: not served: {names}"
-    for one in loss.unserved:
-        yield f"  * {one.resource}:"
-        for reason in one.reasons:
+    for reasons, some in _by_reasons(loss).items():
+        yield f"  * {', '.join(some)}:"
+        for reason in reasons:
             yield f"    * {reason}"
+
+
+def _by_reasons(loss: Loss) -> dict[tuple[str, ...], list[str]]:
+    """Resources that are not served for the same reasons stand together."""
+    found: dict[tuple[str, ...], list[str]] = {}
+    for one in loss.unserved:
+        found.setdefault(one.reasons, []).append(one.resource)
+    return found
 
 
 def _data(loss: Loss) -> dict[str, object]:

@@ -13,6 +13,7 @@ from typing import Final
 
 from crm.cib.model import Element
 from crm.explain.changes import edited
+from crm.explain.checks.fencing import static_hosts
 from crm.explain.contributions import contributions, node_trouble
 from crm.explain.placement import start_facts
 from crm.scheduler.activity import is_available
@@ -190,7 +191,7 @@ def _promoted(work: WorkingSet) -> frozenset[str]:
 def _unserved(work: WorkingSet, promoted: frozenset[str] = frozenset()) -> tuple[Unserved, ...]:
     found: list[Unserved] = []
     for top in work.resources:
-        if top.removed or _is_wanted_stopped(top):
+        if top.removed or _is_wanted_stopped(top) or _is_idle_device(work, top):
             continue
         missing = _missing(top)
         if missing:
@@ -204,6 +205,14 @@ def _is_wanted_stopped(resource: Resource) -> bool:
     if resource.meta.get("target-role", "").lower() == "stopped":
         return True
     return bool(resource.children) and all(_is_wanted_stopped(one) for one in resource.children)
+
+
+def _is_idle_device(work: WorkingSet, resource: Resource) -> bool:
+    """Whether it is a fence device that only fences the one node that is left: nobody is there to use it."""
+    if resource.agent_class != "stonith" or resource.variant is not Variant.PRIMITIVE:
+        return False
+    left = [node.name.lower() for node in work.nodes if node.kind is NodeKind.CLUSTER and is_available(node)]
+    return len(left) == 1 and static_hosts(resource.element) == set(left)
 
 
 def _missing(resource: Resource) -> list[Resource]:

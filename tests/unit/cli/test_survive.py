@@ -43,3 +43,12 @@ def test_a_long_run_says_how_long(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(survive, "SAID_FROM_S", 0)
     _status, text = hacli(["verify", "-x", BASE, "--survive", "1", "--jobs", "1"])
     assert "INFO: 2 more losses take about 0s; Ctrl-C shows what is known" in text
+
+
+def test_what_is_lost_for_the_same_reasons_stands_together() -> None:
+    _status, text = hacli(["verify", "-x", BASE, "--survive", "2"])
+    reason = "the nodes that are left have no quorum (no-quorum-policy=stop)"
+    wanted = ["Without n1 and n2: not served: db, st, g", "  * db, st, g:", f"    * {reason}"]
+    lines = text.splitlines()
+    at = lines.index(wanted[0])
+    assert lines[at : at + 3] == wanted

@@ -8,6 +8,7 @@ from crm.cib import codec
 from crm.explain.changes import edited
 from crm.scheduler.pipeline import schedule
 from crm.simulation.survive import losses, run_until_settled
+from tests.unit.crm.scheduler.cibs import document, element, primitive
 
 BASES = Path(__file__).parents[3] / "fuzz" / "bases"
 NOW_S = 1_790_000_060
@@ -35,6 +36,28 @@ def test_without_quorum_nothing_is_served() -> None:
     for loss in list(losses(cib, NOW_S, 2))[1:]:
         assert {one.resource for one in loss.unserved} == {"c", "p", "ip"}
         assert all("no quorum" in one.reasons[0] for one in loss.unserved)
+
+
+def test_a_device_that_fences_only_the_node_that_is_left_is_not_missed() -> None:
+    """Each of two nodes is fenced by a device that must not run there, as is good practice."""
+    devices = [
+        primitive(f"off-{name}", agent="stonith:fence_x", params={"pcmk_host_list": name})
+        for name in ("n1", "n2")
+    ]
+    away = "".join(
+        f'<rsc_location id="away-{name}" rsc="off-{name}" node="{name}" score="-INFINITY"/>'
+        for name in ("n1", "n2")
+    )
+    options = {"stonith-enabled": "true", "have-watchdog": "false"}
+
+    def lost(*resources: str) -> list[set[str]]:
+        cib = element(document([*devices, *resources], constraints=away, options=options))
+        return [{one.resource for one in loss.unserved} for loss in losses(cib, NOW_S, 1)]
+
+    assert lost() == [set(), set(), set()]
+    both = primitive("off-both", agent="stonith:fence_x", params={"pcmk_host_list": "n1 n2"})
+    away += '<rsc_location id="ban" rsc="off-both" node="n2" score="-INFINITY"/>'
+    assert lost(both) == [set(), {"off-both"}, set()]
 
 
 def test_what_is_no_longer_configured_is_forgotten() -> None:
