@@ -41,8 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     context = Context()
     try:
         try:
-            simulate(context, words, raising=True)
-            status = EXIT_OK
+            status = simulate(context, words, raising=True)
         except SystemExit as stop:
             status = EXIT_USAGE if stop.code else EXIT_OK
         sys.stdout.flush()

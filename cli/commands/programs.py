@@ -37,8 +37,7 @@ def simulate(context: Context, words: Sequence[str], *, raising: bool = False) -
     given = any(word.startswith(SOURCES) for word in words)
     arguments = [*(() if given else ("-L",)), *words]
     if raising:
-        run(arguments, context.out, lambda: _read(context), program="crm_simulate")
-        return 0
+        return 0 if run(arguments, context.out, lambda: _read(context), program="crm_simulate") else 1
     return main(arguments, context.out, lambda: _read(context))
 
 

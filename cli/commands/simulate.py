@@ -54,9 +54,9 @@ LiveCib = Callable[[], Element]
 
 
 def main(argv: Sequence[str], out: TextIO | None = None, live: LiveCib | None = None) -> int:
-    """Run the command; errors go to standard error. The exit code is 0, 1 (refused) or 2 (usage)."""
+    """Run the command; errors go to standard error. Exit code: 0, 1 (refused, or stuck), 2 (usage)."""
     try:
-        run(argv, out, live)
+        ended = run(argv, out, live)
     except SystemExit as stop:
         return EXIT_USAGE if stop.code else EXIT_OK
     except HaError as error:
@@ -67,7 +67,7 @@ def main(argv: Sequence[str], out: TextIO | None = None, live: LiveCib | None = 
     except OSError as error:
         print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
         return EXIT_FAILED
-    return EXIT_OK
+    return EXIT_OK if ended else EXIT_FAILED
 
 
 def run(
@@ -75,23 +75,25 @@ def run(
     out: TextIO | None = None,
     live: LiveCib | None = None,
     program: str = "hacli simulate",
-) -> None:
-    """As `main`, but raises: SystemExit for usage and help, HaError, OSError."""
+) -> bool:
+    """As `main`, but raises: SystemExit for usage and help, HaError, OSError.
+
+    False: carried out on paper, the transition stops short of its end although nothing failed.
+    """
     options = build_parser(program).parse_args(argv)
     if options.profile:
         profile(options.profile, options.repeat, options.set_datetime, out or sys.stdout)
-        return
+        return True
     if options.batch:
         from cli.commands.simulate_batch import run_batch
 
         if run_batch(options.batch, options.out, options.jobs, out or sys.stdout):
             raise InvalidRequest(what="some cases could not be computed", remedy="see the lines above")
-        return
+        return True
     if options.output_to != "-":
         with Path(options.output_to).open("w", encoding="utf-8") as target:
-            Simulation(options, target, live, argv).run()
-        return
-    Simulation(options, out or sys.stdout, live, argv).run()
+            return Simulation(options, target, live, argv).run()
+    return Simulation(options, out or sys.stdout, live, argv).run()
 
 
 def effective_time(text: str, cib: Element) -> tuple[int, str]:
@@ -139,8 +141,9 @@ class Simulation:
             operations=tuple(parse_spec(text) for text in options.op_inject),
         )
 
-    def run(self) -> None:
-        """Read, pretend, schedule, simulate, print. Raises HaError."""
+    def run(self) -> bool:
+        """Read, pretend, schedule, simulate, print; whether it came to its end. Raises HaError."""
+        ended = True
         cib = self._read()
         now_s, banner = effective_time(self._options.set_datetime, cib)
         self._check_names(cib)
@@ -154,14 +157,15 @@ class Simulation:
         if self._options.save_input:
             Path(self._options.save_input).write_text(codec.render(cib))
         if self._options.run or self._carries_out() or self._wants_graph():
-            self._schedule(cib, now_s, banner)
+            ended = self._schedule(cib, now_s, banner)
         elif self._options.save_output:
             Path(self._options.save_output).write_text(codec.render(cib))
         if self._xml is not None:
             request = " ".join(["crm_simulate", *self._argv])
             self._say(codec.render(result_element(request, self._xml)))
+        return ended
 
-    def _schedule(self, cib: Element, now_s: int, banner: str) -> None:
+    def _schedule(self, cib: Element, now_s: int, banner: str) -> bool:
         transition = pipeline.schedule(cib, now_s, sanitized=True)
         if self._options.json:
             self._say(as_json(transition, scores=self._options.show_scores) + "\n")
@@ -173,8 +177,7 @@ class Simulation:
             self._say("\nTransition Summary:\n" + "".join(f"{line}\n" for line in lines))
         if self._xml is not None:
             self._xml.append(actions_element(transition.work))
-        if self._carries_out():
-            self._simulate(cib, transition, now_s, banner)
+        return not self._carries_out() or self._simulate(cib, transition, now_s, banner)
 
     def _check_names(self, cib: Element) -> None:
         """Names in -u and -F that the document does not know: new nodes are said, the rest is refused."""
@@ -251,7 +254,7 @@ class Simulation:
             blocks.append(f"{counts}\n")
         blocks.append(f"{title}:\n{status_text(work, pending=pending)}")
         if options.show_attrs:
-            blocks.append("".join(f"{line}\n" for line in attribute_lines(work)))
+            blocks += filter(None, ["".join(f"{line}\n" for line in attribute_lines(work))])
         if options.show_failcounts:
             blocks.append("".join(f"{line}\n" for line in fail_count_lines(work)))
         self._say("\n".join(blocks))
@@ -297,7 +300,7 @@ class Simulation:
             reasons = {action.id: action.reason for action in transition.work.actions}
             Path(self._options.svg).write_text(svg_text(transition.graph, reasons), encoding="utf-8")
 
-    def _simulate(self, cib: Element, transition: pipeline.Transition, now_s: int, banner: str) -> None:
+    def _simulate(self, cib: Element, transition: pipeline.Transition, now_s: int, banner: str) -> bool:
         done = execute(
             cib,
             transition.graph,
@@ -323,13 +326,22 @@ class Simulation:
         for target in (self._options.save_output, self._options.in_place and self._options.xml_file):
             if target:
                 Path(target).write_text(codec.render(done.cib))
+        return done.complete or done.failed
 
     def _failure(self, action: GraphAction) -> int | None:
+        names = _names(action)
         for spec in self._fail:
-            if spec.key == action.key and spec.node == action.node:
+            if spec.node == action.node and (spec.key == action.key or spec.key in names):
                 self._failed.add(spec.text)
                 return spec.rc
         return None
+
+
+def _names(action: GraphAction) -> set[str]:
+    """An anonymous instance's operation goes by the name with the number, and by that without."""
+    interval = action.attributes.get("CRM_meta_interval", "0")
+    ids = {name for one in action.children if one.tag == "primitive" for name in (one.id, one.get("long-id"))}
+    return {f"{name}_{action.operation}_{interval}" for name in ids if name}
 
 
 def _time_text(at_s: int) -> str:

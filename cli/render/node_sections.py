@@ -122,11 +122,13 @@ def failures(work: WorkingSet) -> list[FailedAction]:
 
 
 def attribute_lines(work: WorkingSet) -> Iterator[str]:
-    """ "Node Attributes" with its heading."""
-    yield "  * Node Attributes:"
+    """ "Node Attributes" with its heading; nothing where no node that is online has any."""
+    heading = ["  * Node Attributes:"]
     for node in work.nodes:
         pairs = visible_attributes(node)
         if node.online and pairs:
+            yield from heading
+            heading.clear()
             yield f"    * Node: {node.name}:"
             yield from (f"      * {name:<32}\t: {value:<10}" for name, value in pairs)
 

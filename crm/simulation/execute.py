@@ -1,7 +1,9 @@
 """Carries a transition graph out on a CIB, as if every action ended as expected. Pure.
 
 The rules are those one sees in Pacemaker's crm_simulate: a synapse fires once all its inputs are confirmed,
-firing confirms at once, and each resource action leaves an entry in the node's history.
+firing confirms at once, and each resource action leaves an entry in the node's history. A failure ends the
+transition: what was begun is ended by the synapses of the priority INFINITY (notifications, above all), for
+which a failed input is confirmed, too; of the others only points in time that do not wait for it are reached.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from dataclasses import dataclass, field
 from crm.cib.model import Element
 from crm.scheduler.digests import operation_digests
 from crm.scheduler.model import WorkingSet
+from crm.scheduler.scores import INFINITY
 from crm.simulation.inject import count_failure
 from crm.simulation.notes import Note, note
 from crm.simulation.status_edit import StatusEdit
@@ -45,7 +48,7 @@ class _Run:
     now_s: int
     notes: list[Note] = field(default_factory=list)
     confirmed: set[int] = field(default_factory=set)
-    failed: bool = False
+    failures: set[int] = field(default_factory=set)
 
 
 def known_names(work: WorkingSet) -> frozenset[str]:
@@ -76,7 +79,7 @@ def execute(
     while waiting:
         left: list[Synapse] = []
         for synapse in waiting:
-            if all(number in run.confirmed for number in synapse.inputs):
+            if _may_fire(run, synapse):
                 for action in synapse.actions:
                     _fire(run, action)
             else:
@@ -87,8 +90,8 @@ def execute(
     return Execution(
         cib=run.edit.cib(),
         notes=tuple(run.notes),
-        complete=not waiting and not run.failed,
-        failed=run.failed,
+        complete=not waiting and not run.failures,
+        failed=bool(run.failures),
     )
 
 
@@ -103,9 +106,17 @@ def _fire(run: _Run, action: GraphAction) -> None:
     elif action.kind is ActionKind.CLUSTER:
         _fire_cluster(run, action)
     elif not _fire_resource(run, action):
-        run.failed = True
+        run.failures.add(action.id)
         return
     run.confirmed.add(action.id)
+
+
+def _may_fire(run: _Run, synapse: Synapse) -> bool:
+    urgent = synapse.priority >= INFINITY
+    for number in synapse.inputs:
+        if number not in run.confirmed and not (urgent and number in run.failures):
+            return False
+    return urgent or not run.failures or all(one.kind is ActionKind.PSEUDO for one in synapse.actions)
 
 
 def _fire_cluster(run: _Run, action: GraphAction) -> None:

@@ -8,11 +8,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from crm.cib.model import Element, element
+from crm.scheduler.actions import split_key
 from crm.simulation.notes import Note, note
 from crm.simulation.status_edit import StatusEdit
 from crm.transition.graph import ActionKind, GraphAction
 from hacluster.digits import is_count
 from hacluster.errors import InvalidRequest
+from hacluster.vocabulary.ocf_exit import OcfExit
 
 _SPEC = re.compile(
     r"(?P<resource>.+?)_(?P<task>migrate_to|migrate_from|[^_]+)_(?P<interval>\d+)@(?P<node>[^=]+)=(?P<rc>\d+)"
@@ -172,11 +174,13 @@ def inject_operation(cib: Element, edit: StatusEdit, spec: OperationSpec, now_s:
 def count_failure(
     edit: StatusEdit, node: str, key: str, resource: str, rc: int, now_s: int
 ) -> Iterator[Note]:
-    """Raise the fail count of an operation; a "not running" of a probe is none."""
-    operation = key[len(resource) + 1 :].rpartition("_")
-    if rc == 0 or (operation[0] == "monitor" and operation[2] == "0"):
+    """Raise the fail count of an operation, by that name of its resource; no probe's "not running"."""
+    parts = split_key(key)
+    assert parts is not None, key
+    _name, task, interval_ms = parts
+    if rc == 0 or (rc == OcfExit.NOT_RUNNING and interval_ms == 0):
         return
-    suffix = f"{resource}#{operation[0]}_{operation[2]}"
+    suffix = f"{resource}#{task}_{interval_ms}"
     name = f"fail-count-{suffix}"
     before = edit.attribute(node, name)
     edit.set_attribute(node, name, str(int(before) + 1) if is_count(before) else before or "1")

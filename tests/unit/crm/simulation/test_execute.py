@@ -2,7 +2,9 @@ from __future__ import annotations
 
 from crm.cib.model import Element
 from crm.scheduler.pipeline import schedule
+from crm.scheduler.scores import INFINITY
 from crm.simulation.execute import execute
+from crm.transition.graph import ActionKind, GraphAction, Synapse, TransitionGraph
 from tests.unit.crm.scheduler.cibs import NOW_S, clone, document, element, entry, history, primitive, state
 
 STOPPED = {"target-role": "Stopped"}
@@ -70,3 +72,46 @@ def test_what_an_entry_says_beyond_a_result_stays_when_it_is_written_over() -> N
         " state ",
         "",
     )
+
+
+def synapse(number: int, what: str, *inputs: int, urgent: bool = False) -> Synapse:
+    """One action; a name with a "/" is a task of resource web, any other a point in time."""
+    task = what.partition("/")[2]
+    xml = {"operation": task or what, "operation_key": f"web_{task}_0" if task else f"{what}_0"}
+    action = GraphAction(
+        id=number,
+        kind=ActionKind.RESOURCE if task else ActionKind.PSEUDO,
+        xml={**xml, "on_node": "n1"} if task else xml,
+        children=(Element("primitive", {"id": "web", "class": "ocf", "type": "Dummy"}),) if task else (),
+    )
+    priority = INFINITY if urgent else 0
+    return Synapse(id=number, actions=(action,), inputs=inputs, priority=priority)
+
+
+def test_after_a_failure_only_what_ends_things_is_done() -> None:
+    graph = TransitionGraph(
+        synapses=(
+            synapse(1, "web/stop"),
+            synapse(2, "web/start", 1),
+            synapse(3, "web/monitor", 1),  # could be done, but a new transition is due
+            synapse(4, "begun", 1),
+            synapse(5, "started", 2, urgent=True),  # what failed has been tried: that ends the start
+            synapse(6, "web/notify", 5, urgent=True),
+            synapse(7, "told", 6),
+            synapse(8, "running", 2),  # what failed is not done
+            synapse(9, "web/promote", 7),
+        )
+    )
+    cib = element(document([primitive("web")], nodes=("n1",)))
+    done = execute(cib, graph, NOW_S, failure_of=lambda action: 1 if action.operation == "start" else None)
+    assert (done.failed, done.complete) == (True, False)
+    kinds = ("Resource action", "Pseudo action")
+    shown = [" ".join(one.split()[3:]) for one in done.lines if any(kind in one for kind in kinds)]
+    assert shown == [
+        "web stop on n1",
+        "web start on n1",
+        "begun_0",
+        "started_0",
+        "web notify on n1",
+        "told_0",
+    ]
