@@ -445,14 +445,13 @@ class FencingShell:
         if not self._two_node or self._nodes[target].member:
             return 0
         first = found[0] if found else ()
-        isolated_ms = race.isolated_ms(
-            options.get("isolated-delay", ""),
-            own=self._local.connectivity.get(self._local.node, 0),
-            peer=self._local.connectivity.get(target, 0),
-            deadtime_ms=self._deadtime_ms,
-        )
-        return isolated_ms + race.delay_ms(
+        own = self._local.connectivity.get(self._local.node, 0)
+        peer = self._local.connectivity.get(target, 0)
+        isolated = options.get("isolated-delay", "")
+        return race.before_shot_ms(
             options.get("two-node-delay", "auto"),
+            isolated_ms=race.isolated_ms(isolated, own=own, peer=peer, deadtime_ms=self._deadtime_ms),
+            worse=own < peer,
             was_dc=self._local.was_dc,
             decided=delay_ms > 0 or any(device.has_delay for device in first),
             longest_ms=self.records.history.longest_ms(device.id for device in first),

@@ -16,17 +16,32 @@ SKEW_MS: Final = 500
 
 
 def isolated_ms(option: str, *, own: int, peer: int, deadtime_ms: int) -> int:
-    """How much longer this node waits because it is the worse connected one (isolated-delay).
+    """How much longer the worse connected of two waits (isolated-delay, two deadtimes by default).
 
     `own`, `peer`: links with carrier and live ping targets, ours now and the other's as it said last; 0: not
-    known, and nobody waits. The default is two deadtimes.
+    known. 0 when they are equal, or one is not known: then nobody waits for that.
     """
-    if not 0 < own < peer:
+    if own == peer or not own or not peer:
         return 0
     try:
         return parse_ms(option) if option else 2 * deadtime_ms
     except ValueError:
         return 2 * deadtime_ms  # said by `hacli verify`
+
+
+def before_shot_ms(
+    option: str, *, isolated_ms: int, worse: bool, was_dc: bool, decided: bool, longest_ms: int
+) -> int:
+    """All that this node waits before its first shot at the other of two.
+
+    When one is worse connected that decides, and who was DC does not matter: the better one shoots at once,
+    and the worse one waits `isolated_ms` (0: neither is worse) and as long as who was not DC.
+    """
+    if not isolated_ms:
+        return delay_ms(option, was_dc=was_dc, decided=decided, longest_ms=longest_ms)
+    if not worse:
+        return 0
+    return isolated_ms + delay_ms(option, was_dc=False, decided=decided, longest_ms=longest_ms)
 
 
 def delay_ms(option: str, *, was_dc: bool, decided: bool, longest_ms: int) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.soak.fence_races import run
+from tests.soak.fence_races import isolated, run
 
 pytestmark = [pytest.mark.netns, pytest.mark.slow, pytest.mark.alone]
 
@@ -12,3 +12,10 @@ pytestmark = [pytest.mark.netns, pytest.mark.slow, pytest.mark.alone]
 @pytest.mark.timeout(240)
 def test_exactly_one_survives_a_split() -> None:
     assert len(run(rounds=2, seed=7)) == 2
+
+
+@pytest.mark.timeout(120)
+def test_the_worse_connected_one_waits_though_it_is_dc() -> None:
+    """isolated-delay: without it who was DC shoots first."""
+    dc, shot = isolated(seed=11)
+    assert shot == [dc]

@@ -14,7 +14,8 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -101,17 +102,17 @@ def race(live: Running, switch: Switch) -> Node:
     return survivor
 
 
-def run(rounds: int, seed: int, say: Callable[[str], None] = lambda _text: None) -> list[str]:
-    """The survivors of all races."""
-    rng = random.Random(seed)
+@contextmanager
+def ready(rng: random.Random, links: int = 1) -> Iterator[tuple[Running, Switch]]:
+    """Two nodes that serve, and the switch that both can ask."""
     device = Primitive(
         id="power",
         agent="stonith:fence_netns",
         parameters={"switch": "/shared/switch.sock", "log": "/shared/power.log"},
         monitor="60s",
     )
-    survivors = []
-    with running(properties={"stonith-enabled": "true"}, alone=[device], prefer="n1") as live:
+    properties = {"stonith-enabled": "true"}
+    with running(properties=properties, alone=[device], prefer="n1", links=links) as live:
         lock = threading.Lock()
 
         def cut(name: str) -> None:
@@ -122,13 +123,41 @@ def run(rounds: int, seed: int, say: Callable[[str], None] = lambda _text: None)
             live.lab.shared / "switch.sock", rng, cut=cut, is_on=lambda name: bool(live.lab[name].is_on)
         )
         try:
-            for number in range(1, rounds + 1):
-                survivors.append(race(live, switch).name)
-                say(f"race {number}: {survivors[-1]} survived")
+            yield live, switch
         finally:
             switch.close()
         assert live.watch.violations() == []
+
+
+def run(rounds: int, seed: int, say: Callable[[str], None] = lambda _text: None) -> list[str]:
+    """The survivors of all races."""
+    survivors = []
+    with ready(random.Random(seed)) as (live, switch):
+        for number in range(1, rounds + 1):
+            survivors.append(race(live, switch).name)
+            say(f"race {number}: {survivors[-1]} survived")
     return survivors
+
+
+def isolated(seed: int) -> tuple[str, list[str]]:
+    """The DC loses one of its two links, then both nodes each other: the DC, and who was shot."""
+    with ready(random.Random(seed), links=2) as (live, switch):
+        dc = live.cluster.wait_dc(WITHIN_S)
+        worse = live.lab[dc]
+        (better,) = (node for node in live.nodes if node is not worse)
+        live.lab.pull(worse, link=1)
+        known = {worse.name: 2, better.name: 3}  # one more than the links with carrier
+
+        def is_known() -> bool:
+            said = [live.cluster.messaging(node).authority.nodes for node in live.nodes]
+            return all({node.name: node.connectivity for node in nodes} == known for nodes in said)
+
+        until(is_known, WITHIN_S, what="both know who is worse connected")
+        live.wait_quiet(WITHIN_S)
+        live.lab.split([worse], [better])
+        until(lambda: switch.shots, WITHIN_S, what="a shot")
+        live.watch.wait_all_on(better, WITHIN_S)
+        return dc, list(switch.shots)
 
 
 def main() -> int:

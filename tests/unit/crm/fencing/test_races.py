@@ -33,6 +33,7 @@ class Race:
     longest_ms: int
     option: str = "auto"
     delays: tuple[str, str] = ("", "")
+    connected: tuple[int, int] = (0, 0)
     events: list[tuple[int, int, str, str]] = field(default_factory=list)
     count: int = 0
 
@@ -62,8 +63,11 @@ class Race:
             return
         event: core.Event
         if what == "lost":
-            delay = race.delay_ms(
+            own, peer = self.connected if side.was_dc else self.connected[::-1]
+            delay = race.before_shot_ms(
                 self.option,
+                isolated_ms=race.isolated_ms("", own=own, peer=peer, deadtime_ms=500),
+                worse=own < peer,
                 was_dc=side.was_dc,
                 decided=any(self.delays),
                 longest_ms=self.longest_ms,
@@ -96,6 +100,17 @@ def test_exactly_one_survives(longest_ms: int) -> None:
     for seed in range(50):
         survivors = Race(random.Random(seed), longest_ms).run()
         assert survivors == ["a"], f"seed {seed}: {survivors}"
+
+
+@pytest.mark.parametrize("longest_ms", [0, 400, 2_000, 20_000], ids=lambda ms: f"measured {ms} ms")
+@pytest.mark.parametrize(
+    ("connected", "survivor"), [((1, 2), "b"), ((2, 1), "a"), ((2, 2), "a"), ((0, 2), "a")]
+)
+def test_the_better_connected_survives(connected: tuple[int, int], survivor: str, longest_ms: int) -> None:
+    """Whoever was DC (a), and also with deadtimes that are shorter than any delay of who was not."""
+    for seed in range(50):
+        survivors = Race(random.Random(seed), longest_ms, connected=connected).run()
+        assert survivors == [survivor], f"seed {seed}: {survivors}"
 
 
 def test_devices_delays_decide() -> None:
@@ -134,10 +149,10 @@ def test_the_delay(option: str, was_dc: bool, decided: bool, longest_ms: int, ex
         ("0", 1, 3, 0),
         ("nonsense", 1, 3, 5_000),
         ("", 3, 3, 0),
-        ("", 3, 1, 0),
+        ("", 3, 1, 5_000),
         ("", 0, 3, 0),
         ("", 3, 0, 0),
     ],
 )
-def test_the_worse_connected_waits(option: str, own: int, peer: int, expected: int) -> None:
+def test_what_the_worse_connected_waits(option: str, own: int, peer: int, expected: int) -> None:
     assert race.isolated_ms(option, own=own, peer=peer, deadtime_ms=2_500) == expected
