@@ -76,6 +76,7 @@ _FIXED: Final = {
     "property": tuple(DEFAULTS),
     "boolean": ("true", "false"),
     "picture": ("dot", "svg", "png"),
+    "action": ("start", "stop", "promote", "demote", "monitor", "validate-all", "meta-data"),
     "secret": ("set", "stash", "unstash", "delete", "show", "check"),
     "status": ("inactive", "--links", "--watch", "--json"),
 }

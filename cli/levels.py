@@ -9,7 +9,17 @@ from __future__ import annotations
 
 from typing import Final
 
-from cli.side_levels import CIB, CIBSTATUS, COROSYNC, HISTORY, OPTIONS, SCRIPT, SITE
+from cli.side_levels import (
+    ASSIST,
+    CIB,
+    CIBSTATUS,
+    COROSYNC,
+    HISTORY,
+    MAINTENANCE,
+    OPTIONS,
+    SCRIPT,
+    SITE,
+)
 from cli.tree import Command, Level
 
 __all__ = ["CONFIGURE", "PROGRAMS", "ROOT", "Command", "Level"]
@@ -37,6 +47,7 @@ CONFIGURE: Final = Level(
     "the cluster's configuration",
     session=True,
     aliases=("cf", "cfg", "conf"),
+    levels=(ASSIST,),
     commands=(
         _definition(
             "node",
@@ -183,6 +194,13 @@ CONFIGURE: Final = Level(
             usage="graph [dot|svg|png] [FILE [dot|svg|png]]",
         ),
         _tool("validate-all", "the agent's own check of a resource's parameters", "resource"),
+        Command(
+            "rsctest",
+            "cli.commands.by_hand:rsctest",
+            "probe, start, monitor and stop resources that do not run",
+            ("resource", "…"),
+            usage="rsctest RSC… [NODE…|all]",
+        ),
     ),
 )
 
@@ -339,15 +357,6 @@ FENCE: Final = Level(
         _fence("fence", "fence", "fence a node by its devices", "fence NODE [reboot|off]"),
         _fence("unfence", "unfence", "give it back what devices cut off", "unfence NODE"),
         _fence("confirm", "confirm", "it is off: what waits for its fence goes on", "confirm NODE [--force]"),
-    ),
-)
-
-MAINTENANCE: Final = Level(
-    "maintenance",
-    "leave all resources alone",
-    commands=(
-        Command("on", "cli.commands.node:maintenance_on", "maintenance-mode=true"),
-        Command("off", "cli.commands.node:maintenance_off", "maintenance-mode=false"),
     ),
 )
 

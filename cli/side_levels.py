@@ -218,3 +218,40 @@ OPTIONS: Final = Level(
         Command("save", "cli.commands.user_options:save", "options are saved as they are set"),
     ),
 )
+
+MAINTENANCE: Final = Level(
+    "maintenance",
+    "leave all resources alone",
+    commands=(
+        Command("on", "cli.commands.node:maintenance_on", "maintenance-mode=true"),
+        Command("off", "cli.commands.node:maintenance_off", "maintenance-mode=false"),
+        Command(
+            "action",
+            "cli.commands.by_hand:action",
+            "an action of an agent by hand, of a resource that the cluster leaves alone",
+            ("resource", "action"),
+            usage="action RSC ACTION [ssh]",
+        ),
+    ),
+)
+
+ASSIST: Final = Level(
+    "assist",
+    "larger steps: what primitives have in common, bonds without dependency",
+    commands=(
+        Command(
+            "template",
+            "cli.commands.assist:template",
+            "a template of what primitives have in common; they then refer to it",
+            ("new", "resource", "…"),
+            usage="template ID PRIMITIVE PRIMITIVE…",
+        ),
+        Command(
+            "weak-bonds",
+            "cli.commands.assist:weak_bonds",
+            "resources go to one node, and do not depend on each other",
+            ("resource", "…"),
+            usage="weak-bonds RSC RSC…",
+        ),
+    ),
+)

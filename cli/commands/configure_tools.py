@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from cli.agent_runs import Subject, call, subject_of
 from cli.context import EXIT_FAILED, EXIT_OK, Context, UsageError
-from cli.grammar.document import find, section
+from cli.grammar.document import section
 from cli.render.configuration_graph import dot_text, svg_text
 from cli.workspace import write_atomically
 from crm.cib.document import SCHEMA
 from crm.cib.model import Element
-from hacluster.errors import InvalidRequest, NotFound
+from hacluster.errors import InvalidRequest
 
 _FORMATS: Final = ("dot", "svg", "png")
 CONVERT_WITHIN_S: Final = 60
-VALIDATE_WITHIN_S: Final = 60
 _NEW_ROLES: Final = ("Promoted", "Unpromoted")
 _ROLE_NAMES: Final = ("role", "rsc-role", "with-rsc-role")
 
@@ -135,23 +134,7 @@ def validate_all(context: Context, words: Sequence[str]) -> int:
     """`validate-all RSC`: the agent's own check of the resource's parameters, on this node."""
     if len(words) != 1:
         raise UsageError(what="name one primitive", usage="validate-all RSC")
-    cib = context.open_workspace().cib
-    item = find(cib, words[0], "primitive")
-    if item is None:
-        raise NotFound(kind="primitive", name=words[0])
-    template = find(cib, item.get("template"), "template") if item.get("template") else None
-    typed = item if template is None else template
-    agent = ":".join(typed.get(part) for part in ("class", "provider", "type") if typed.get(part))
-    parameters: dict[str, str] = {}
-    for holder in (typed, item):
-        for part in holder.all("instance_attributes"):
-            if part.all("rule") or "id-ref" in part.attributes:
-                raise InvalidRequest(
-                    what=f"the parameters of {words[0]} depend on a rule or stand elsewhere",
-                    remedy="`hacli ra validate TYPE NAME=VALUE…` with those in question",
-                )
-            parameters |= {pair.get("name"): pair.get("value") for pair in part.all("nvpair")}
-    return _validated(context, agent, words[0], parameters)
+    return _validated(context, subject_of(context, context.open_workspace().cib, words[0]))
 
 
 def ra_validate(context: Context, words: Sequence[str]) -> int:
@@ -160,48 +143,23 @@ def ra_validate(context: Context, words: Sequence[str]) -> int:
     if not words or any("=" not in word for word in words[1:]):
         raise UsageError(what="an agent and pairs are needed", usage=usage)
     parameters = {name: value for name, _equals, value in (word.partition("=") for word in words[1:])}
-    return _validated(context, words[0], "validate", parameters)
+    return _validated(context, Subject(name="validate", agent=words[0], parameters=parameters, timeouts_s={}))
 
 
-def _validated(context: Context, agent: str, resource: str, parameters: Mapping[str, str]) -> int:
+def _validated(context: Context, subject: Subject) -> int:
     """Run validate-all; what the agent says is printed, and its status decides."""
-    from agents.catalog import Catalog, our_sbin_dir
-    from agents.environment import NodeFacts, invocation
+    from agents.catalog import Catalog
     from cli.agent_information import agent_name
-    from hacluster.vocabulary.ids import ResourceId
-    from hacluster.vocabulary.operation import Operation
 
     catalog = Catalog.of_this_node()
-    name = agent_name(agent, catalog)
-    found = catalog.resolve(name)
-    if found.standard != "ocf":
+    name = agent_name(subject.agent, catalog)
+    if catalog.resolve(name).standard != "ocf":
         raise InvalidRequest(what=f"{name} cannot check parameters", remedy="only OCF agents can")
-    operation = Operation(
-        resource=ResourceId(resource), agent=name, action="validate-all", parameters=dict(parameters)
-    )
-    facts = NodeFacts(
-        node=context.options.node or os.uname().nodename,
-        sbin_dir=str(our_sbin_dir()),
-        ha_agent=str(our_sbin_dir().parent / "bin" / "ha-agent"),
-        ocf_root=found.ocf_root,
-    )
-    call = invocation(operation, found.path, facts, standard=found.standard)
-    try:
-        done = subprocess.run(
-            call.argv,
-            env=dict(call.environ),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=VALIDATE_WITHIN_S,
-            check=False,
-            cwd="/",
-        )
-    except subprocess.TimeoutExpired:
-        raise InvalidRequest(what=f"{name} has not answered within {VALIDATE_WITHIN_S} s") from None
-    for line in (done.stdout + done.stderr).decode(errors="replace").splitlines():
-        context.info(line.removeprefix("ocf-exit-reason:"))
-    if done.returncode == 0:
+    called = call(context, subject, "validate-all")
+    for line in called.lines:
+        context.info(line)
+    if called.outcome.succeeded:
         context.print(f"{name}: the parameters are valid")
         return EXIT_OK
-    context.error(f"{name}: validate-all says {done.returncode}")
+    context.error(f"{name}: validate-all says {called.outcome.raw_status or called.outcome.reason}")
     return EXIT_FAILED

@@ -39,7 +39,7 @@ def secret(context: Context, words: Sequence[str]) -> int:
             return _point(context, name, parameter)
         case (name, "unstash", parameter):
             _checked(context, name, parameter)
-            value = _read(context, name, parameter)
+            value = read_secret(context, name, parameter)
             _change(context, name, parameter, value)
             _delete(context, name, parameter)
             return EXIT_OK
@@ -50,7 +50,7 @@ def secret(context: Context, words: Sequence[str]) -> int:
             return EXIT_OK
         case (name, "show", parameter):
             _checked(context, name, parameter)
-            context.print(_read(context, name, parameter))
+            context.print(read_secret(context, name, parameter))
             return EXIT_OK
         case (name, "check", parameter):
             return _check(context, name, parameter)
@@ -81,7 +81,8 @@ def _store(context: Context, name: str, parameter: str, value: str) -> None:
     write_atomically(path.with_name(f"{parameter}.sign"), f"{digest}\n".encode(), 0o600)
 
 
-def _read(context: Context, name: str, parameter: str) -> str:
+def read_secret(context: Context, name: str, parameter: str) -> str:
+    """The value that this node has. Raises InvalidRequest."""
     path = _file(context, name, parameter)
     try:
         value = path.read_text().rstrip()
@@ -121,6 +122,6 @@ def _check(context: Context, name: str, parameter: str) -> int:
     if value != PLACEHOLDER:
         context.error(f"{parameter} of {name} is no secret: the CIB has its value")
         return EXIT_FAILED
-    _read(context, name, parameter)
+    read_secret(context, name, parameter)
     context.info(f"this node has the secret {parameter} of {name}")
     return EXIT_OK

@@ -5,11 +5,12 @@ _hacli() {
   word=${line##*[[:space:]]}
   if [[ $word != -* ]]; then case "$before" in
     "") COMPREPLY=($(compgen -W "apply cib cibstatus cluster configure confirm corosync demo diff fence help history import maintenance node options plan ra report resource rollback script simulate site status transition undo verify why" -- "$current")); return ;;
-    "configure") COMPREPLY=($(compgen -W "acl_group acl_target alert bundle clone colocation commit default-timeouts delete edit erase fencing_topology filter get_property graph group help load location modgroup monitor ms node op_defaults order plan primitive property refresh rename role rsc_defaults rsc_template rsc_ticket save schema set show simulate tag upgrade user validate-all verify xml" -- "$current")); return ;;
+    "configure") COMPREPLY=($(compgen -W "acl_group acl_target alert assist bundle clone colocation commit default-timeouts delete edit erase fencing_topology filter get_property graph group help load location modgroup monitor ms node op_defaults order plan primitive property refresh rename role rsc_defaults rsc_template rsc_ticket rsctest save schema set show simulate tag upgrade user validate-all verify xml" -- "$current")); return ;;
+    "configure assist") COMPREPLY=($(compgen -W "help template weak-bonds" -- "$current")); return ;;
     "resource") COMPREPLY=($(compgen -W "ban cleanup clear constraints demote failcount help locate maintenance manage meta move operations param promote refresh restart scores secret start status stop trace unmanage untrace utilization" -- "$current")); return ;;
     "node") COMPREPLY=($(compgen -W "attribute clearstate delete fence help maintenance online ready server show standby status status-attr utilization" -- "$current")); return ;;
     "fence") COMPREPLY=($(compgen -W "confirm fence help history list unfence" -- "$current")); return ;;
-    "maintenance") COMPREPLY=($(compgen -W "help off on" -- "$current")); return ;;
+    "maintenance") COMPREPLY=($(compgen -W "action help off on" -- "$current")); return ;;
     "cluster") COMPREPLY=($(compgen -W "cert force-quorum health help init join key links move-dc quorum remove restart run start status stop token vote" -- "$current")); return ;;
     "transition") COMPREPLY=($(compgen -W "help list save show" -- "$current")); return ;;
     "ra") COMPREPLY=($(compgen -W "classes help info list providers validate" -- "$current")); return ;;

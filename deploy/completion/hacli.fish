@@ -13,11 +13,12 @@ function __hacli_knows
 end
 complete -c hacli -f
 complete -c hacli -n "__hacli_knows ''" -a 'apply cib cibstatus cluster configure confirm corosync demo diff fence help history import maintenance node options plan ra report resource rollback script simulate site status transition undo verify why'
-complete -c hacli -n "__hacli_knows 'configure'" -a 'acl_group acl_target alert bundle clone colocation commit default-timeouts delete edit erase fencing_topology filter get_property graph group help load location modgroup monitor ms node op_defaults order plan primitive property refresh rename role rsc_defaults rsc_template rsc_ticket save schema set show simulate tag upgrade user validate-all verify xml'
+complete -c hacli -n "__hacli_knows 'configure'" -a 'acl_group acl_target alert assist bundle clone colocation commit default-timeouts delete edit erase fencing_topology filter get_property graph group help load location modgroup monitor ms node op_defaults order plan primitive property refresh rename role rsc_defaults rsc_template rsc_ticket rsctest save schema set show simulate tag upgrade user validate-all verify xml'
+complete -c hacli -n "__hacli_knows 'configure assist'" -a 'help template weak-bonds'
 complete -c hacli -n "__hacli_knows 'resource'" -a 'ban cleanup clear constraints demote failcount help locate maintenance manage meta move operations param promote refresh restart scores secret start status stop trace unmanage untrace utilization'
 complete -c hacli -n "__hacli_knows 'node'" -a 'attribute clearstate delete fence help maintenance online ready server show standby status status-attr utilization'
 complete -c hacli -n "__hacli_knows 'fence'" -a 'confirm fence help history list unfence'
-complete -c hacli -n "__hacli_knows 'maintenance'" -a 'help off on'
+complete -c hacli -n "__hacli_knows 'maintenance'" -a 'action help off on'
 complete -c hacli -n "__hacli_knows 'cluster'" -a 'cert force-quorum health help init join key links move-dc quorum remove restart run start status stop token vote'
 complete -c hacli -n "__hacli_knows 'transition'" -a 'help list save show'
 complete -c hacli -n "__hacli_knows 'ra'" -a 'classes help info list providers validate'
@@ -32,6 +33,6 @@ complete -c hacli -n "__hacli_knows 'cibstatus'" -a 'help load node op quorum ru
 complete -c hacli -n "__hacli_knows 'corosync'" -a 'diff edit get help log pull push reload set show status'
 function __hacli_asks
     set -l before (__hacli_before)
-    string match -q -- '-*' (commandline -ct); or not contains -- "$before" '' 'configure' 'resource' 'node' 'fence' 'maintenance' 'cluster' 'transition' 'ra' 'import' 'cib' 'cib cibstatus' 'history' 'script' 'site' 'options' 'cibstatus' 'corosync'
+    string match -q -- '-*' (commandline -ct); or not contains -- "$before" '' 'configure' 'configure assist' 'resource' 'node' 'fence' 'maintenance' 'cluster' 'transition' 'ra' 'import' 'cib' 'cib cibstatus' 'history' 'script' 'site' 'options' 'cibstatus' 'corosync'
 end
 complete -c hacli -n __hacli_asks -a "(__hacli_rest)"

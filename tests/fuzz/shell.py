@@ -65,7 +65,7 @@ OUTSIDE: Final = (
     *("cli.commands.cluster:", "cli.commands.services:", "cli.commands.import_heartbeat:", "cli.demo."),
     *("cli.commands.report:", "cli.commands.cib:", "cli.commands.cibstatus:", "cli.commands.user_options:"),
     *("cli.commands.configure_tools:", "cli.commands.corosync:", "cli.commands.site:"),
-    *("cli.commands.history_view:", "cli.commands.history_log:", "cli.commands.agent_runs:"),
+    *("cli.commands.history_view:", "cli.commands.history_log:", "cli.commands.by_hand:"),
     *("cli.commands.secret:", "cli.commands.configure:filter", "cli.commands.configure:edit"),
     *("cli.commands.configure:save", "cli.commands.configure:load_file", "cli.commands.transition:save"),
     *("cli.commands.apply:", "cli.commands.programs:", "cli.commands.ra:", "cli.commands.fence:"),
