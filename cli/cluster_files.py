@@ -92,9 +92,8 @@ def _write(folder: Path, files: Mapping[str, bytes]) -> None:
 def copy_hint(folders: tuple[Path, ...]) -> str:
     """What to do with the folders."""
     first = folders[0]
-    place = "etc/hacluster/"
     return (
-        f"Copy each folder to its node: rsync -a {first}/{place} root@{first.name}:/{place} (and so on).\n"
+        f"Copy each folder to its node: scp -rp {first}/etc/hacluster root@{first.name}:/etc/ (and so on).\n"
         "Then, on each: systemd-tmpfiles --create hacluster.conf (the services run as user hacluster).\n"
         f"Keep {first.parent / 'ca'} in a safe place: its key signs the certificates of further nodes."
     )

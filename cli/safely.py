@@ -119,4 +119,7 @@ def _say_when_nothing_happens(
         names = " ".join(dict.fromkeys(held))
         context.info(f"nothing happens now: {names} not managed (`hacli resource manage {names}`)")
     elif not plan.anyway:
-        context.info("nothing happens now: it is like that already, or something else stands in the way")
+        ask = f" (`hacli why {about[0]}`)" if about else ""
+        context.info(
+            f"nothing happens now: it is like that already, or something else stands in the way{ask}"
+        )

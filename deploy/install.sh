@@ -27,6 +27,13 @@ python=${PYTHON:-python3}
 commands="ha-messaging ha-crm ha-lrm ha-sentinel ha-qnet hacli ha-agent"
 units="hacluster.target ha-lrm.service ha-messaging.service ha-crm.service ha-sentinel.service ha-qnet.service"
 
+# Exit code 1: a folder above the interpreter, wherever links lead, is closed to others (as root's own is).
+reachable='
+import pathlib, sys
+path = pathlib.Path(sys.executable).resolve()
+sys.exit(not all(one.stat().st_mode & 1 for one in (path, *path.parents)))
+'
+
 if [ -z "$dest" ] && [ "$(id -u)" != 0 ]; then
     echo "$0: run it as root (or set DESTDIR)" >&2
     exit 1
@@ -34,7 +41,8 @@ fi
 
 uninstall() {
     if [ -z "$dest" ] && [ -d /run/systemd/system ]; then
-        systemctl disable --now hacluster.target ha-sentinel.service ha-crm.service ha-messaging.service ha-lrm.service || true
+        systemctl disable --now hacluster.target ha-sentinel.service ha-qnet.service ha-crm.service \
+            ha-messaging.service ha-lrm.service || true
     fi
     for command in $commands; do
         rm -f "$dest/usr/sbin/$command"
@@ -57,6 +65,13 @@ install_all() {
     fi
     if ! "$python" -c 'import ensurepip' 2>/dev/null; then
         echo "$0: $python cannot make virtual environments: apt-get install python3-venv" >&2
+        exit 1
+    fi
+    if [ -x "$prefix/bin/python" ]; then python=$prefix/bin/python; fi
+    if [ -z "$dest" ] && ! "$python" -c "$reachable"; then
+        echo "$0: the services run as user hacluster, who cannot reach" \
+            "$("$python" -c 'import os, sys; print(os.path.realpath(sys.executable))')" >&2
+        echo "name another Python: PYTHON=/usr/bin/python3 $0 (after --uninstall, if $prefix was made with it)" >&2
         exit 1
     fi
     [ -x "$prefix/bin/python" ] || "$python" -m venv "$prefix"

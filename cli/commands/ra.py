@@ -79,7 +79,8 @@ def _described(name: str, described: AgentMetadata) -> Iterator[str]:
     for one in described.parameters:
         yield ""
         yield _heading(one)
-        yield from _paragraph(one.longdesc or one.shortdesc, "    ")
+        if one.longdesc.rstrip(".") != one.shortdesc.rstrip("."):
+            yield from _paragraph(one.longdesc, "    ")
     if described.actions:
         yield ""
         yield "Operations' defaults (advisory minimum):"

@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import shlex
+import shutil
 import signal
 import sys
 import time
@@ -82,7 +83,7 @@ def play(options: argparse.Namespace) -> int:
     if running_labs(options.name):
         raise LabError(
             what=f"a demo called {options.name} is running",
-            remedy=f"hacli demo --stop --name {options.name}    (or take another --name)",
+            remedy=f"{own_command()} demo --stop --name {options.name}    (or take another --name)",
         )
     stage = stdout_stage(quiet=options.json)
     began = time.monotonic()
@@ -129,18 +130,27 @@ def how_to_look_around(lab: Lab) -> str:
     variables = [
         f"{key}={value}" for key, value in node.environment.items() if key.startswith(("PYTHON", "HAC"))
     ]
-    name = f" --name {lab.name}" if lab.name != "demo" else ""
+    demo = f"{own_command()} demo" + (f" --name {lab.name}" if lab.name != "demo" else "")
     return "\n".join(
         (
             "",
             "It is left running. To look around:",
-            f"  hacli demo{name} --enter {node.name.partition('.')[0]} hacli status",
-            f"  hacli demo{name} --enter {node.name.partition('.')[0]}        (a shell in the node)",
+            f"  {demo} --enter {node.name.partition('.')[0]} hacli status",
+            f"  {demo} --enter {node.name.partition('.')[0]}        (a shell in the node)",
             "or by hand:",
             f"  {shlex.join(['env', *variables, *command])}",
-            f"To stop it: hacli demo{name} --stop",
+            f"To stop it: {demo} --stop",
         )
     )
+
+
+def own_command() -> str:
+    """How to call hacli from here: by name where it is found so, else by its path."""
+    beside = Path(sys.executable).with_name("hacli")
+    if shutil.which("hacli") is not None or not beside.exists():
+        return "hacli"
+    here = Path.cwd()
+    return shlex.quote(str(beside.relative_to(here) if beside.is_relative_to(here) else beside))
 
 
 def stop(name: str) -> int:
@@ -175,7 +185,7 @@ def enter(lab: str, node: str, command: Sequence[str]) -> NoReturn:
             name = environment.get("HACLUSTER_NODE", "")
             if environment.get("HACLUSTER_LAB") == lab and node in (name, name.partition(".")[0]):
                 _become(int(entry.name), environment, command or ["bash", "-i"])
-    remedy = "hacli demo --keep leaves one running"
+    remedy = f"{own_command()} demo --keep leaves one running"
     raise LabError(what=f"no node {node} of a demo called {lab} runs", remedy=remedy)
 
 
