@@ -121,7 +121,7 @@ def placement_facts(work: WorkingSet, resource: Resource, only: Node | None = No
         resource,
         [node for node in work.nodes if node.id not in named and (only is None or node is only)],
     )
-    facts += _decision(work, resource, entries)
+    facts += _decision(work, resource, entries, only)
     cause = unplaced_cause(resource)
     if cause is not None and cause is not resource:
         text = f"In the end it has to be with {cause.id}, which runs nowhere (`hacli why {cause.id}`)."
@@ -282,7 +282,7 @@ def _why_unknown(work: WorkingSet, resource: Resource, node: Node) -> tuple[str,
     return "it is looked for on other nodes only (resource-discovery)", resource.id
 
 
-def _decision(work: WorkingSet, resource: Resource, entries: list[Entry]) -> list[Fact]:
+def _decision(work: WorkingSet, resource: Resource, entries: list[Entry], only: Node | None) -> list[Fact]:
     usable = [one for one in entries if one.score >= 0 and is_available(one.node)]
     chosen = resource.assigned_node
     if not resource.managed:
@@ -295,6 +295,15 @@ def _decision(work: WorkingSet, resource: Resource, entries: list[Entry]) -> lis
         ]
     tie = resource.tie
     if tie is not None and chosen.name in (tie[0], tie[2]):
+        asked = next((one for one in usable if one.node is only and only is not chosen), None)
+        taken = next(one for one in entries if one.node is chosen)
+        if asked is not None and asked.score == taken.score and chosen in resource.active_nodes:
+            tie = (
+                chosen.name,
+                0,
+                asked.node.name,
+                0,
+            )  # what is asked about, not the first one that is as good
         return [_tie(work, resource, chosen, tie)]
     second = next((one for one in usable if one.node is not chosen), None)
     own = resource.assigned.score if resource.assigned is not None else 0
