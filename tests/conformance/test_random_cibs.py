@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from crm.cib.codec import parse
+from crm.scheduler.stages.location import apply_stickiness
 from tests.differential.compare import AGREE, FAILED, GAVE_UP, OPEN, results
+from tests.differential.known import known_change
 from tests.differential.old_rules import CHANGES, Change, old_rules
-from tests.differential.oracle import Oracle, available, decide
+from tests.differential.oracle import Actions, Oracle, available, decide
 
 SEEDS = range(1, 31)
 AGREE_PERCENT_MIN = 95.0
@@ -56,6 +58,24 @@ def test_an_old_rule_changes_what_it_is_about() -> None:
         old = decide(blocked).actions
     assert {key for _, _, key, _ in old - today} == {"beside_start_0"}
     assert not today - old
+
+
+def test_a_function_that_would_stay_in_force_somewhere_is_not_replaced() -> None:
+    instead = Change(name="no stickiness", swaps=((apply_stickiness, lambda work: None),))
+    with pytest.raises(LookupError, match="PLACEMENT_STAGES"), old_rules((instead,)):
+        pass
+    with pytest.raises(LookupError, match="is not"), old_rules((CHANGES[0], CHANGES[0])):
+        pass
+
+
+def test_what_an_old_rule_explains_is_known_and_anything_else_is_open() -> None:
+    blocked = parse(_BLOCKED.encode())
+    with old_rules(change for change in CHANGES if change.name == "a group that cannot start"):
+        old = decide(blocked)
+    known = known_change(blocked, old.actions, old.scores)
+    assert known is not None
+    assert (str(known), known.scores) == ("a group that cannot start", True)
+    assert known_change(blocked, Actions(list(old.actions)[:1]), old.scores) is None
 
 
 _BLOCKED = """

@@ -65,6 +65,7 @@ class Tally:
         self.levels["actions, with those of 2.1.5's rules that matter"] += result.verdict not in DIFFERENT
         self.levels["actions, with all of 2.1.5's rules"] += result.as_old
         self.levels["scores"] += result.scores
+        self.levels["scores, with those of 2.1.5's rules that matter to the actions"] += result.known_scores
         self.levels["scores, with all of 2.1.5's rules"] += result.old_scores
 
     def compared(self) -> int:

@@ -25,8 +25,8 @@ AGREE, OPEN, FAILED, GAVE_UP = "agree", "open", "our failure", "reference gave u
 class Result:
     """One CIB. `verdict`: agree, open, our failure, reference gave up, or the names of known changes.
 
-    `as_old`: whether the actions agree with all of 2.1.5's rules put back; `scores`, `old_scores`: whether
-    the scores do, as they are and with 2.1.5's rules.
+    `as_old`: whether the actions agree with all of 2.1.5's rules put back; `scores`, `known_scores` and
+    `old_scores`: whether the scores do, as they are, with the known changes put back, and with all of them.
     """
 
     seed: int
@@ -38,6 +38,7 @@ class Result:
     error: str = ""
     as_old: bool = False
     scores: bool = False
+    known_scores: bool = False
     old_scores: bool = False
 
 
@@ -126,14 +127,17 @@ def judge(seed: int, what: str, source: bytes, answer: Answer) -> Result:
         return Result(
             seed=seed, what=what, verdict=FAILED, source=source, missing=wanted, surplus=Actions(), error=text
         )
+    agree, scores = got.actions == wanted, got.scores == answer.scores
+    known = None if agree else known_change(cib, wanted, answer.scores)
     return Result(
         seed=seed,
         what=what,
-        verdict=AGREE if got.actions == wanted else known_change(cib, wanted) or OPEN,
+        verdict=AGREE if agree else str(known or OPEN),
         source=source,
         missing=wanted - got.actions,
         surplus=got.actions - wanted,
         as_old=old.actions == wanted,
-        scores=got.scores == answer.scores,
+        scores=scores,
+        known_scores=scores if known is None else known.scores,
         old_scores=old.scores == answer.scores,
     )

@@ -1,75 +1,65 @@
 """Recognise a disagreement as changes of Pacemaker since 2.1.5: by putting 2.1.5's rules back.
 
-A disagreement counts as known only if our scheduler with some of `old_rules.CHANGES` undone gives exactly the
-reference's actions; a difference that merely looks similar stays open.
+A disagreement counts as known only if our scheduler with a few of `old_rules.CHANGES` undone gives exactly
+the actions of the reference; a difference that merely looks similar stays open. So does one that only many
+explain together: the more may be chosen, the likelier some choice fits by chance.
 """
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations
 
 from crm.cib.model import Element
 from tests.differential.old_rules import CHANGES, Change, old_rules
-from tests.differential.oracle import Actions, ours
+from tests.differential.oracle import Actions, Decision, decide
+
+CHANGES_MAX = 4
+"""How many changes may explain one disagreement together."""
 
 
-def known_change(cib: Element, wanted: Actions) -> str:
-    """The names of the fewest changes found that explain the difference, joined by " + ", or ""."""
-    changes = _explanation(cib, wanted)
-    return " + ".join(change.name for change in changes)
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """The fewest changes that explain a difference; `scores`: whether the scores are then the same, too."""
+
+    changes: tuple[Change, ...]
+    scores: bool
+
+    def __str__(self) -> str:
+        return " + ".join(change.name for change in self.changes)
 
 
-def _explanation(cib: Element, wanted: Actions) -> Sequence[Change]:
-    """One change alone; else all at once, less what is not needed; else step by step; else two of them."""
-    left = {change.name: _distance(cib, wanted, (change,)) for change in CHANGES}
+def known_change(cib: Element, wanted: Actions, scores: frozenset[str] = frozenset()) -> Explanation | None:
+    """None when nothing explains it. Of as many changes, those that give the scores as well are preferred."""
+    relevant = tuple(_relevant(cib))
+    for size in range(1, CHANGES_MAX + 1):
+        fitting = [
+            Explanation(chosen, decision.scores == scores)
+            for chosen, decision in _decisions(cib, combinations(relevant, size))
+            if decision.actions == wanted
+        ]
+        if fitting:
+            return max(fitting, key=lambda one: one.scores)  # the first of equals
+    return None
+
+
+def _relevant(cib: Element) -> Iterator[Change]:
+    """Those that make a difference here, put back alone, or left out when all others are put back."""
+    today, old = _decide(cib, ()), _decide(cib, CHANGES)
     for change in CHANGES:
-        if not left[change.name]:
-            return (change,)
-    if not _distance(cib, wanted, CHANGES):
-        return _needed(cib, wanted, CHANGES)
-    chosen = _climbed(cib, wanted)
-    if chosen:
-        return _needed(cib, wanted, chosen)
-    before = _distance(cib, wanted, ())
-    some = [change for change in CHANGES if left[change.name] != before]
-    for pair in itertools.combinations(some, 2):
-        if not _distance(cib, wanted, pair):
-            return pair
-    return ()
+        others = tuple(one for one in CHANGES if one is not change)
+        if _decide(cib, (change,)) != today or _decide(cib, others) != old:
+            yield change
 
 
-def _needed(cib: Element, wanted: Actions, changes: Sequence[Change]) -> Sequence[Change]:
-    """Without those whose absence makes no difference."""
-    for change in changes:
-        fewer = tuple(one for one in changes if one is not change)
-        if not _distance(cib, wanted, fewer):
-            changes = fewer
-    return changes
+def _decisions(
+    cib: Element, choices: Iterable[Sequence[Change]]
+) -> Iterator[tuple[tuple[Change, ...], Decision]]:
+    for chosen in choices:
+        yield tuple(chosen), _decide(cib, chosen)
 
 
-def _climbed(cib: Element, wanted: Actions) -> Sequence[Change]:
-    """From all changes and from none: undo or redo the one that brings it nearest, as long as one does."""
-    for chosen in (CHANGES, ()):
-        here = _distance(cib, wanted, chosen)
-        while here:
-            steps = [_toggled(chosen, change) for change in CHANGES]
-            best, index = min((_distance(cib, wanted, step), number) for number, step in enumerate(steps))
-            if best >= here:
-                break
-            here, chosen = best, steps[index]
-        if not here:
-            return chosen
-    return ()
-
-
-def _toggled(chosen: Sequence[Change], change: Change) -> tuple[Change, ...]:
-    """In the order of CHANGES."""
-    return tuple(one for one in CHANGES if (one in chosen) is not (one is change))
-
-
-def _distance(cib: Element, wanted: Actions, changes: Sequence[Change]) -> int:
-    """How many actions are missing or surplus with these rules put back."""
+def _decide(cib: Element, changes: Sequence[Change]) -> Decision:
     with old_rules(changes):
-        got = ours(cib)
-    return (wanted - got).total() + (got - wanted).total()
+        return decide(cib)

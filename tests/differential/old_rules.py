@@ -6,12 +6,16 @@ touches the scheduler as it is used.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cache
+from importlib import import_module
+from pkgutil import walk_packages
+from types import FunctionType
 from typing import Any
 
+from crm import scheduler
 from crm.cib.model import Element
 from crm.scheduler import active_nodes, colocation, migration_history, rules, scores, wishes
 from crm.scheduler.activity import current_node, entry_available, is_available
@@ -48,31 +52,54 @@ def old_rules(changes: Iterable[Change]) -> Iterator[None]:
     _passed_on.clear()
 
 
+@dataclass(frozen=True, slots=True)
+class _Places:
+    """Where the scheduler's modules hold a function: by a name, or in a table."""
+
+    names: list[tuple[Any, str]] = field(default_factory=list)
+    entries: list[tuple[dict[Any, Any], Any]] = field(default_factory=list)
+    out_of_reach: list[str] = field(default_factory=list)
+
+
+@cache
+def _places() -> dict[Callable[..., Any], _Places]:
+    """Of every function of the scheduler. All its modules are loaded for it: it imports some when it runs."""
+    modules = [import_module(one.name) for one in walk_packages(scheduler.__path__, f"{scheduler.__name__}.")]
+    types = {value for one in modules for value in vars(one).values() if isinstance(value, type)}
+    found: dict[Callable[..., Any], _Places] = {}
+    for owner in (*modules, *sorted(types, key=lambda one: (one.__module__, one.__qualname__))):
+        for name, value in vars(owner).items():
+            if isinstance(value, FunctionType):
+                found.setdefault(value, _Places()).names.append((owner, name))
+            elif isinstance(value, dict):
+                for key, entry in value.items():
+                    if isinstance(entry, FunctionType):
+                        found.setdefault(entry, _Places()).entries.append((value, key))
+            elif isinstance(value, list | tuple | set | frozenset):
+                for entry in value:
+                    if isinstance(entry, FunctionType):
+                        found.setdefault(entry, _Places()).out_of_reach.append(name)
+    return found
+
+
 @contextmanager
 def _replaced(function: Callable[..., Any], by: Callable[..., Any]) -> Iterator[None]:
-    """Use another function wherever the scheduler's modules and classes hold this one."""
-    modules = [module for key, module in list(sys.modules.items()) if key.startswith("crm.scheduler")]
-    owners: list[Any] = [
-        *modules,
-        *{value for one in modules for value in vars(one).values() if isinstance(value, type)},
-    ]
-    places = [
-        (owner, name) for owner in owners for name, value in list(vars(owner).items()) if value is function
-    ]
-    tables = [table for one in modules for table in vars(one).values() if isinstance(table, dict)]
-    entries = [(table, key) for table in tables for key, value in table.items() if value is function]
-    if not places:
-        raise LookupError(f"nothing in crm.scheduler is {function.__qualname__}")
-    for owner, name in places:
+    """Use another function wherever the scheduler's modules and classes, or their tables, hold this one."""
+    places = _places().get(function)
+    if places is None or any(getattr(owner, name) is not function for owner, name in places.names):
+        raise LookupError(f"{function.__qualname__} is not, or no longer, where crm.scheduler holds it")
+    if places.out_of_reach:
+        raise LookupError(f"{function.__qualname__} is also in {places.out_of_reach}, and would stay there")
+    for owner, name in places.names:
         setattr(owner, name, by)
-    for table, key in entries:
+    for table, key in places.entries:
         table[key] = by
     try:
         yield
     finally:
-        for owner, name in places:
+        for owner, name in places.names:
             setattr(owner, name, function)
-        for table, key in entries:
+        for table, key in places.entries:
             table[key] = function
 
 
