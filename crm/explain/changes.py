@@ -170,9 +170,9 @@ def node_changes(work: WorkingSet, node: Node) -> Iterator[Change]:
             if failed.node is node:
                 name = failed.resource.id.partition(":")[0]
                 yield Change(command=f"hacli resource cleanup {name} {node.name}", apply=_cleaned(name, node))
-    elif node.standby and not node.pending:
+    elif node.standby and not node.pending and _is_configured(work, node):
         yield Change(command=f"hacli node online {node.name}", apply=_node_pairs_removed(node, _STANDBY))
-    if node.maintenance:
+    if node.maintenance and _is_configured(work, node):
         yield Change(
             command=f"hacli node ready {node.name}", apply=_node_pairs_removed(node, ("maintenance",))
         )
@@ -180,6 +180,12 @@ def node_changes(work: WorkingSet, node: Node) -> Iterator[Change]:
         yield Change(
             command=f"hacli cluster start   (on {node.name})", apply=lambda cib: _up(cib, node, work.now_s)
         )
+
+
+def _is_configured(work: WorkingSet, node: Node) -> bool:
+    """Not so a guest, whose maintenance is that of its connection."""
+    nodes = work.cib.path("configuration", "nodes")
+    return nodes is not None and any(one.get("uname") == node.name for one in nodes.all("node"))
 
 
 def _up(cib: Element, node: Node, now_s: int) -> Element:

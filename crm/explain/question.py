@@ -229,7 +229,7 @@ class Asked:
             yield from node_changes(work, place)
 
     def _try(self, changes: Iterator[Change], goal: Goal, outcome: str) -> tuple[tuple[Remedy, ...], int]:
-        """Single changes that reach the goal; else pairs, else all of them together."""
+        """Single changes that reach the goal; else pairs, else all of them but what is not needed."""
         distinct = list({change.command: change for change in changes}.values())
         tried = 0
         tried_max = min(TRIED_MAX, max(TRIED_MIN, ACTIONS_MAX // (len(self.work.actions) + 1)))
@@ -241,10 +241,24 @@ class Asked:
                     break
                 tried += 1
                 if self._reaches(chosen, goal):
+                    if size > 2:
+                        chosen, runs = self._needed(chosen, goal, runs_max=tried_max - tried)
+                        tried += runs
                     found.append(Remedy(commands=tuple(one.command for one in chosen), outcome=outcome))
             if found:
                 break
         return tuple(found), tried
+
+    def _needed(
+        self, chosen: tuple[Change, ...], goal: Goal, *, runs_max: int
+    ) -> tuple[tuple[Change, ...], int]:
+        """Without those that it is reached without, as far as so many runs tell; and how many it took."""
+        tested = chosen[:runs_max]
+        for change in tested:
+            fewer = tuple(one for one in chosen if one is not change)
+            if self._reaches(fewer, goal):
+                chosen = fewer
+        return chosen, len(tested)
 
     def _reaches(self, chosen: tuple[Change, ...], goal: Goal) -> bool:
         cib = self._cib
