@@ -12,7 +12,7 @@ from cli.grammar.definitions import Definition, parse_words
 from cli.grammar.document import section
 from cli.grammar.edits import delete as delete_objects
 from cli.grammar.load import Mode, load
-from cli.grammar.pairs import transient
+from cli.grammar.pairs import transient, without_transient
 from cli.grammar.pairs import value as pair_value
 from cli.safely import change_safely, check_safety, not_served_any_more
 from crm.cib.model import Element
@@ -118,14 +118,7 @@ def standby(context: Context, words: Sequence[str]) -> int:
 
 def online(context: Context, words: Sequence[str]) -> int:
     """`online [NODE]`: both kinds of standby end."""
-    name = _one(context, words, "online [NODE]")
-    node = node_of(read(context), name)
-    if not context.offline:
-        context.client.set_attribute(name, "standby", "")
-        context.changed_cluster = True
-    if context.offline or pair_value(node, "instance_attributes", "standby"):
-        return _set(context, name, "standby", "off")
-    return EXIT_OK
+    return _end(context, _one(context, words, "online [NODE]"), "standby")
 
 
 def maintenance(context: Context, words: Sequence[str]) -> int:
@@ -134,8 +127,29 @@ def maintenance(context: Context, words: Sequence[str]) -> int:
 
 
 def ready(context: Context, words: Sequence[str]) -> int:
-    """`ready [NODE]`."""
-    return _set(context, _one(context, words, "ready [NODE]"), "maintenance", "off")
+    """`ready [NODE]`: both kinds of maintenance end."""
+    return _end(context, _one(context, words, "ready [NODE]"), "maintenance")
+
+
+def _end(context: Context, name: str, attribute: str) -> int:
+    """A state of a node ends: the permanent one, and the one until it leaves, which would prevail."""
+    cib = read(context)
+    node = node_of(cib, name)
+    if context.offline:
+        change(
+            context,
+            f"{_CLIENT} {attribute}",
+            lambda now: without_transient(
+                set_pair(now, _node_name(now, name), "instance_attributes", attribute, "off"), name, attribute
+            ),
+        )
+        return EXIT_OK
+    if attribute == "standby" or transient(cib, name, attribute):
+        context.client.set_attribute(name, attribute, "")
+        context.changed_cluster = True
+    if attribute == "maintenance" or pair_value(node, "instance_attributes", attribute):
+        return _set(context, name, attribute, "off")
+    return EXIT_OK
 
 
 def attribute(context: Context, words: Sequence[str]) -> int:

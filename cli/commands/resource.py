@@ -51,6 +51,19 @@ def _controlled(cib: Element, name: str) -> str:
     return name if parent is None else parent.id
 
 
+def _with_control(cib: Element, name: str, attribute: str, value: str) -> Element:
+    """Set it where it belongs; what is named, and inside of that, has none of its own that would win."""
+    owner = _controlled(cib, name)
+    here = name
+    while here != owner:
+        if pair_value(resource_of(cib, here), "meta_attributes", attribute):
+            cib = set_pair(cib, here, "meta_attributes", attribute, None)
+        parent = parent_of(cib, here)
+        assert parent is not None  # the owner is above
+        here = parent.id
+    return set_pair(cib, owner, "meta_attributes", attribute, value)
+
+
 def status(context: Context, words: Sequence[str]) -> int:
     """`status [RSC…]`."""
     cib = read(context)
@@ -81,7 +94,7 @@ def _set_meta(
 
     def edit(cib: Element) -> Element:
         for name in names:
-            cib = set_pair(cib, _controlled(cib, name), "meta_attributes", attribute, value)
+            cib = _with_control(cib, name, attribute, value)
         return cib
 
     cib = change_safely(

@@ -29,6 +29,21 @@ def transient(cib: Element, node: str, name: str) -> str:
     return ""
 
 
+def without_transient(cib: Element, node: str, name: str) -> Element:
+    """Without that transient attribute of a node."""
+
+    def clear(item: Element) -> Element | None:
+        return None if item.tag == "nvpair" and item.get("name") == name else item.mapped(clear)
+
+    def of_state(item: Element) -> Element:
+        if item.tag != "node_state" or item.get("uname") != node:
+            return item
+        return item.mapped(lambda part: part.mapped(clear) if part.tag == "transient_attributes" else part)
+
+    status = cib.child("status")
+    return cib if status is None else cib.with_child(status.mapped(of_state))
+
+
 def is_promotable(resource: Element) -> bool:
     """A clone with promotable=true, or the old `master`."""
     if resource.tag == "master":
