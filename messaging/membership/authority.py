@@ -31,7 +31,7 @@ class AuthorityKeeper:
         self._was_member: set[int] = set()
         self._published: tuple[object, ...] | None = None
         self._published_lease_ns = 0
-        self._looked_ns = 0
+        self._looked_ns = self._looked_closely_ns = 0
         self._standing = LastManStanding(config)
         self.witness = WitnessSide(config)
         self.connectivity: int | None = None
@@ -142,11 +142,20 @@ class AuthorityKeeper:
         )
 
     def news(self, now_ns: int) -> Status | None:
-        """The picture, if it differs from the one given last, or the lease moved by a keepalive."""
-        if not self.stale and now_ns - self._looked_ns < self._config.keepalive_ns // 4:
+        """The picture, if it differs from the one given last, or the lease moved by a keepalive.
+
+        While nothing of note happens the lease is looked at four times a keepalive, the rest once.
+        """
+        keepalive_ns = self._config.keepalive_ns
+        if not self.stale and now_ns - self._looked_ns < keepalive_ns // 4:
             return None
-        self.stale, self._looked_ns = False, now_ns
         lease = self.lease_end_ns(now_ns)
+        if not self.stale and now_ns - self._looked_closely_ns < keepalive_ns:
+            self._looked_ns = now_ns
+            moved_ns = abs(lease - self._published_lease_ns)
+            if moved_ns < keepalive_ns and (lease > now_ns) == (self._published_lease_ns > now_ns):
+                return None
+        self.stale, self._looked_ns, self._looked_closely_ns = False, now_ns, now_ns
         view = self._agreement.installed
         key = (
             view.id if view is not None else NO_VIEW,
@@ -166,7 +175,7 @@ class AuthorityKeeper:
             ),
         )
         moved_ns = abs(lease - self._published_lease_ns)
-        if key == self._published and moved_ns < self._config.keepalive_ns:
+        if key == self._published and moved_ns < keepalive_ns:
             return None
         if self._published is None or key[:3] != self._published[:3]:
             fields = (("view", str(key[0])), ("quorate", key[1]), ("waiting", key[2]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Collection, Mapping
 from typing import Final
 
@@ -33,15 +34,14 @@ def lease_end_ns(config: QuorumConfig, node: int, supports: Mapping[int, int], *
     `supports` says until when each other node's support lasts; our own lasts until `own_until_ns`, which
     bounds the result.
     """
-    present = {node}
-    end_ns = own_until_ns
-    waiting = sorted(((until, peer) for peer, until in supports.items()), key=lambda s: (-s[0], s[1]))
-    for until_ns, peer in waiting:
-        if is_quorate(config, present):
-            break
-        present.add(peer)
-        end_ns = min(end_ns, until_ns)
-    return end_ns if is_quorate(config, present) else 0
+    longest_first = sorted(supports, key=lambda peer: (-supports[peer], peer))
+    if not is_quorate(config, {node, *longest_first}):
+        return 0
+    # The fewest that are needed: who comes to a quorate set never ends that.
+    needed = bisect_left(
+        range(len(longest_first)), True, key=lambda count: is_quorate(config, {node, *longest_first[:count]})
+    )
+    return min(own_until_ns, supports[longest_first[needed - 1]]) if needed else own_until_ns
 
 
 def all_voters_in(config: QuorumConfig, members: Collection[int]) -> bool:

@@ -27,6 +27,7 @@ class LinkTracker:
         self._highest = -1
         self._wanted = LinkState.DOWN
         self._wanted_since_ns = 0
+        self._lost_ns = 0  # when a loss was found last
         self._minute: deque[list[int]] = deque(maxlen=_BUCKETS_A_MINUTE)  # [bucket number, received, lost]
 
     @property
@@ -59,7 +60,9 @@ class LinkTracker:
             self.gap_max_ns = max(self.gap_max_ns, gap_ns)
             due = (gap_ns + self._keepalive_ns // 2) // self._keepalive_ns - 1
             lost = max(0, min(sequence - self._highest - 1, due))
-            self.lost += lost
+            if lost:
+                self.lost += lost
+                self._lost_ns = now_ns
         self._highest = sequence
         self.last_ns = now_ns
         number = now_ns // _BUCKET_NS
@@ -88,6 +91,8 @@ class LinkTracker:
         silent_ns = now_ns - self.last_ns
         if not self.last_ns or silent_ns > self._deadtime_ns:
             return LinkState.DOWN
+        if silent_ns <= self._warntime_ns and now_ns - self._lost_ns > (_BUCKETS_A_MINUTE + 1) * _BUCKET_NS:
+            return LinkState.UP
         oldest = now_ns // _BUCKET_NS - _BUCKETS_A_MINUTE
         recent = [(received, lost) for number, received, lost in self._minute if number > oldest]
         lost = sum(lost for _, lost in recent)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import struct
 
 import pytest
@@ -20,6 +21,7 @@ from messaging.packet import (
     Gate,
     Heartbeat,
     Kind,
+    Mac,
     Opened,
     ReplayWindow,
     State,
@@ -235,3 +237,8 @@ def test_the_config_hash_knows_ids_and_names() -> None:
     assert one == config_hash([(2, "b"), (1, "a")])
     assert one != config_hash([(1, "a"), (3, "b")])
     assert one != config_hash([(1, "a"), (2, "c")])
+
+
+@given(st.binary(max_size=200), st.binary(max_size=400))
+def test_the_tag_is_hmac_sha256(key: bytes, data: bytes) -> None:
+    assert Mac(key).tag(data) == hmac.digest(key, data, "sha256")
