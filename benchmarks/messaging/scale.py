@@ -95,6 +95,8 @@ class Machines:
 
     def start(self, number: int) -> None:
         environment = {**os.environ, "HACLUSTER_LAB": "1", "GRPC_ENABLE_FORK_SUPPORT": "0"}
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed daemon is compiled, too
+        environment["PYTHONPYCACHEPREFIX"] = str(self.folder / "compiled")
         root = self.folder / f"n{number}"
         command = ["ip", "netns", "exec", f"hamsg-{number}", sys.executable, "-m", "messaging"]
         command += ["--root", str(root), "--node", f"n{number}", "--log-format", "kv"]
