@@ -43,6 +43,9 @@ NO_LEASE_NS: Final = 1
 """An instant that is over: there is no lease. 0 says that the transport has none to give."""
 _WITHOUT_LEASE: Final = frozenset({Basis.CARETAKER, Basis.FORCED})
 """Whoever reigns so was told to write without quorum, or knows that the answer says so."""
+NO_PROOF: Final = WriteOutcome(
+    outcome=Outcome.UNKNOWN, reason="no quorum has confirmed that this node is still DC: ask again"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +119,7 @@ class Replication:
         if self.leading is None:
             return []
         effects = self.leading.end()
+        effects += [Answer(question.token, NO_PROOF) for question in self.leading.unanswered()]
         self.leading = None
         return effects
 
@@ -138,10 +142,17 @@ class Replication:
         return effects or self.waiters.expire(token)
 
     def outcome(self, token: int, request_id: str, now: int) -> list[Effect]:
-        """What became of a write: final from an established DC of a safe basis, while its lease lasts."""
-        return [Answer(token, self._outcome(request_id, now))]
+        """What became of a write. That it was never written an established DC of a safe basis may say, and
 
-    def _outcome(self, request_id: str, now: int) -> WriteOutcome:
+        only once a quorum has confirmed that it is still the DC.
+        """
+        known = self._outcome(request_id)
+        if known is not None or self.leading is None:
+            return [] if known is None else [Answer(token, known)]
+        return [*self.leading.ask(token, request_id, now), *self.settle(now)]
+
+    def _outcome(self, request_id: str) -> WriteOutcome | None:
+        """None: nothing is known of it here, where it should be known."""
         index = self.log.find_request(request_id)
         leading = self.leading
         if index is not None and index <= self.log.commit_index:
@@ -158,10 +169,17 @@ class Replication:
             return WriteOutcome(outcome=Outcome.UNKNOWN, reason="there is no DC with quorum that could know")
         if index is not None or leading.is_pending(request_id):
             return WriteOutcome(outcome=Outcome.UNKNOWN, reason="it is being written: ask again")
-        if leading.basis not in _WITHOUT_LEASE and 0 < self.lease_end_ns <= now:  # another may be DC by now
-            return WriteOutcome(outcome=Outcome.UNKNOWN, reason="this DC's lease has run out: ask again")
-        leading.refuse(request_id)
-        return WriteOutcome(outcome=Outcome.FAILED, reason="it was never written")
+        return None
+
+    def _answer_questions(self, leading: Leading, now: int) -> list[Effect]:
+        answers: list[Effect] = []
+        for question, is_dc in leading.proven(now):
+            known = self._outcome(question.request_id)
+            if known is None and is_dc:
+                leading.refuse(question.request_id)
+                known = WriteOutcome(outcome=Outcome.FAILED, reason="it was never written")
+            answers.append(Answer(question.token, known or NO_PROOF))
+        return answers
 
     # -- the follower's side
 
@@ -342,6 +360,8 @@ class Replication:
         if voters is not None and index != self._told_voters:
             self._told_voters = index
             effects.append(Up(VotersCommitted(voters, index)))
+        if self.leading is not None:
+            effects += self._answer_questions(self.leading, now)
         if len(self.waiters):
             linger_ns = self.settings.linger_ms * MS
             ready = self.leading.ready_index() if self.leading else 0

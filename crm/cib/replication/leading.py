@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 from crm.cib.model import Element
@@ -38,6 +39,7 @@ KEEPALIVE_MS: Final = 500
 RETRY_MS: Final = 50
 RETRY_MS_MAX: Final = 500
 PENDING_MAX: Final = 1_000
+PROOF_MS: Final = 3_000
 REFUSED_MAX: Final = 10_000
 MISMATCHES_MAX: Final = 32
 BOOTSTRAP: Final = "bootstrap"
@@ -47,6 +49,16 @@ NOT_FENCED: Final = (
 )
 DISK_LATE: Final = "this node's disk did not take it in time: nothing was changed"
 DC_CHANGED: Final = "the DC changed before it was written"
+
+
+@dataclass(slots=True)
+class Question:
+    """What became of a write that this DC has not got. `index`: of an entry made since, 0: not yet."""
+
+    token: int
+    request_id: str
+    asked_ns: int
+    index: int = 0
 
 
 class Leading(Counting):
@@ -72,6 +84,7 @@ class Leading(Counting):
         self._unsaved = False  # a Persist of our own entries is under way
         self._pending: deque[WriteRequested] = deque()
         self._refused: dict[str, None] = {}
+        self._questions: list[Question] = []
         self._out: list[Effect] = []
         self._now = 0
 
@@ -157,6 +170,32 @@ class Leading(Counting):
         while len(self._refused) > REFUSED_MAX:
             del self._refused[next(iter(self._refused))]
 
+    def ask(self, token: int, request_id: str, now: int) -> list[Effect]:
+        """`proven` says when the question may be answered.
+
+        Another may be DC in this very view, elected because we fell silent, and may have the write. Only a
+        quorum that stores an entry made after the question shows that there was none when it was asked.
+        """
+        self._now = now
+        self._questions.append(Question(token, request_id, now))
+        self._prove()
+        return self._take()
+
+    def proven(self, now: int) -> list[tuple[Question, bool]]:
+        """Questions that are settled: this is the DC; or nobody has said so in time."""
+        settled = [
+            (question, 0 < question.index <= self._log.commit_index)
+            for question in self._questions
+            if 0 < question.index <= self._log.commit_index or now - question.asked_ns >= PROOF_MS * MS
+        ]
+        for question, _ in settled:
+            self._questions.remove(question)
+        return settled
+
+    def unanswered(self) -> list[Question]:
+        """Questions that are not settled."""
+        return self._questions
+
     def is_pending(self, request_id: str) -> bool:
         """Whether a write with this id waits to be appended."""
         return any(request.request_id == request_id for request in self._pending)
@@ -184,6 +223,7 @@ class Leading(Counting):
         self._end_change()
         self._nudge()
         self._pump()
+        self._prove()
         return self._take()
 
     def replied(self, peer: int, reply: AppendReply, now: int) -> list[Effect]:
@@ -380,9 +420,16 @@ class Leading(Counting):
     def _store(self, entries: list[LogEntry]) -> None:
         """To the followers first, then to our own disk, in parallel as far as the disk allows."""
         self._send_all()
+        for question in self._questions:
+            question.index = question.index or entries[-1].index
         after = entries[0].index - 1
         self._out.append(PersistEntries(after, tuple(entries), self._log.commit_index))
         self._unsaved = True
+
+    def _prove(self) -> None:
+        """Make the entry that questions wait for, when nobody writes."""
+        if not self._unsaved and any(not question.index for question in self._questions):
+            self._store([self._new(Kind.BARRIER, self._log.head.version)])
 
     def _lift(self, shown: CibVersion) -> None:
         """A follower has shown a higher version than ours: go above it, so that nobody sees one go back."""

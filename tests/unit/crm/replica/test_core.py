@@ -294,6 +294,26 @@ def test_what_was_answered_failed_cannot_succeed_later(three: Net) -> None:
     assert three.names(1) == ["crm_config"]
 
 
+def test_never_written_is_said_only_with_the_consent_of_a_quorum(three: Net) -> None:
+    """A DC that its followers have replaced in the same view does not know what the new one has written."""
+    three.deaf = {2, 3}
+    three.give(1, OutcomeAsked(900, "elsewhere"))
+    assert 900 not in three.answers
+    three.wait(4 * SECOND)
+    assert three.answers[900].outcome is Outcome.UNKNOWN
+    three.deaf = set()
+    three.wait(SECOND)
+    three.give(1, OutcomeAsked(901, "elsewhere"))
+    assert three.answers[901].outcome is Outcome.FAILED
+
+
+def test_questions_that_the_end_of_a_reign_leaves_open_are_unknown(three: Net) -> None:
+    three.deaf = {2, 3}
+    three.give(1, OutcomeAsked(900, "elsewhere"))
+    three.view(1, 2, 3)
+    assert three.answers[900].outcome is Outcome.UNKNOWN
+
+
 def test_writes_during_a_sync_share_the_next(three: Net) -> None:
     three.held = {1}
     three.write(1, "a")
