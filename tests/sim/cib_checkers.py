@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from crm.cib import codec as xml
 from crm.cib.replication.model import LogEntry
 from crm.cib.versions import NO_VERSION, CibVersion
 from crm.replica.events import BecameDc, Committed, Outcome, ReplicaEvent
 from hacluster.vocabulary.ids import Term
 from tests.sim.cib import CibCluster, ReplicaProcess, Write, configuration_of
-from tests.sim.engine import InvariantBroken, World
+from tests.sim.engine import SECOND, InvariantBroken, World
 
 
 class OneDcATerm:
@@ -123,7 +124,8 @@ class NothingSilent:
         process = self.cluster.dc(safe=True)
         assert process is not None
         self.cluster.clients.ask_again(process)
-        world.run_until(world.now_ns + 1)
+        world.run_until(world.now_ns + SECOND)  # a quorum has to confirm who is DC
+        self._reports_are_kept()
         ids = {child.id for child in configuration_of(process).children}
         reported = {request for saved in self.cluster.orphans for request in saved.requests}
         for write in self.cluster.clients.writes.values():
@@ -134,6 +136,22 @@ class NothingSilent:
                 raise InvariantBroken("I9", f"write {write.number} was answered FAILED and is there")
             if write.outcome is Outcome.UNKNOWN:
                 raise InvariantBroken("I9", f"write {write.number} is still unknown")
+
+    def _reports_are_kept(self) -> None:
+        """What was written down for people is still there, on disks that keep what they are given."""
+        for saved in self.cluster.orphans:
+            process = self.cluster.by_id[saved.node]
+            kept = reported_on_disk(process)
+            gone = [request for request in saved.requests if request not in kept]
+            if gone and not process.node.disk.unreliable:
+                raise InvariantBroken("I8", f"the report of {gone[:3]} is gone from {process.name}'s disk")
+
+
+def reported_on_disk(process: ReplicaProcess) -> set[str]:
+    """The requests in the orphan reports of a node."""
+    names = process.storage.names("orphans")
+    roots = [xml.parse(process.storage.read(f"orphans/{name}") or b"", source=name) for name in names]
+    return {entry.get("request-id") for root in roots for entry in root.all("entry")}
 
 
 class VersionGrows:

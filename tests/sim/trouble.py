@@ -84,7 +84,7 @@ plan.MAKERS |= {
         at_ns=at,
         kind="full-disk",
         nodes=_one(rng, names),
-        link=rng.randint(0, 600),
+        link=rng.choice([0, 20, 100, 300, 600]),
         for_ns=rng.randint(1, 8_000) * MS,
     ),
     "wall": lambda rng, names, at: Fault(
