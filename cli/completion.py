@@ -11,7 +11,7 @@ from typing import Final
 from cli.context import EXIT_OK, OUTPUTS, Context, UsageError
 from cli.grammar.cluster_options import DEFAULTS
 from cli.grammar.document import object_id, objects, section
-from cli.help import OPTIONS
+from cli.help import OPTIONS, TOPICS, pages
 from cli.levels import PROGRAMS, ROOT, Command, Level
 from cli.options import take_options
 from crm.cib.model import Element
@@ -88,6 +88,8 @@ def candidates(level: Level, words: Sequence[str], cib: Element | None) -> list[
     place = level
     if level is ROOT and before and before[0] in PROGRAMS:
         return sorted({one for one in _of_a_program(before, last) if one.startswith(last)})
+    if before and before[0] == "help":
+        return sorted({one for one in _helped(level, before[1:]) if one.startswith(last)})
     for index, word in enumerate(before):
         below = place.level(word)
         if below is not None:
@@ -106,6 +108,17 @@ def candidates(level: Level, words: Sequence[str], cib: Element | None) -> list[
     if level is not ROOT and place is level:
         names += ["up", "quit", *(one.name for one in ROOT.levels)]
     return sorted({one for one in names if one.startswith(last)})
+
+
+def _helped(level: Level, before: Sequence[str]) -> list[str]:
+    """What there is help on: levels, commands, and topics."""
+    place = level
+    for word in before:
+        below = place.level(word)
+        if below is None:
+            return []
+        place = below
+    return [*place.names(), *([*PROGRAMS, TOPICS, *pages(TOPICS)] if place is ROOT else ())]
 
 
 def _of_a_program(before: Sequence[str], last: str) -> list[str]:

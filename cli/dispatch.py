@@ -93,7 +93,9 @@ def _run(context: Context, level: Level, words: tuple[str, ...]) -> int:
     if command is None:
         raise UsageError(what=unknown(level, word), left=len(words))
     if rest and rest[-1] in ("--help", "-h"):
-        context.print(f"{command.synopsis}\n    {command.summary}")
+        from cli.help import command_text
+
+        context.print(command_text(level, command))
         return EXIT_OK
     if command.handler.endswith(":define"):
         rest = (command.name, *rest)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from cli.formats import SHAPES, schema
-from cli.help import OPTIONS
+from cli.help import OPTIONS, TOPICS, pages
 from cli.levels import PROGRAMS, ROOT, Level
 from cli.output import VERSION as FORMAT
 from hacluster import VERSION
@@ -61,6 +61,21 @@ def _roff(text: str) -> str:
     return "\n".join(f"\\&{line}" if line.startswith((".", "'")) else line for line in escaped.split("\n"))
 
 
+def _page(text: str) -> list[str]:
+    """Paragraphs as they are; lines that begin with blanks are kept as lines."""
+    lines: list[str] = []
+    kept = False
+    for line in text.split("\n"):
+        if line.startswith("  ") != kept:
+            kept = not kept
+            lines.append(".nf" if kept else ".fi")
+        if line:
+            lines.append(_roff(line))
+        elif not kept:
+            lines.append(".sp")
+    return [*lines, ".fi"] if kept else lines
+
+
 def _head(name: str, summary: str) -> list[str]:
     return [
         '.\\" Made by `python -m cli.generate`; do not edit.',
@@ -92,10 +107,15 @@ def man_page() -> str:
             f"{_roff(level.summary)} (hacli\\-{_roff(level.name)}(1))",
         ]
     lines.append(".SH COMMANDS")
+    about = pages("root")
     for command in ROOT.commands:
         lines += [".TP", f".B {_roff(command.synopsis)}", _roff(command.summary)]
+        lines += [".sp", *_page(about[command.name])]
     for name, (_handler, summary) in PROGRAMS.items():
         lines += [".TP", f".B {_roff(name)}", f"{_roff(summary)} (see {_roff(f'{name} --help')})"]
+    lines.append(".SH TOPICS")
+    for name, text in pages(TOPICS).items():
+        lines += [".SS " + _roff(name), *_page(text)] if name else []
     lines.append(".SH EXIT STATUS")
     for code, summary in EXIT_CODES:
         lines += [".TP", f".B {code}", _roff(summary)]
@@ -116,11 +136,14 @@ def man_page() -> str:
 def man_level(name: str, level: Level) -> str:
     """hacli-LEVEL(1)."""
     lines = _head(f"hacli-{name}", level.summary)
-    lines += [".SH SYNOPSIS", f".B hacli {_roff(name.replace('-', ' '))}", "[COMMAND \\&...]", ".SH COMMANDS"]
+    about = pages(level.name)
+    lines += [".SH SYNOPSIS", f".B hacli {_roff(name.replace('-', ' '))}", "[COMMAND \\&...]"]
+    lines += [".SH DESCRIPTION", *_page(about[""]), ".SH COMMANDS"]
     for command in level.commands:
         lines += [".TP", f".B {_roff(command.synopsis)}", _roff(command.summary)]
         if command.aliases:
             lines.append(_roff(f"Also: {', '.join(command.aliases)}."))
+        lines += [".sp", *_page(about[command.name])]
     for below in level.levels:
         lines += [
             ".TP",

@@ -1,12 +1,47 @@
-"""Help texts from the command tree."""
+"""Help texts: the command tree, and the pages in `cli/pages`: a file a level, a part of it a command."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
 from cli.context import UsageError
-from cli.levels import PROGRAMS, ROOT, Level
+from cli.levels import PROGRAMS, ROOT, Command, Level
+
+_FOLDER: Final = Path(__file__).with_name("pages")
+TOPICS: Final = "topics"
+_MARK: Final = "== "
+
+
+def pages(name: str) -> dict[str, str]:
+    """The parts of a level's file ("root": commands of no level) by name; "" is about the level itself."""
+    found: dict[str, list[str]] = {"": []}
+    part = found[""]
+    for line in (_FOLDER / f"{name}.txt").read_text(encoding="utf-8").splitlines():
+        if line.startswith(_MARK):
+            part = found.setdefault(line.removeprefix(_MARK), [])
+        else:
+            part.append(line)
+    return {key: "\n".join(lines).strip("\n") for key, lines in found.items()}
+
+
+def command_text(level: Level, command: Command) -> str:
+    """How it is written, what it is, and its page."""
+    lines = [command.synopsis, f"    {command.summary}"]
+    if command.aliases:
+        lines.append(f"    also: {', '.join(command.aliases)}")
+    page = pages(level.name or "root").get(command.name, "")
+    return "\n".join([*lines, "", page] if page else lines)
+
+
+def topic_text(word: str) -> str | None:
+    """The page of a topic, or the list of them; None when there is no such topic."""
+    found = pages(TOPICS)
+    if word == TOPICS:
+        names = (name for name in found if name)
+        return "\n".join(["topics, for `help TOPIC`:", "", *(f"  {name}" for name in names)])
+    return f"{word}:\n\n{found[word]}" if word and word in found else None
 
 
 def help_text(level: Level, words: Sequence[str]) -> str:
@@ -20,9 +55,12 @@ def help_text(level: Level, words: Sequence[str]) -> str:
             continue
         command = find_command(level, word)
         if command is not None and index == len(words) - 1:
-            return f"{command.synopsis}\n    {command.summary}"
+            return command_text(level, command)
         if level is ROOT and word in PROGRAMS:
             return f"{word}: {PROGRAMS[word][1]} (see `{word} --help`)"
+        topic = topic_text(word) if len(words) == 1 else None
+        if topic is not None:
+            return topic
         raise UsageError(what=unknown(level, word))
     lines = [level.summary + ":" if level.name else USAGE, ""]
     rows = [(one.name, one.summary) for one in level.levels]
@@ -35,7 +73,13 @@ def help_text(level: Level, words: Sequence[str]) -> str:
             lines += [f"  {name}", f"  {'':{width}}  {summary}"]
         else:
             lines.append(f"  {name:{width}}  {summary}")
-    return "\n".join(lines)
+    if level is ROOT:
+        named = ", ".join(name for name in pages(TOPICS) if name)
+        return "\n".join(
+            [*lines, "", "`help LEVEL`, `help LEVEL COMMAND`, or `help TOPIC`, of the topics", f"  {named}"]
+        )
+    about = pages(level.name)[""]
+    return "\n".join([*lines, "", about] if about else lines)
 
 
 OPTIONS: Final = (
