@@ -9,7 +9,7 @@ from typing import Final
 from crm.explain.facts import Fact
 from crm.scheduler.activity import is_available
 from crm.scheduler.failures import fail_count
-from crm.scheduler.model import Entry, FailedOperation, Node, NodeKind, Resource, Role, WorkingSet
+from crm.scheduler.model import Colocation, Entry, FailedOperation, Node, NodeKind, Resource, Role, WorkingSet
 from crm.scheduler.scores import INFINITY, Why, render
 
 _Say = Callable[[WorkingSet, Resource, Node, str, int], str]
@@ -78,19 +78,34 @@ def _location(work: WorkingSet, resource: Resource, _node: Node, origin: str, _s
 
 
 def _colocation(work: WorkingSet, resource: Resource, node: Node, origin: str, score: int) -> str:
-    one = next((item for item in work.colocations if item.id == origin), None)
-    if one is None or (one.dependent.top() is resource.top() and one.primary.top() is resource.top()):
+    one = _colocation_of(work, resource, origin)
+    own = resource.top(including_bundle=True)
+    if one is None or (_is_part(one.dependent, own) and _is_part(one.primary, own)):
         return f"it has to be where the rest of {resource.top().id} is (`hacli why {resource.top().id}`)"
     other, role = one.primary, one.primary_role
-    if one.dependent.top() is not resource.top():
+    if not _is_part(one.dependent, own):
         other, role = one.dependent, one.dependent_role
     together = "with" if one.score > 0 else "apart from"
     places = places_of(other, role)
-    if together == "with" and score < 0 and node.name in places and resource.assigned_node is not None:
+    if together == "with" and score < 0 and node.name in places and (other.is_clone or other.bundle):
         # An instance goes with one of the other's instances: that on its own node.
-        what = f"the instance of {other.id} on {resource.assigned_node.name}"
-        return f"colocation {origin}: it is to be {together} {what}"
+        place, what = resource.assigned_node, "instance" if other.is_clone else "replica"
+        if place is None:
+            return f"colocation {origin}: the {what} of {other.id} there is not one that it may go with"
+        return f"colocation {origin}: it is to be {together} the {what} of {other.id} on {place.name}"
     return f"colocation {origin}: it is to be {together} {other.id}, which {whereabouts(other, role)}"
+
+
+def _colocation_of(work: WorkingSet, resource: Resource, origin: str) -> Colocation | None:
+    """The one with this id that concerns the resource: those that are made for groups share theirs."""
+    own = resource.top(including_bundle=True)
+    found = [item for item in work.colocations if item.id == origin]
+    about = (item for item in found if _is_part(item.dependent, own) or _is_part(item.primary, own))
+    return next(about, found[0] if found else None)
+
+
+def _is_part(resource: Resource, top: Resource) -> bool:
+    return resource.top(including_bundle=True) is top
 
 
 def places_of(resource: Resource, role: Role = Role.UNKNOWN) -> list[str]:
@@ -98,11 +113,17 @@ def places_of(resource: Resource, role: Role = Role.UNKNOWN) -> list[str]:
     wanted = role if role in (Role.PROMOTED, Role.UNPROMOTED) else None
     return sorted(
         {
-            one.assigned_node.name
+            _host(one, one.assigned_node).name
             for one in resource.primitives()
             if one.assigned_node is not None and wanted in (None, one.next_role)
         }
     )
+
+
+def _host(resource: Resource, node: Node) -> Node:
+    """Of what is inside of a bundle: where its container is."""
+    launcher = node.launcher if resource.replica is not None else None
+    return node if launcher is None or launcher.assigned_node is None else launcher.assigned_node
 
 
 def whereabouts(resource: Resource, role: Role = Role.UNKNOWN) -> str:
