@@ -77,7 +77,7 @@ _FIXED: Final = {
     "boolean": ("true", "false"),
     "picture": ("dot", "svg", "png"),
     "action": ("start", "stop", "promote", "demote", "monitor", "validate-all", "meta-data"),
-    "secret": ("set", "stash", "unstash", "delete", "show", "check"),
+    "secret": ("set", "stash", "unstash", "delete", "show", "check", "push"),
     "status": ("inactive", "--links", "--watch", "--json"),
 }
 

@@ -137,6 +137,24 @@ def hacli(context: Context, node: str, words: Sequence[str], *, within_s: float 
     return run(context, node, ["hacli", *given, *root, *words], within_s=within_s)
 
 
+def fetch(context: Context, node: str, path: str) -> bytes:
+    """A file of another node. Raises NotReached."""
+    return run(context, node, ["cat", "--", path]).checked(path)
+
+
+def store(
+    context: Context, node: str, path: str, data: bytes, *, mode: int = 0o644, private: bool = False
+) -> None:
+    """Put a file on another node: written beside, then renamed. Raises NotReached.
+
+    `private`: so is its folder, which is made when it is missing.
+    """
+    name, new = shlex.quote(path), shlex.quote(f"{path}.new")
+    folder = f'mkdir -p -- "$(dirname -- {name})" && ' if private else ""
+    script = f"umask 077 && {folder}cat > {new} && chmod {mode:o} {new} && mv -f -- {new} {name}"
+    run(context, node, ["sh", "-c", script], data=data).checked(path)
+
+
 def relay(context: Context, answer: Answer) -> None:
     """Print what was said there, each line after the node's name."""
     for line in answer.out.decode(errors="replace").splitlines():

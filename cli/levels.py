@@ -288,7 +288,7 @@ RESOURCE: Final = Level(
             "a parameter's value outside the CIB",
             "resource",
             "secret",
-            usage="secret RSC set|stash|unstash|delete|show|check PARAM [VALUE]",
+            usage="secret RSC set|stash|unstash|delete|show|check PARAM [VALUE] | push PARAM [NODE…]",
         ),
         _resource(
             "trace", "trace the agent (trace_ra=1)", "resource", usage="trace RSC [OP] [INTERVAL] [DIR]"
@@ -362,7 +362,8 @@ FENCE: Final = Level(
 
 
 def _services(name: str, summary: str, usage: str) -> Command:
-    places = ("program", "node", "…") if name == "run" else ("node", "…")
+    first = {"run": ("program",), "copy": ("file",), "diff": ("file",), "wait_for_startup": ()}.get(name)
+    places = ("node", "…") if first is None else (*first, "node", "…")
     return Command(name, f"cli.commands.services:{name}", summary, places, (), f"{name} {usage}")
 
 
@@ -439,7 +440,12 @@ CLUSTER: Final = Level(
         _services("start", "start the services of this node, or of others (by ssh)", "[NODE…|--all]"),
         _services("stop", "move resources away, then stop them", "[NODE…|--all]"),
         _services("restart", "stop, then start", "[NODE…|--all]"),
+        _services("enable", "start them with each boot", "[NODE…|--all]"),
+        _services("disable", "do not start them with a boot any more", "[NODE…|--all]"),
+        _services("wait_for_startup", "until this node is a member and somebody decides", "[SECONDS]"),
         _services("run", "a command of the system on other nodes (by ssh)", "COMMAND [NODE…]"),
+        _services("copy", "a file to the same place on other nodes (by ssh)", "FILE [NODE…]"),
+        _services("diff", "how a file differs on other nodes (by ssh)", "FILE [NODE…]"),
     ),
 )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import shlex
 import shutil
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from cli import elsewhere, user_options
+from cli.commands.services import differences
 from cli.context import EXIT_FAILED, EXIT_OK, Context, UsageError
 from cli.grammar import corosync_text
 from cli.workspace import write_atomically
@@ -110,35 +110,17 @@ def _edited(context: Context, path: Path) -> str:
 
 def diff(context: Context, words: Sequence[str]) -> int:
     """`diff [NODE…]`: how other nodes' files differ from this one's; status 1 when one does."""
-    own = _text(context)
-    status = EXIT_OK
-    for node in elsewhere.others(context, words):
-        try:
-            theirs = _text_of(context, node)
-        except elsewhere.NotReached as error:
-            context.error(str(error))
-            status = EXIT_FAILED
-            continue
-        if theirs == own:
-            context.info(f"{node} has the same")
-            continue
-        status = EXIT_FAILED
-        lines = difflib.unified_diff(own.splitlines(), theirs.splitlines(), "here", node, lineterm="")
-        for line in lines:
-            context.print(line)
-    return status
+    return differences(context, str(_path(context)), _text(context).encode(), words)
 
 
 def push(context: Context, words: Sequence[str]) -> int:
     """`push [NODE…]`: this node's file becomes theirs, unnamed all others'."""
     text, path = _text(context), str(_path(context))
     corosync_text.check(text, source=path)
-    name = shlex.quote(path)
-    script = f"umask 022 && cat > {name}.new && mv -f {name}.new {name}"
     status = EXIT_OK
     for node in elsewhere.others(context, words):
         try:
-            elsewhere.run(context, node, ["sh", "-c", script], data=text.encode()).checked(path)
+            elsewhere.store(context, node, path, text.encode())
         except elsewhere.NotReached as error:
             context.error(str(error))
             status = EXIT_FAILED
@@ -165,8 +147,7 @@ def pull(context: Context, words: Sequence[str]) -> int:
 
 
 def _text_of(context: Context, node: str) -> str:
-    path = str(_path(context))
-    return elsewhere.run(context, node, ["cat", path]).checked(path).decode(errors="replace")
+    return elsewhere.fetch(context, node, str(_path(context))).decode(errors="replace")
 
 
 def log(context: Context, words: Sequence[str]) -> int:

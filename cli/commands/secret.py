@@ -1,7 +1,7 @@
 """`hacli resource secret`: values of parameters that are not in the CIB, but in a file on every node.
 
 The CIB then has `lrm://`; ha-lrm looks the value up when it calls the agent (docs/manual/agents.md). The file
-is written on this node only: the same has to be done on, or copied to, the others.
+is written on this node; `push` brings it to the others, by ssh.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from cli import elsewhere
 from cli.commands.changes import change, read, resource_of, set_pair
 from cli.context import EXIT_FAILED, EXIT_OK, Context, UsageError
 from cli.grammar.pairs import value as pair_value
@@ -20,7 +21,7 @@ from crm.cib.model import Element
 from hacluster.errors import InvalidRequest
 
 PLACEHOLDER: Final = "lrm://"
-_USAGE: Final = "secret RSC set PARAM VALUE | stash|unstash|delete|show|check PARAM"
+_USAGE: Final = "secret RSC set PARAM VALUE | stash|unstash|delete|show|check PARAM | push PARAM [NODE…]"
 _CLIENT: Final = "hacli resource secret"
 
 
@@ -52,6 +53,8 @@ def secret(context: Context, words: Sequence[str]) -> int:
             _checked(context, name, parameter)
             context.print(read_secret(context, name, parameter))
             return EXIT_OK
+        case (name, "push", parameter, *nodes):
+            return _push(context, name, parameter, nodes)
         case (name, "check", parameter):
             return _check(context, name, parameter)
         case _:
@@ -112,9 +115,26 @@ def _change(context: Context, name: str, parameter: str, value: str | None) -> N
 
 def _point(context: Context, name: str, parameter: str) -> int:
     _change(context, name, parameter, PLACEHOLDER)
-    folder = _file(context, name, parameter).parent.relative_to(context.paths.root)
-    context.info(f"the value is on this node only: copy /{folder} to the other nodes")
+    context.info(f"now `hacli resource secret {name} push {parameter}`: the value is on this node only")
     return EXIT_OK
+
+
+def _push(context: Context, name: str, parameter: str, nodes: Sequence[str]) -> int:
+    """This node's value becomes that of other nodes, and its sum."""
+    _checked(context, name, parameter)
+    read_secret(context, name, parameter)
+    path = _file(context, name, parameter)
+    status = EXIT_OK
+    for node in elsewhere.others(context, nodes):
+        try:
+            for one in (path, path.with_name(f"{parameter}.sign")):
+                elsewhere.store(context, node, str(one), one.read_bytes(), mode=0o600, private=True)
+        except elsewhere.NotReached as error:
+            context.error(str(error))
+            status = EXIT_FAILED
+            continue
+        context.print(f"{node}: written")
+    return status
 
 
 def _check(context: Context, name: str, parameter: str) -> int:

@@ -1,9 +1,11 @@
-"""`hacli cluster start|stop|restart|run|health`: the services of nodes, where systemd runs them."""
+"""`hacli cluster start|stop|enable|run|copy|health …`: the services and files of nodes."""
 
 from __future__ import annotations
 
+import difflib
 import shutil
 import subprocess
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
@@ -11,11 +13,14 @@ from typing import Final
 from cli import elsewhere, node_checks
 from cli.commands.changes import this_node, view
 from cli.context import EXIT_FAILED, EXIT_OK, Context, UsageError
+from hacluster.digits import is_count
 from hacluster.errors import HaError, InvalidRequest
 
 TARGET: Final = "hacluster.target"
 SYSTEMCTL_WITHIN_S: Final = 180
 RUN_WITHIN_S: Final = 600
+STARTUP_WITHIN_S: Final = 30
+STARTUP_PAUSE_S: Final = 0.5
 LEAVE_MS_MIN: Final = 120_000
 
 
@@ -51,6 +56,89 @@ def stop(context: Context, words: Sequence[str]) -> int:
 def restart(context: Context, words: Sequence[str]) -> int:
     """`restart [NODE…|--all]`: one node after the other."""
     return _on_nodes(context, words, "restart", _restart)
+
+
+def enable(context: Context, words: Sequence[str]) -> int:
+    """`enable [NODE…|--all]`: the services begin with each boot."""
+    return _on_nodes(context, words, "enable", lambda _context: _systemctl("enable"))
+
+
+def disable(context: Context, words: Sequence[str]) -> int:
+    """`disable [NODE…|--all]`: they do not any more; what runs goes on."""
+    return _on_nodes(context, words, "disable", lambda _context: _systemctl("disable"))
+
+
+def wait_for_startup(context: Context, words: Sequence[str]) -> int:
+    """`wait_for_startup [SECONDS]`: until this node is a member and somebody decides; else status 1."""
+    if len(words) > 1 or (words and not is_count(words[0])):
+        raise UsageError(what="a number of seconds is needed", usage="cluster wait_for_startup [SECONDS]")
+    until = time.monotonic() + (int(words[0]) if words else STARTUP_WITHIN_S)
+    while True:
+        missing = _missing(context)
+        if not missing:
+            return EXIT_OK
+        if time.monotonic() >= until:
+            context.error(f"the cluster has not started: {missing}")
+            return EXIT_FAILED
+        time.sleep(STARTUP_PAUSE_S)
+
+
+def _missing(context: Context) -> str:
+    """What keeps this node from having started; empty when nothing does."""
+    try:
+        status = context.client.status()
+    except HaError as error:
+        return str(error)
+    if not any(one.name == status.node and one.state == "member" for one in status.nodes):
+        return "this node is no member"
+    return "" if status.dc else "there is no DC"
+
+
+def copy(context: Context, words: Sequence[str]) -> int:
+    """`copy FILE [NODE…]`: to the same place on the nodes named, or on all others."""
+    if not words:
+        raise UsageError(what="a file is needed", usage="cluster copy FILE [NODE…]")
+    path = Path(words[0]).resolve()
+    data, mode = path.read_bytes(), path.stat().st_mode & 0o777
+    status = EXIT_OK
+    for node in elsewhere.others(context, words[1:]):
+        try:
+            elsewhere.store(context, node, str(path), data, mode=mode)
+        except elsewhere.NotReached as error:
+            context.error(str(error))
+            status = EXIT_FAILED
+            continue
+        context.print(f"{node}: written")
+    return status
+
+
+def diff(context: Context, words: Sequence[str]) -> int:
+    """`diff FILE [NODE…]`: how it differs from this node's; status 1 when it does."""
+    if not words:
+        raise UsageError(what="a file is needed", usage="cluster diff FILE [NODE…]")
+    path = Path(words[0]).resolve()
+    return differences(context, str(path), path.read_bytes(), words[1:])
+
+
+def differences(context: Context, path: str, own: bytes, nodes: Sequence[str]) -> int:
+    """Print how a file of other nodes differs from `own`. Status 1 when one does, or cannot be had."""
+    status = EXIT_OK
+    for node in elsewhere.others(context, nodes):
+        try:
+            theirs = elsewhere.fetch(context, node, path)
+        except elsewhere.NotReached as error:
+            context.error(str(error))
+            status = EXIT_FAILED
+            continue
+        if theirs == own:
+            context.info(f"{node} has the same")
+            continue
+        status = EXIT_FAILED
+        old, new = (one.decode(errors="replace").splitlines() for one in (own, theirs))
+        lines = list(difflib.unified_diff(old, new, "here", node, lineterm=""))
+        for line in lines or [f"{node}: not the same bytes"]:
+            context.print(line)
+    return status
 
 
 def run(context: Context, words: Sequence[str]) -> int:

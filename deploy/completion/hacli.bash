@@ -11,7 +11,7 @@ _hacli() {
     "node") COMPREPLY=($(compgen -W "attribute clearstate delete fence help maintenance online ready server show standby status status-attr utilization" -- "$current")); return ;;
     "fence") COMPREPLY=($(compgen -W "confirm fence help history list unfence" -- "$current")); return ;;
     "maintenance") COMPREPLY=($(compgen -W "action help off on" -- "$current")); return ;;
-    "cluster") COMPREPLY=($(compgen -W "cert force-quorum health help init join key links move-dc quorum remove restart run start status stop token vote" -- "$current")); return ;;
+    "cluster") COMPREPLY=($(compgen -W "cert copy diff disable enable force-quorum health help init join key links move-dc quorum remove restart run start status stop token vote wait_for_startup" -- "$current")); return ;;
     "transition") COMPREPLY=($(compgen -W "help list save show" -- "$current")); return ;;
     "ra") COMPREPLY=($(compgen -W "classes help info list providers validate" -- "$current")); return ;;
     "import") COMPREPLY=($(compgen -W "corosync heartbeat help" -- "$current")); return ;;

@@ -19,7 +19,7 @@ complete -c hacli -n "__hacli_knows 'resource'" -a 'ban cleanup clear constraint
 complete -c hacli -n "__hacli_knows 'node'" -a 'attribute clearstate delete fence help maintenance online ready server show standby status status-attr utilization'
 complete -c hacli -n "__hacli_knows 'fence'" -a 'confirm fence help history list unfence'
 complete -c hacli -n "__hacli_knows 'maintenance'" -a 'action help off on'
-complete -c hacli -n "__hacli_knows 'cluster'" -a 'cert force-quorum health help init join key links move-dc quorum remove restart run start status stop token vote'
+complete -c hacli -n "__hacli_knows 'cluster'" -a 'cert copy diff disable enable force-quorum health help init join key links move-dc quorum remove restart run start status stop token vote wait_for_startup'
 complete -c hacli -n "__hacli_knows 'transition'" -a 'help list save show'
 complete -c hacli -n "__hacli_knows 'ra'" -a 'classes help info list providers validate'
 complete -c hacli -n "__hacli_knows 'import'" -a 'corosync heartbeat help'

@@ -150,6 +150,13 @@ WORDS: Final = (
         "a.x",
         "commit",
         "up",
+        "assist",
+        "template",
+        "weak-bonds",
+        "help",
+        "history",
+        "$id-ref=t",
+        "role=PROMOTED",
     ),
 )
 CHARACTERS: Final = "'\"\\ =:@$(){}[]<>#&;|\t\x00\x01\x1b\x7f\u2028\ud7ff\uffff\U0001f600aZ09"

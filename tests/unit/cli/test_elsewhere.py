@@ -130,7 +130,7 @@ def test_corosync_conf_of_the_others(folder: Path) -> None:
 
 
 def test_a_difference_is_shown(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cli.commands.corosync._text_of", lambda _context, _node: CONF + "quorum {\n}\n")
+    monkeypatch.setattr("cli.elsewhere.fetch", lambda *_words: (CONF + "quorum {\n}\n").encode())
     status, text = hacli(["corosync", "diff", "n2"])
     assert status == 1
     assert "+quorum {" in text.splitlines()
@@ -195,3 +195,42 @@ def test_a_report_that_is_none(folder: Path, monkeypatch: pytest.MonkeyPatch) ->
     data = io.BytesIO((folder / "out.tar.gz").read_bytes())
     with tarfile.open(fileobj=data) as tar:
         assert tar.getnames() == ["out/problems"]
+
+
+def test_a_file_on_other_nodes(folder: Path) -> None:
+    file = folder / "some file"
+    file.write_bytes(b"\xff one\n")
+    file.chmod(0o640)
+    status, text = hacli(["cluster", "copy", str(file), "n2", "n3"])
+    assert status == 1
+    assert "n2: written" in text
+    assert file.read_bytes() == b"\xff one\n"  # the same place there, and here the same machine
+    assert file.stat().st_mode & 0o777 == 0o640
+    assert not (folder / "some file.new").exists()
+    assert hacli(["cluster", "diff", str(file), "n2"]) == (0, "INFO: n2 has the same\n")
+    assert hacli(["cluster", "copy"])[0] == 2
+    assert hacli(["cluster", "copy", str(folder / "none"), "n2"])[0] == 1
+
+
+def test_a_secret_on_other_nodes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "cib.xml").write_text(
+        '<cib><configuration><resources><primitive id="db" class="ocf" provider="x" type="y"/></resources>'
+        "</configuration></cib>"
+    )
+    monkeypatch.setenv("CIB_file", str(folder / "cib.xml"))
+    assert hacli(["resource", "secret", "db", "set", "password", "hush"])[0] == 0
+    path = folder / "var/lib/hacluster/lrm/secrets/db/password"
+    assert path.exists()
+    before = path.read_bytes()
+    assert hacli(["resource", "secret", "db", "push", "password", "n2"]) == (0, "n2: written\n")
+    assert path.read_bytes() == before
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert "hush" not in (folder / "calls").read_text()
+    assert hacli(["resource", "secret", "db", "push", "user", "n2"])[0] == 1
+
+
+def test_waiting_for_the_start(folder: Path) -> None:
+    status, text = hacli(["cluster", "wait_for_startup", "0"])
+    assert status == 1
+    assert "ERROR: the cluster has not started: " in text
+    assert hacli(["cluster", "wait_for_startup", "soon"])[0] == 2
