@@ -135,15 +135,15 @@ def whereabouts(resource: Resource, role: Role = Role.UNKNOWN) -> str:
 
 
 def _wish(work: WorkingSet, resource: Resource, _node: Node, origin: str, score: int) -> str:
-    one = next((item for item in work.colocations if item.id == origin), None)
+    one = _colocation_of(work, resource, origin)
     like = "would like to be there" if score > 0 else "would not like to be there"
-    if one is None or one.dependent.top() is resource.top():
+    if one is None or _is_part(one.dependent, resource.top(including_bundle=True)):
         return f"others of its group, or of what goes with it, {like}"
     return f"colocation {origin}: {one.dependent.id}, which goes with it, {like}"
 
 
-def _unwelcome(work: WorkingSet, _resource: Resource, _node: Node, origin: str, _score: int) -> str:
-    one = next((item for item in work.colocations if item.id == origin), None)
+def _unwelcome(work: WorkingSet, resource: Resource, _node: Node, origin: str, _score: int) -> str:
+    one = _colocation_of(work, resource, origin)
     who = one.dependent.id if one is not None else origin
     return f"colocation {origin}: {who}, which goes with it, cannot be there, so no more than this counts"
 
