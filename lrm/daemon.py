@@ -15,6 +15,7 @@ import structlog
 
 from hacluster import rpc
 from hacluster.clock import Clock
+from hacluster.collector import keep_out_of_collections
 from hacluster.errors import Unavailable
 from hacluster.owned_files import put_owned, read_owned
 from hacluster.sentinel_word import WordFile
@@ -147,6 +148,7 @@ class Daemon:
             following = Follower(files, self._node, tls).run()
             background.append(tasks.create_task(following, name="shared files"))
         await server.start()
+        keep_out_of_collections()
         Notifier().tell("READY=1")
         log.info(log_events.STARTED, boot_token=self._boot_token[:16], instance=self._instance)
         await stop.wait()

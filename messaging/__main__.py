@@ -17,6 +17,7 @@ from hacluster import logging as ha_logging
 from hacluster import settings as ha_settings
 from hacluster.boot import boot_token
 from hacluster.clock import SystemClock
+from hacluster.collector import keep_out_of_collections
 from hacluster.errors import HaError, InvalidDocument, Unavailable
 from hacluster.owned_files import open_owned
 from hacluster.paths import Paths
@@ -204,6 +205,7 @@ class Daemon:
         )
         server.listen_unix(self._options.paths.messaging_socket)
         await server.start()
+        keep_out_of_collections()
         Notifier().tell("READY=1")
         log.info(log_events.SERVING, socket=str(self._options.paths.messaging_socket))
         gc.collect()
