@@ -103,8 +103,7 @@ class CrmShell:
         self._boot_token, self._tls = boot_token, tls
         self._tasks: asyncio.TaskGroup | None = None
         self._spawned: set[asyncio.Task[None]] = set()
-        self._stop = asyncio.Event()
-        self._stays_out = False
+        self._stop, self._stays_out = asyncio.Event(), False
         self.exit_code = EXIT_OK
         self._followers: dict[str, asyncio.Task[None]] = {}
         self.changes = Changes()
@@ -112,9 +111,10 @@ class CrmShell:
         names = [str(other.name) for other in settings.nodes]
         self.nodes = NodeTable(((other.id, other.name) for other in settings.nodes), digest_of)
         self.histories = Histories(self.nodes, names)
-        self._lrm_wanted: dict[str, asyncio.Event] = {name: asyncio.Event() for name in names}
+        self._lrm_wanted = {name: asyncio.Event() for name in names}
         self._lrm_wanted[node.name].set()
         self._crm_peers = GrpcCrmPeers(settings, tls, node.id)
+        self.messaging = MembershipPeer(rpc.unix_channel(paths.messaging_socket), instance)
         self.replica = replica_shell(
             settings,
             paths,
@@ -123,13 +123,13 @@ class CrmShell:
             instance=in_heartbeats(instance),
             peers=self._crm_peers,
             clock=clock,
+            witness=self.messaging.tell_witness,
             validate=refusal,
         )
         self.replica.set_eligibility(eligible=self.local.may_be_dc)
         self._lrms: dict[str, LrmPeer] = {
             other.name: LrmPeer(other.name, self._lrm_channel(other)) for other in settings.nodes
         }
-        self.messaging = MembershipPeer(rpc.unix_channel(paths.messaging_socket), instance)
         self.voters = VotersKeeper(self.replica, self.messaging.set_quorum)
         self._claims = ClaimsByData(self.messaging, self.replica.serve)
         self._crm_peers.claimed = self._claims.say

@@ -142,4 +142,5 @@ def authority_from(message: membership_pb2.AuthorityUpdate) -> Authority:
         quorate=message.quorate,
         waiting=message.waiting,
         lease_end_ns=message.lease_end_boottime_ns,
+        witness=message.witness,
     )

@@ -192,10 +192,13 @@ class MembershipService(membership_pb2_grpc.MembershipServicer):
         self, request: membership_pb2.SetInSyncRequest, context: Context
     ) -> membership_pb2.SetInSyncReply:
         """To the witness, and its answer."""
-        if not request.in_sync:
-            raise InvalidRequest(what="somebody has to have everything", remedy="name at least one node")
-        await self._shell.set_in_sync(tuple(request.in_sync), (request.term_counter, request.term_node))
-        return membership_pb2.SetInSyncReply()
+        if not request.term_counter:
+            raise InvalidRequest(what="who speaks to the witness has a term")
+        term = (request.term_counter, request.term_node)
+        answer = await self._shell.set_in_sync(tuple(request.in_sync), term, request.serial)
+        return membership_pb2.SetInSyncReply(
+            in_sync=answer.in_sync, term_counter=answer.term[0], term_node=answer.term[1]
+        )
 
     async def Receive(
         self, request: membership_pb2.ReceiveRequest, context: Context

@@ -364,6 +364,7 @@ def authority_to(status: Status, attributes: Mapping[str, str]) -> membership_pb
         quorate=authority.quorate,
         waiting=authority.waiting,
         lease_end_boottime_ns=authority.lease_end_ns,
+        witness=authority.witness,
         nodes=[_node(node) for node in status.nodes],
         attributes=dict(attributes),
         suggested=quorum_to(CommittedQuorum(config=status.suggested)) if status.suggested else None,

@@ -13,12 +13,13 @@ from pathlib import Path
 from crm.cib.model import Element
 from crm.peers.crm import GrpcCrmPeers
 from crm.replica.assemble import replica_shell
+from crm.replica.effects import TellWitness, WitnessSaid
 from crm.replica.service import SERVICE_NAME, CrmPeerService, register
 from crm.replica.shell import ReplicaShell
 from hacluster import rpc, settings
 from hacluster.clock import SystemClock
 from hacluster.paths import Paths
-from hacluster.vocabulary.ids import BootToken, NodeId, NodeName, ViewId
+from hacluster.vocabulary.ids import NO_TERM, BootToken, NodeId, NodeName, ViewId
 from hacluster.vocabulary.membership import Authority, Member, MembershipView
 from tests import certificates
 
@@ -64,6 +65,11 @@ async def until(holds: Callable[[], bool], *, timeout_s: float = 10.0) -> None:
 def accept_all(_configuration: Element) -> str:
     """Validation that finds nothing wrong."""
     return ""
+
+
+async def no_witness(told: TellWitness) -> WitnessSaid:
+    """There is none."""
+    return WitnessSaid(told, None, NO_TERM)
 
 
 @dataclass
@@ -114,6 +120,7 @@ class Lab:
             instance=node.instance,
             peers=node.peers,
             clock=SystemClock(),
+            witness=no_witness,
             validate=accept_all,
         )
         node.server = rpc.Server(names=(SERVICE_NAME,))

@@ -11,11 +11,11 @@ from typing import Final
 
 from crm.cib.replication.basis import Basis
 from crm.cib.replication.model import Promise
-from crm.election.messages import Claim, ClaimReply, DcLost, DcLostReply, VoteReply, VoteRequest
+from crm.election.messages import Claim, ClaimReply, DcLost, DcLostReply, VoteReply, VoteRequest, in_order
 from crm.election.model import ElectionSettings, Following, LogFacts, Lost, PeersChanged, Result, Won
 from crm.election.quorum import NOBODY, agree, is_quorum, is_voter, other_voter, voters_of
-from crm.replica.effects import Call, CancelTimer, Note, PersistPromise, Reply, SetTimer
-from hacluster.digits import is_count
+from crm.election.witness import WitnessVote
+from crm.replica.effects import Call, CancelTimer, Note, PersistPromise, Reply, SetTimer, WitnessSaid
 from hacluster.vocabulary.ids import NO_TERM, NO_VIEW, Term
 from hacluster.vocabulary.membership import Authority, MembershipView, QuorumConfig
 
@@ -62,6 +62,7 @@ class Election:
         self._granted = False
         self._dc_instance = 0
         self._lost: dict[int, int] = {}  # node -> when it said that the DC is silent
+        self.witness = WitnessVote()
 
     @property
     def peers(self) -> tuple[int, ...]:
@@ -90,15 +91,15 @@ class Election:
 
     def authority(self, authority: Authority, now: int) -> list[Result]:
         """A message of ha-messaging: a new view, or other daemons or quorum in the same one."""
-        before, was_quorate = self.live, self.quorate
-        self.quorate = authority.quorate
+        before, was = self.live, (self.quorate, self.witness.supports)
+        self.quorate, self.witness.supports = authority.quorate, authority.witness
         view = authority.view
         self.live = {m.id: m.crm_instance for m in view.members if m.crm_instance or m.id == self.settings.me}
         if view.id != self.view.id:
             self._new_view(view, now)
         elif self.phase is not Phase.IDLE:
             self.view = view
-            self._changed_within(before, was_quorate, now)
+            self._changed_within(before, was, now)
         return self._take()
 
     def claim(self, peer: int, claim: Claim, token: int | None, now: int) -> list[Result]:
@@ -201,11 +202,6 @@ class Election:
             self._out.append(Note("crm.vote_restored"))
         return self._take()
 
-    def calling_failed(self, peer: int, now: int) -> list[Result]:
-        """A call of the election was not answered: the resend timer will try again."""
-        del peer, now
-        return self._take()
-
     def reconsider(self, why: str, now: int) -> list[Result]:
         """Win again in a new term, as after a view change: what this reign stood on has changed."""
         if self.phase is Phase.LEADING:
@@ -247,6 +243,7 @@ class Election:
         self.view = view
         self._lost.clear()
         self._deposed, self._excluded, self.dc = NO_TERM, None, NO_TERM
+        self.witness.new_view()
         if view.id == NO_VIEW or view.member(self.settings.me) is None:
             self.phase = Phase.IDLE
             return
@@ -254,7 +251,8 @@ class Election:
             self._member_since = view.id.counter
         self._start_round(now, deposed=NO_TERM)
 
-    def _changed_within(self, before: dict[int, int], was_quorate: bool, now: int) -> None:
+    def _changed_within(self, before: dict[int, int], was: tuple[bool, bool], now: int) -> None:
+        quorate = (self.quorate, self.witness.supports)
         fresh = [node for node, instance in self.live.items() if before.get(node) != instance]
         if self.phase is Phase.FOLLOWING:
             if self.live.get(self.dc.node_id, 0) != self._dc_instance:
@@ -264,31 +262,38 @@ class Election:
                     self._start_round(now, deposed=self.dc)
             return
         if self.phase is Phase.LEADING:
-            if not fresh and self.quorate == was_quorate and before == self.live:
+            if not fresh and quorate == was and before == self.live:
                 return
-            if self._is_provisional() and (fresh or self.quorate != was_quorate):
+            if self._is_provisional() and (fresh or quorate != was):
                 self._stop_leading("the partition changed")
                 self._start_round(now, deposed=self.dc)
             else:
                 self._out.append(PeersChanged())
             return
-        if fresh or self.quorate != was_quorate or before != self.live:
+        if fresh or self.quorate != was[0] or before != self.live:
             self._start_round(now, deposed=self._deposed)
+        elif self.witness.supports and not was[1]:
+            if self.phase is Phase.ASKING:
+                self._ask_witness()
+            else:
+                self._consider(now)
 
     def _is_provisional(self) -> bool:
         return not self._agreed()
 
     def _agreed(self, *, gone: int | None = None) -> bool:
-        """Whether the votes so far are a quorum by our log."""
+        """Whether the votes so far are a quorum by our log, with the witness's when it may count."""
         counted = {n for n, vote in self._votes.items() if vote.granted and vote.counts}
         blank = {n for n, vote in self._votes.items() if vote.granted and not vote.counts}
-        return agree(self._quorum, self.settings.me, counted, blank=blank, gone=gone)
+        witness = self.witness.helps(self._quorum, counted)
+        return agree(self._quorum, self.settings.me, counted, blank=blank, gone=gone, witness=witness)
 
     def _start_round(self, now: int, *, deposed: Term, excluded: int | None = None) -> None:
         self._stop_timers()
         self.phase, self.dc = Phase.CLAIMING, NO_TERM
         self._deposed = max(deposed, self._deposed)
         self._excluded, self._granted = excluded, False
+        self.witness.new_ballot()
         self._lost.clear()
         self._votes.clear()
         self._claims = {
@@ -386,7 +391,8 @@ class Election:
             return False
         if self._is_lone_survivor():
             return not self.promise.voter
-        return is_quorum(self._quorum, claims.keys()) and not self._reaches_quorum(claims)
+        enough = is_quorum(self._quorum, claims.keys(), witness=self.witness.supports)
+        return enough and not self._reaches_quorum(claims)
 
     def _position(self, claims: dict[int, Claim]) -> int | None:
         """Our place among the candidates, best first; None when we are not one."""
@@ -397,14 +403,7 @@ class Election:
         voters = [c for c in candidates if is_voter(self._quorum, c.node_id)]
         if voters and self._reaches_quorum(claims):  # who has no vote need not be DC
             candidates = voters
-
-        def order(c: Claim) -> tuple[tuple[int, ...], int, int, int, int]:
-            feature = tuple(int(part) for part in c.feature_set.split(".") if is_count(part))
-            return feature, -int(c.incumbent), -c.dc_priority, c.member_since, c.node_id
-
-        candidates.sort(key=order)
-        candidates.sort(key=lambda c: c.rank, reverse=True)  # stable: rank first, then the rest
-        ids = [c.node_id for c in candidates]
+        ids = [claim.node_id for claim in in_order(candidates)]
         return ids.index(self.settings.me) if self.settings.me in ids else None
 
     def _may_win(self, claims: dict[int, Claim]) -> bool:
@@ -415,14 +414,15 @@ class Election:
 
     def _reaches_quorum(self, claims: dict[int, Claim]) -> bool:
         if self._bootstrap(claims):
-            return is_quorum(self._quorum, claims.keys())
+            return is_quorum(self._quorum, claims.keys(), witness=self.witness.supports)
         able = {node for node, claim in claims.items() if claim.voter}
         blank = claims.keys() - able if able else NOBODY
         me = self.settings.me
         two = self._other
         if two in able and me not in able:  # the other is the one that may win
             me = two
-        return agree(self._quorum, me, able, blank=blank)
+        witness = self.witness.may_help(self._quorum, able)
+        return agree(self._quorum, me, able, blank=blank, witness=witness)
 
     def _is_lone_survivor(self) -> bool:
         """Of two voters, with the other gone; while they change, the new ones must be here besides."""
@@ -451,6 +451,8 @@ class Election:
         )
         self._votes = {self.settings.me: own}
         self.phase = Phase.ASKING
+        self.witness.new_ballot()
+        self._ask_witness()
         for peer in self.peers:
             request = VoteRequest(
                 term=term,
@@ -463,6 +465,22 @@ class Election:
             self._out.append(Call(peer, request))
         self._set("election", now, self.settings.election_timeout_ms)
         self._try_win(now)
+
+    def _ask_witness(self) -> None:
+        """For its vote; a caretaker needs none."""
+        if not self._ballot_kind[0]:
+            self._out.extend(self.witness.question(self._quorum, self._ballot))
+
+    def witness_said(self, said: WitnessSaid, now: int) -> list[Result]:
+        """The witness's answer to our candidacy; a refusal for a later term is a reason to ask above it."""
+        self._note_term(said.term, True, now)
+        if self.phase is Phase.ASKING and said.told.term == self._ballot:
+            if said.in_sync is not None:
+                self.witness.answered(said.in_sync)
+                self._try_win(now)
+            elif said.term > self._ballot:
+                self._set("election", now, self.settings.resend_ms)
+        return self._take()
 
     def _try_win(self, now: int) -> None:
         granted = frozenset(node for node, vote in self._votes.items() if vote.granted)
@@ -527,7 +545,7 @@ class Election:
         if self.phase is not Phase.FOLLOWING:
             return
         self._set("dc", now, self.settings.lost_window_ms)
-        if self._other == self.dc.node_id:
+        if self._other == self.dc.node_id and not self.witness.supports:
             return  # the other alone is no quorum of grants; the supervisor's restart is the remedy
         self._lost[self.settings.me] = now
         message = DcLost(view=self.view.id, term=self.dc)
@@ -536,7 +554,7 @@ class Election:
 
     def _depose_silent(self, now: int) -> None:
         recent = {n for n, at in self._lost.items() if now - at <= self.settings.lost_window_ms * MS}
-        if is_quorum(self._quorum, recent) and self._misses_dc(now):
+        if is_quorum(self._quorum, recent, witness=self.witness.supports) and self._misses_dc(now):
             self._out.append(Note("crm.dc_silent", (("term", str(self.dc)),)))
             self._start_round(now, deposed=self.dc, excluded=self.dc.node_id)
 

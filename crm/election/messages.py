@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from crm.cib.history import FEATURE_SET
 from crm.cib.replication.model import LogRank
 from crm.cib.versions import NO_VERSION, CibVersion
+from hacluster.digits import is_count
 from hacluster.vocabulary.ids import NO_TERM, Term, ViewId
 
 
@@ -32,6 +34,16 @@ class Claim:
     deposed: Term = NO_TERM
     dc: Term = NO_TERM
     version: CibVersion = NO_VERSION
+
+
+def in_order(claims: Iterable[Claim]) -> list[Claim]:
+    """Candidates, best first: the log's rank before all else, then the oldest feature set, the incumbent …"""
+
+    def order(c: Claim) -> tuple[tuple[int, ...], int, int, int, int]:
+        feature = tuple(int(part) for part in c.feature_set.split(".") if is_count(part))
+        return feature, -int(c.incumbent), -c.dc_priority, c.member_since, c.node_id
+
+    return sorted(sorted(claims, key=order), key=lambda c: c.rank, reverse=True)  # stable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

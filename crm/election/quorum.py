@@ -15,17 +15,36 @@ def halves(config: QuorumConfig) -> tuple[QuorumConfig, ...]:
     return (config,) if config.next is None else (replace(config, next=None), config.next)
 
 
-def is_quorum(config: QuorumConfig, nodes: Set[int]) -> bool:
-    """A majority of votes, or half of them with the tie-break node among them; of both halves of a change."""
-    return all(_is_quorum(half, nodes) for half in halves(config))
+def is_quorum(config: QuorumConfig, nodes: Set[int], *, witness: bool = False) -> bool:
+    """A majority of votes, or half of them with the tie-break node among them; of both halves of a change.
+
+    `witness`: its votes count with theirs; they are among all the votes in any case.
+    """
+    return all(_is_quorum(half, nodes, witness=witness) for half in halves(config))
 
 
-def _is_quorum(config: QuorumConfig, nodes: Set[int]) -> bool:
+def _is_quorum(config: QuorumConfig, nodes: Set[int], *, witness: bool) -> bool:
     votes = sum(weight for node, weight in config.voters if node in nodes)
-    total = config.votes_total
+    if votes and witness:
+        votes += config.witness_votes
+    total = config.votes_total + config.witness_votes
     return 2 * votes > total or (
         total > 0 and 2 * votes == total and config.tiebreak is not None and config.tiebreak in nodes
     )
+
+
+def has_witness(config: QuorumConfig) -> bool:
+    """Whether a witness has votes, now or when the change under way is over."""
+    return any(half.witness_votes for half in halves(config))
+
+
+def witness_helps(config: QuorumConfig, in_sync: Set[int], counted: Set[int]) -> bool:
+    """Whether the witness's votes count with these nodes' in an election (7.4).
+
+    One of them must be `in_sync`, as the witness says in the candidate's term: it has all that was committed
+    with the witness's help. When no DC has said yet who is, all voters must be among them.
+    """
+    return bool(in_sync & counted) if in_sync else counted >= set(voters_of(config))
 
 
 def agree(
@@ -35,19 +54,21 @@ def agree(
     *,
     blank: Set[int] = NOBODY,
     gone: int | None = None,
+    witness: bool = False,
 ) -> bool:
     """`is_quorum` as node `me` may count, which has a memory: half by half.
 
     Of two voters the other counts also when it is `blank`: without a memory. Ours has every committed entry
-    then, unless a tie-break lets the other commit alone. It is not needed among the old voters when it is
-    `gone`: confirmed off, and we have the solo right.
+    then, unless a tie-break or a witness lets the other commit alone. It is not needed among the old voters
+    when it is `gone`: confirmed off, and we have the solo right.
     """
     for at, half in enumerate(halves(config)):
         other = other_voter(half, me)
         two = other is not None and me in nodes
         if two and other == gone and at == 0:
             continue
-        if not _is_quorum(half, nodes | blank if two and half.tiebreak is None else nodes):
+        lone = half.tiebreak is not None or half.witness_votes > 0
+        if not _is_quorum(half, nodes | blank if two and not lone else nodes, witness=witness):
             return False
     return True
 

@@ -10,8 +10,11 @@ import grpc
 import structlog
 
 from crm import log_events
+from crm.replica.effects import TellWitness, WitnessSaid
 from hacluster import rpc
+from hacluster.errors import HaError
 from hacluster.v1 import membership_pb2, membership_pb2_grpc
+from hacluster.vocabulary.ids import NO_TERM, Term
 
 RECONNECT_MS: Final = 50
 RECONNECT_MS_MAX: Final = 500
@@ -19,6 +22,7 @@ LEAVE_TIMEOUT_MS: Final = 5_000
 SET_QUORUM_TIMEOUT_MS: Final = 5_000
 SAY_TIMEOUT_MS: Final = 500
 BAR_TIMEOUT_MS: Final = 5_000
+WITNESS_TIMEOUT_MS: Final = 5_000
 
 log = structlog.get_logger()
 
@@ -88,6 +92,28 @@ class MembershipPeer:
         await rpc.call(
             self._stub.SetQuorumConfig, config, timeout_ms=SET_QUORUM_TIMEOUT_MS, who="ha-messaging"
         )
+
+    async def tell_witness(self, told: TellWitness) -> WitnessSaid:
+        """Say who is in sync, or stand as a candidate; never raises HaError."""
+        request = membership_pb2.SetInSyncRequest(
+            in_sync=told.in_sync,
+            term_counter=told.term.counter,
+            term_node=told.term.node_id,
+            serial=told.serial,
+        )
+        try:
+            reply = await rpc.call(
+                self._stub.SetInSync, request, timeout_ms=WITNESS_TIMEOUT_MS, who="ha-messaging"
+            )
+        except HaError as error:
+            log.info(log_events.WITNESS, reason=str(error), term=str(told.term))
+            return WitnessSaid(told, None, NO_TERM)
+        assert isinstance(reply, membership_pb2.SetInSyncReply)
+        term = Term(reply.term_counter, reply.term_node)
+        if term > told.term:
+            log.info(log_events.WITNESS, reason=f"it has heard of term {term}", term=str(told.term))
+            return WitnessSaid(told, None, term)
+        return WitnessSaid(told, tuple(reply.in_sync), term)
 
     async def bar(self, node_id: int, boot_token: str) -> None:
         """That boot of a node is in no view any more. Raises HaError."""

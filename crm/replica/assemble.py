@@ -10,7 +10,7 @@ from crm.cib.model import Element
 from crm.cib.storage import FolderStorage
 from crm.cib.store import CibStore
 from crm.election.model import ElectionSettings
-from crm.replica.peers import CrmPeers
+from crm.replica.peers import CrmPeers, Witness
 from crm.replica.shell import ReplicaShell
 from crm.replica.solo_file import SoloRightFile
 from hacluster.clock import Clock
@@ -29,6 +29,7 @@ def replica_shell(
     instance: int,
     peers: CrmPeers,
     clock: Clock,
+    witness: Witness,
     validate: Callable[[Element], str] = schema.refusal,
 ) -> ReplicaShell:
     """Raises InvalidDocument when this node is not in cluster.toml or initial-cib.xml cannot be used."""
@@ -57,6 +58,7 @@ def replica_shell(
         clock=clock,
         initial=initial_configuration(settings, document, source=str(file)),
         validate=validate,
+        witness=witness,
         solo_right=SoloRightFile(paths.run / "solo-right", boot_token),
         others=tuple(int(other.id) for other in settings.nodes if other.id != node.id),
     )

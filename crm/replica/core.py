@@ -41,6 +41,7 @@ from crm.replica.effects import (
     TimerFired,
     Up,
     VotersChangeRequested,
+    WitnessSaid,
     WriteRequested,
 )
 from crm.replica.events import (
@@ -187,7 +188,11 @@ class Replica:
             case AuthorityChanged(authority):
                 self.replication.lease_end_ns = authority.lease_end_ns if authority.quorate else NO_LEASE_NS
                 lost = self._look_for_other(authority)
-                return [*lost, *self._apply(self.election.authority(authority, now), now)]
+                effects = [*lost, *self._apply(self.election.authority(authority, now), now)]
+                leading = self.replication.leading
+                if leading is not None and leading.witness.supports != authority.witness:
+                    effects += leading.witness_supports(authority.witness, now)
+                return effects
             case Received(peer, message, token):
                 return self._received(peer, message, token, now)
             case CallFailed(peer, message):
@@ -195,6 +200,8 @@ class Replica:
             case Persisted(index, chain):
                 leading = self.replication.leading
                 return [] if leading is None else leading.persisted(index, chain, now)
+            case WitnessSaid():
+                return self._witness_said(event, now)
             case TimerFired(key):
                 return self._timer(key, now)
             case WriteRequested():
@@ -283,6 +290,13 @@ class Replica:
             return self._apply(self.election.term_seen(reply.promised, now), now)
         return leading.replied(peer, reply, now)
 
+    def _witness_said(self, said: WitnessSaid, now: int) -> list[Effect]:
+        effects = self._apply(self.election.witness_said(said, now), now)
+        leading = self.replication.leading
+        if leading is not None and said.told.in_sync:
+            effects += leading.witness_said(said, now)
+        return effects
+
     def _failed(self, peer: int, message: Message, now: int) -> list[Effect]:
         leading = self.replication.leading
         if isinstance(message, Append | InstallSnapshot) and leading is not None:
@@ -294,7 +308,7 @@ class Replica:
             return self.replication.expire(int(key.removeprefix("write:")), now)
         if key == "linger":
             return []  # `settle` looks again after every event
-        if key == "keepalive" or key.startswith("retry:"):
+        if key in ("keepalive", "witness") or key.startswith("retry:"):
             leading = self.replication.leading
             return [] if leading is None else leading.timer(key, now)
         return self._apply(self.election.timer(key, now), now)
@@ -338,6 +352,7 @@ class Replica:
             granters=won.granters,
             version=won.version,
             peers=self._peers(),
+            witness=self.election.witness.supports,
         )
 
     def _peers(self) -> tuple[tuple[int, str, int], ...]:

@@ -15,6 +15,7 @@ from crm.cib.replication.model import LogEntry, Promise, Snapshot
 from crm.cib.replication.voters import VotersWanted
 from crm.election.messages import ElectionMessage
 from crm.replica.events import ReplicaEvent, WriteOutcome
+from hacluster.vocabulary.ids import Term
 from hacluster.vocabulary.membership import Authority
 
 Message = ElectionMessage | ReplicationMessage
@@ -76,6 +77,19 @@ class MarkSoloRight:
     """Until our next boot remember the other voter's boot with which a commit was shared, or none."""
 
     boot_token: str
+
+
+@dataclass(frozen=True, slots=True)
+class TellWitness:
+    """Say to the witness, by ha-messaging, who has everything that is committed. Comes back as WitnessSaid.
+
+    Without nodes it is a candidate's: no DC of an older term is heard there any more. `serial` counts in a
+    term, so that what was said last stands.
+    """
+
+    term: Term
+    in_sync: tuple[int, ...]
+    serial: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +162,7 @@ Effect = (
     | PersistSnapshot
     | MarkCommitted
     | MarkSoloRight
+    | TellWitness
     | SaveOrphans
     | SetTimer
     | CancelTimer
@@ -193,6 +208,18 @@ class Persisted:
 
     index: int
     chain: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class WitnessSaid:
+    """The witness's answer to `told`: who is in sync now; `term` is the highest that has spoken to it.
+
+    None for `in_sync`: no answer, or a refusal; it may have taken effect all the same, or do so yet.
+    """
+
+    told: TellWitness
+    in_sync: tuple[int, ...] | None
+    term: Term
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,6 +292,7 @@ Event = (
     | Received
     | CallFailed
     | Persisted
+    | WitnessSaid
     | TimerFired
     | WriteRequested
     | VotersChangeRequested

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from crm.cib.model import Element
 from crm.cib.versions import CibVersion
-from crm.replica.effects import Message
+from crm.replica.effects import Message, TellWitness, WitnessSaid
 from crm.replica.events import WriteOutcome
 from hacluster.vocabulary.ids import Term, ViewId
+
+Witness = Callable[[TellWitness], Awaitable[WitnessSaid]]
+"""The witness, by this node's ha-messaging. Never raises HaError: no answer is one without `in_sync`."""
 
 
 class CrmPeers(Protocol):

@@ -18,7 +18,7 @@ import structlog
 from crm.cib.model import Element, element
 from crm.cib.replication.leading import DC_CHANGED
 from crm.cib.replication.model import Kind, Stored
-from crm.cib.replication.voters import VotersWanted, voters_text
+from crm.cib.replication.voters import VotersWanted
 from crm.cib.store import CibStore
 from crm.cib.versions import NO_VERSION, CibVersion
 from crm.election.model import ElectionSettings
@@ -52,6 +52,7 @@ from crm.replica.effects import (
     SaveOrphans,
     SetTimer,
     Started,
+    TellWitness,
     TimerFired,
     Up,
     VotersChangeRequested,
@@ -60,20 +61,17 @@ from crm.replica.effects import (
 from crm.replica.events import (
     BecameDc,
     Committed,
-    Corrupt,
     DcState,
-    FollowsDc,
     Orphans,
     Outcome,
     ReplicaEvent,
-    StoppedBeingDc,
-    VotersCommitted,
     WriteOutcome,
 )
 from crm.replica.interface import Change, ForwardHandler
-from crm.replica.peers import CrmPeers
+from crm.replica.peers import CrmPeers, Witness
 from crm.replica.solo_file import SoloRightFile
 from crm.replica.status_stream import Reign, StatusStream
+from crm.replica.telling import log_event
 from crm.replica.timers import Timers
 from hacluster.clock import Clock
 from hacluster.errors import ErrorCode, HaError, InvalidRequest, NoDc, Timeout, Unavailable
@@ -111,9 +109,11 @@ class ReplicaShell:
         validate: Callable[[Element], str],
         others: tuple[int, ...],
         solo_right: SoloRightFile,
+        witness: Witness,
     ) -> None:
         """`others`: the ids of all other nodes of the cluster, voters or not."""
         self._settings = settings
+        self._witness = witness
         self._solo_right = solo_right
         self._node_name = node_name
         self._store = store
@@ -520,6 +520,8 @@ class ReplicaShell:
                 await self._on_disk(self._store.snapshot, snapshot, entries, commit_index)
             case MarkCommitted(index):
                 await self._on_disk(self._store.mark_committed, index)
+            case TellWitness():
+                self._group.create_task(self._tell_witness(effect))
             case MarkSoloRight(boot_token):
                 await self._on_disk(self._solo_right.keep, boot_token)
             case SaveOrphans():
@@ -546,6 +548,9 @@ class ReplicaShell:
         else:
             self._feed(Received(peer, reply))
 
+    async def _tell_witness(self, told: TellWitness) -> None:
+        self._feed(await self._witness(told))
+
     async def _on_disk(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._disk_thread, lambda: function(*args, **kwargs))
@@ -557,28 +562,13 @@ class ReplicaShell:
         self._tell(Orphans(count, effect.committed, self._node_name, file))
 
     def _tell(self, event: ReplicaEvent) -> None:
-        match event:
-            case Committed(configuration, version, author, digest):
-                self._configuration, self._digest, self._author = configuration, digest, author
-                self._show_version(version)
-                self._cib_xml.changed()
-                log.info(log_events.COMMITTED, cib_version=str(version), author=author)
-            case BecameDc(term, view, basis, established):
-                self._status.wake()
-                where = {"term": str(term), "view": str(view), "basis": basis.value}
-                log.info(log_events.DC_WON, established=established, **where)
-            case StoppedBeingDc(why):
-                log.info(log_events.DC_LOST, reason=why)
-            case FollowsDc(node_id, term):
-                log.info(log_events.DC_FOLLOWED, peer=node_id, term=str(term))
-            case Orphans(count, answered, _, file):
-                log.warning(log_events.ORPHANS, count=count, answered=answered, file=file)
-            case Corrupt(why):
-                log.error(log_events.CORRUPT, reason=why)
-            case VotersCommitted(quorum, index):
-                log.info(log_events.VOTERS, voters=voters_text(quorum), log_index=index)
-            case _:
-                assert_never(event)
+        if isinstance(event, Committed):
+            self._configuration, self._digest, self._author = event.configuration, event.digest, event.author
+            self._show_version(event.version)
+            self._cib_xml.changed()
+        elif isinstance(event, BecameDc):
+            self._status.wake()
+        log_event(event)
         for queue in self._subscribers:
             queue.put_nowait(event)
 

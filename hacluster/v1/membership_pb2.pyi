@@ -150,11 +150,42 @@ class SetInSyncRequest(message.Message):
     IN_SYNC_FIELD_NUMBER: builtins.int
     TERM_COUNTER_FIELD_NUMBER: builtins.int
     TERM_NODE_FIELD_NUMBER: builtins.int
+    SERIAL_FIELD_NUMBER: builtins.int
     term_counter: builtins.int
+    term_node: builtins.int
+    serial: builtins.int
+    """counts in a term"""
+    @builtins.property
+    def in_sync(self) -> containers.RepeatedScalarFieldContainer[builtins.int]:
+        """node ids"""
+
+    def __init__(
+        self,
+        *,
+        in_sync: abc.Iterable[builtins.int] | None = ...,
+        term_counter: builtins.int = ...,
+        term_node: builtins.int = ...,
+        serial: builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["in_sync", b"in_sync", "serial", b"serial", "term_counter", b"term_counter", "term_node", b"term_node"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class SetInSyncReply(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    IN_SYNC_FIELD_NUMBER: builtins.int
+    TERM_COUNTER_FIELD_NUMBER: builtins.int
+    TERM_NODE_FIELD_NUMBER: builtins.int
+    term_counter: builtins.int
+    """the highest that has spoken to the witness"""
     term_node: builtins.int
     @builtins.property
     def in_sync(self) -> containers.RepeatedScalarFieldContainer[builtins.int]:
-        """node ids, at least one"""
+        """node ids, after the request; none: no DC has said it yet"""
 
     def __init__(
         self,
@@ -166,19 +197,6 @@ class SetInSyncRequest(message.Message):
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
     _ClearFieldArgType: _TypeAlias = typing.Literal["in_sync", b"in_sync", "term_counter", b"term_counter", "term_node", b"term_node"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-@typing.final
-class SetInSyncReply(message.Message):
-    DESCRIPTOR: descriptor.Descriptor
-
-    def __init__(
-        self,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -369,12 +387,15 @@ class AuthorityUpdate(message.Message):
     LEASE_END_BOOTTIME_NS_FIELD_NUMBER: builtins.int
     NODES_FIELD_NUMBER: builtins.int
     ATTRIBUTES_FIELD_NUMBER: builtins.int
+    WITNESS_FIELD_NUMBER: builtins.int
     SUGGESTED_FIELD_NUMBER: builtins.int
     quorate: builtins.bool
     waiting: builtins.bool
     """wait_for_all holds a booted node"""
     lease_end_boottime_ns: builtins.int
     """CLOCK_BOOTTIME; 0: no lease"""
+    witness: builtins.bool
+    """its votes count in this view at the moment"""
     @builtins.property
     def view(self) -> View: ...
     @builtins.property
@@ -398,11 +419,12 @@ class AuthorityUpdate(message.Message):
         lease_end_boottime_ns: builtins.int = ...,
         nodes: abc.Iterable[NodeStatus] | None = ...,
         attributes: abc.Mapping[builtins.str, builtins.str] | None = ...,
+        witness: builtins.bool = ...,
         suggested: QuorumConfig | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["suggested", b"suggested", "view", b"view"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["attributes", b"attributes", "lease_end_boottime_ns", b"lease_end_boottime_ns", "nodes", b"nodes", "quorate", b"quorate", "suggested", b"suggested", "view", b"view", "waiting", b"waiting"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["attributes", b"attributes", "lease_end_boottime_ns", b"lease_end_boottime_ns", "nodes", b"nodes", "quorate", b"quorate", "suggested", b"suggested", "view", b"view", "waiting", b"waiting", "witness", b"witness"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -160,8 +160,10 @@ class MembershipServicer(object):
 
     def SetInSync(self, request, context):
         """ha-crm of the DC: only these nodes have everything that is committed. On the witness's disk before the answer;
-        a repetition is harmless. Errors: UNAVAILABLE when there is no witness, it does not answer, or the view is not
-        the granted one; INVALID_ARGUMENT when a later term has spoken.
+        a repetition is harmless. Without nodes it is a candidate's: the witness hears no older term from now on, and
+        says who is in sync. A higher term in the answer than in the request: refused. Errors: UNAVAILABLE when there is
+        no witness, it does not answer, or the view is not the granted one; INVALID_ARGUMENT without a term, or when
+        something with a higher serial was said in that term.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

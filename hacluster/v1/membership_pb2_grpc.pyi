@@ -50,8 +50,10 @@ class MembershipStub:
     """
     SetInSync: aio.UnaryUnaryMultiCallable[membership_pb2.SetInSyncRequest, membership_pb2.SetInSyncReply]
     """ha-crm of the DC: only these nodes have everything that is committed. On the witness's disk before the answer;
-    a repetition is harmless. Errors: UNAVAILABLE when there is no witness, it does not answer, or the view is not
-    the granted one; INVALID_ARGUMENT when a later term has spoken.
+    a repetition is harmless. Without nodes it is a candidate's: the witness hears no older term from now on, and
+    says who is in sync. A higher term in the answer than in the request: refused. Errors: UNAVAILABLE when there is
+    no witness, it does not answer, or the view is not the granted one; INVALID_ARGUMENT without a term, or when
+    something with a higher serial was said in that term.
     """
     Receive: aio.UnaryStreamMultiCallable[membership_pb2.ReceiveRequest, membership_pb2.Delivery]
     """What other nodes sent on this topic, from now on, in each sender's order. A `lost` delivery says that messages
@@ -148,8 +150,10 @@ class MembershipServicer(metaclass=abc_1.ABCMeta):
         context: aio.ServicerContext[membership_pb2.SetInSyncRequest, abc.Awaitable[membership_pb2.SetInSyncReply]],
     ) -> abc.Awaitable[membership_pb2.SetInSyncReply]:
         """ha-crm of the DC: only these nodes have everything that is committed. On the witness's disk before the answer;
-        a repetition is harmless. Errors: UNAVAILABLE when there is no witness, it does not answer, or the view is not
-        the granted one; INVALID_ARGUMENT when a later term has spoken.
+        a repetition is harmless. Without nodes it is a candidate's: the witness hears no older term from now on, and
+        says who is in sync. A higher term in the answer than in the request: refused. Errors: UNAVAILABLE when there is
+        no witness, it does not answer, or the view is not the granted one; INVALID_ARGUMENT without a term, or when
+        something with a higher serial was said in that term.
         """
 
     @abc_1.abstractmethod

@@ -304,6 +304,7 @@ class WitnessAsk(message.Message):
     IN_SYNC_FIELD_NUMBER: builtins.int
     TERM_COUNTER_FIELD_NUMBER: builtins.int
     TERM_NODE_FIELD_NUMBER: builtins.int
+    TERM_SERIAL_FIELD_NUMBER: builtins.int
     nonce: builtins.int
     challenge: builtins.bytes
     config_index: builtins.int
@@ -313,6 +314,8 @@ class WitnessAsk(message.Message):
     """we count on it no more"""
     term_counter: builtins.int
     term_node: builtins.int
+    term_serial: builtins.int
+    """counts in a term"""
     @builtins.property
     def view(self) -> common_pb2.ViewId: ...
     @builtins.property
@@ -321,7 +324,7 @@ class WitnessAsk(message.Message):
     def voters(self) -> containers.RepeatedScalarFieldContainer[builtins.int]: ...
     @builtins.property
     def in_sync(self) -> containers.RepeatedScalarFieldContainer[builtins.int]:
-        """not empty: from now on only these have everything that is committed"""
+        """with a term: from now on only these have everything that is committed; none: as before"""
 
     def __init__(
         self,
@@ -338,10 +341,11 @@ class WitnessAsk(message.Message):
         in_sync: abc.Iterable[builtins.int] | None = ...,
         term_counter: builtins.int = ...,
         term_node: builtins.int = ...,
+        term_serial: builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["view", b"view"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["challenge", b"challenge", "config_index", b"config_index", "in_sync", b"in_sync", "lease_ms", b"lease_ms", "members", b"members", "nonce", b"nonce", "release", b"release", "score", b"score", "term_counter", b"term_counter", "term_node", b"term_node", "view", b"view", "voters", b"voters"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["challenge", b"challenge", "config_index", b"config_index", "in_sync", b"in_sync", "lease_ms", b"lease_ms", "members", b"members", "nonce", b"nonce", "release", b"release", "score", b"score", "term_counter", b"term_counter", "term_node", b"term_node", "term_serial", b"term_serial", "view", b"view", "voters", b"voters"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -356,12 +360,17 @@ class WitnessAnswer(message.Message):
     LEASE_MS_FIELD_NUMBER: builtins.int
     IN_SYNC_FIELD_NUMBER: builtins.int
     REASON_FIELD_NUMBER: builtins.int
+    TERM_COUNTER_FIELD_NUMBER: builtins.int
+    TERM_NODE_FIELD_NUMBER: builtins.int
     nonce: builtins.int
     challenge: builtins.bytes
     """16 bytes"""
     granted: builtins.bool
     lease_ms: builtins.int
     reason: builtins.str
+    term_counter: builtins.int
+    """the highest term that has spoken to it"""
+    term_node: builtins.int
     @builtins.property
     def view(self) -> common_pb2.ViewId: ...
     @builtins.property
@@ -376,10 +385,12 @@ class WitnessAnswer(message.Message):
         lease_ms: builtins.int = ...,
         in_sync: abc.Iterable[builtins.int] | None = ...,
         reason: builtins.str = ...,
+        term_counter: builtins.int = ...,
+        term_node: builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["view", b"view"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["challenge", b"challenge", "granted", b"granted", "in_sync", b"in_sync", "lease_ms", b"lease_ms", "nonce", b"nonce", "reason", b"reason", "view", b"view"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["challenge", b"challenge", "granted", b"granted", "in_sync", b"in_sync", "lease_ms", b"lease_ms", "nonce", b"nonce", "reason", b"reason", "term_counter", b"term_counter", "term_node", b"term_node", "view", b"view"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

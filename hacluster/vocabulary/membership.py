@@ -59,13 +59,14 @@ class Authority:
     """What this node may do in `view`, from ha-messaging to the other two services.
 
     `lease_end_ns` is an instant of CLOCK_BOOTTIME; 0 means there is no lease. `waiting` is true while
-    wait_for_all holds a booted node.
+    wait_for_all holds a booted node. `witness`: its votes count in the view at the moment.
     """
 
     view: MembershipView
     quorate: bool
     waiting: bool = False
     lease_end_ns: int = 0
+    witness: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -124,6 +124,13 @@ class AuthorityKeeper:
             return None
         return self.witness.ask(view, self._agreement.quorum, now_ns)
 
+    def _has_witness(self, now_ns: int) -> bool:
+        """Whether the witness supports the view that we act in."""
+        view = self._agreement.installed
+        if view is None or now_ns < self._agreement.authority_from_ns:
+            return False
+        return self.witness.support_until_ns(view) > now_ns
+
     def status(self, now_ns: int) -> Status:
         """The whole picture, as of now."""
         view = self._agreement.installed
@@ -134,6 +141,7 @@ class AuthorityKeeper:
             quorate=lease_ns_ > now_ns,
             waiting=self.waiting,
             lease_end_ns=lease_ns_,
+            witness=self._has_witness(now_ns),
         )
         return Status(
             authority=authority,
@@ -161,6 +169,7 @@ class AuthorityKeeper:
             view.id if view is not None else NO_VIEW,
             lease > now_ns,
             self.waiting,
+            self._has_witness(now_ns),
             self._standing.suggested,
             self._own_daemons,
             self.connectivity,

@@ -392,12 +392,14 @@ class NodesChanged:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WitnessAnswered:
-    """The witness's word on an AskWitness of ours."""
+    """The witness's word on an AskWitness of ours, or on what the DC said to it."""
 
     nonce: int
     view: ViewId
     granted: bool
     lease_ms: int
+    in_sync: tuple[int, ...] = ()
+    term: tuple[int, int] = (0, 0)
     reason: str = ""
 
 

@@ -56,6 +56,7 @@ from messaging.membership.events import (
     StrangerHeard,
     Suspended,
     Timer,
+    WitnessAnswered,
     node_list,
 )
 from messaging.packet import REMEDY, Drop, Dropped, Gate, Keyring, Kind, Sealer
@@ -396,12 +397,15 @@ class MembershipShell:
         if self.witness is not None:
             self.witness.ask(question)
 
-    async def set_in_sync(self, in_sync: tuple[int, ...], term: tuple[int, int]) -> None:
-        """Returns when the witness has it. Raises Unavailable, InvalidRequest."""
+    async def set_in_sync(
+        self, in_sync: tuple[int, ...], term: tuple[int, int], serial: int
+    ) -> WitnessAnswered:
+        """Returns when the witness has it, or refuses the term. Raises Unavailable, InvalidRequest."""
         if self.sync is None:
             raise Unavailable(why="there is no witness")
         view = self.core.agreement.installed
-        await self.sync.change(view.id if view is not None else NO_VIEW, tuple(sorted(in_sync)), term)
+        view_id = view.id if view is not None else NO_VIEW
+        return await self.sync.change(view_id, tuple(sorted(in_sync)), term, serial)
 
     # Small messages.
 

@@ -136,6 +136,7 @@ def _state_from(content: dict[str, Any]) -> WitnessState:
         config_index=content["config_index"],
         in_sync=tuple(content["in_sync"]),
         term=(content["term"][0], content["term"][1]),
+        serial=content.get("serial", 0),
     )
 
 

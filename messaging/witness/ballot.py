@@ -154,11 +154,12 @@ class DiskWitness:
         self._resting = False
         return [self._write(Phase.RELEASE, replace(self._own, view=NO_VIEW))]
 
-    def _refuse(self, reason: str) -> list[Effect]:
+    def _refuse(self, reason: str, term: tuple[int, int] = (0, 0)) -> list[Effect]:
         event, self._event, self._phase = self._event, None, Phase.IDLE
         if event is None:
             return []
-        return [Answer(node=event.node, nonce=event.nonce, view=event.view, granted=False, reason=reason)]
+        node, nonce, view = event.node, event.nonce, event.view
+        return [Answer(node=node, nonce=nonce, view=view, granted=False, term=term, reason=reason)]
 
     def _grant(self, state: WitnessState) -> list[Effect]:
         event, self._event, self._phase = self._event, None, Phase.IDLE
@@ -172,6 +173,7 @@ class DiskWitness:
                 granted=True,
                 lease_ms=lease_ms,
                 in_sync=state.in_sync,
+                term=state.term,
             )
         ]
 
@@ -259,7 +261,7 @@ class DiskWitness:
         newest, top = self._newest(), max(block.ballot for block in self._blocks.values())
         answer, state = self._judged(event, now_ns)
         if not answer.granted:
-            return self._refuse(answer.reason)
+            return self._refuse(answer.reason, answer.term)
         if state is None and not again and isinstance(event, Asked):
             self._known = newest.accepted
             return [self._renewal(event)]
@@ -270,7 +272,7 @@ class DiskWitness:
         assert self._own is not None
         answer, state = self._judged(event, now_ns)
         if not answer.granted:
-            return self._refuse(answer.reason)
+            return self._refuse(answer.reason, answer.term)
         own = replace(self._own, accepted=self._own.ballot, state=state or self._newest().state)
         if isinstance(event, Asked):
             self._resting = True

@@ -14,7 +14,10 @@ Ballot: TypeAlias = tuple[int, int]
 
 NO_BALLOT: Final = (0, 0)
 NOTHING: Final = WitnessState()
-_FORMAT: Final = 1
+_FORMAT: Final = 2
+_WITHOUT_SERIAL: Final = 1
+"""As 2, without what is at its end."""
+_SERIAL: Final = struct.Struct("<Q")
 _FIXED: Final = struct.Struct("<B16s QH QH QH I Q QH QH I Q QH q HHH")
 
 
@@ -60,7 +63,7 @@ def encode(block: Block) -> bytes:
         block.score,
         *map(len, lists),
     )
-    return fixed + b"".join(struct.pack(f"<{len(ids)}H", *ids) for ids in lists)
+    return fixed + b"".join(struct.pack(f"<{len(ids)}H", *ids) for ids in lists) + _SERIAL.pack(state.serial)
 
 
 def decode(serial: int, boot: bytes, payload: bytes) -> Block | None:
@@ -71,7 +74,9 @@ def decode(serial: int, boot: bytes, payload: bytes) -> Block | None:
         return None
     (form, cluster, *numbers) = _FIXED.unpack_from(payload)
     lengths = numbers[-3:]
-    if form != _FORMAT or len(payload) != _FIXED.size + 2 * sum(lengths):
+    rest = {_FORMAT: _SERIAL.size, _WITHOUT_SERIAL: 0}.get(form)
+    at = _FIXED.size + 2 * sum(lengths)
+    if rest is None or len(payload) != at + rest:
         return None
     ids = struct.unpack_from(f"<{sum(lengths)}H", payload, _FIXED.size)
     members, in_sync = ids[: lengths[0]], ids[lengths[0] : lengths[0] + lengths[1]]
@@ -88,6 +93,7 @@ def decode(serial: int, boot: bytes, payload: bytes) -> Block | None:
             config_index=numbers[7],
             in_sync=in_sync,
             term=(numbers[8], numbers[9]),
+            serial=_SERIAL.unpack_from(payload, at)[0] if rest else 0,
         ),
         view=ViewId(numbers[10], NodeId(numbers[11])),
         lease_ms=numbers[12],

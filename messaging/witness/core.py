@@ -16,6 +16,7 @@ from hacluster.vocabulary.ids import NO_VIEW, ViewId
 
 LEASE_MS_MAX: Final = 120_000
 LATER_TERM: Final = "a later term has spoken"
+LATER_WORD: Final = "something later was said in that term"
 GATHER_NS: Final = 300_000_000
 SUPPORT_PERCENT: Final = 90
 """A node counts on an answer for this part of the lease, from the moment at which it asked."""
@@ -23,7 +24,10 @@ SUPPORT_PERCENT: Final = 90
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WitnessState:
-    """What is on disk. `in_sync`: who has everything committed with our help; empty: not set yet."""
+    """What is on disk. `in_sync`: who has everything committed with our help; empty: not set yet.
+
+    That was said by the DC of `term`, with this `serial`.
+    """
 
     last: ViewId = NO_VIEW
     members: tuple[int, ...] = ()
@@ -31,6 +35,7 @@ class WitnessState:
     config_index: int = 0
     in_sync: tuple[int, ...] = ()
     term: tuple[int, int] = (0, 0)
+    serial: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,13 +62,18 @@ class Released:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SyncChanged:
-    """The DC of the granted view: only these nodes have everything that is committed."""
+    """The DC of the granted view: only these nodes have everything that is committed.
+
+    Without nodes it is a candidate's: no older term is heard from now on, and the answer says who is in sync.
+    `serial` counts in a term: what was said earlier and comes later is not heard either.
+    """
 
     node: int
     nonce: int
     view: ViewId
     in_sync: tuple[int, ...]
     term: tuple[int, int]
+    serial: int = 0
 
 
 Event: TypeAlias = Asked | Released | SyncChanged
@@ -78,7 +88,7 @@ class Persist:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """To the one who asked. `reason` says why not."""
+    """To the one who asked. `reason` says why not; `term` is the highest that has spoken to us."""
 
     node: int
     nonce: int
@@ -86,6 +96,7 @@ class Answer:
     granted: bool
     lease_ms: int = 0
     in_sync: tuple[int, ...] = ()
+    term: tuple[int, int] = (0, 0)
     reason: str = ""
 
 
@@ -152,7 +163,6 @@ class WitnessCore:
                 members=asked.members,
                 lease_ms=max(asked.lease_ms, state.lease_ms if asked.view == state.last else 0),
                 config_index=max(asked.config_index, state.config_index),
-                in_sync=state.in_sync or asked.voters,
             )
             effects.append(Persist(state=self.state))
             self._candidates.clear()
@@ -223,11 +233,12 @@ class WitnessCore:
             reason = "that view is not the granted one"
         elif change.term < state.term:
             reason = LATER_TERM
-        elif not change.in_sync:
-            reason = "somebody has to have everything"
+        elif (change.term, change.serial) < (state.term, state.serial):
+            reason = LATER_WORD
         if reason:
             return [self._answer(change.node, change.nonce, change.view, reason)]
-        self.state = replace(state, in_sync=tuple(sorted(change.in_sync)), term=change.term)
+        in_sync = tuple(sorted(change.in_sync)) or state.in_sync
+        self.state = replace(state, in_sync=in_sync, term=change.term, serial=change.serial)
         return [Persist(state=self.state), self._answer(change.node, change.nonce, change.view, "")]
 
     def _answer(self, node: int, nonce: int, view: ViewId, reason: str) -> Answer:
@@ -238,5 +249,6 @@ class WitnessCore:
             granted=not reason,
             lease_ms=self.state.lease_ms,
             in_sync=self.state.in_sync,
+            term=self.state.term,
             reason=reason,
         )

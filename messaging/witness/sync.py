@@ -9,7 +9,7 @@ from typing import Final
 from hacluster.errors import InvalidRequest, Unavailable
 from hacluster.vocabulary.ids import NO_VIEW, ViewId
 from messaging.membership.events import WitnessAnswered
-from messaging.witness.core import LATER_TERM, SyncChanged
+from messaging.witness.core import LATER_TERM, LATER_WORD, SyncChanged
 
 NONCES_FROM: Final = 1 << 62
 """Apart from those of a view's questions, which count from 1."""
@@ -42,11 +42,13 @@ class SyncCalls:
         if waiting is not None and not waiting.done():
             waiting.set_result(answer)
 
-    async def change(self, view: ViewId, in_sync: tuple[int, ...], term: tuple[int, int]) -> None:
-        """Returns when the witness has it on its disk. Repeating it is harmless.
+    async def change(
+        self, view: ViewId, in_sync: tuple[int, ...], term: tuple[int, int], serial: int
+    ) -> WitnessAnswered:
+        """The witness's answer when it has it on its disk, or a later term has spoken. Repeating is harmless.
 
-        Raises InvalidRequest with the witness's reason, Unavailable when it does not answer or nothing is
-        granted to this view yet.
+        Raises InvalidRequest when something later was said in that term, Unavailable when the witness does
+        not answer or nothing is granted to this view yet.
         """
         if view == NO_VIEW:
             raise Unavailable(why="this node is in no view")
@@ -56,16 +58,20 @@ class SyncCalls:
             nonce, waiting = self._nonce, asyncio.get_running_loop().create_future()
             self._waiting[nonce] = waiting
             try:
-                self._ask(SyncChanged(node=self._node, nonce=nonce, view=view, in_sync=in_sync, term=term))
-                answer = await asyncio.wait_for(waiting, self._again_s)
+                self._ask(
+                    SyncChanged(
+                        node=self._node, nonce=nonce, view=view, in_sync=in_sync, term=term, serial=serial
+                    )
+                )
+                answer: WitnessAnswered = await asyncio.wait_for(waiting, self._again_s)
             except TimeoutError:
                 continue
             finally:
                 del self._waiting[nonce]
-            if answer.granted:
-                return
             reason = answer.reason
-            if reason == LATER_TERM:
-                raise InvalidRequest(what=reason, remedy="who is DC now says who is in sync")
+            if answer.granted or reason == LATER_TERM:
+                return answer
+            if reason == LATER_WORD:
+                raise InvalidRequest(what=reason)
             await asyncio.sleep(self._again_s)
         raise Unavailable(why=reason)

@@ -11,6 +11,7 @@ from messaging.packet import NODES_MAX
 from messaging.witness.core import LEASE_MS_MAX, Answer, Asked, Event, Released, SyncChanged
 
 COUNTER_MAX = 1 << 63
+NODE_MAX = 0xFFFF
 
 
 def ask_to(question: AskWitness | ReleaseWitness | SyncChanged, challenge: bytes) -> bytes:
@@ -26,6 +27,7 @@ def ask_to(question: AskWitness | ReleaseWitness | SyncChanged, challenge: bytes
             in_sync=question.in_sync,
             term_counter=question.term[0],
             term_node=question.term[1],
+            term_serial=question.serial,
         ).SerializeToString()
     return wire_pb2.WitnessAsk(
         nonce=question.nonce,
@@ -50,12 +52,19 @@ def ask_from(node: int, body: bytes) -> tuple[bytes, Event] | None:
     bounded = max(len(members), len(voters), len(in_sync)) <= NODES_MAX and ask.lease_ms <= LEASE_MS_MAX
     if not bounded or view == NO_VIEW or view.counter > COUNTER_MAX:
         return None
+    if ask.term_counter > COUNTER_MAX or ask.term_node > NODE_MAX or ask.term_serial > COUNTER_MAX:
+        return None
     if ask.release:
         return ask.challenge, Released(node=node, view=view)
-    if in_sync:
-        term = (ask.term_counter, ask.term_node)
-        change = SyncChanged(node=node, nonce=ask.nonce, view=view, in_sync=in_sync, term=term)
-        return ask.challenge, change
+    if ask.term_counter:
+        return ask.challenge, SyncChanged(
+            node=node,
+            nonce=ask.nonce,
+            view=view,
+            in_sync=in_sync,
+            term=(ask.term_counter, ask.term_node),
+            serial=ask.term_serial,
+        )
     if not members or not voters or not ask.lease_ms:
         return None
     return ask.challenge, Asked(
@@ -80,6 +89,8 @@ def answer_to(answer: Answer, challenge: bytes) -> bytes:
         lease_ms=answer.lease_ms,
         in_sync=answer.in_sync,
         reason=answer.reason,
+        term_counter=answer.term[0],
+        term_node=answer.term[1],
     ).SerializeToString()
 
 
@@ -96,5 +107,7 @@ def answer_from(body: bytes) -> tuple[bytes, WitnessAnswered] | None:
         view=ViewId(answer.view.counter, answer.view.coordinator),
         granted=answer.granted,
         lease_ms=answer.lease_ms,
+        in_sync=tuple(answer.in_sync),
+        term=(answer.term_counter, answer.term_node),
         reason=answer.reason,
     )

@@ -40,6 +40,7 @@ from crm.replica.effects import (
     SaveOrphans,
     SetTimer,
     Started,
+    TellWitness,
     TimerFired,
     Up,
     WriteRequested,
@@ -49,6 +50,7 @@ from hacluster.vocabulary.ids import NO_TERM, NodeId
 from hacluster.vocabulary.membership import Authority, QuorumConfig
 from tests.sim.cib_disk import SimStorage
 from tests.sim.cib_views import Views, ViewService
+from tests.sim.cib_witness import CibWitness
 from tests.sim.engine import MS, SECOND, Node, Process, World
 from tests.sim.network import Calls, Network
 
@@ -213,6 +215,9 @@ class ReplicaProcess(Process[Event, Effect]):
                 answer = self._answers.pop(token, None)
                 if answer is not None:
                     answer(message)
+            case TellWitness():
+                if self.cluster.witness is not None:
+                    self.cluster.witness.tell(self, effect)
             case MarkSoloRight(boot_token):
                 self.node.run.write("solo-right", boot_token.encode())
             case MarkCommitted(index):
@@ -384,6 +389,7 @@ class CibCluster:
     two_node: bool = False
     fencing: bool = False
     wait_for_all: bool = True
+    witness_votes: int = 0
     keep_entries: int = 1_000
     nodes: dict[int, Node] = field(default_factory=dict)
     given_network: Network | None = None
@@ -402,6 +408,7 @@ class CibCluster:
             voters=tuple((NodeId(one), 1) for one in ids if one <= (self.founders or self.count)),
             two_node=self.two_node,
             wait_for_all=self.two_node and self.wait_for_all,
+            witness_votes=self.witness_votes,
         )
         value = "true" if self.fencing else "false"
         self.initial = element(
@@ -422,7 +429,9 @@ class CibCluster:
             self.world, [node.name for node in self.nodes.values()], 1
         )
         self.calls = Calls(self.network)
-        self.views: ViewService = Views(self)
+        views = Views(self)
+        self.views: ViewService = views
+        self.witness = CibWitness(self, views) if self.witness_votes else None
         self.clients = Clients(self)
         self.by_id = {one: ReplicaProcess(self, node, one) for one, node in self.nodes.items()}
         self.processes = list(self.by_id.values())

@@ -42,6 +42,7 @@ class CibProfile:
     fencing: bool = False
     wait_for_all: bool = True
     keep_entries: int = 1_000
+    witness_votes: int = 0
     device: bool = False  # a fence device that tells the truth
 
 
@@ -79,6 +80,7 @@ class CibRun(Planned):
             two_node=profile.two_node,
             fencing=profile.fencing,
             wait_for_all=profile.wait_for_all,
+            witness_votes=profile.witness_votes,
             keep_entries=profile.keep_entries,
         )
         self.no_damage = NoDamage(self.cluster)
@@ -119,6 +121,7 @@ class CibRun(Planned):
         self.world.note("fault", "all end")
         for node in self.cluster.nodes.values():
             node.disk.sync_ns, node.disk.broken = SYNC_NS, False
+        self._cut_witness(cut=False)
         self.cluster.heal()
         self.cluster.boot_all()
         for process in self.cluster.processes:
@@ -199,6 +202,8 @@ class CibRun(Planned):
                 return [Fault(at_ns=at_ns, kind=kind, nodes=one, link=rng.randrange(2))]
             case "wipe" | "damage" | "broken-disk":
                 return [Fault(at_ns=at_ns, kind=kind, nodes=one, for_ns=rng.randint(1, 5_000) * MS)]
+            case "witness":
+                return [Fault(at_ns=at_ns, kind=kind, for_ns=rng.choice([100 * MS, 3 * SECOND, 12 * SECOND]))]
             case "voters":
                 return [Fault(at_ns=at_ns, kind=kind, nodes=one, link=rng.randrange(1 << 30))]
             case _:
@@ -210,6 +215,10 @@ class CibRun(Planned):
         world.note("fault", str(fault)[14:])
         if fault.kind == "mend":
             cluster.heal()
+            return
+        if fault.kind == "witness":
+            self._cut_witness(cut=True)
+            world.after(fault.for_ns, "witness back", lambda: self._cut_witness(cut=False))
             return
         ids = [one for one, node in cluster.nodes.items() if node.name in fault.nodes]
         victim = cluster.by_id[ids[0]]
@@ -238,6 +247,12 @@ class CibRun(Planned):
             case _:
                 raise AssertionError(fault.kind)
 
+    def _cut_witness(self, *, cut: bool) -> None:
+        witness = self.cluster.witness
+        if witness is not None:
+            witness.cut = cut
+            witness.look()
+
     def _power(self, process: ReplicaProcess, for_ns: int) -> None:
         self.cluster.power_cut(process.id, self.disk_rng)
         self.world.after(for_ns, f"boot {process.node.name}", lambda: self.cluster.boot(process.id))
@@ -255,6 +270,9 @@ class CibRun(Planned):
     def _may_lose(self, process: ReplicaProcess) -> bool:
         """At most a minority is without a memory at one time, and only of a cluster that has begun."""
         broken = {p.id for p in self.cluster.processes if not self._has_memory(p)} | {process.id}
+        witness = self.cluster.witness
+        if witness is not None and witness.in_sync <= broken and witness.in_sync:
+            return False
         return process.node.up and not any(self._is_too_many(broken, p) for p in self.cluster.processes)
 
     def _lose_copy(self, process: ReplicaProcess, fault: Fault) -> None:
@@ -309,6 +327,22 @@ _class(
         device=True,
         wait_for_all=False,
         kinds=("partition", "power", "kill"),
+    ),
+)
+_WITNESSED = (*KINDS, "witness", "partition", "power")
+_class("witness2", CibProfile(nodes=2, witness_votes=1, kinds=_WITNESSED))
+_class("witness3", CibProfile(nodes=3, witness_votes=2, kinds=_WITNESSED, mean_gap_ns=SECOND))
+_class("witness4", CibProfile(nodes=4, witness_votes=1, kinds=_WITNESSED, force=0.1))
+_class(
+    "witness3-wipe",
+    CibProfile(
+        nodes=3, witness_votes=2, kinds=("wipe", "partition", "witness", "kill"), mean_gap_ns=3 * SECOND
+    ),
+)
+_class(
+    "witness4-voters",
+    CibProfile(
+        nodes=4, founders=2, witness_votes=1, kinds=("voters", "partition", "witness", "power", "kill")
     ),
 )
 _class("voters4", CibProfile(nodes=4, founders=3, kinds=(*KINDS, "voters", "voters"), mean_gap_ns=SECOND))

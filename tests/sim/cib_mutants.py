@@ -10,6 +10,7 @@ import pytest
 
 from crm.cib.replication.core import Replication
 from crm.cib.replication.counting import Counting
+from crm.cib.replication.in_sync import WitnessMemory
 from crm.cib.replication.leading import Leading
 from crm.cib.replication.log import Log
 from crm.cib.replication.model import LogRank, Promise, Stored
@@ -21,9 +22,10 @@ from crm.cib.versions import CibVersion
 from crm.election import quorum
 from crm.election.core import Election
 from crm.election.messages import VoteRequest
-from crm.replica.effects import Effect, PersistEntries, SaveOrphans
+from crm.replica.effects import Effect, PersistEntries, SaveOrphans, TellWitness
 from hacluster.vocabulary.ids import NO_TERM
 from hacluster.vocabulary.membership import QuorumConfig
+from messaging.witness.core import SyncChanged, WitnessCore
 from tests.sim.cib import ReplicaProcess
 
 Break = Callable[[pytest.MonkeyPatch], None]
@@ -171,6 +173,65 @@ def _stale_term_obeyed(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Election, "_refusal", refusal)
 
 
+def _witness_without_the_in_sync(patch: pytest.MonkeyPatch) -> None:
+    """The witness's votes count in a commit whoever has stored it."""
+    patch.setattr(WitnessMemory, "helps", lambda self, stores: self.supports)
+
+
+def _witness_for_anybody(patch: pytest.MonkeyPatch) -> None:
+    """Whoever has enough votes with the witness's wins."""
+    from crm.election import witness
+
+    patch.setattr(witness, "witness_helps", lambda config, in_sync, counted: True)
+
+
+def _in_sync_before_it_is_told(patch: pytest.MonkeyPatch) -> None:
+    """A smaller set counts from the moment at which the witness is told of it."""
+    original = WitnessMemory.tell
+
+    def tell(self: WitnessMemory, in_sync: frozenset[int]) -> TellWitness | None:
+        told = original(self, in_sync)
+        if told is not None:
+            self.known, self._perhaps = in_sync, frozenset()
+        return told
+
+    patch.setattr(WitnessMemory, "tell", tell)
+
+
+def _witness_hears_older_terms(patch: pytest.MonkeyPatch) -> None:
+    original = WitnessCore._sync
+
+    def sync(self: WitnessCore, change: SyncChanged) -> Sequence[object]:
+        self.state = replace(self.state, term=(0, 0), serial=0)
+        return original(self, change)
+
+    patch.setattr(WitnessCore, "_sync", sync)
+
+
+def _witness_hears_older_words(patch: pytest.MonkeyPatch) -> None:
+    """What was said earlier in a term is heard when it comes later."""
+    original = WitnessCore._sync
+
+    def sync(self: WitnessCore, change: SyncChanged) -> Sequence[object]:
+        self.state = replace(self.state, serial=0)
+        return original(self, change)
+
+    patch.setattr(WitnessCore, "_sync", sync)
+
+
+def _in_sync_too_soon(patch: pytest.MonkeyPatch) -> None:
+    """Whoever is here is in sync."""
+
+    def wanted(self: Counting) -> frozenset[int]:
+        return frozenset((self.reign.me, *self.followers))
+
+    patch.setattr(Counting, "_in_sync_wanted", wanted)
+    original = WitnessMemory.helps
+    patch.setattr(
+        WitnessMemory, "helps", lambda self, stores: original(self, stores | (self.known or frozenset()))
+    )
+
+
 def _version_not_lifted(patch: pytest.MonkeyPatch) -> None:
     def version(self: Replication) -> CibVersion:
         return CibVersion()
@@ -269,4 +330,20 @@ MUTANTS: tuple[CibMutant, ...] = (
     CibMutant(what="only the new voters are asked", scenario="voters5-often", break_it=_new_half_decides),
     CibMutant(what="only the old voters are asked", scenario="voters5-often", break_it=_old_half_decides),
     CibMutant(what="changes of voters overlap", scenario="voters5-often", break_it=_changes_overlap),
+    CibMutant(
+        what="the witness helps commits without those in sync",
+        scenario="witness2",
+        break_it=_witness_without_the_in_sync,
+    ),
+    CibMutant(what="the witness helps any candidate", scenario="witness2", break_it=_witness_for_anybody),
+    CibMutant(
+        what="a smaller set counts before the witness has it",
+        scenario="witness3",
+        break_it=_in_sync_before_it_is_told,
+    ),
+    CibMutant(what="the witness hears older terms", scenario="witness3", break_it=_witness_hears_older_terms),
+    CibMutant(
+        what="the witness hears an older word later", scenario="witness3", break_it=_witness_hears_older_words
+    ),
+    CibMutant(what="in sync before it has caught up", scenario="witness2", break_it=_in_sync_too_soon),
 )

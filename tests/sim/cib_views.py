@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from crm.replica.effects import AuthorityChanged
 from hacluster.vocabulary.ids import BootToken, NodeId, NodeName, ViewId
 from hacluster.vocabulary.membership import Authority, Member, MembershipView
-from messaging.membership.quorum import is_quorate
+from messaging.membership.quorum import WITNESS, is_quorate
 from tests.sim.engine import MS
 
 if TYPE_CHECKING:
@@ -89,6 +89,8 @@ class Views:
         if voters <= set(group):
             node.run.write("all-seen", b"1")
         self.tell(self.cluster.by_id[node_id])
+        if self.cluster.witness is not None:
+            self.cluster.witness.look()
 
     def _tell_instances(self) -> None:
         self._crm_planned = False
@@ -112,12 +114,16 @@ class Views:
                     crm_instance=other.instance if other.alive else 0,
                 )
             )
+        witness = self.cluster.witness is not None and self.cluster.witness.supports(process.id, view)
         authority = Authority(
-            view=MembershipView(id=view, members=tuple(members)), quorate=self._quorate(process, group)
+            view=MembershipView(id=view, members=tuple(members)),
+            quorate=self._quorate(process, (*group, WITNESS) if witness else group),
+            witness=witness,
         )
         process.deliver(AuthorityChanged(authority))
 
     def _quorate(self, process: ReplicaProcess, group: tuple[int, ...]) -> bool:
+        """`group` may have the witness in it."""
         config = self.cluster.quorum_among(group)
         waiting = config.two_node and config.wait_for_all and process.node.run.read("all-seen") is None
         return is_quorate(config, group) and not waiting

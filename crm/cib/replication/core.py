@@ -119,7 +119,7 @@ class Replication:
         if self.leading is None:
             return []
         effects = self.leading.end()
-        effects += [Answer(question.token, NO_PROOF) for question in self.leading.unanswered()]
+        effects += [Answer(question.token, NO_PROOF) for question in self.leading.questions.unanswered()]
         self.leading = None
         return effects
 
@@ -173,7 +173,7 @@ class Replication:
 
     def _answer_questions(self, leading: Leading, now: int) -> list[Effect]:
         answers: list[Effect] = []
-        for question, is_dc in leading.proven(now):
+        for question, is_dc in leading.questions.proven(self.log.commit_index, now):
             known = self._outcome(question.request_id)
             if known is None and is_dc:
                 leading.refuse(question.request_id)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from crm.cib.replication.basis import Basis
+from crm.cib.replication.in_sync import WitnessMemory
 from crm.cib.replication.log import Log
 from crm.cib.replication.voters import VotersWanted
 from crm.cib.versions import CibVersion
@@ -36,7 +37,10 @@ class Follower:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reign:
-    """What the election found. `peers`: boot token and instance of each other ha-crm in the view, by id."""
+    """What the election found. `peers`: boot token and instance of each other ha-crm in the view, by id.
+
+    `witness`: it supports the view.
+    """
 
     me: int
     term: Term
@@ -46,6 +50,7 @@ class Reign:
     granters: frozenset[int]
     version: CibVersion
     peers: tuple[tuple[int, str, int], ...]
+    witness: bool = False
 
 
 def new_follower(boot_token: str, instance: int, log: Log) -> Follower:
@@ -60,6 +65,7 @@ class Counting:
         self.reign = reign
         self.basis = reign.basis
         self.waits = reign.waits
+        self.witness = WitnessMemory(reign.term, supports=reign.witness)
         self.established = False
         self.followers = {node: new_follower(token, instance, log) for node, token, instance in reign.peers}
         self._log = log
@@ -95,7 +101,7 @@ class Counting:
         if not new <= ready:
             missing = ", ".join(str(node) for node in sorted(new - ready))
             return f"node {missing} is not here, or has not got all of the CIB yet: try again", None
-        if self.basis is not Basis.FORCED and not is_quorum(after, here):
+        if self.basis is not Basis.FORCED and not is_quorum(after, here, witness=self.witness.supports):
             return "too few of the new voters are here: they would have no quorum", None
         return "", replace(current, next=after)
 
@@ -121,7 +127,28 @@ class Counting:
         """Whether a quorum of these voters has stored the entry, as their memories are."""
         stored = {node for node in (self.reign.me, *self.followers) if self._stored(node) >= index}
         counted = {node for node in stored if node == self.reign.me or self.followers[node].voter}
-        return agree(config, self.reign.me, counted, blank=stored - counted, gone=self._gone)
+        helps = self.witness.helps(counted)
+        return agree(config, self.reign.me, counted, blank=stored - counted, gone=self._gone, witness=helps)
+
+    def _in_sync_wanted(self) -> frozenset[int] | None:
+        """Who has all that may be committed, and is to count so at the witness; None: not known yet.
+
+        Those that answer and are known there stay: commits with the witness's help wait for them. Who was
+        not known must have all that was committed before, and a memory.
+        """
+        floor = max(self._barrier, self._log.commit_index)
+        if not self._barrier or self._durable < floor or self.basis not in (Basis.MAJORITY, Basis.FORCED):
+            return None
+        voters, known = voters_of(self.quorum), self.witness.known
+        wanted = {self.reign.me}
+        for node, follower in self.followers.items():
+            if node not in voters or follower.failures or (follower.matched and not follower.voter):
+                continue
+            if follower.matched and (follower.match >= floor or (known is not None and node in known)):
+                wanted.add(node)
+            elif known is None or node in known:
+                return None  # it has yet to answer, or to get the rest
+        return frozenset(wanted)
 
     def _is_committed(self, index: int) -> bool:
         if self.basis is Basis.MAJORITY or (self.basis is Basis.FENCED and not self.waits):

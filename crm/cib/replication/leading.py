@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
 from crm.cib.model import Element
@@ -16,9 +15,10 @@ from crm.cib.replication.counting import Counting, Follower, Reign, new_follower
 from crm.cib.replication.log import Log
 from crm.cib.replication.messages import Append, AppendReply, InstallSnapshot
 from crm.cib.replication.model import Kind, LogEntry, Snapshot
+from crm.cib.replication.questions import Questions
 from crm.cib.replication.waiters import Waiters
 from crm.cib.versions import CibVersion
-from crm.election.quorum import other_voter
+from crm.election.quorum import has_witness, other_voter
 from crm.replica.effects import (
     Answer,
     Call,
@@ -28,6 +28,7 @@ from crm.replica.effects import (
     PersistSnapshot,
     SetTimer,
     VotersChangeRequested,
+    WitnessSaid,
     WriteRequested,
 )
 from crm.replica.events import Outcome, WriteOutcome
@@ -39,7 +40,6 @@ KEEPALIVE_MS: Final = 500
 RETRY_MS: Final = 50
 RETRY_MS_MAX: Final = 500
 PENDING_MAX: Final = 1_000
-PROOF_MS: Final = 3_000
 REFUSED_MAX: Final = 10_000
 MISMATCHES_MAX: Final = 32
 BOOTSTRAP: Final = "bootstrap"
@@ -49,16 +49,6 @@ NOT_FENCED: Final = (
 )
 DISK_LATE: Final = "this node's disk did not take it in time: nothing was changed"
 DC_CHANGED: Final = "the DC changed before it was written"
-
-
-@dataclass(slots=True)
-class Question:
-    """What became of a write that this DC has not got. `index`: of an entry made since, 0: not yet."""
-
-    token: int
-    request_id: str
-    asked_ns: int
-    index: int = 0
 
 
 class Leading(Counting):
@@ -84,7 +74,7 @@ class Leading(Counting):
         self._unsaved = False  # a Persist of our own entries is under way
         self._pending: deque[WriteRequested] = deque()
         self._refused: dict[str, None] = {}
-        self._questions: list[Question] = []
+        self.questions = Questions()
         self._out: list[Effect] = []
         self._now = 0
 
@@ -171,30 +161,11 @@ class Leading(Counting):
             del self._refused[next(iter(self._refused))]
 
     def ask(self, token: int, request_id: str, now: int) -> list[Effect]:
-        """`proven` says when the question may be answered.
-
-        Another may be DC in this very view, elected because we fell silent, and may have the write. Only a
-        quorum that stores an entry made after the question shows that there was none when it was asked.
-        """
+        """What became of a write that is not here. `questions` says when it may be answered."""
         self._now = now
-        self._questions.append(Question(token, request_id, now))
+        self.questions.ask(token, request_id, now)
         self._prove()
         return self._take()
-
-    def proven(self, now: int) -> list[tuple[Question, bool]]:
-        """Questions that are settled: this is the DC; or nobody has said so in time."""
-        settled = [
-            (question, 0 < question.index <= self._log.commit_index)
-            for question in self._questions
-            if 0 < question.index <= self._log.commit_index or now - question.asked_ns >= PROOF_MS * MS
-        ]
-        for question, _ in settled:
-            self._questions.remove(question)
-        return settled
-
-    def unanswered(self) -> list[Question]:
-        """Questions that are not settled."""
-        return self._questions
 
     def is_pending(self, request_id: str) -> bool:
         """Whether a write with this id waits to be appended."""
@@ -274,12 +245,40 @@ class Leading(Counting):
             for node, token, instance in peers
         }
         self._send_all(force=True)
+        self._tell_witness()
         return self._take()
 
-    def timer(self, key: str, now: int) -> list[Effect]:
-        """`keepalive`, `linger` or `retry:<peer>`."""
+    def witness_supports(self, supports: bool, now: int) -> list[Effect]:
+        """Whether the witness's votes count in our view from now on."""
         self._now = now
-        if key == "keepalive":
+        self.witness.supports = supports
+        self._advance_commit()
+        return self._take()
+
+    def witness_said(self, said: WitnessSaid, now: int) -> list[Effect]:
+        """Its answer to what we said, or none; a later term has been dealt with by the caller."""
+        self._now = now
+        if self.witness.said(said):
+            self._advance_commit()
+        else:
+            self._set("witness", RETRY_MS_MAX)
+        return self._take()
+
+    def _tell_witness(self) -> None:
+        """Who has everything, when that is another set than it knows."""
+        if not self.witness.supports or not has_witness(self.quorum):
+            return
+        wanted = self._in_sync_wanted()
+        told = self.witness.tell(wanted) if wanted is not None else None
+        if told is not None:
+            self._out.append(told)
+
+    def timer(self, key: str, now: int) -> list[Effect]:
+        """`keepalive`, `linger`, `witness` or `retry:<peer>`."""
+        self._now = now
+        if key == "witness":
+            self._tell_witness()
+        elif key == "keepalive":
             self._send_all(force=True)
             self._set("keepalive", KEEPALIVE_MS)
         elif key.startswith("retry:"):
@@ -295,7 +294,7 @@ class Leading(Counting):
         self._pending.clear()
         if self._change is not None:
             self._give_up_change("the DC changed while the voters did: look at the voters")
-        timers = ["keepalive", "linger", *(f"retry:{peer}" for peer in self.followers)]
+        timers = ["keepalive", "linger", "witness", *(f"retry:{peer}" for peer in self.followers)]
         self._out.extend(CancelTimer(key) for key in timers)
         return self._take()
 
@@ -420,15 +419,14 @@ class Leading(Counting):
     def _store(self, entries: list[LogEntry]) -> None:
         """To the followers first, then to our own disk, in parallel as far as the disk allows."""
         self._send_all()
-        for question in self._questions:
-            question.index = question.index or entries[-1].index
+        self.questions.entry_made(entries[-1].index)
         after = entries[0].index - 1
         self._out.append(PersistEntries(after, tuple(entries), self._log.commit_index))
         self._unsaved = True
 
     def _prove(self) -> None:
         """Make the entry that questions wait for, when nobody writes."""
-        if not self._unsaved and any(not question.index for question in self._questions):
+        if not self._unsaved and self.questions.want_an_entry:
             self._store([self._new(Kind.BARRIER, self._log.head.version)])
 
     def _lift(self, shown: CibVersion) -> None:
@@ -510,6 +508,7 @@ class Leading(Counting):
         wait_ms = min(RETRY_MS << min(follower.failures, 8), RETRY_MS_MAX)
         follower.failures += 1
         self._set(f"retry:{peer}", wait_ms)
+        self._tell_witness()
         return self._take()
 
     def _nudge(self) -> None:
@@ -526,6 +525,7 @@ class Leading(Counting):
     # -- committing
 
     def _advance_commit(self) -> None:
+        self._tell_witness()
         log = self._log
         for index in range(log.last_index, log.commit_index, -1):
             if log.term_at(index) != self.reign.term:

@@ -14,7 +14,7 @@ from tests.sim.cib_classes import CibProfile, CibRun
 from tests.sim.classes import REGISTRY
 from tests.sim.engine import MS, SECOND
 
-CLASSES = sorted(name for name in REGISTRY if name.startswith(("cib", "voters")))
+CLASSES = sorted(name for name in REGISTRY if name.startswith(("cib", "voters", "witness")))
 
 
 class Script:

@@ -29,8 +29,10 @@ from crm.replica.effects import (
     Received,
     Reply,
     SetTimer,
+    TellWitness,
     TimerFired,
     Up,
+    WitnessSaid,
     WriteRequested,
 )
 from crm.replica.events import BecameDc, Outcome, ReplicaEvent, WriteOutcome
@@ -47,6 +49,10 @@ class Net:
     count: int
     founders: int = 0  # so many have a vote; 0: all
     two_node: bool = False
+    witness_votes: int = 0
+    witness: bool = False  # it supports every view
+    told: list[TellWitness] = field(default_factory=list)
+    in_sync: tuple[int, ...] = ()  # as the witness has it
     keep_entries: int = 1_000
     now: int = SECOND
     held: set[int] = field(default_factory=set)  # nodes whose disk does not come back
@@ -74,7 +80,7 @@ class Net:
                 me=node,
                 boot_token=self.token(node),
                 instance=self.instances[node],
-                quorum=QuorumConfig(voters=voters, two_node=self.two_node),
+                quorum=QuorumConfig(voters=voters, two_node=self.two_node, witness_votes=self.witness_votes),
             ),
             stored,
             initial=element("configuration", {}, element("crm_config")),
@@ -116,6 +122,11 @@ class Net:
             case PersistEntries(_, entries, _):
                 if node not in self.held:
                     self.queue.append((node, Persisted(entries[-1].index, entries[-1].chain)))
+            case TellWitness(term, in_sync):
+                self.told.append(effect)
+                if self.witness:
+                    self.in_sync = in_sync or self.in_sync
+                    self.queue.append((node, WitnessSaid(effect, self.in_sync, term)))
             case SetTimer(key, at_ns):
                 self.timers[node, key] = at_ns
             case CancelTimer(key):
@@ -157,7 +168,7 @@ class Net:
             ),
         )
         for node in members:
-            authority = Authority(view=view, quorate=quorate, lease_end_ns=lease_end_ns)
+            authority = Authority(view=view, quorate=quorate, lease_end_ns=lease_end_ns, witness=self.witness)
             self.give(node, AuthorityChanged(authority))
 
     def write(self, node: int, name: str, **more: object) -> int:

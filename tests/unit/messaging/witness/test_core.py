@@ -64,7 +64,7 @@ def test_it_is_on_disk_before_it_is_said() -> None:
     first, second = core.handle(ask(1, 5, ALL), 0)
     assert isinstance(first, Persist)
     assert first.state.last == view(5)
-    assert first.state.in_sync == ALL
+    assert first.state.in_sync == (), "no DC has said it: it may be a new disk"
     assert isinstance(second, Answer)
     assert [type(effect) for effect in core.handle(ask(2, 5, ALL), 1)] == [Answer]
 
@@ -135,11 +135,25 @@ def test_only_with_a_node_that_has_everything() -> None:
     change = SyncChanged(node=1, nonce=1, view=half, in_sync=(1, 2), term=(4, 1))
     assert answer(core, change, 0).granted
     older = SyncChanged(node=2, nonce=1, view=half, in_sync=(2,), term=(3, 2))
-    assert "later term" in answer(core, older, 0).reason
+    refused = answer(core, older, 0)
+    assert ("later term" in refused.reason, refused.term) == (True, (4, 1))
     assert core.state.in_sync == (1, 2)
     far_ns = 100 * LEASE_MS * MS
     assert "everything that was committed" in answer(core, ask(3, 9, (3, 4)), far_ns).reason
     assert "another half" in answer(core, ask(2, 9, (2, 3)), far_ns).reason
+
+
+def test_a_candidate_is_told_who_is_in_sync_and_no_older_dc_is_heard_after_it() -> None:
+    core = a_core()
+    said = SyncChanged(node=1, nonce=1, view=view(5), in_sync=(1, 2), term=(4, 1), serial=2)
+    assert answer(core, said, 0).granted
+    earlier = SyncChanged(node=1, nonce=2, view=view(5), in_sync=(1,), term=(4, 1), serial=1)
+    assert "later was said" in answer(core, earlier, 0).reason
+    stands = answer(core, SyncChanged(node=2, nonce=1, view=view(5), in_sync=(), term=(5, 2)), 0)
+    assert (stands.granted, stands.in_sync, stands.term) == (True, (1, 2), (5, 2))
+    more = SyncChanged(node=1, nonce=3, view=view(5), in_sync=(1,), term=(4, 1), serial=3)
+    assert "later term" in answer(core, more, 0).reason
+    assert core.state.in_sync == (1, 2)
 
 
 def test_old_configurations_and_strange_questions() -> None:

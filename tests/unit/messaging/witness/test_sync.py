@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -40,13 +41,13 @@ class Bench:
 
 async def test_the_witness_has_it_before_the_answer() -> None:
     bench = Bench()
-    await bench.calls.change(VIEW, (1,), (4, 1))
+    await bench.calls.change(VIEW, (1,), (4, 1), 1)
     assert (bench.core.state.in_sync, bench.asked) == ((1,), 1)
 
 
 async def test_a_lost_question_is_asked_again() -> None:
     bench = Bench(every=3)
-    await bench.calls.change(VIEW, (1,), (5, 1))
+    await bench.calls.change(VIEW, (1,), (5, 1), 1)
     assert (bench.core.state.in_sync, bench.core.state.term, bench.asked) == ((1,), (5, 1), 3)
 
 
@@ -55,7 +56,7 @@ async def test_a_lost_question_is_asked_again() -> None:
     [
         (lambda: Bench(every=0), VIEW, (4, 1), Unavailable, TRIES),
         (Bench, ViewId(6, NodeId(1)), (4, 1), Unavailable, TRIES),
-        (Bench, VIEW, (3, 9), InvalidRequest, 1),
+        (lambda: Bench(state=replace(STATE, serial=2)), VIEW, (4, 1), InvalidRequest, 1),
         (Bench, NO_VIEW, (4, 1), Unavailable, 0),
     ],
 )
@@ -64,8 +65,15 @@ async def test_what_is_not_stored_is_an_error(
 ) -> None:
     bench = make()
     with pytest.raises(error):
-        await bench.calls.change(view, (1,), term)
-    assert (bench.core.state, bench.asked) == (STATE, asked)
+        await bench.calls.change(view, (1,), term, 1)
+    assert (replace(bench.core.state, serial=0), bench.asked) == (STATE, asked)
+
+
+async def test_a_later_term_is_named() -> None:
+    bench = Bench()
+    answer = await bench.calls.change(VIEW, (1,), (3, 9), 1)
+    assert (answer.granted, answer.term, answer.in_sync) == (False, (4, 1), (1, 2))
+    assert (bench.core.state, bench.asked) == (STATE, 1)
 
 
 async def test_answers_of_a_view_are_handed_on() -> None:

@@ -1,0 +1,58 @@
+"""What a DC may only answer when it is certain that it was still the DC after it was asked. Pure.
+
+Another may be DC in this very view, elected because we fell silent, and may have written. Only a quorum that
+stores an entry made after the question shows that there was none when it was asked; no clock is needed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+PROOF_MS: Final = 3_000
+
+
+@dataclass(slots=True)
+class Question:
+    """What became of a write that this DC has not got. `index`: of an entry made since, 0: not yet."""
+
+    token: int
+    request_id: str
+    asked_ns: int
+    index: int = 0
+
+
+class Questions:
+    """Those of one reign."""
+
+    def __init__(self) -> None:
+        self._open: list[Question] = []
+
+    def ask(self, token: int, request_id: str, now: int) -> None:
+        """`proven` says when it may be answered."""
+        self._open.append(Question(token, request_id, now))
+
+    def entry_made(self, index: int) -> None:
+        """It settles what was asked before, once it is committed."""
+        for question in self._open:
+            question.index = question.index or index
+
+    @property
+    def want_an_entry(self) -> bool:
+        """Whether some were asked since the last one."""
+        return any(not question.index for question in self._open)
+
+    def proven(self, commit_index: int, now: int) -> list[tuple[Question, bool]]:
+        """Those that are settled: this is the DC; or nobody has said so in time."""
+        settled = [
+            (question, 0 < question.index <= commit_index)
+            for question in self._open
+            if 0 < question.index <= commit_index or now - question.asked_ns >= PROOF_MS * 1_000_000
+        ]
+        for question, _ in settled:
+            self._open.remove(question)
+        return settled
+
+    def unanswered(self) -> list[Question]:
+        """Those that are not settled."""
+        return self._open
