@@ -325,7 +325,7 @@ def served(work: WorkingSet, name: str) -> bool:
     if resource.variant is Variant.PRIMITIVE:
         return _runs(resource)
     states = [served_resource(child) for child in resource.children]
-    return all(states) if resource.variant is Variant.GROUP else any(states)
+    return bool(states) and all(states) if resource.variant is Variant.GROUP else any(states)
 
 
 def served_resource(resource: Resource) -> bool:
@@ -333,7 +333,7 @@ def served_resource(resource: Resource) -> bool:
     if resource.variant is Variant.PRIMITIVE:
         return _runs(resource)
     states = [served_resource(child) for child in resource.children]
-    return all(states) if resource.variant is Variant.GROUP else any(states)
+    return bool(states) and all(states) if resource.variant is Variant.GROUP else any(states)
 
 
 def _runs(resource: Resource) -> bool:

@@ -66,7 +66,7 @@ def run_until_settled(cib: Element, now_s: int, *, sanitized: bool = False) -> S
         if not transition.graph.synapses:
             return Settled(cib=cib, work=transition.work, transitions=count, settled=True)
         done = execute(cib, transition.graph, now_s, stamp_s=now_s + count + 1)  # after all that is there
-        after = tidied(done.cib, transition.graph)
+        after = unfenced(tidied(done.cib, transition.graph), transition.graph, now_s)
         if after == cib or _same_work(transition.graph, before):
             return Settled(cib=cib, work=transition.work, transitions=count, settled=True)
         cib, before = after, transition.graph
@@ -87,6 +87,19 @@ def _same_work(graph: TransitionGraph, before: TransitionGraph | None) -> bool:
         action.operation in _REAL and action.kind is not ActionKind.PSEUDO for action in graph.actions()
     )
     return both[0] == both[1] and not real
+
+
+def unfenced(cib: Element, graph: TransitionGraph, now_s: int) -> Element:
+    """What the cluster notes of a node that has been unfenced: when, and by devices with which digests."""
+    edit, found = StatusEdit(cib, now_s), False
+    for action in graph.actions():
+        if action.operation == "stonith" and action.attributes.get("CRM_meta_stonith_action") == "on":
+            found = True
+            edit.set_attribute(action.node, "#node-unfenced", str(now_s))
+            for kind in ("all", "secure"):
+                digests = action.attributes.get(f"CRM_meta_digests_{kind}", "")
+                edit.set_attribute(action.node, f"#digests-{kind}", digests)
+    return edit.cib() if found else cib
 
 
 def tidied(cib: Element, graph: TransitionGraph) -> Element:

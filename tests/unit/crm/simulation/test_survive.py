@@ -60,6 +60,19 @@ def test_a_device_that_fences_only_the_node_that_is_left_is_not_missed() -> None
     assert lost(both) == [set(), {"off-both"}, set()]
 
 
+def test_a_node_that_was_unfenced_needs_it_no_more() -> None:
+    """Else what unfences a node would be asked for in each transition, and the cluster never be at rest."""
+    device = primitive("scsi", agent="stonith:fence_scsi", meta={"provides": "unfencing"})
+    cib = element(document([device, primitive("web")], options={"stonith-enabled": "true"}))
+    first = [action.key for action in schedule(cib, NOW_S).graph.actions()]
+    assert {"stonith-n1-on", "stonith-n2-on"} <= set(first)
+    settled = run_until_settled(cib, NOW_S)
+    assert settled.settled
+    assert settled.transitions == 1
+    assert not schedule(settled.cib, NOW_S).graph.synapses
+    assert all(loss.settled and not loss.unserved for loss in losses(cib, NOW_S, 1))
+
+
 def test_what_is_no_longer_configured_is_forgotten() -> None:
     """A removed resource is stopped and its history deleted: then there is nothing to do any more."""
     cib = codec.parse((BASES / "groups-running.xml").read_bytes(), source="groups")
