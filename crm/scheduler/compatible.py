@@ -111,13 +111,13 @@ def host_of(node: Node) -> Node | None:
 
 
 def find_compatible_container(dependent: Resource, bundle: Resource) -> Resource | None:
-    """The bundle's container on the dependent's node, or on the first of its allowed nodes that has one."""
+    """As `find_compatible`, for containers: who is inside a bundle is where that bundle's container is."""
     assert bundle.variant is Variant.BUNDLE
     places = locations(dependent, current=False)
     nodes = places if len(places) == 1 else [entry.node for entry in sorted_entries(dependent, None)]
     for node in nodes:
         host = host_of(node)
-        for container in parts_of(bundle):
-            if host is not None and locations(container, current=False) == [host]:
+        for container in parts_of(bundle) if host is not None else ():
+            if locations(container, current=False) == [host] and not container.blocked:
                 return container
     return None
