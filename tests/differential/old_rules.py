@@ -366,6 +366,24 @@ def _affects_unless_equal(dependent: Resource, primary: Resource, one: Colocatio
     return _affects(dependent, primary, plain, preview=preview)
 
 
+def _apply_to_priority_by_place(dependent: Resource, primary: Resource, one: Colocation) -> int:
+    """Who runs nowhere is no reason; who runs elsewhere is one whatever its role will be."""
+    if dependent.assigned is None or primary.assigned is None:
+        return 0
+    theirs = colocation.colocation_attribute(primary, primary.assigned.node, one.attribute)
+    ours = colocation.colocation_attribute(dependent, dependent.assigned.node, one.attribute)
+    if theirs != ours:
+        if one.score < INFINITY or one.dependent_role is not Role.PROMOTED:
+            return 0
+        change = -INFINITY
+    elif one.primary_role not in {Role.UNKNOWN, colocation.role_carrier(primary).next_role}:
+        return 0
+    else:
+        change = -one.score if one.dependent_role is Role.UNPROMOTED else one.score
+    dependent.priority = scores.add(dependent.priority, change)
+    return change
+
+
 _block_dependents = methods.Updater.block_dependents
 
 
@@ -480,6 +498,10 @@ CHANGES: tuple[Change, ...] = (
     ),
     Change(name="notify of a group", swaps=((update._completed, _completed_unless_told),)),
     Change(name="interleaving with bundles", swaps=((methods._instance_action, _action_of_container),)),
+    Change(
+        name="promotion beside one that is elsewhere or nowhere",
+        swaps=((colocation.apply_to_priority, _apply_to_priority_by_place),),
+    ),
     Change(name="promotion beside primaries", swaps=((promotion._sort_by_promotion, _sort_with_primaries),)),
     Change(name="a bundle's current node", swaps=((current_node, _current_node_as_met),)),
     Change(name="bundles assigned anew", swaps=((assign.apply_this_with, _apply_with_anew),)),
