@@ -19,7 +19,6 @@ from crm.scheduler.options import NoQuorum
 from hacluster.digits import is_count
 
 UP_TASKS: Final = frozenset({"start", "promote", "migrate_from"})
-DOWN_TASKS: Final = frozenset({"stop", "demote", "migrate_to"})
 _NESTING_MAX: Final = 5  # guests on guests; a cycle ends here
 _NOTIFY_KINDS: Final = ("_confirmed-post_notify_", "_confirmed-pre_notify_", "_post_notify_", "_pre_notify_")
 

@@ -350,14 +350,12 @@ class Action:
     reschedule: bool = False
     on_dc: bool = False
     in_graph: bool = False
-    graph_id: int = -1
     cancel_task: str = ""
     runnable_before: int = 0
     required_runnable_before: int = 0
     before: list[Link] = field(default_factory=list)  # oldest first
     after: list[Link] = field(default_factory=list)  # oldest first
     after_flags: dict[int, int] = field(default_factory=dict)  # by then-action id: union of flags ever added
-    visited: int = 0  # marks of graph walks
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -407,7 +405,6 @@ class Ticket:
     id: str
     granted: bool = False
     standby: bool = False
-    last_granted: int = 0
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -501,7 +498,6 @@ class WorkingSet:
     utilization_lines: list[str] = field(default_factory=list)
     recheck_by_s: int = 0  # 0 = nothing to recheck
     next_action_id: int = 1
-    pass_number: int = 0  # for Action.visited
     have_quorum: bool = False
     have_fencing: bool = False
     unfencing_in_use: bool = False

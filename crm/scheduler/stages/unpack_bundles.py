@@ -15,7 +15,6 @@ from crm.scheduler.model import (
     ProbeMode,
     Replica,
     Resource,
-    Variant,
     WorkingSet,
 )
 from crm.scheduler.scores import INFINITY
@@ -285,9 +284,3 @@ def _bar_from_everything(work: WorkingSet, node: Node) -> None:
             if entry is not None:
                 entry.replace(-INFINITY, "node", node.id)
                 entry.probe_mode = ProbeMode.NEVER
-
-
-def bundle_of(resource: Resource) -> Resource | None:
-    """The bundle a resource is part of."""
-    top = resource.top(including_bundle=True)
-    return top if top.variant is Variant.BUNDLE and top is not resource else None

@@ -29,7 +29,6 @@ _TASKS: Final = frozenset(
 )
 _NOT_RUNNING: Final = 7
 _PROMOTED: Final = 8
-_FAILED_PROMOTED: Final = 9
 _NOT_INSTALLED: Final = 5
 _CLEARED: Final = frozenset(
     {OnFail.BLOCK, OnFail.IGNORE, OnFail.DEMOTE, OnFail.RESTART, OnFail.RESTART_CONTAINER}

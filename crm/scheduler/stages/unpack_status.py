@@ -53,7 +53,6 @@ def _unpack_tickets(work: WorkingSet, section: Element) -> None:
             ticket = work.tickets.setdefault(item.id, Ticket(item.id))
             ticket.granted = values.is_true(item.attributes.get("granted"))
             ticket.standby = values.is_true(item.attributes.get("standby"))
-            ticket.last_granted = values.integer(item.attributes.get("last-granted"))
 
 
 def _histories(work: WorkingSet, states: tuple[Element, ...], *, final: bool) -> bool:
