@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.sim import cib_classes, cib_trouble, full, nodes, standing, talk, trouble, whole, witness  # noqa: F401 - register their classes
+from tests.sim import cib_classes, cib_trouble, full, keys, nodes, standing, talk, trouble, whole, witness  # noqa: F401 - register their classes
 from tests.sim.classes import REGISTRY
 
 __all__ = ["REGISTRY"]

@@ -14,6 +14,7 @@ from crm.cib.replication.in_sync import WitnessMemory
 from crm.cib.replication.leading import Leading
 from crm.cib.replication.log import Log
 from crm.cib.replication.model import LogRank, Promise, Stored
+from crm.cib.replication.questions import Question, Questions
 from crm.cib.replication.solo import SoloRight
 from crm.cib.replication.voters import VotersWanted
 from crm.cib.replication.waiters import Waiters
@@ -303,7 +304,22 @@ def _changes_overlap(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Counting, "_changed", changed)
 
 
+def _never_written_without_proof(patch: pytest.MonkeyPatch) -> None:
+    """Whoever believes to be DC says so at once, as by its own log."""
+
+    def proven(self: Questions, commit_index: int, now: int) -> list[tuple[Question, bool]]:
+        asked, self._open = self._open, []
+        return [(question, True) for question in asked]
+
+    patch.setattr(Questions, "proven", proven)
+
+
 MUTANTS: tuple[CibMutant, ...] = (
+    CibMutant(
+        what="never written, says a DC that nobody follows",
+        scenario="full3-net",
+        break_it=_never_written_without_proof,
+    ),
     CibMutant(what="a promise is not kept on disk", scenario="cib3-power", break_it=_promise_unsaved),
     CibMutant(
         what="entries are acknowledged before the disk has them",

@@ -97,6 +97,7 @@ class MessagingProcess(Process[Event, Effect]):
         self.on_ask: list[Callable[[MessagingProcess, AskWitness | ReleaseWitness], None]] = []
         self.assembler = Assembler()
         self.former_nodes: tuple[tuple[tuple[int, str], ...], ...] = ()
+        self.keyring = KEYRING
         self.gate = self._new_gate()
         self._names: dict[int, str] = {n.id: n.name for n in config.nodes}
         self._identity = (b"", 0)
@@ -104,12 +105,18 @@ class MessagingProcess(Process[Event, Effect]):
         self._rng = self.world.stream(f"core/{node.name}")
         network.attach(node.name, self._arrive)
 
+    def use(self, keyring: Keyring) -> None:
+        """Other keys from now on."""
+        self.keyring = keyring
+        self.gate.use(keyring)
+        self.sealer.use(keyring)
+
     def _new_gate(self) -> Gate:
         return Gate(
             cluster_id=bytes(16),
             node_id=self.config.node_id,
             nodes=[n.id for n in self.config.nodes],
-            keyring=KEYRING,
+            keyring=self.keyring,
         )
 
     @property
@@ -148,7 +155,7 @@ class MessagingProcess(Process[Event, Effect]):
             node_id=self.config.node_id,
             session=session,
             incarnation=incarnation,
-            keyring=KEYRING,
+            keyring=self.keyring,
         )
         start = Start(
             incarnation=incarnation,
@@ -291,7 +298,9 @@ class MessagingProcess(Process[Event, Effect]):
     def _not_fooled(self, opened: Opened | Dropped) -> None:
         """I22: it is dropped, and nothing of it is believed."""
         if not isinstance(opened, Dropped) or opened.header is not None:
-            raise InvariantBroken("I22", f"{self.name} took a damaged or forged packet for genuine: {opened}")
+            raise InvariantBroken(
+                "I22", f"{self.name} took a damaged or forged packet for genuine: {opened[0]}"
+            )
         self.world.count(f"dropped {opened.reason.value}")
 
     def _event(self, header: Header, message: Message) -> Event | None:
@@ -367,6 +376,7 @@ class MembershipCluster:
                     deadtime_auto=self.timing.deadtime_auto,
                     quorum=self.quorum,
                     payload_bytes=payload_bytes,
+                    key_ids=KEYRING.id_bits,
                 ),
             )
             for node in configured

@@ -90,6 +90,7 @@ EXPECTED: Final[Mapping[str, tuple[str, ...]]] = {
         ),
         *("unsynced_lost", "unsynced_kept", "crash_between_effects"),
     ),
+    "keys": ("reloaded", "reload_refused"),
     "lying": ("fault lying-disk", "synced_lost", "synced_kept", "incarnation_old", "incarnation_raised"),
     "wall": (*VIEWS, "fault wall", "incarnation_old", "incarnation_raised"),
     "clock-bound": CHAOS,

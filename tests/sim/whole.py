@@ -104,9 +104,39 @@ class WholeRun(FullRun):
         return all(len(self.truth.where(resource)) == 1 for resource in RESOURCES)
 
 
+class TwoDcsRun(WholeRun):
+    """A DC behind an MTU hole is replaced in its own view, and goes on giving orders while ha-lrms restart.
+
+    What an LRM has to remember over its restart, which DC it obeys, shows here.
+    """
+
+    def draw(self) -> list[plan.Fault]:
+        rng, faults = self.rng, []
+        at_ns = SECOND
+        while at_ns < self.profile.faults_ns:
+            for_ns = rng.randint(6_000, 9_000) * MS
+            faults.append(plan.Fault(at_ns=at_ns, kind="dc-hole", link=500, for_ns=for_ns))
+            for node in self.cluster.network.nodes:
+                kill_ns = at_ns + rng.randint(2_500, 7_000) * MS
+                away_ns = rng.randint(1, 300) * MS
+                faults.append(plan.Fault(at_ns=kill_ns, kind="lrm-kill", nodes=(node,), for_ns=away_ns))
+            at_ns += for_ns + rng.randint(1_000, 4_000) * MS
+        return sorted(faults, key=lambda fault: fault.at_ns)
+
+    def _inflict(self, fault: plan.Fault, rng: random.Random) -> None:
+        if fault.kind != "dc-hole":
+            super()._inflict(fault, rng)
+            return
+        dc = self.cluster.dc(safe=True)
+        if dc is not None:
+            hole = replace(fault, kind="mtu-hole", nodes=(dc.node.name,))
+            super()._inflict(hole, rng)
+
+
 def _class(name: str, profile: FullProfile) -> None:
     register(name)(lambda seed: WholeRun(seed, profile))
 
 
 _class("whole3", FullProfile())
 _class("whole5", FullProfile(nodes=5))
+register("whole3-two-dcs")(lambda seed: TwoDcsRun(seed, FullProfile()))

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import hmac
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from hacluster.vocabulary.membership import QuorumConfig
+from messaging import packet, rotation
 from messaging.membership import (
     agreement,
     authority,
     candidates,
+    core,
     deadtime,
     detector,
     durable,
@@ -19,7 +22,7 @@ from messaging.membership import (
     support,
 )
 from messaging.membership.detector import Peer
-from messaging.membership.events import Durable, Propose
+from messaging.membership.events import Deliver, Durable, Effect, Persist, Propose, Publish
 from messaging.witness import core as witness_core
 from tests.sim import membership, standing, witness
 from tests.sim.engine import PersistRequest
@@ -102,6 +105,23 @@ def _forgets(self: witness.WitnessProcess) -> witness_core.WitnessState:
     return witness_core.WitnessState()
 
 
+def _news_wait(self: core.MembershipCore, now_ns: int) -> list[Effect]:
+    out = _FINISH(self, now_ns)
+    if not any(isinstance(effect, Persist) for effect in out):
+        return out
+    news = [effect for effect in out if isinstance(effect, Publish | Deliver)]
+    return [*(effect for effect in out if effect not in news), *news]
+
+
+def _no_objections(_keyring: packet.Keyring, _peers: object) -> list[str]:
+    return []
+
+
+def _any_tag(_one: bytes, _other: bytes) -> bool:
+    return True
+
+
+_FINISH = core.MembershipCore._finish
 _SUPPORT = authority.AuthorityKeeper.support
 _PERSIST = membership.MessagingProcess.persist_of
 
@@ -209,5 +229,29 @@ MUTANTS = (
         name="struck",
         broken=_one_strike,
         invariant="I15",
+    ),
+    CoreMutant(
+        what="news wait for the disk, and newer ones overtake them",
+        scenario="chaos3",
+        owner=core.MembershipCore,
+        name="_finish",
+        broken=_news_wait,
+        invariant="I6/news",
+    ),
+    CoreMutant(
+        what="new keys are taken whatever the others have",
+        scenario="keys",
+        owner=rotation,
+        name="objections",
+        broken=_no_objections,
+        invariant="I15",
+    ),
+    CoreMutant(
+        what="any tag is good",
+        scenario="wire3",
+        owner=hmac,
+        name="compare_digest",
+        broken=_any_tag,
+        invariant="I22",
     ),
 )

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from hacluster.vocabulary.ids import Term
-from lrm.journal.records import Begun
+from dataclasses import replace
+
+from hacluster.vocabulary.ids import NO_TERM, Term
+from lrm.journal.codec import decode
+from lrm.journal.records import Begun, Record, TermSeen
 from lrm.queue.core import Queue
 from lrm.queue.events import Append, Effect
+from tests.sim import lrm
 from tests.sim.lrm import LrmProcess
 from tests.sim.mutants.membership import CoreMutant
 from tests.sim.planner import Planner, Reign
@@ -13,6 +17,11 @@ from tests.sim.planner import Planner, Reign
 
 def _any_term(self: Queue, term: Term) -> None:
     return
+
+
+def _forgets_terms(line: bytes) -> Record:
+    record = _DECODE(line)
+    return replace(record, term=NO_TERM) if isinstance(record, TermSeen) else record
 
 
 def _no_intent(self: LrmProcess, effect: Effect) -> None:
@@ -25,6 +34,7 @@ def _believed_off(self: Planner, reign: Reign, name: str) -> None:
 
 
 _APPLY = LrmProcess.apply
+_DECODE = decode
 
 MUTANTS = (
     CoreMutant(
@@ -33,6 +43,14 @@ MUTANTS = (
         owner=Queue,
         name="_check_term",
         broken=_any_term,
+        invariant="I4",
+    ),
+    CoreMutant(
+        what="an LRM forgets at its restart which DC it obeys",
+        scenario="whole3-two-dcs",
+        owner=lrm,
+        name="decode",
+        broken=_forgets_terms,
         invariant="I4",
     ),
     CoreMutant(

@@ -18,7 +18,7 @@ QUICK = ("split2", "split2-two-node", "startup", "power", "pause", "restart", "c
 LONG = (
     "talk", "talk-noise", "talk-flood", "auto3", "auto5", "auto-load", "nodes", "lms7", "lms5-chaos",
     "lms5-step", "noise", "bridge", "clock", "stand-still", "wipe", "chaos5", "chaos9",
-    "wire3", "wire5", "net5", "lying", "wall", "clock-bound",
+    "wire3", "wire5", "net5", "lying", "wall", "clock-bound", "keys", "whole3-two-dcs",
 )  # fmt: skip
 REGRESSIONS = tomllib.loads((ROOT / "tests/sim/regressions.toml").read_text())["seed"]
 
