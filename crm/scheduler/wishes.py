@@ -156,7 +156,7 @@ def _updated(
     allowed = source.allowed
     work = table
     for key, entry in table.items():
-        if by_node and not entry.node.launcher:
+        if by_node and not entry.node.launcher and "#uname" in entry.node.attributes:
             own = allowed.get(key)
             best = own.score if own is not None and is_available(own.node) else -INFINITY
         else:

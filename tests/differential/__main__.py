@@ -17,6 +17,7 @@ from pathlib import Path
 from crm.cib import codec
 from crm.cib.model import Element
 from tests.differential.compare import AGREE, FAILED, GAVE_UP, OPEN, Result, results
+from tests.differential.draw import share_of
 from tests.differential.known import known_change
 from tests.differential.old_rules import CHANGES, old_rules
 from tests.differential.oracle import Actions, Oracle, OracleFailed, ours
@@ -57,10 +58,13 @@ class Tally:
 
     verdicts: collections.Counter[str] = field(default_factory=collections.Counter)
     levels: collections.Counter[str] = field(default_factory=collections.Counter)
+    shares: dict[float, collections.Counter[bool]] = field(default_factory=dict)
 
-    def add(self, result: Result) -> None:
-        """Count one CIB."""
+    def add(self, result: Result, share: float) -> None:
+        """Count one CIB, for which that share of the features was on."""
         self.verdicts[result.verdict] += 1
+        if result.verdict != GAVE_UP:
+            self.shares.setdefault(share, collections.Counter())[result.verdict == AGREE] += 1
         self.levels["actions"] += result.verdict == AGREE
         self.levels["actions, with those of 2.1.5's rules that matter"] += result.verdict not in DIFFERENT
         self.levels["actions, with all of 2.1.5's rules"] += result.as_old
@@ -79,6 +83,11 @@ class Tally:
         lines += [
             f"{number:7} {100.0 * number / count:6.2f} %  {name}" for name, number in self.levels.items()
         ]
+        lines += [
+            f"{agree[True]:7} {100.0 * agree[True] / agree.total():6.2f} %  actions, of {agree.total()} with "
+            f"{100 * share:g} % of the features"
+            for share, agree in sorted(self.shares.items())
+        ]
         lines.append("verdicts:")
         lines += [
             f"{number:7} {100.0 * number / count:6.2f} %  {name}"
@@ -87,14 +96,14 @@ class Tally:
         return "\n".join(lines)
 
 
-def run(first: int, count: int, keep: Path | None) -> Tally:
+def run(first: int, count: int, keep: Path | None, share: float | None) -> Tally:
     """Compare."""
     tally = Tally()
     oracle = Oracle()
     try:
         for seed in range(first, first + count):
-            for result in results(seed, oracle):
-                tally.add(result)
+            for result in results(seed, oracle, share):
+                tally.add(result, share_of(seed) if share is None else share)
                 show(result, keep)
             if (seed - first + 1) % PROGRESS_EVERY == 0:
                 print(f"… seed {seed}: {dict(tally.verdicts)}", file=sys.stderr, flush=True)
@@ -147,6 +156,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.differential", description=__doc__)
     parser.add_argument("--seed", type=int, default=1, help="the first seed")
     parser.add_argument("--seeds", type=int, default=100, help="how many")
+    parser.add_argument("--share", type=float, help="the share of the features that are on (0 to 1) in all")
     parser.add_argument("--keep", type=Path, help="store disagreeing CIBs in this folder")
     parser.add_argument("--percent", type=float, default=98.0, help="exit 1 when fewer agree, or one is open")
     parser.add_argument("--shrink", type=Path, metavar="FILE", help="make this disagreeing CIB small")
@@ -160,7 +170,7 @@ def main() -> int:
         return 0
     started = time.monotonic()
     print(f"seeds {options.seed} to {options.seed + options.seeds - 1}", flush=True)
-    tally = run(options.seed, options.seeds, options.keep)
+    tally = run(options.seed, options.seeds, options.keep, options.share)
     print(f"{tally.text()}\nin {time.monotonic() - started:.0f} s")
     enough = 100.0 * tally.verdicts[AGREE] >= options.percent * tally.compared()
     return 0 if enough and not tally.verdicts[FAILED] and not tally.verdicts[OPEN] else 1

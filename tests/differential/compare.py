@@ -52,8 +52,11 @@ def _failing(source: bytes, seed: int) -> tuple[str, ...]:
     return tuple(f"--op-fail={key}@{node}={rng.choice((1, 1, 5, 7))}" for key, node in chosen)
 
 
-def results(seed: int, oracle: Oracle) -> Iterator[Result]:
-    """Fresh, after a transition in which something failed, settled, then events on the settled one."""
+def results(seed: int, oracle: Oracle, share: float | None = None) -> Iterator[Result]:
+    """Fresh, after a transition in which something failed, settled, then events on the settled one.
+
+    `share` of the features, else as many as the seed wants.
+    """
     asked = [b""]
 
     def ask(source: bytes, *arguments: str) -> Answer:
@@ -61,7 +64,7 @@ def results(seed: int, oracle: Oracle) -> Iterator[Result]:
         answer = oracle.ask(source, *arguments)
         return replace(answer, after=with_plain_history(answer.after))
 
-    fresh = codec.render(RandomCib(seed).build()).encode()
+    fresh = codec.render(RandomCib(seed, share).build()).encode()
     try:
         interrupted = ask(fresh, *_failing(fresh, seed)).after
         answer = ask(fresh)

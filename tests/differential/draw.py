@@ -14,22 +14,27 @@ from crm.cib.model import Element, element
 
 Item = TypeVar("Item")
 
-_ON = (0.15, 0.3, 0.45)
-"""Shares of the features that are on in one CIB, by seed.
+SHARES = (0.1, 0.2, 0.3)
+"""Shares of the features that are on in one CIB, by seed, unless one share is asked for.
 
 What two features do to each other shows best where few others are on; some things need many of them.
 """
 
 
+def share_of(seed: int) -> float:
+    """The share of the features that a seed has on by itself."""
+    return SHARES[seed % len(SHARES)]
+
+
 class Draw:
     """All choices of one seed; equal seeds give equal choices."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, share: float | None = None) -> None:
         self.rng = random.Random(seed)
         self._seed = seed
         self._number = 0
         self._on: dict[str, bool] = {}
-        self._share = _ON[seed % len(_ON)]
+        self._share = share_of(seed) if share is None else share
 
     def on(self, feature: str) -> bool:
         """Whether the feature is on in this CIB; does not depend on what was asked before."""

@@ -166,6 +166,12 @@ def _assign_early_once(
     return False
 
 
+def _hard_error(work: WorkingSet, run: Any, entry: Any, *, expired: bool) -> None:
+    """A stop that failed for good blocks the resource, expired or not."""
+    _hard_error_now(work, run, entry, expired=False)
+
+
+_hard_error_now = unpack_operation._hard_error
 _remap = unpack_operation._remap
 
 
@@ -432,12 +438,13 @@ _collect_group = colocation._collect_group
 def _collect_group_alone(
     group: Resource, asking: Resource, found: list[Colocation], *, by_primary: bool
 ) -> None:
-    """A group takes over none of its members' colocations."""
+    """A group takes over none of its members' colocations, and lends them its own when it is assigned."""
     if not group.children or (asking is not group and asking is not group.children[0 if by_primary else -1]):
         _collect_group(group, asking, found, by_primary=by_primary)
         return
-    own = group.this_with if by_primary else group.with_this
-    colocation._merge(found, own, by_primary=by_primary)
+    if asking is group or group.assigning or not group.unassigned:
+        own = group.this_with if by_primary else group.with_this
+        colocation._merge(found, own, by_primary=by_primary)
     if group.parent is not None:
         colocation._collect(group.parent, asking, found, by_primary=by_primary)
 
@@ -481,6 +488,7 @@ CHANGES: tuple[Change, ...] = (
         ),
     ),
     Change(name="colocations of a group's members", swaps=((_collect_group, _collect_group_alone),)),
+    Change(name="an expired stop that failed for good", swaps=((_hard_error_now, _hard_error),)),
     Change(name="degraded results of other operations", swaps=((_remap, _remap_monitors_only),)),
     Change(name="factors of chained colocations", swaps=((_factor_of, _factor_alone),)),
     Change(name="rsc_expression without a provider", swaps=((rules._rsc_expression, _rsc_expression),)),

@@ -45,8 +45,8 @@ _OPTIONS = (
 class RandomCib:
     """Builds one document: cluster nodes are members, mostly, and there is no history yet."""
 
-    def __init__(self, seed: int) -> None:
-        self.draw = Draw(seed)
+    def __init__(self, seed: int, share: float | None = None) -> None:
+        self.draw = Draw(seed, share)
         self.nodes: list[str] = []
         self.tickets: list[str] = []
 
