@@ -92,14 +92,15 @@ async def report(cluster: Lab, where: str, node: int, writers: int, seconds: flo
             assert outcome.outcome is Outcome.OK, outcome
             taken.append((time.perf_counter() - began) * 1_000)
 
-    began = time.perf_counter()
+    began, cpu_s = time.perf_counter(), time.process_time()
     await asyncio.gather(*(write(number) for number in range(writers)))
+    cpu_ms = (time.process_time() - cpu_s) * 1_000 / len(taken)
     rate = len(taken) / (time.perf_counter() - began)
     taken.sort()
     p50, p99 = statistics.median(taken), taken[min(len(taken) - 1, len(taken) * 99 // 100)]
     print(
         f"{where:14} {writers:3} writers: {rate:7.0f} writes/s, p50 {p50:6.2f} ms, p99 {p99:6.2f} ms, "
-        f"p50 / fdatasync = {p50 / sync_ms:.1f}"
+        f"p50 / fdatasync = {p50 / sync_ms:.1f}, CPU of all three {cpu_ms:.2f} ms a write"
     )
 
 

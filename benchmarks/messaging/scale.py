@@ -49,8 +49,9 @@ def address(number: int) -> str:
 class Machines:
     """n namespaces on one bridge, which is in a namespace of its own."""
 
-    def __init__(self, count: int, folder: Path) -> None:
-        self.count, self.folder = count, folder
+    def __init__(self, count: int, folder: Path, head: str = HEAD) -> None:
+        """`head`: what cluster.toml says before its nodes."""
+        self.count, self.folder, self.head = count, folder, head
         self.daemons: list[subprocess.Popen[bytes]] = []
         self.spaces: list[str] = []
 
@@ -58,7 +59,7 @@ class Machines:
         self._space(SWITCH)
         ip("link", "add", "br0", "type", "bridge", space=SWITCH)
         ip("link", "set", "br0", "up", space=SWITCH)
-        text = HEAD + "".join(
+        text = self.head + "".join(
             f'[[node]]\nid = {n}\nname = "n{n}"\naddresses = ["{address(n)}"]\n'
             for n in range(1, self.count + 1)
         )
@@ -100,7 +101,7 @@ class Machines:
         root = self.folder / f"n{number}"
         command = ["ip", "netns", "exec", f"hamsg-{number}", sys.executable, "-m", "messaging"]
         command += ["--root", str(root), "--node", f"n{number}", "--log-format", "kv"]
-        with (self.folder / f"n{number}.log").open("wb") as log:
+        with (self.folder / f"n{number}.log").open("ab") as log:
             self.daemons.append(subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log))
 
     def in_one_view(self) -> bool:
