@@ -61,7 +61,7 @@ from crm.scheduling_files import newest
 from crm.service import NAME, CrmService
 from hacluster import rpc
 from hacluster.clock import Clock
-from hacluster.errors import HaError, PermissionDenied, Unavailable
+from hacluster.errors import HaError, Unavailable
 from hacluster.paths import Paths
 from hacluster.settings import Node, Settings
 from hacluster.supervision import EXIT_FENCED, EXIT_OK, Notifier
@@ -80,7 +80,6 @@ LEAVE_MS_MAX: Final = 85_000
 LEAVE_WITHOUT_DC_MS: Final = 5_000
 BIND_ATTEMPTS: Final = 25
 BIND_RETRY_MS: Final = 200
-_NODES_ONLY: Final = (f"/{replica_service.SERVICE_NAME}/", f"/{node_service.NAME}/")
 
 log = structlog.get_logger()
 
@@ -412,16 +411,8 @@ class CrmShell:
                     await asyncio.sleep(BIND_RETRY_MS / 1_000)
 
     def _access(self, method: str, caller: rpc.Caller) -> None:
-        """Nodes may call everything; who can open the socket, the client API. Others nothing yet."""
-        if caller.local:
-            if method.startswith(_NODES_ONLY):
-                raise PermissionDenied(what=f"{method} is for the cluster's nodes")
-            self._acls.check(method.rpartition("/")[2], caller)
-            return
-        if not any(self._settings.node(name) for name in caller.names):
-            raise PermissionDenied(
-                what=f"{', '.join(caller.names) or 'the caller'} is no node of this cluster"
-            )
+        is_node = any(self._settings.node(name) for name in caller.names)
+        self._acls.judge(method, caller, is_node=is_node)
 
     # What comes in.
 

@@ -113,7 +113,9 @@ class _Reader:
                 self._auth = int(words[1])
             return
         if not is_count(words[0]) or not 1 <= int(words[0]) <= KEY_ID_MAX:
-            self._fail(number, f"{words[0]!r} is no key number", f"1 to {KEY_ID_MAX}")
+            self._fail(
+                number, "the line does not begin with a key number", f"1 to {KEY_ID_MAX}: `1 sha256 SECRET`"
+            )
         elif len(words) < 2:
             self._fail(number, "a key needs a method", f"`{words[0]} sha256 SECRET`")
         elif int(words[0]) in self._keys:
@@ -130,7 +132,8 @@ class _Reader:
             self._warnings.append(f"{self._source}:{number}: crc has no key, packets are not protected")
             method, secret = "md5", _CRC_SECRET
         elif method not in METHODS:
-            self._fail(number, f"method {method!r} is not known", "one of sha256, aes256gcm, sha1, md5")
+            # Not named: who forgets the method has written the secret in its place.
+            self._fail(number, f"the method of key {key_id} is not known", "one of " + ", ".join(METHODS))
             return
         elif len(rest) != 1:
             self._fail(number, "a key has one secret, without blanks", f"`{key_id} {method} SECRET`")

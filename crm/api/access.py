@@ -30,6 +30,11 @@ _READING: Final = frozenset(
 )
 
 
+NODES_ONLY: Final = ("/hacluster.v1.CrmPeer/", "/hacluster.v1.CrmNode/")
+FROM_AFAR: Final = (*NODES_ONLY, "/hacluster.v1.Crm/StopNode")
+"""What one node may call of another; the rest of the client API is for clients on the node itself."""
+
+
 class AccessControl:
     """`groups` says in which groups a connected user is."""
 
@@ -46,6 +51,22 @@ class AccessControl:
         if self._cluster.replica.version == NO_VERSION:
             raise Unavailable(why="this node does not know the configuration yet, nor who may see it")
         return acl.permissions(self._cluster.replica.configuration, name, self._groups(caller.uid))
+
+    def judge(self, method: str, caller: Caller, *, is_node: bool) -> None:
+        """By the full name of the method. `is_node`: one who is not local has a node's certificate.
+
+        Raises PermissionDenied, before any handler runs.
+        """
+        if caller.local:
+            if method.startswith(NODES_ONLY):
+                raise PermissionDenied(what=f"{method} is for the cluster's nodes")
+            self.check(method.rpartition("/")[2], caller)
+        elif not is_node:
+            raise PermissionDenied(
+                what=f"{', '.join(caller.names) or 'the caller'} is no node of this cluster"
+            )
+        elif not method.startswith(FROM_AFAR):
+            raise PermissionDenied(what=f"{method} is for clients on this node, not for {caller.names[0]}")
 
     def check(self, method: str, caller: Caller) -> None:
         """Before any call: what reads more than the CIB, or acts, asks for a right to the whole CIB."""
