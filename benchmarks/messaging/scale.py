@@ -49,9 +49,9 @@ def address(number: int) -> str:
 class Machines:
     """n namespaces on one bridge, which is in a namespace of its own."""
 
-    def __init__(self, count: int, folder: Path, head: str = HEAD) -> None:
-        """`head`: what cluster.toml says before its nodes."""
-        self.count, self.folder, self.head = count, folder, head
+    def __init__(self, count: int, folder: Path, head: str = HEAD, start_by: tuple[str, ...] = ()) -> None:
+        """`head`: what cluster.toml says before its nodes; `start_by`: a command before the daemons'."""
+        self.count, self.folder, self.head, self.start_by = count, folder, head, start_by
         self.daemons: list[subprocess.Popen[bytes]] = []
         self.spaces: list[str] = []
 
@@ -99,7 +99,16 @@ class Machines:
         environment.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed daemon is compiled, too
         environment["PYTHONPYCACHEPREFIX"] = str(self.folder / "compiled")
         root = self.folder / f"n{number}"
-        command = ["ip", "netns", "exec", f"hamsg-{number}", sys.executable, "-m", "messaging"]
+        command = [
+            "ip",
+            "netns",
+            "exec",
+            f"hamsg-{number}",
+            *self.start_by,
+            sys.executable,
+            "-m",
+            "messaging",
+        ]
         command += ["--root", str(root), "--node", f"n{number}", "--log-format", "kv"]
         with (self.folder / f"n{number}.log").open("ab") as log:
             self.daemons.append(subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log))
