@@ -36,6 +36,7 @@ TRIED_MIN: Final = 8
 ACTIONS_MAX: Final = 100_000
 """That all these runs may consider together: some seconds of work."""
 REMEDIES_MAX: Final = 3
+_TAGS: Final = ("primitive", "group", "clone", "master", "bundle")
 
 
 class Asked:
@@ -312,6 +313,11 @@ def _about_name(asked: Asked, name: str, node: str, *, absent: bool) -> Explanat
         raise InvalidRequest(
             what=f"{name} is a node: the question is about a resource or an action",
             remedy=f"hacli why fenced {name}; hacli why RESOURCE on {name}",
+        )
+    configured = work.cib.path("configuration", "resources")
+    if configured is not None and configured.by_id(name, *_TAGS) is not None:
+        raise InvalidRequest(
+            what=f"{name} is configured, but the scheduler leaves it out", remedy="`hacli verify` says why"
         )
     names = [*(one.id for one in work.all_resources()), *work.actions_by_key]
     raise NotFound(kind="resource or action", name=name, remedy=nearest(name, names, "resources"))
