@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from tests.sim import cib_classes, cib_trouble, full, keys, nodes, standing, talk, trouble, whole, witness  # noqa: F401 - register their classes
+from tests.sim import (  # noqa: F401 - register their classes
+    cib_classes,
+    cib_trouble,
+    full,
+    keys,
+    nodes,
+    qdisk,
+    standing,
+    talk,
+    trouble,
+    whole,
+    witness,
+)
 from tests.sim.classes import REGISTRY
 
 __all__ = ["REGISTRY"]

@@ -116,6 +116,8 @@ EXPECTED: Final[Mapping[str, tuple[str, ...]]] = {
     "stand-still": ("node_late", "fault stand-still"),
     "split2": ("node_silent", "view_installed", "two_views_at_once"),
     "qnet2": WITNESS,
+    "qdisk2": (*WITNESS, "disk_out_of_reach", "record_torn"),
+    "qdisk4": (*WITNESS, "disk_out_of_reach", "record_torn"),
     "qnet4": WITNESS,
     "qnet4-clock": WITNESS,
     "lms5-chaos": ("voters_changed", "two_views_at_once"),

@@ -23,6 +23,7 @@ from messaging.membership import (
 )
 from messaging.membership.detector import Peer
 from messaging.membership.events import Deliver, Durable, Effect, Persist, Propose, Publish
+from messaging.witness import ballot
 from messaging.witness import core as witness_core
 from tests.sim import membership, standing, witness
 from tests.sim.engine import PersistRequest
@@ -113,6 +114,11 @@ def _news_wait(self: core.MembershipCore, now_ns: int) -> list[Effect]:
     return [*(effect for effect in out if effect not in news), *news]
 
 
+def _nobody_rests(self: ballot.DiskWitness, now_ns: int) -> None:
+    _OBSERVE(self, now_ns)
+    self._rests.clear()
+
+
 def _no_objections(_keyring: packet.Keyring, _peers: object) -> list[str]:
     return []
 
@@ -121,6 +127,7 @@ def _any_tag(_one: bytes, _other: bytes) -> bool:
     return True
 
 
+_OBSERVE = ballot.DiskWitness._observe
 _FINISH = core.MembershipCore._finish
 _SUPPORT = authority.AuthorityKeeper.support
 _PERSIST = membership.MessagingProcess.persist_of
@@ -245,6 +252,14 @@ MUTANTS = (
         name="objections",
         broken=_no_objections,
         invariant="I15",
+    ),
+    CoreMutant(
+        what="who rests on the disk's vote is not waited for",
+        scenario="qdisk2",
+        owner=ballot.DiskWitness,
+        name="_observe",
+        broken=_nobody_rests,
+        invariant="I14",
     ),
     CoreMutant(
         what="any tag is good",
