@@ -1,11 +1,11 @@
-# make setup | check | test | demo | bench | proto.  Everything goes into .venv; nothing outside the tree is touched.
+# make setup | check | test | demo | bench | proto | qemu-tutorial (as root, slow).  Everything goes into .venv; nothing outside the tree is touched.
 PYTHON ?= python3
 VENV ?= .venv
 SETUP ?= $(VENV)/.ready
 BIN = $(VENV)/bin
 PYTEST = $(BIN)/python -m pytest
 
-.PHONY: setup check lint test unit demo bench proto clean
+.PHONY: setup check lint test unit demo bench proto qemu-tutorial clean
 
 setup: $(SETUP)
 
@@ -38,6 +38,10 @@ bench: $(SETUP)
 
 proto: $(SETUP)
 	$(BIN)/python proto/generate.py
+
+# Debian's kernel and systemd in two emulated machines: docs/qemu-tutorial.md.
+qemu-tutorial: $(SETUP)
+	$(BIN)/python -m tests.qemu
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
