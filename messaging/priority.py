@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import resource
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -36,6 +37,20 @@ def _schedule() -> str:
     except OSError as error:
         return error.strerror or str(error)
     return "ok"
+
+
+class Scheduling:
+    """That of the thread that made it, for another: what it waits for must not wait for its turn longer."""
+
+    def __init__(self) -> None:
+        self._policy = os.sched_getscheduler(0) & ~os.SCHED_RESET_ON_FORK
+        self._param = os.sched_getparam(0)
+
+    def adopt(self) -> None:
+        """In the other thread. Without the right to it that stays ordinary, as was said at the start."""
+        if self._policy in (os.SCHED_RR, os.SCHED_FIFO):
+            with suppress(OSError):
+                os.sched_setscheduler(0, self._policy | os.SCHED_RESET_ON_FORK, self._param)
 
 
 def _spare() -> str:

@@ -87,6 +87,7 @@ def main() -> int:
         for number in range(1, NODES + 1):
             machines.start(number)
         wait("one view", machines.in_one_view)
+        wait("all serve", lambda: all(map(machines.serves, range(1, NODES + 1))))
         taken = sorted(kill_one(machines, round_ % NODES + 1) for round_ in range(rounds))
     finally:
         machines.remove()

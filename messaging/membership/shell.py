@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Final, assert_never
 
@@ -60,6 +61,7 @@ from messaging.membership.events import (
     node_list,
 )
 from messaging.packet import REMEDY, Drop, Dropped, Gate, Keyring, Kind, Sealer
+from messaging.priority import Scheduling
 from messaging.store import Store
 from messaging.transport.link import Carrier
 from messaging.witness.client import WitnessClient
@@ -283,16 +285,20 @@ class MembershipShell:
     # Disk.
 
     async def write(self) -> None:
-        """Persist in order, off the loop, until cancelled."""
-        while True:
-            persist, rest = await self._writes.get()
-            try:
-                await asyncio.to_thread(self._store.keep, persist.durable)
-            except OSError as error:
-                self.dispatch(PersistFailed(persist.token, error.errno or 0))
-                continue
-            self._apply(rest)
-            self.dispatch(Persisted(persist.token))
+        """Persist in order, off the loop, until cancelled. Views wait for it: it is as urgent as the loop."""
+        disk = ThreadPoolExecutor(1, thread_name_prefix="disk", initializer=Scheduling().adopt)
+        try:
+            while True:
+                persist, rest = await self._writes.get()
+                try:
+                    await self._loop.run_in_executor(disk, self._store.keep, persist.durable)
+                except OSError as error:
+                    self.dispatch(PersistFailed(persist.token, error.errno or 0))
+                    continue
+                self._apply(rest)
+                self.dispatch(Persisted(persist.token))
+        finally:
+            disk.shutdown(wait=False)
 
     async def keep_seen(self) -> None:
         """The highest incarnations seen, once a minute when they have changed, until cancelled."""
