@@ -65,9 +65,14 @@ async def test_the_worse_connected_of_two_waits_longer() -> None:
         world.dc.membership_changed(MembershipChange(gone=("node2",)))
         assert (await world.fencing.usable("node2")).extra_delay_ms == 0
         world.local.connectivity = {"node1": 1, "node2": 2}
-        assert (await world.fencing.usable("node2")).extra_delay_ms == 80, "two deadtimes"
+        waits = (await world.fencing.usable("node2")).extra_delay_ms
+        assert waits == 80 + 2_000, "two deadtimes, and as long as who was not DC"
         world.local.connectivity = {"node1": 2, "node2": 1}
         assert (await world.fencing.usable("node2")).extra_delay_ms == 0
+        world.local.was_dc = False
+        assert (await world.fencing.usable("node2")).extra_delay_ms == 0, "the better one, whoever was DC"
+        world.local.connectivity = {}
+        assert (await world.fencing.usable("node2")).extra_delay_ms == 2_000
 
 
 async def test_a_device_that_lies_is_found_out_and_not_believed_again() -> None:
