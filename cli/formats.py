@@ -211,7 +211,46 @@ SHAPES: Final[Mapping[str, Any]] = {
         "notices": ["string"],
         "reminders": ["string"],
     },
+    "survive": {
+        "complete": "boolean",
+        "losses": [
+            {
+                "lost": ["string"],
+                "settled": "boolean",
+                "transitions": "integer",
+                "unserved": [{"resource": "string", "reasons": ["string"]}],
+            }
+        ],
+    },
     "tickets": {"tickets": [{"id": "string", "granted": "string", "standby": "string"}]},
+    "transition": {
+        "now_s": "integer",
+        "recheck_by_s": "integer",
+        "have_quorum": "boolean",
+        "summary": ["string"],
+        "actions": [
+            {
+                "id": "integer",
+                "kind": "string",
+                "key": "string",
+                "operation": "string",
+                "resource": "string",
+                "node": "string",
+                "inputs": ["integer"],
+                "priority": "integer",
+                "reason": "string",
+            }
+        ],
+        "resources": [
+            {
+                "id": "string",
+                "role": "string",
+                "next_role": "string",
+                "nodes": ["string"],
+                "next_node": "string",
+            }
+        ],
+    },
     "transitions": {
         "transitions": [
             {
@@ -234,7 +273,7 @@ SHAPES: Final[Mapping[str, Any]] = {
     "version": {"version": "string", "digest": "string"},
 }
 # Formats whose objects have more keys than are promised.
-_OPEN: Final = frozenset({"agent", "tickets", "why"})
+_OPEN: Final = frozenset({"agent", "tickets", "transition", "why"})
 
 
 def schema(name: str) -> dict[str, Any]:

@@ -35,10 +35,16 @@ def simulate(context: Context, words: Sequence[str], *, raising: bool = False) -
     from cli.commands.simulate import main, run
 
     given = any(word.startswith(SOURCES) for word in words)
-    arguments = [*(() if given else ("-L",)), *words]
+    arguments = [*_form(context), *(() if given else ("-L",)), *words]
     if raising:
         return 0 if run(arguments, context.out, lambda: _read(context), program="crm_simulate") else 1
     return main(arguments, context.out, lambda: _read(context))
+
+
+def _form(context: Context) -> tuple[str, ...]:
+    """As hacli's own --output wants it; the words that follow may say otherwise."""
+    form = context.options.output
+    return () if form == "text" else (f"--output-as={form}",)
 
 
 def _read(context: Context) -> Element:
@@ -58,6 +64,6 @@ def plan(context: Context, words: Sequence[str]) -> int:
             usage="simulate [nograph] [v…] [scores] [utilization] [actions]",
         )
     cib = context.open_workspace().cib
-    options = ["-L", "-S"]
+    options = [*_form(context), "-L", "-S"]
     options += [letter for word, letter in (("scores", "-s"), ("utilization", "-U")) if word in words]
     return main(options, context.out, lambda: cib)

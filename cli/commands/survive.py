@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import json
 import multiprocessing
 import os
 import signal
@@ -19,7 +18,6 @@ from crm.cib.model import Element
 from crm.explain.contributions import span
 from crm.simulation.survive import Loss, Survival
 
-SCHEMA: Final = "hacluster/survive/1"
 EXIT_INTERRUPTED: Final = 130
 WORTH_PROCESSES_S: Final = 10
 """A process takes a second to be of use: below this estimate one does it all."""
@@ -42,9 +40,8 @@ def survive(context: Context, cib: Element, now_s: int, count: int, *, sanitized
     except KeyboardInterrupt:
         report.clear()
         context.warning(f"interrupted after {len(done) - 1} of {len(wanted)}: the rest is not known")
-    if context.options.json:
-        data = {"schema": SCHEMA, "complete": complete, "losses": [_data(loss) for loss in done]}
-        context.print(json.dumps(data, indent=2))
+    if context.options.structured:
+        context.emit("survive", {"complete": complete, "losses": [_data(loss) for loss in done]})
     if not complete:
         return EXIT_INTERRUPTED
     return EXIT_FAILED if any(loss.unserved or not loss.settled for loss in done) else EXIT_OK
@@ -115,7 +112,7 @@ class _Report:
             self._context.err.flush()
 
     def _print(self, loss: Loss) -> None:
-        if not self._context.options.json:
+        if not self._context.options.structured:
             for line in _lines(loss, already=self._already):
                 self._context.print(line)
             self._context.out.flush()

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any, Final
+from typing import Any
 
+from cli.output import document
 from cli.render.transition_summary import summary_lines
 from crm.scheduler.pipeline import Transition
-
-SCHEMA: Final = "hacluster/transition/1"
-"""The number rises when a key changes its meaning or goes; new keys do not change it."""
 
 
 def as_json(transition: Transition, *, scores: bool = False) -> str:
@@ -35,7 +32,6 @@ def as_json(transition: Transition, *, scores: bool = False) -> str:
                 }
             )
     found: dict[str, Any] = {
-        "schema": SCHEMA,
         "now_s": work.now_s,
         "recheck_by_s": work.recheck_by_s,
         "have_quorum": work.have_quorum,
@@ -55,4 +51,4 @@ def as_json(transition: Transition, *, scores: bool = False) -> str:
     }
     if scores:
         found["scores"] = list(transition.score_lines)
-    return json.dumps(found, indent=2, ensure_ascii=False)
+    return document("transition", found)

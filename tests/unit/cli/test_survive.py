@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from cli.commands import survive
+from cli.formats import misfits
 from crm.simulation.survive import Loss, Survival
 from tests.unit.cli.runner import hacli
 
@@ -36,7 +37,8 @@ def test_interrupted_it_says_what_it_knows(monkeypatch: pytest.MonkeyPatch) -> N
     assert "WARNING: interrupted after 2 of 3: the rest is not known" in text
     _status, text = hacli(["verify", "-x", BASE, "--survive", "1", "--output", "json"])
     data = json.loads(text[text.index("{") :])
-    assert (data["schema"], data["complete"], len(data["losses"])) == ("hacluster/survive/1", False, 3)
+    assert (data["format"], data["complete"], len(data["losses"])) == ("hacluster.survive/1", False, 3)
+    assert misfits("survive", data) == []
 
 
 def test_a_long_run_says_how_long(monkeypatch: pytest.MonkeyPatch) -> None:

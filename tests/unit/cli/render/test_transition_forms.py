@@ -13,10 +13,12 @@ import pytest
 from lxml import etree
 
 from cli.commands import simulate
+from cli.formats import misfits
 from cli.render.svg import svg_text
 from crm.cib import codec
 from crm.scheduler.pipeline import schedule
 from crm.transition.graph import ActionKind, GraphAction, Synapse, TransitionGraph
+from tests.unit.cli.runner import hacli
 
 ROOT = Path(__file__).parents[4]
 BASES = ROOT / "tests" / "fuzz" / "bases"
@@ -138,7 +140,8 @@ def test_json_names_inputs_and_results(tmp_path: Path, capsys: pytest.CaptureFix
     words = ["-x", str(BASES / "groups.xml"), "-S", "-s", "--json", "--svg", str(picture)]
     assert simulate.main(words) == 0
     found = json.loads(capsys.readouterr().out)
-    assert found["schema"] == "hacluster/transition/1"
+    assert found["format"] == "hacluster.transition/1"
+    assert misfits("transition", found) == []
     start = next(one for one in found["actions"] if one["key"] == "web_start_0")
     first = next(one for one in found["actions"] if one["key"] == "fs_start_0")
     assert first["id"] in start["inputs"]
@@ -147,6 +150,15 @@ def test_json_names_inputs_and_results(tmp_path: Path, capsys: pytest.CaptureFix
     assert "Start db ( n2 )" in found["summary"]
     assert any("allocation score" in line for line in found["scores"])
     assert boxes_of(picture.read_text())
+
+
+def test_the_form_that_hacli_is_asked_for() -> None:
+    file = ["--cib-file", str(BASES / "groups.xml")]
+    status, text = hacli([*file, "--output", "json", "simulate", "-S"])
+    assert status == 0
+    assert misfits("transition", json.loads(text)) == []
+    status, text = hacli([*file, "--output", "json", "simulate", "-S", "--output-as=text"])
+    assert "Executing Cluster Transition:" in text
 
 
 def test_crm_simulate_by_its_own_name() -> None:
