@@ -15,6 +15,7 @@ from enum import Enum
 from typing import Final, TypeAlias, assert_never
 
 from hacluster.vocabulary.ids import NO_VIEW, ViewId
+from messaging.membership.events import AskWitness, ReleaseWitness
 from messaging.witness.blocks import NO_BALLOT, Ballot, Block
 from messaging.witness.core import (
     Answer,
@@ -47,6 +48,22 @@ class ExchangeFailed:
 
 
 Event: TypeAlias = Asked | Released | SyncChanged | Exchanged | ExchangeFailed
+
+
+def asked_by(node: int, question: AskWitness | ReleaseWitness) -> Asked | Released:
+    """What membership asks of its witness, as this node's event here."""
+    if isinstance(question, ReleaseWitness):
+        return Released(node=node, view=question.view)
+    return Asked(
+        node=node,
+        nonce=question.nonce,
+        view=question.view,
+        members=question.members,
+        voters=question.voters,
+        config_index=question.config_index,
+        lease_ms=question.lease_ms,
+        score=question.score,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

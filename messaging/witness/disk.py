@@ -14,7 +14,7 @@ from agents.fencing.slots import Disk, Record, SlotError
 from messaging import log_events
 from messaging.membership.events import AskWitness, ReleaseWitness, WitnessAnswered
 from messaging.packet import Keyring
-from messaging.witness.ballot import DiskWitness, Effect, Exchange, Exchanged, ExchangeFailed
+from messaging.witness.ballot import DiskWitness, Effect, Exchange, Exchanged, ExchangeFailed, asked_by
 from messaging.witness.blocks import Block, decode, encode
 from messaging.witness.core import Answer, Asked, Released, SyncChanged
 
@@ -60,23 +60,7 @@ class QdiskClient:
 
     def ask(self, question: AskWitness | ReleaseWitness | SyncChanged) -> None:
         """A question while the disk is busy is not asked."""
-        if isinstance(question, SyncChanged):
-            self._handle(question)
-        elif isinstance(question, ReleaseWitness):
-            self._handle(Released(node=self._node, view=question.view))
-        else:
-            self._handle(
-                Asked(
-                    node=self._node,
-                    nonce=question.nonce,
-                    view=question.view,
-                    members=question.members,
-                    voters=question.voters,
-                    config_index=question.config_index,
-                    lease_ms=question.lease_ms,
-                    score=question.score,
-                )
-            )
+        self._handle(question if isinstance(question, SyncChanged) else asked_by(self._node, question))
 
     def _handle(self, event: Asked | Released | SyncChanged | Exchanged | ExchangeFailed) -> None:
         if isinstance(event, ExchangeFailed) and event.reason != self._complained:

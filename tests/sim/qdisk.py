@@ -9,9 +9,9 @@ from collections.abc import Callable
 from functools import partial
 
 from messaging.membership.events import AskWitness, ReleaseWitness, WitnessAnswered
-from messaging.witness.ballot import DiskWitness, Effect, Event, Exchange, Exchanged, ExchangeFailed
+from messaging.witness.ballot import DiskWitness, Effect, Event, Exchange, Exchanged, ExchangeFailed, asked_by
 from messaging.witness.blocks import Block
-from messaging.witness.core import GATHER_NS, Answer, Asked, Released
+from messaging.witness.core import GATHER_NS, Answer
 from tests.sim import plan
 from tests.sim.classes import Profile, ViewsRun, register
 from tests.sim.engine import MS, SECOND, START_NS, InvariantBroken
@@ -54,21 +54,7 @@ class Side:
     def _asked(self, process: MessagingProcess, question: AskWitness | ReleaseWitness) -> None:
         if self._run != process.generation:
             self._run, self._core = process.generation, self._fresh()
-        if isinstance(question, ReleaseWitness):
-            self._handle(Released(node=self.node, view=question.view))
-            return
-        self._handle(
-            Asked(
-                node=self.node,
-                nonce=question.nonce,
-                view=question.view,
-                members=question.members,
-                voters=question.voters,
-                config_index=question.config_index,
-                lease_ms=question.lease_ms,
-                score=question.score,
-            )
-        )
+        self._handle(asked_by(self.node, question))
 
     def _handle(self, event: Event) -> None:
         for effect in self._core.handle(event, self.process.node.clock.now_ns()):
