@@ -46,7 +46,6 @@ GROWTH_MAX = 1.5
 GROWTH_FROM_S = 0.1
 # Shorter runs are repeated more often: (resources at most, how often).
 TIMES = ((30, 5), (200, 3))
-LIVE_RESOURCES_MAX = 1000  # larger clusters cost crm_simulate minutes and gigabytes
 
 Row = tuple[int, int, str, str]
 
@@ -60,7 +59,7 @@ class Result:
     told: dict[str, float]
     again_s: float | None
     theirs: Usage | None
-    stored: bool
+    mark: str  # "*" where theirs is stored, ">" where it was ended before it was done, else " "
     whole_s: float  # with the loading of our modules; `usage` is without
     missed: list[str] = field(default_factory=list)
 
@@ -99,7 +98,8 @@ class Benchmark:
         print(f"start of Python with its modules: {self._start.cpu_s:.2f} s, {self._start.memory_mb:.0f} MB")
         print(f"of this Python alone: {self._bare.cpu_s:.3f} s, {self._bare.memory_mb:.0f} MB")
         print("(whole = with the loading of our modules, which goal and ratio judge; ours, own = without it;")
-        print(" * = stored figure, not measured now; again = a second run, same process)")
+        print(" * = stored figure, not measured now; > = crm_simulate was ended at that, not done;")
+        print(" again = a second run, same process)")
         if self._program is None:
             print("crm_simulate is not installed: only stored figures and growth are compared")
         print(
@@ -149,31 +149,30 @@ class Benchmark:
         loaded = whole.without(self._bare)
         usage = Usage(max(net.cpu_s, min(one["work_s"] for _, one in runs)), loaded.memory_mb)
         again_s = ours("--again", str(path))[1]["again_s"] if told["history"] else None
-        theirs, stored = self._theirs(row, path)
+        theirs, mark = self._theirs(row, path)
         path.unlink()
-        result = Result(row, usage, told, again_s, theirs, stored, loaded.cpu_s)
+        result = Result(row, usage, told, again_s, theirs, mark, loaded.cpu_s)
         if theirs is not None:
             limit_s = theirs.cpu_s if theirs.cpu_s > SLOW_S else RATIO_MAX * theirs.cpu_s
             if result.whole_s > limit_s:
                 result.missed.append("time")
-            if 0 < theirs.memory_mb < result.usage.memory_mb:
+            if mark != ">" and 0 < theirs.memory_mb < result.usage.memory_mb:
                 result.missed.append("memory")
         return result
 
-    def _theirs(self, row: Row, path: Path) -> tuple[Usage | None, bool]:
+    def _theirs(self, row: Row, path: Path) -> tuple[Usage | None, str]:
         stored = self._stored.get(name_of(row))
         if stored is not None:
-            return Usage(stored["cpu_s"], stored["memory_mb"]), True
-        nodes, resources, _, state = row
-        small = resources <= LIVE_RESOURCES_MAX and (nodes < 100 or state != "fresh" or row[2] == "clones")
-        if self._program is None or not (small or self._options.run_huge):
-            return None, False
-        return min(
-            (reference(self._program, path) for _ in range(times_of(row))), key=lambda one: one.cpu_s
-        ), False
+            return Usage(stored["cpu_s"], stored["memory_mb"]), "*"
+        if self._program is None:
+            return None, " "
+        limit_s = self._options.reference_limit_s
+        runs = [reference(self._program, path, limit_s) for _ in range(times_of(row))]
+        theirs = min(runs, key=lambda one: one.cpu_s)
+        return theirs, ">" if 0 < limit_s <= theirs.cpu_s else " "
 
     def _line(self, result: Result) -> str:
-        mark = "*" if result.stored else " "
+        mark = result.mark
         theirs = result.theirs
         compared = f"{'-':>7}  {'-':>6}" if theirs is None else f"{theirs.cpu_s:7.3f}{mark}"
         own = "-"
@@ -226,9 +225,13 @@ def options_of(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scheduler")
     parser.add_argument("--all", action="store_true", help="all sizes, mixes and states but 100-5000")
-    parser.add_argument("--huge", action="store_true", help="also 100 nodes with 5000 resources, running")
+    parser.add_argument("--huge", action="store_true", help="with --all: 100-5000, too (hours, 6 GB)")
     parser.add_argument(
-        "--run-huge", action="store_true", help="run crm_simulate where it takes minutes, too"
+        "--reference-limit-s",
+        type=int,
+        default=60,
+        metavar="SECONDS",
+        help="of the processor, after which crm_simulate is ended; 0 for never (default %(default)s)",
     )
     parser.add_argument("--mix", choices=MIXES, action="append", help="only this mix (may be repeated)")
     parser.add_argument("--state", choices=STATES, action="append", help="only this state (may be repeated)")
@@ -247,9 +250,8 @@ def rows_of(options: argparse.Namespace) -> list[Row]:
     """The clusters to measure."""
     rows: list[Row] = list(QUICK)
     if options.all or options.mix or options.state or options.size or options.huge:
-        rows = [(*size, mix, state) for size in SIZES[:-1] for mix in MIXES for state in STATES]
-    if options.huge:
-        rows = [(*size, "mixed", "running") for size in SIZES]
+        asked = SIZES if options.huge or options.size else SIZES[:-1]
+        rows = [(*size, mix, state) for size in asked for mix in MIXES for state in STATES]
     return [
         row
         for row in rows

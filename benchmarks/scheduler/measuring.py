@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -32,27 +33,33 @@ class Usage:
 
 # The peak of a process begins with that of whoever started it (getrusage(2): it outlives execve), so a small
 # process starts it, and tells on descriptor 3 what wait4 said.
-_LAUNCHER = """import os, sys
-pid = os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ)
+_LAUNCHER = """import os, resource, sys
+limit_s = int(sys.argv[1])
+resource.setrlimit(resource.RLIMIT_CPU, (limit_s or resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+pid = os.posix_spawn(sys.argv[2], sys.argv[2:], os.environ)
 _, status, used = os.wait4(pid, 0)
 os.write(3, f"{os.waitstatus_to_exitcode(status)} {used.ru_utime + used.ru_stime} {used.ru_maxrss}".encode())
 """
 
 
-def run(arguments: list[str]) -> tuple[Usage, str]:
-    """Run a program to its end; its use and its standard output. Raises RuntimeError where it fails."""
+def run(arguments: list[str], *, limit_s: int = 0) -> tuple[Usage, str]:
+    """Run a program to its end; its use and its standard output. Raises RuntimeError where it fails.
+
+    `limit_s`: of the processor, after which it is ended and the use so far is told; 0 for none.
+    """
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as told:
         # posix_spawn and wait4: the use of this one process, whatever else this process has started.
         pid = os.posix_spawn(
             sys.executable,
-            [sys.executable, "-I", "-S", "-c", _LAUNCHER, *arguments],
+            [sys.executable, "-I", "-S", "-c", _LAUNCHER, str(limit_s), *arguments],
             _ENVIRONMENT,
             file_actions=[(os.POSIX_SPAWN_DUP2, out.fileno(), 1), (os.POSIX_SPAWN_DUP2, told.fileno(), 3)],
         )
         os.waitpid(pid, 0)
         told.seek(0)
         code, cpu_s, peak_kb = [*told.read().decode().split(), "", "", ""][:3]
-        if code != "0":
+        cut_off = limit_s and code == str(-signal.SIGXCPU)
+        if code != "0" and not cut_off:
             raise RuntimeError(f"{' '.join(arguments)}: exit code {code or 'unknown: it was not started'}")
         out.seek(0)
         text = out.read(1 << 16).decode(errors="replace")
@@ -80,6 +87,6 @@ def bare(times: int = 5) -> Usage:
     return least([run([sys.executable, "-c", "pass"])[0] for _ in range(times)])
 
 
-def reference(program: str, path: Path) -> Usage:
-    """crm_simulate computing the same."""
-    return run([program, "-R", "-x", str(path)])[0]
+def reference(program: str, path: Path, limit_s: int) -> Usage:
+    """crm_simulate computing the same, ended after that many seconds of the processor (0: never)."""
+    return run([program, "-R", "-x", str(path)], limit_s=limit_s)[0]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import sys
 import time
-from dataclasses import replace
 
 from crm.cib.codec import parse
 from crm.cib.model import Element
@@ -42,9 +41,7 @@ def _touched(item: Element) -> Element:
         return item.with_attributes(**{"exec-time": "26"})
     for index, child in enumerate(item.children):
         if child.tag in {"lrm", "lrm_resources", "lrm_resource", "lrm_rsc_op"}:
-            return replace(
-                item, children=(*item.children[:index], _touched(child), *item.children[index + 1 :])
-            )
+            return item.with_children((*item.children[:index], _touched(child), *item.children[index + 1 :]))
     return item
 
 

@@ -8,15 +8,16 @@ module only knows trees.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
 from types import MappingProxyType
+
+from hacluster.records import record
 
 COMMENT = "#comment"
 
 _NO_ATTRIBUTES: Mapping[str, str] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Element:
     """One XML element: tag, attributes in document order, children in document order, own text.
 
@@ -24,7 +25,7 @@ class Element:
     """
 
     tag: str
-    attributes: Mapping[str, str] = field(default_factory=lambda: _NO_ATTRIBUTES)
+    attributes: Mapping[str, str] = _NO_ATTRIBUTES
     children: tuple[Element, ...] = ()
     text: str = ""
 
@@ -82,11 +83,11 @@ class Element:
                 merged.pop(name, None)
             else:
                 merged[name] = value
-        return replace(self, attributes=merged)
+        return Element(self.tag, merged, self.children, self.text)
 
     def with_children(self, children: tuple[Element, ...]) -> Element:
         """A copy with exactly these children."""
-        return replace(self, children=children)
+        return Element(self.tag, self.attributes, children, self.text)
 
     def with_child(self, child: Element) -> Element:
         """A copy in which `child` replaces the first child of the same tag and id, or is added last."""

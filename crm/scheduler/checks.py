@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
 
@@ -12,6 +11,7 @@ from crm.scheduler.activity import current_node
 from crm.scheduler.digests import TIMEOUT_NAME, digest_of, only, plain_parameters, without
 from crm.scheduler.model import Digests, Node, Resource, WorkingSet
 from hacluster.digits import is_count
+from hacluster.records import record
 
 _FENCING_PRIVATE: Final = ("passwd", "password", "user")
 _SECURE_SINCE: Final = (3, 16, 0)
@@ -28,7 +28,7 @@ class Difference(Enum):
     PRIVATE_ONLY = auto()  # nothing but blanked private parameters differs
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, kw_only=True)
 class Comparison:
     """The difference, and the digests as they are now."""
 

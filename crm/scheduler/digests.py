@@ -8,9 +8,10 @@ but the private ones (op-secure-digest with op-secure-params).
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
+
+from hacluster.records import record
 
 # What a transition adds to the parameters; CRM_meta_* are left out, too.
 _INTERNAL: Final = frozenset(
@@ -19,7 +20,7 @@ _INTERNAL: Final = frozenset(
 TIMEOUT_NAME: Final = "CRM_meta_timeout"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, kw_only=True)
 class OperationDigests:
     """What a history entry stores; empty strings are not written."""
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
 from crm.scheduler.model import Entry, Resource, WorkingSet
 from crm.scheduler.scores import render
+from hacluster.records import record
 
 # What a kind of contribution means to people; %s is its origin's id.
 TEXTS: Final[Mapping[str, str]] = MappingProxyType(
@@ -44,7 +44,7 @@ TEXTS: Final[Mapping[str, str]] = MappingProxyType(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, kw_only=True)
 class Contribution:
     """One addition to a score: what was added, the kind of rule, and the id of its origin."""
 
@@ -57,7 +57,7 @@ class Contribution:
         return f"{render(self.score)} {text.replace('%s', self.origin)}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, kw_only=True)
 class Place:
     """How a resource stands to a node."""
 

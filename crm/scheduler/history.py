@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import cmp_to_key
 
 from crm.cib.model import Element
 from crm.scheduler import values
+from hacluster.records import record
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, kw_only=True)
 class TransitionKey:
     """transition-key: which action of which transition by whom, and the result expected."""
 

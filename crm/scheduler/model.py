@@ -8,7 +8,6 @@ everything here refers to everything else, and making the methods is a tenth of 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from crm.cib.model import Element
@@ -24,13 +23,14 @@ from crm.scheduler.kinds import Status as Status
 from crm.scheduler.kinds import Variant as Variant
 from crm.scheduler.readings import Readings
 from crm.scheduler.scores import INFINITY, Why
+from hacluster.records import field, record
 
 if TYPE_CHECKING:
     from crm.scheduler.options import Options
     from crm.scheduler.rules import Elements
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@record()
 class Node:
     """A node of the cluster; every resource's table refers to this one object through an `Entry`."""
 
@@ -76,7 +76,7 @@ class Node:
         return self.connection.launcher if self.connection is not None else None
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@record()
 class Entry:
     """A node as one resource sees it."""
 
@@ -110,7 +110,7 @@ class Entry:
 Table = dict[str, Entry]  # by node id
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@record()
 class Operation:
     """A configured <op>."""
 
@@ -122,7 +122,7 @@ class Operation:
     role: str  # as written, "" when missing
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@record()
 class Replica:
     """One copy of a bundle: its container and what goes with it."""
 
@@ -135,7 +135,7 @@ class Replica:
     node: Node | None = None  # the bundle node
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@record()
 class BundleData:
     """What a <bundle> says beyond its resources."""
 
@@ -156,7 +156,7 @@ class BundleData:
     add_host: bool = True
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@record()
 class TicketUse:
     """A role of a resource that needs a ticket."""
 
@@ -164,7 +164,7 @@ class TicketUse:
     role: Role
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@record()
 class Resource:
     """A primitive, group, clone or bundle, or an instance or member of one."""
 
@@ -317,7 +317,7 @@ class Resource:
         return f"{self.agent_class}:{self.agent_type}"
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@record()
 class Link:
     """One side of a pair of related actions: the other action and what their relation does."""
 
@@ -325,7 +325,7 @@ class Link:
     flags: int
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@record()
 class Action:
     """Something to do, or a mere point in time (pseudo). Found again by key and node, never made twice."""
 
@@ -358,7 +358,7 @@ class Action:
     after_flags: dict[int, int] = field(default_factory=dict)  # by then-action id: union of flags ever added
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@record()
 class Ordering:
     """A relation between two actions, or keys of actions, not yet resolved into pairs of actions."""
 
@@ -371,7 +371,7 @@ class Ordering:
     flags: int
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@record()
 class Colocation:
     """Dependent with primary."""
 
@@ -386,7 +386,7 @@ class Colocation:
     explicit: bool = False
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@record()
 class Location:
     """A resource prefers or avoids nodes; scores by node in the order the rule met them."""
 
@@ -398,7 +398,7 @@ class Location:
     kind: str = "location"  # kind of reason
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@record()
 class Ticket:
     """A ticket's state."""
 
@@ -407,7 +407,7 @@ class Ticket:
     standby: bool = False
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@record()
 class FailedOperation:
     """A history entry shown among the failed actions."""
 
@@ -420,7 +420,7 @@ class FailedOperation:
     masked_probe: bool = False  # a probe's "not installed" and the like that counts as not running
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@record()
 class FailCounts:
     """The failures a node's attributes tell of: (count, time of the last) by resource name."""
 
@@ -428,7 +428,7 @@ class FailCounts:
     without_number: dict[str, tuple[int, int]] = field(default_factory=dict)
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@record()
 class ParameterCheck:
     """A history entry whose parameters can be compared only once containers are assigned."""
 
@@ -440,7 +440,7 @@ class ParameterCheck:
     )
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@record()
 class NotificationPoints:
     """The four points in time of one kind of notification."""
 
@@ -451,7 +451,7 @@ class NotificationPoints:
     post_done: Action | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, kw_only=True)
 class Digests:
     """Digests of an operation's parameters as they are now; of those that force a restart if asked for."""
 
@@ -461,7 +461,7 @@ class Digests:
     has_own: bool  # the operation adds parameters of its own
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@record()
 class RecordedScores:
     """Scores as they were at a moment; they are many, and become lines of text only where one asks."""
 
@@ -470,7 +470,7 @@ class RecordedScores:
     scores: list[int]
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@record()
 class WorkingSet:
     """Everything one run knows."""
 

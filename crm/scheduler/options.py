@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
@@ -11,6 +10,7 @@ from crm.cib.model import Element
 from crm.scheduler import scores, values
 from crm.scheduler.rules import Context, Elements, merge_sets
 from crm.scheduler.scores import INFINITY
+from hacluster.records import record
 
 
 class NoQuorum(StrEnum):
@@ -32,7 +32,7 @@ _OLD_NAMES: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, kw_only=True)
 class Options:
     """The options as used; an invalid value has become the default."""
 

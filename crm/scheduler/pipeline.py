@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 from typing import Final
 
 from crm.cib.model import Element
@@ -30,6 +29,7 @@ from crm.scheduler.stages.write_graph import write_graph
 from crm.scheduler.unpacking import UNPACK_STAGES, Stage, effective_now_s, unpack
 from crm.transition.graph import TransitionGraph
 from hacluster.collector import collector_paused
+from hacluster.records import record
 
 # Propagation follows chains of actions; Python's own frames cost no stack of the process.
 RECURSION_MAX: Final = 200_000
@@ -60,7 +60,7 @@ ACTION_STAGES: Final[tuple[Stage, ...]] = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, kw_only=True)
 class Transition:
     """What a run decided: the graph, and everything the run knew."""
 

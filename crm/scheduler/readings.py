@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 from crm.cib.model import Element
 from crm.scheduler import history
+from hacluster.records import record
 
 _NOT_RUNNING: Final = 7
 _DONE: Final = 0
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Facts:
     """An <lrm_rsc_op> as numbers; `rc` and `status` are None where they are none."""
 
@@ -24,7 +24,7 @@ class Facts:
     expected: int
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Reading:
     """An <lrm_resource>: its entries, oldest first, and where the present active period begins and ended.
 

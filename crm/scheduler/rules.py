@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from crm.cib.model import Element
 from crm.scheduler import scores, values
+from hacluster.records import record
 
 _SUBMATCH = re.compile(r"%(\d)")
 _NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, kw_only=True)
 class Context:
     """What a rule may look at. `attributes` are a node's; None where no node is meant.
 

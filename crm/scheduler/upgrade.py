@@ -6,7 +6,6 @@ Renamed options of 3.x are read under both names where they are used; here is wh
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from typing import Final
 
 from crm.cib.model import Element, element
@@ -203,5 +202,5 @@ def _operation(op: Element, meta: dict[str, str]) -> Element:
         if kept:
             children.append(part.with_children(kept))
         if moved:
-            children.append(replace(part, tag="meta_attributes", children=moved))
+            children.append(Element("meta_attributes", part.attributes, moved, part.text))
     return op.with_children(tuple(children))

@@ -6,10 +6,10 @@ Names follow Pacemaker's transition graph; `to_element` and `from_element` are i
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
 
 from crm.cib.model import Element
+from hacluster.records import field, record
 
 
 class ActionKind(StrEnum):
@@ -20,7 +20,7 @@ class ActionKind(StrEnum):
     CLUSTER = "crm_event"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, kw_only=True)
 class GraphAction:
     """One thing to do.
 
@@ -51,7 +51,7 @@ class GraphAction:
         return self.xml.get("on_node", "")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, kw_only=True)
 class Synapse:
     """Actions that become possible once all actions named in `inputs` are confirmed."""
 
@@ -61,7 +61,7 @@ class Synapse:
     priority: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, kw_only=True)
 class TransitionGraph:
     """All synapses in the order they were written; `xml` are the attributes of <transition_graph>.
 

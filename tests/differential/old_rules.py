@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from copy import copy
+from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
 from pkgutil import walk_packages
@@ -359,10 +360,12 @@ def _affects_unless_equal(dependent: Resource, primary: Resource, one: Colocatio
     """A dislike with a role concerns those who will have another role."""
     if one.score >= 0:
         return _affects(dependent, primary, one, preview=preview)
-    result = _affects(dependent, primary, replace(one, primary_role=Role.UNKNOWN), preview=preview)
+    plain = copy(one)
+    plain.primary_role = Role.UNKNOWN
+    result = _affects(dependent, primary, plain, preview=preview)
     if result == colocation.Affects.ROLE:
         return result
-    plain = replace(one, dependent_role=Role.UNKNOWN, primary_role=Role.UNKNOWN)
+    plain.dependent_role = Role.UNKNOWN
     roles = (
         (one.dependent_role, colocation.role_carrier(dependent).next_role),
         (one.primary_role, colocation.role_carrier(primary).next_role),

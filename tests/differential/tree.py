@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
 from crm.cib.model import Element, element
 
@@ -38,7 +37,7 @@ def put(root: Element, place: Place, *new: Element) -> Element:
         return new[0]
     index, rest = place[0], place[1:]
     inner = (put(root.children[index], rest, *new),) if rest else new
-    return replace(root, children=(*root.children[:index], *inner, *root.children[index + 1 :]))
+    return root.with_children((*root.children[:index], *inner, *root.children[index + 1 :]))
 
 
 def tagged(root: Element, *tags: str) -> list[Place]:

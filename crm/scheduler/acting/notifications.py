@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Final
 
 from crm.scheduler.actions import actions_with_task, find_or_make
 from crm.scheduler.model import Action, Node, NodeKind, NotificationPoints, Rel, Resource, Role, WorkingSet
 from crm.scheduler.relations import add_pair, order_actions
 from crm.scheduler.scores import INFINITY
+from hacluster.records import field, record
 
 _COMPLETED: Final = {"start": "running", "stop": "stopped", "promote": "promoted", "demote": "demoted"}
 
 
-@dataclass(slots=True, eq=False)
+@record()
 class Lists:
     """(resource id, node) pairs for the variables of one kind of notification."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Final
 
 from crm.cib.model import Element
@@ -180,9 +179,16 @@ def _substitute(text: str, groups: tuple[str, ...]) -> str:
 def _context(work: WorkingSet, node: Node, resource: Resource, groups: tuple[str, ...]) -> Context:
     from crm.scheduler.operations import parameters_for
 
-    context = rule_context(work, node=node, resource=resource)
-    parameters = parameters_for(work, resource, node)
-    return replace(context, parameters=parameters, meta=resource.meta, submatches=groups)
+    plain = rule_context(work, node=node, resource=resource)
+    return Context(
+        now_s=plain.now_s,
+        recheck=plain.recheck,
+        attributes=plain.attributes,
+        agent=plain.agent,
+        parameters=parameters_for(work, resource, node),
+        meta=resource.meta,
+        submatches=groups,
+    )
 
 
 def attribute_for(resource: Resource | None, node: Node, name: str, *, assigned: bool) -> str | None:

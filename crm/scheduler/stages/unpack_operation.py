@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 from crm.cib.model import Element
@@ -23,6 +22,7 @@ from crm.scheduler.model import (
 from crm.scheduler.readings import Facts
 from crm.scheduler.scores import INFINITY
 from crm.scheduler.tables import ban
+from hacluster.records import record
 
 _TASKS: Final = frozenset(
     {"monitor", "start", "stop", "promote", "demote", "migrate_to", "migrate_from", "asyncmon"}
@@ -35,7 +35,7 @@ _CLEARED: Final = frozenset(
 )
 
 
-@dataclass(slots=True, eq=False)
+@record()
 class HistoryRun:
     """What the entries of one resource on one node have given so far."""
 
@@ -45,7 +45,7 @@ class HistoryRun:
     last_failure: Element | None = None
 
 
-@dataclass(slots=True, eq=False)
+@record()
 class Entry:
     """An entry with its result as remapped."""
 

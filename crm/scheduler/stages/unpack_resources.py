@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Final
 
 from crm.cib.model import Element
@@ -134,7 +133,7 @@ def _with_template(work: WorkingSet, item: Element) -> Element | None:
             child = child.with_children((*child.children, *extra))
             extra = []
         children.append(child)
-    return replace(item, attributes=attributes, children=tuple(children))
+    return Element(item.tag, attributes, tuple(children), item.text)
 
 
 def _operation_key(item: Element) -> tuple[str, str]:
