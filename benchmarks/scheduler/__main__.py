@@ -169,7 +169,7 @@ class Benchmark:
         limit_s = self._options.reference_limit_s
         runs = [reference(self._program, path, limit_s) for _ in range(times_of(row))]
         theirs = min(runs, key=lambda one: one.cpu_s)
-        return theirs, ">" if 0 < limit_s <= theirs.cpu_s else " "
+        return theirs, ">" if theirs.cut_off else " "
 
     def _line(self, result: Result) -> str:
         mark = result.mark

@@ -108,8 +108,8 @@ def cluster(nodes: int, resources: int, state: str) -> str:
     )
     fence = '<primitive id="fence" class="stonith" type="fence_bench"/>'
     return (
-        '<cib validate-with="pacemaker-3.9" admin_epoch="0" epoch="1" num_updates="0" have-quorum="1" dc-uuid="0">'
-        "<configuration><crm_config/>"
+        '<cib validate-with="pacemaker-3.9" admin_epoch="0" epoch="1" num_updates="0" have-quorum="1" '
+        'dc-uuid="0"><configuration><crm_config/>'
         f"<nodes>{members}</nodes><resources>{fence}{''.join(one.xml for one in made)}</resources>"
         f"<constraints>{rules}</constraints>{STICKY}</configuration><status>{''.join(states)}</status></cib>"
     )

@@ -21,10 +21,11 @@ _ENVIRONMENT = {
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a process used."""
+    """What a process used; `cut_off`: it was ended at its limit, not done."""
 
     cpu_s: float
     memory_mb: float
+    cut_off: bool = False
 
     def without(self, start: Usage) -> Usage:
         """What is left when the start is not counted."""
@@ -58,12 +59,12 @@ def run(arguments: list[str], *, limit_s: int = 0) -> tuple[Usage, str]:
         os.waitpid(pid, 0)
         told.seek(0)
         code, cpu_s, peak_kb = [*told.read().decode().split(), "", "", ""][:3]
-        cut_off = limit_s and code == str(-signal.SIGXCPU)
+        cut_off = bool(limit_s) and code == str(-signal.SIGXCPU)
         if code != "0" and not cut_off:
             raise RuntimeError(f"{' '.join(arguments)}: exit code {code or 'unknown: it was not started'}")
         out.seek(0)
         text = out.read(1 << 16).decode(errors="replace")
-    return Usage(float(cpu_s), int(peak_kb) / 1024), text
+    return Usage(float(cpu_s), int(peak_kb) / 1024, cut_off), text
 
 
 def ours(*arguments: str) -> tuple[Usage, dict[str, float]]:
