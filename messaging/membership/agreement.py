@@ -391,8 +391,8 @@ class Agreement:
     def _strike(self, round_: Round, now_ns: int) -> None:
         """Who did not answer in time, twice, is left out for a while."""
         for member in round_.waiting(self.config.node_id):
-            if self._strikes.struck((self.config.node_id, member.id)):
-                self.candidates.cut(self.config.node_id, member.id, now_ns)
+            if self._strikes.struck(edge := (self.config.node_id, member.id)):
+                self.candidates.cut(*edge, now_ns, self._strikes.doublings(edge, member.incarnation))
         self._abandon("no answer", now_ns)
 
     def _abandon(self, why: str, now_ns: int, wait_ns: int = 0) -> None:

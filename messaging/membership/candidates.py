@@ -206,10 +206,10 @@ class Candidates:
     def _is_cut(self, peer: Peer) -> bool:
         return (self._detector.own_slot, peer.slot) in self._cut_until
 
-    def cut(self, one: int, other: int, now_ns: int) -> None:
+    def cut(self, one: int, other: int, now_ns: int, doublings: int = 0) -> None:
         """Count the edge as missing for a while: a proposal failed on it."""
         slots: dict[int, int] = {node.id: slot for slot, node in enumerate(self.config.nodes)}
-        until_ns = now_ns + max(self.settle_ns(), 2 * self._detector.propose_timeout_ns())
+        until_ns = now_ns + (max(self.settle_ns(), 2 * self._detector.propose_timeout_ns()) << doublings)
         self._cut_until[slots[one], slots[other]] = until_ns
         self._detector.changed = True
 

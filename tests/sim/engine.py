@@ -371,7 +371,7 @@ class Process(ABC, Generic[Event, Effect]):
         self._timers: dict[object, Scheduled] = {}
         self._backlog: list[Event] = []
         self._disk_rng = self.world.stream(f"disk/{self.name}")
-        self._disk_free_ns = 0
+        self._syncing: deque[Callable[[], None]] = deque()
         node.processes.append(self)  # type: ignore[arg-type]
 
     # What a kind of daemon must say of itself.
@@ -409,6 +409,7 @@ class Process(ABC, Generic[Event, Effect]):
         self.alive = True
         self.generation += 1
         self._paused_until_ns = 0
+        self._syncing.clear()
         self.world.note(self.name, f"start {self.generation}")
         try:
             effects = list(self.begin())
@@ -511,6 +512,9 @@ class Process(ABC, Generic[Event, Effect]):
         """Write at once; sync after a while, one at a time; then the rest of the list and the news."""
 
         def synced() -> None:
+            self._syncing.popleft()
+            if self._syncing:
+                self._begin_sync()
             try:
                 self.disk.sync(request.file)
             except OSError:
@@ -524,12 +528,16 @@ class Process(ABC, Generic[Event, Effect]):
         except OSError:
             self.world.after(0, f"disk {self.name}", self._guarded(lambda: self.deliver(request.failed)))  # type: ignore[arg-type]
             return
-        self._disk_free_ns = max(self._disk_free_ns, self.world.now_ns) + self._disk_rng.randint(
-            *self.node.disk.sync_ns
-        )
-        self.world.at(self._disk_free_ns, f"disk {self.name}", self._guarded(synced))
+        self._syncing.append(synced)
+        if len(self._syncing) == 1:
+            self._begin_sync()
+
+    def _begin_sync(self) -> None:
+        """How long it takes is up to the disk as it is now, not as it was when the write was ordered."""
+        in_ns = self._disk_rng.randint(*self.node.disk.sync_ns)
+        self.world.after(in_ns, f"disk {self.name}", self._guarded(self._syncing[0]))
         if self.power_cut_for_ns:
-            self._lose_power((self._disk_free_ns - self.world.now_ns) // 2)
+            self._lose_power(in_ns // 2)
 
     def _lose_power(self, in_ns: int) -> None:
         node, for_ns, self.power_cut_for_ns = self.node, self.power_cut_for_ns, 0
