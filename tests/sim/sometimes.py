@@ -134,6 +134,8 @@ EXPECTED: Final[Mapping[str, tuple[str, ...]]] = {
     "full5": (*CIB, *VIEWS, "crm.dc_silent", "fault crm-kill", "fault crm-pause"),
     "whole3": WHOLE,
     "whole5": WHOLE,
+    "whole3-net": (*WHOLE, "call_in_mtu_hole", "fault swizzle", "fault flap"),
+    "whole3-two-dcs": ("BecameDc", "stale_term_refused", "call_in_mtu_hole", "fault lrm-kill", "reattached"),
     "full3-force": (*CIB, "orphans_saved", "answered_orphans"),
 }
 

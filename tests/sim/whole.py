@@ -139,4 +139,6 @@ def _class(name: str, profile: FullProfile) -> None:
 
 _class("whole3", FullProfile())
 _class("whole5", FullProfile(nodes=5))
+_NET = ("swizzle", "flap", "mtu-hole", "noise", "one-way", "slow-disk", "kill", "pause")
+_class("whole3-net", FullProfile(kinds=_NET))
 register("whole3-two-dcs")(lambda seed: TwoDcsRun(seed, FullProfile()))
