@@ -52,9 +52,12 @@ class WitnessSide:
         )
 
     def answered(self, answer: WitnessAnswered, now_ns: int) -> None:
-        """Yes counts from the moment of asking; no ends nothing that an earlier yes has given."""
+        """Yes counts from the moment of asking; no ends nothing that an earlier yes has given.
+
+        Nor does an answer about an older view that comes after one about the present view.
+        """
         asked = self._asked.pop(answer.nonce, None)
-        if asked is None or asked[1] != answer.view:
+        if asked is None or asked[1] != answer.view or answer.view < self.view:
             return
         self.reached_ns, self.reason = now_ns, answer.reason
         if not answer.granted:
