@@ -268,7 +268,10 @@ class CibRun(Planned):
         self.world.after(for_ns, f"mend disk {process.node.name}", mend)
 
     def _may_lose(self, process: ReplicaProcess) -> bool:
-        """At most a minority is without a memory at one time, and only of a cluster that has begun."""
+        """At most a minority is without a memory at one time, and only of a cluster that has begun.
+
+        A witness that no DC has told yet who is in sync has none either: it may be one that lost its disk.
+        """
         broken = {p.id for p in self.cluster.processes if not self._has_memory(p)} | {process.id}
         witness = self.cluster.witness
         if witness is not None and witness.in_sync <= broken and witness.in_sync:
@@ -291,9 +294,14 @@ class CibRun(Planned):
         """Whether a set of voters that this node goes by would have lost half of its memories."""
         if process.core is None:
             return True
+        witness = self.cluster.witness
         for half in halves(process.core.quorum):
-            voters = {node for node, _ in half.voters}
-            if 2 * len(broken & voters) >= len(voters):
+            lost = sum(votes for node, votes in half.voters if node in broken)
+            if 2 * lost >= half.votes_total:
+                return True
+            if witness is not None and not witness.in_sync:
+                lost += half.witness_votes
+            if 2 * lost >= half.votes_total + half.witness_votes:
                 return True
         return False
 

@@ -2,6 +2,7 @@
 
 It keeps what commits may rest on (terms, serials, who is in sync) and nothing else: its support goes from one
 view to another at any moment, without leases, is noticed late, and its answers are late, lost or doubled.
+A node to which an older choice came last asks again, as ha-messaging does each keepalive.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ class CibWitness:
         self.core = WitnessCore(WitnessState(), 0)
         self.cut = False
         self._supported: dict[int, ViewId] = {}  # by node: what it believes
+        self._chosen = NO_VIEW
         self._rng = self.world.stream("witness")
         self._planned = False
 
@@ -58,16 +60,23 @@ class CibWitness:
                 views[view] = group
         able = [v for v, group in sorted(views.items()) if not self.in_sync or self.in_sync & set(group)]
         chosen = self._rng.choice(able) if able and not self.cut else NO_VIEW
+        self._chosen = chosen
         if chosen != NO_VIEW:
             self.core.state = replace(self.core.state, last=chosen, members=views[chosen])
         for process in self.cluster.processes:
-            late_ms = self._rng.choice(DELAYS_MS)
-            self.world.after(late_ms * MS, "witness", self._noticed(process, chosen))
+            self._answer(process)
+
+    def _answer(self, process: ReplicaProcess) -> None:
+        """Sooner or later the node knows what is chosen now; a later choice may overtake that."""
+        late_ms = self._rng.choice(DELAYS_MS)
+        self.world.after(late_ms * MS, "witness", self._noticed(process, self._chosen))
 
     def _noticed(self, process: ReplicaProcess, view: ViewId) -> Callable[[], None]:
         def notice() -> None:
             self._supported[process.id] = view
             self._views.tell(process)
+            if view != self._chosen:
+                self._answer(process)
 
         return notice
 

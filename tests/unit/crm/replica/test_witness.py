@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from crm.cib.replication.basis import Basis
 from crm.cib.replication.in_sync import WitnessMemory
 from crm.cib.replication.model import Promise, Stored
 from crm.election.quorum import agree, is_quorum, witness_helps
-from crm.replica.effects import AuthorityChanged, TellWitness, TimerFired, WitnessSaid
+from crm.replica.effects import AuthorityChanged, ForceQuorum, TellWitness, TimerFired, WitnessSaid
 from crm.replica.events import Outcome
 from hacluster.vocabulary.ids import NO_TERM, NodeId, Term
 from hacluster.vocabulary.membership import Authority, QuorumConfig
@@ -136,6 +137,40 @@ def test_a_lost_memory_is_not_in_sync(two: Net) -> None:
     two.view(1, 2)
     two.wait(3 * SECOND)
     assert two.in_sync == (1,)
+
+
+def test_a_witness_that_was_told_nothing_and_a_lost_disk_wait_for_the_operator() -> None:
+    """It may be one that has lost its disk, too: three of five votes without a memory are a majority."""
+    net = Net(3, witness_votes=2)
+    net.view(1, 2, 3)
+    kept = net.write(1, "kept")
+    assert net.answers[kept].outcome is Outcome.OK
+    assert net.in_sync == ()
+    net.restart(3, Stored())
+    net.witness = True
+    net.view(1, 2, 3)
+    net.wait(10 * SECOND)
+    (dc,) = [node for node in (1, 2) if net.nodes[node].dc.is_me]
+    assert net.nodes[dc].dc.caretaker
+    net.give(dc, ForceQuorum(77, "root"))
+    net.wait(3 * SECOND)
+    assert net.answers[77].outcome is Outcome.OK
+    assert set(net.in_sync) == {1, 2, 3}
+    net.view(1, 2)
+    net.wait(5 * SECOND)
+    assert net.nodes[dc].dc.basis is Basis.MAJORITY, "with the witness, that knows now who is in sync"
+    assert net.names(1) == net.names(2) == ["crm_config", "kept"]
+
+
+def test_a_lost_disk_is_no_matter_once_the_witness_was_told() -> None:
+    net = Net(3, witness_votes=2, witness=True)
+    net.view(1, 2, 3)
+    assert set(net.in_sync) == {1, 2, 3}
+    net.restart(3, Stored())
+    net.deaf = {3}
+    net.view(1, 2, 3)
+    net.wait(5 * SECOND)
+    assert [n for n in (1, 2) if net.nodes[n].dc.is_me and net.nodes[n].dc.established]
 
 
 def test_what_it_may_have_heard_counts_too() -> None:
