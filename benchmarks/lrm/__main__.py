@@ -17,11 +17,13 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from agents.catalog import our_ocf_root
 from hacluster import rpc
 from hacluster.v1 import lrm_pb2
+from hacluster.vocabulary.agent import OcfExit
 from tests.live.local_cluster import LocalCluster
 from tests.live.lrm_node import LrmNode, an_agent
 from tests.unit.lrm.exec.cleanup import clear_cgroups
@@ -31,6 +33,7 @@ TAKE_OVER_MS = 10
 PASS_MS = 20
 CLUSTER_S_MAX = 240
 CLUSTER_MONITORS_S = 25
+WITHIN_S = 30.0
 ANNOUNCED_S = 1.2  # five announcements, 200 ms between them
 SH_DUMMY = """
 start|monitor|stop) state=$HA_RSCTMP/$OCF_RESOURCE_INSTANCE
@@ -43,18 +46,16 @@ start|monitor|stop) state=$HA_RSCTMP/$OCF_RESOURCE_INSTANCE
 """
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
     """Latencies in seconds, of operations and of other calls meanwhile."""
 
-    def __init__(self) -> None:
-        self.begun: dict[int, float] = {}
-        self.operations: list[float] = []
-        self.pings: list[float] = []
-        self.elapsed = 0.0
-        self.done = asyncio.Condition()
+    operations: list[float]
+    pings: list[float]
+    elapsed_s: float
 
     def summary(self, name: str) -> str:
-        rate = len(self.operations) / self.elapsed
+        rate = len(self.operations) / self.elapsed_s
         return (
             f"{name:28} {rate:7.0f} /s   p50 {percentile(self.operations, 50):6.1f} ms"
             f"   p99 {percentile(self.operations, 99):6.1f} ms"
@@ -69,42 +70,35 @@ def percentile(values: list[float], percent: int) -> float:
 
 async def measure(node: LrmNode, agent: str, count: int, parallel: int) -> Measured:
     """`parallel` resources, each with one operation at a time; `count` monitors in all."""
-    measured = Measured()
-    stream = node.stub.History(lrm_pb2.HistoryRequest())
+    watcher = Watcher(node)
+    operations: list[float] = []
+    pings: list[float] = []
 
-    async def read() -> None:
-        async for event in stream:
-            began = measured.begun.pop(event.result.call_id, None) if event.HasField("result") else None
-            if began is not None:
-                measured.operations.append(time.perf_counter() - began)
-                async with measured.done:
-                    measured.done.notify_all()
-
-    async def resource(name: str, operations: int) -> None:
-        for _ in range(operations):
-            began = time.perf_counter()
-            reply = await node.execute(name, "monitor", agent)
-            measured.begun[reply.call_id] = began
-            async with measured.done:
-                while reply.call_id in measured.begun:
-                    await measured.done.wait()
+    async def resource(name: str, monitors: int) -> None:
+        for _ in range(monitors):
+            took_s = await watcher.run(name, "monitor", agent, expected=OcfExit.NOT_RUNNING)
+            operations.append(took_s)
 
     async def ping() -> None:
         while True:
-            began = time.perf_counter()
+            began_s = time.perf_counter()
             await rpc.call(node.stub.Status, lrm_pb2.LrmStatusRequest(), timeout_ms=5_000, who="ha-lrm")
-            measured.pings.append(time.perf_counter() - began)
+            pings.append(time.perf_counter() - began_s)
             await asyncio.sleep(0.02)
 
-    reader, pinger = asyncio.create_task(read()), asyncio.create_task(ping())
+    pinger = asyncio.create_task(ping())
     await asyncio.sleep(0.1)
-    began = time.perf_counter()
-    await asyncio.gather(*(resource(f"r{number}", count // parallel) for number in range(parallel)))
-    measured.elapsed = time.perf_counter() - began
-    pinger.cancel()
-    stream.cancel()
-    await asyncio.gather(reader, pinger, return_exceptions=True)
-    return measured
+    began_s = time.perf_counter()
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            for number in range(parallel):
+                tasks.create_task(resource(f"r{number}", count // parallel))
+        elapsed_s = time.perf_counter() - began_s
+    finally:
+        pinger.cancel()
+        await asyncio.gather(pinger, return_exceptions=True)
+        await watcher.close()
+    return Measured(operations=operations, pings=pings, elapsed_s=elapsed_s)
 
 
 async def throughput(root: Path, count: int) -> None:
@@ -137,7 +131,11 @@ async def throughput(root: Path, count: int) -> None:
 
 
 class Watcher:
-    """Results as a DC gets them: one History stream for all."""
+    """Results as a DC gets them: one History stream for all.
+
+    The stream and the answers to Execute are not ordered: a result may come before the answer that says which
+    operation it belongs to. So whoever is first, the result or the one who waits, makes the future.
+    """
 
     def __init__(self, node: LrmNode) -> None:
         self._node = node
@@ -153,13 +151,24 @@ class Watcher:
             if event.HasField("result"):
                 self._result(event.result.call_id).set_result((time.perf_counter(), event.result))
 
-    async def run(self, resource: str, action: str, agent: str, **parameters: str) -> float:
-        """Seconds from Execute to the result, which has to be a success."""
+    async def run(
+        self, resource: str, action: str, agent: str, *, expected: int = OcfExit.OK, **parameters: str
+    ) -> float:
+        """Seconds from Execute to the result, which has to be the expected one.
+
+        Raises TimeoutError, and what ended the stream: nothing of this benchmark waits for ever.
+        """
         began_s = time.perf_counter()
-        reply = await self._node.execute(resource, action, agent, **parameters)
-        async with asyncio.timeout(30):
-            ended_s, result = await self._result(reply.call_id)
-        assert result.rc == 0, result
+        reply = await self._node.execute(resource, action, agent, parameters=parameters)
+        result = self._result(reply.call_id)
+        await asyncio.wait((result, self._reader), timeout=WITHIN_S, return_when=asyncio.FIRST_COMPLETED)
+        if not result.done():
+            if self._reader.done():
+                await self._reader
+                raise AssertionError("ha-lrm ended the History stream")
+            raise TimeoutError(f"{action} of {resource} has no result within {WITHIN_S:g} s")
+        ended_s, said = self._results.pop(reply.call_id).result()
+        assert said.rc == expected, said
         return ended_s - began_s
 
     async def close(self) -> None:
