@@ -23,12 +23,11 @@ from hacluster.paths import Paths
 from hacluster.vocabulary.agent import AgentName, OcfExit
 from hacluster.vocabulary.ids import ResourceId
 from hacluster.vocabulary.operation import ExecutionStatus, Operation
-from lrm import log_events
+from lrm import log_events, reattach
 from lrm.calls import AgentCall, Calls, CannotCall, UnitCall
 from lrm.exec.protocol import (
     VERSION,
     Acknowledge,
-    Adopt,
     Bye,
     Finished,
     Hello,
@@ -38,6 +37,7 @@ from lrm.exec.protocol import (
     Message,
     Ping,
     Pong,
+    Running,
     Start,
     Started,
     Vanished,
@@ -104,6 +104,7 @@ class Executor:
         self._orders: dict[str, _Order] = {}
         self._asides: dict[str, asyncio.Future[Finished]] = {}
         self._aside_count = 0
+        self._describing: set[str] = set()  # results that wait for meta-data
         self._bus = SystemdBus()
         self._units = Units(self._bus)
         self._unit_tasks: dict[str, asyncio.Task[None]] = {}
@@ -270,16 +271,7 @@ class Executor:
             case Started(token=token):
                 order = self._orders.get(token)
                 if order is not None:
-                    deadline_ns = message.started_ns + order.operation.timeout_ms * NS_PER_MS
-                    order.due_ns = self._due_ns(order.operation, message.started_ns)
-                    self._tell(
-                        Spawned(
-                            run=order.run,
-                            pid=message.pid,
-                            start_ticks=message.start_ticks,
-                            deadline_ns=deadline_ns,
-                        )
-                    )
+                    self._spawned(order, message)
             case Finished(token=token):
                 future = self._asides.get(token)
                 if future is not None:
@@ -313,50 +305,57 @@ class Executor:
         for resource in welcome.stuck:
             self._tell(Stuck(ResourceId(resource)))
         running = {run.token: run for run in welcome.running}
-        ended = set(welcome.ended)
         for flight in self._flights():
             run = RunId(flight.accepted.call_id, flight.run)
             token = self._token(run)
+            if token in self._describing:
+                continue
             order = self._orders.setdefault(token, _Order(run, flight.accepted.operation))
             if token in self._unit_tasks:
                 continue
             order.due_ns = order.due_ns or self._due_ns(order.operation, flight.began_ns)
-            if order.unsent is not None:
-                if self.link.send(order.unsent):
-                    order.unsent = None
-            elif token in running:
-                log.info(log_events.REATTACHED, **_names(order), pid=running[token].pid)
-            elif token not in ended:
-                self._search(order, flight, welcome.since_ns)
+            if order.unsent is None:
+                self._follow(order, flight, welcome)
+            elif self.link.send(order.unsent):
+                order.unsent = None
         for token in running:
             if token not in self._orders and token not in self._asides:
                 log.warning(log_events.EXECUTOR_STRANGER, token=token, pid=running[token].pid)
                 self.link.send(Kill(token=token))
 
-    def _search(self, order: _Order, flight: Flight, since_ns: int) -> None:
-        """lrm-exec does not know this run: it never heard of it, or is a new one. The agent may live on."""
+    def _follow(self, order: _Order, flight: Flight, welcome: Welcome) -> None:
+        """Bring a run to its end that the journal has begun, whatever became of its process."""
         token = self._token(order.run)
-        if self._calls.standard_of(order.operation.agent) == "systemd":
-            since_ns = 0  # systemd may have been told
-        if flight.pid:
-            self.link.send(
-                Adopt(
-                    token=token,
-                    resource=order.operation.resource,
-                    pid=flight.pid,
-                    start_ticks=flight.start_ticks,
-                    deadline_ns=flight.deadline_ns,
-                    grace_ms=_grace_ms(order.operation),
-                )
+        by_systemd = self._calls.standard_of(order.operation.agent) == "systemd"
+        grace_ms = _grace_ms(order.operation)
+        match reattach.fate(flight, token, welcome, by_systemd=by_systemd, grace_ms=grace_ms):
+            case reattach.Runs(running=running, unrecorded=unrecorded):
+                log.info(log_events.REATTACHED, **_names(order), pid=running.pid)
+                if unrecorded:
+                    self._spawned(order, running)
+            case reattach.ResultFollows():
+                pass
+            case reattach.Find(adopt=adopt):
+                self.link.send(adopt)
+            case reattach.NeverBegan():
+                reason = "ha-lrm ended before lrm-exec had heard of it"
+                never = CannotCall(status=ExecutionStatus.NOT_RUN, rc=OcfExit.ERR_GENERIC, reason=reason)
+                self._cannot(token, never)
+            case reattach.Lost():
+                now_ns = self._clock.now_ns()
+                self._finished(Finished(token=token, how=How.LOST, started_ns=now_ns, ended_ns=now_ns))
+
+    def _spawned(self, order: _Order, process: Started | Running) -> None:
+        """Into the journal: by this a later lrm-exec finds the process."""
+        order.due_ns = self._due_ns(order.operation, process.started_ns)
+        self._tell(
+            Spawned(
+                run=order.run,
+                pid=process.pid,
+                start_ticks=process.start_ticks,
+                deadline_ns=process.started_ns + order.operation.timeout_ms * NS_PER_MS,
             )
-            return
-        if 0 < since_ns < flight.began_ns:
-            reason = "ha-lrm ended before lrm-exec had heard of it"
-            never = CannotCall(status=ExecutionStatus.NOT_RUN, rc=OcfExit.ERR_GENERIC, reason=reason)
-            self._cannot(token, never)
-            return
-        now_ns = self._clock.now_ns()
-        self._finished(Finished(token=token, how=How.LOST, started_ns=now_ns, ended_ns=now_ns))
+        )
 
     def _cannot(self, token: str, cannot: CannotCall) -> None:
         self._settle(token, cannot.status, cannot.rc, cannot.reason, 0)
@@ -389,12 +388,15 @@ class Executor:
         )
 
     def _finished(self, finished: Finished) -> None:
+        if finished.token in self._describing:
+            return  # said again
         order = self._orders.pop(finished.token, None)
         if order is None:
             self.link.send(Acknowledge(token=finished.token))
             return
         path = self._path_to_describe(order)
         if path and self.metadata.cached(path) is None and finished.how is How.EXITED:
+            self._describing.add(finished.token)
             self._tasks.create_task(self._finish_described(order, finished), name="describe")
         else:
             self._finish(order, finished)
@@ -406,6 +408,8 @@ class Executor:
                 await self._learn(order.operation)
         except TimeoutError:
             log.info(log_events.METADATA_FAILED, agent=str(order.operation.agent), reason="slow")
+        finally:
+            self._describing.discard(finished.token)
         self._finish(order, finished)
 
     async def _learn(self, operation: Operation) -> None:

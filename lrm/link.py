@@ -123,6 +123,9 @@ class ExecLink:
         except BlockingIOError:
             loop.add_writer(self._socket, self._flush)
             return
+        except (BrokenPipeError, ConnectionResetError):
+            # It is gone. What it said before is still to be read, and after that comes the end.
+            self._backlog.clear()
         except OSError:
             self._broken.set()
             return
@@ -136,6 +139,8 @@ class ExecLink:
                 packet = self._socket.recv(PACKET_BYTES_MAX)
             except BlockingIOError:
                 return
+            except ConnectionResetError:
+                continue  # it ended without having read all; told once, and what it had said comes next
             except OSError:
                 packet = b""
             if not packet:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import fcntl
 import os
+import resource
 import sys
 import threading
 import time
@@ -27,6 +28,7 @@ from lrm.host.forking import WarmHost, our_agents
 LOG_BYTES_MAX = 1024 * 1024
 LOCK_WITHIN_S = 1.0
 DESCRIPTORS_MAX = 1_048_576
+LOCK_DESCRIPTOR = 1_000
 
 
 def main() -> int:
@@ -48,6 +50,7 @@ def main() -> int:
     if not _locked(lock):
         _note("another lrm-exec serves this node")
         return 0
+    lock = _closed_last(lock)
     _become_ordinary()
     cgroups = Cgroups.find(cgroup_name(arguments.node, paths))
     if cgroups is not None:
@@ -94,6 +97,17 @@ def _locked(lock: int) -> bool:
             time.sleep(0.01)
         else:
             return True
+
+
+def _closed_last(lock: int) -> int:
+    """The lock under a high number, since a process that ends closes its descriptors in their order.
+
+    Workers that wait see the end of their stream before the next lrm-exec can have the lock, then.
+    """
+    most = min(LOCK_DESCRIPTOR, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 1)
+    high = fcntl.fcntl(lock, fcntl.F_DUPFD_CLOEXEC, most)
+    os.close(lock)
+    return high
 
 
 def _become_ordinary() -> None:

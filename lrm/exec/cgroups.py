@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ _MOUNTS = Path("/proc/self/mountinfo")
 _OWN = Path("/proc/self/cgroup")
 _POPULATED_RETRIES = 3
 _SWEPT_RETRIES = 5
+_NOT_THERE = frozenset({errno.ENOENT, errno.ENODEV})  # ENODEV: it was removed just now
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,10 @@ class Cgroups:
         """The cgroup of what a resource's actions left running."""
         return self.base / "rsc" / quote(resource, safe="") / "svc"
 
+    def actions(self) -> Iterator[Path]:
+        """The cgroups of all actions that have one."""
+        return self.base.glob("rsc/*/ops/*/")
+
     def enter(self, group: Path) -> None:
         """Move this process into `group`, which is made if need be."""
         join(group, 0)
@@ -64,7 +70,9 @@ class Cgroups:
         try:
             with open(f"{group}/cgroup.procs", "rb") as file:
                 return tuple(map(int, file.read().split()))
-        except FileNotFoundError:
+        except OSError as error:
+            if error.errno not in _NOT_THERE:
+                raise
             return ()
 
     def kill(self, group: Path) -> None:
@@ -141,7 +149,7 @@ def _joined(group: Path, pid: int) -> bool:
     try:
         os.write(descriptor, str(pid).encode())
     except OSError as error:
-        if error.errno != errno.ENODEV:  # it was removed just now
+        if error.errno not in _NOT_THERE:
             raise
         return False
     finally:

@@ -13,6 +13,7 @@ _PR_SET_CHILD_SUBREAPER = 36
 # Fields of /proc/PID/stat after the command's closing bracket, from 0 (proc(5)).
 
 _STATE, _SESSION, _START_TICKS = 0, 3, 19
+NS_PER_TICK = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 
 
 def become_subreaper() -> None:
@@ -33,6 +34,12 @@ def is_alive(pid: int, ticks: int) -> bool:
     """This very process exists and is no zombie."""
     fields = _stat(pid)
     return bool(fields) and int(fields[_START_TICKS]) == ticks and fields[_STATE] not in ("Z", "X")
+
+
+def leads_a_session(pid: int) -> bool:
+    """It exists, is no zombie, and has made a session of its own."""
+    fields = _stat(pid)
+    return bool(fields) and int(fields[_SESSION]) == pid and fields[_STATE] not in ("Z", "X")
 
 
 def members_of_session(session: int) -> Iterator[int]:

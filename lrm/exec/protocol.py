@@ -72,7 +72,11 @@ class Start:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Adopt:
-    """Watch what a former lrm-exec started: ends as LOST, or as TIMEOUT at `deadline_ns` (boot time)."""
+    """Watch what a former lrm-exec started: ends as LOST, or as TIMEOUT at `deadline_ns` (boot time).
+
+    `pid` 0: nobody was told which process it is. It is looked for, and ends `timeout_ms` after its start; if
+    there is none (any more), the run has ended as LOST.
+    """
 
     token: str
     resource: str
@@ -80,6 +84,7 @@ class Adopt:
     start_ticks: int
     deadline_ns: int
     grace_ms: int
+    timeout_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from hacluster.clock import Clock
-from lrm.exec import processes
+from lrm.exec import processes, survivors
 from lrm.exec.cgroups import Cgroups
 from lrm.exec.ladder import Deed, Ladder, Rung
 from lrm.exec.output import Capture
@@ -141,22 +141,24 @@ class Runs:
             return
         now_ns = self._clock.now_ns()
         run = _Run(order, Ladder(order.deadline_ns, order.grace_ms * 1_000_000), now_ns)
-        try:
-            run.pidfd = os.pidfd_open(order.pid)
-        except OSError:
-            self._finish_lost(run)
-            return
-        if not processes.is_alive(order.pid, order.start_ticks):
-            os.close(run.pidfd)
-            run.pidfd = -1
-            self._finish_lost(run)
-            return
-        run.pid, run.ticks = order.pid, order.start_ticks
         run.ladder.how = How.LOST
+        found = self._find(order)
+        if found is None or not self._watch(run, *found):
+            self._runs[order.token] = run
+            self._perform(run, run.ladder.exited())
+            return
+        if not order.pid and order.timeout_ms:
+            run.started_ns = run.ticks * processes.NS_PER_TICK
+            run.ladder.deadline_ns = run.started_ns + order.timeout_ms * 1_000_000
         self._runs[order.token] = run
         self._by_pid[run.pid] = run
         self._selector.register(run.pidfd, selectors.EVENT_READ, lambda: self.exited(run.pid, 0))
         self._schedule(run)
+        if not order.pid:
+            self._note(f"{order.token} of {order.resource}: found as process {run.pid}")
+            self._tell(
+                Started(token=run.token, pid=run.pid, start_ticks=run.ticks, started_ns=run.started_ns)
+            )
 
     def kill(self, token: str) -> None:
         """Begin the kill ladder."""
@@ -195,14 +197,40 @@ class Runs:
             heapq.heappop(self._due)
         return None
 
+    def _find(self, order: Adopt) -> tuple[int, int] | None:
+        """(pid, start ticks) of what is to be watched; None when it does this action no more."""
+        try:
+            if not order.pid:
+                return survivors.leader(self._cgroups, order.resource, order.token)
+            if survivors.works_for_another(self._cgroups, order.resource, order.token, order.pid):
+                return None
+        except OSError as error:
+            self._note(f"{order.token} of {order.resource}: {error}")
+        return (order.pid, order.start_ticks) if order.pid else None
+
+    def _watch(self, run: _Run, pid: int, ticks: int) -> bool:
+        """Have its end told to us. False when it has ended."""
+        try:
+            run.pidfd = os.pidfd_open(pid)
+        except OSError:
+            return False
+        if not processes.is_alive(pid, ticks):
+            os.close(run.pidfd)
+            run.pidfd = -1
+            return False
+        run.pid, run.ticks = pid, ticks
+        return True
+
     def _launch(self, run: _Run, order: Start, pipes: Pipes) -> None:
         group = self._cgroups.operation(order.resource, order.token) if self._cgroups else None
         if order.warm and self._host is not None and self._host.usable:
-            worker = self._host.start(order.warm, order.action, order.env, pipes, group)
+            name = "" if group else survivors.name_of(order.token)
+            worker = self._host.start(order.warm, order.action, order.env, pipes, group, name)
             run.pid, run.ticks = worker.pid, worker.ticks
             return
         if self._cgroups is None or group is None:
-            run.pid = spawn(order.argv, order.env, pipes, order.stdin)
+            marked = {**order.env, survivors.MARK: order.token}
+            run.pid = spawn(order.argv, marked, pipes, order.stdin)
             return
         # We are single-threaded: going into the group, spawning and coming back leaves no window in which
         # the agent could fork outside it.
@@ -299,11 +327,13 @@ class Runs:
 
     def _settle(self, run: _Run, status: int) -> tuple[tuple[int, ...], bool]:
         """Give what the action left to the resource; look at that after a stop that says it succeeded."""
-        if self._cgroups is None or not isinstance(run.order, Start):
+        if self._cgroups is None:
             return (), False
         try:
             moved = self._cgroups.settle(run.resource, run.token)
             run.left_something = bool(moved)
+            if not isinstance(run.order, Start):
+                return (), False
             if run.order.leftover is Leftover.KEEP or run.ladder.how is not How.EXITED or status != 0:
                 return (), False
             service = self._cgroups.service(run.resource)
@@ -318,10 +348,6 @@ class Runs:
             self._note(f"cgroup of {run.resource}: {error}")
             return (), False
         return left, False
-
-    def _finish_lost(self, run: _Run) -> None:
-        now_ns = self._clock.now_ns()
-        self._end(Finished(token=run.token, how=How.LOST, started_ns=run.started_ns, ended_ns=now_ns))
 
     def _not_started(self, order: Start, error: OSError, now_ns: int) -> None:
         self._end(

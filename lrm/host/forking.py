@@ -76,10 +76,16 @@ class WarmHost:
         return self.usable
 
     def start(
-        self, agent: str, action: str, env: Mapping[str, str], pipes: Pipes, group: Path | None
+        self,
+        agent: str,
+        action: str,
+        env: Mapping[str, str],
+        pipes: Pipes,
+        group: Path | None,
+        name: str,
     ) -> Worker:
         """A worker that runs the action: one that waits, or a new one. Raises OSError."""
-        job = Job(agent, action, env, str(group) if group else "")
+        job = Job(agent, action, env, str(group) if group else "", name)
         while self._idle:
             worker = self._idle.pop()
             if self._send(worker, job, pipes):

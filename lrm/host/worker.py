@@ -46,16 +46,17 @@ _DESCRIPTORS_MAX: Final = 1_048_576
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One action. `group` is its cgroup; empty without any."""
+    """One action. `group` is its cgroup; where there are none, `name` is what the process calls itself."""
 
     agent: str
     action: str
     env: Mapping[str, str]
     group: str
+    name: str
 
     def encode(self) -> bytes:
         """For `send` to a worker that waits."""
-        return dumps([self.agent, self.action, dict(self.env), self.group]).encode()
+        return dumps([self.agent, self.action, dict(self.env), self.group, self.name]).encode()
 
     @classmethod
     def decode(cls, data: bytes) -> Job:
@@ -81,6 +82,9 @@ def work(control: socket.socket, entry: Entry, job: Job, stdout: int, stderr: in
         later = Later()
         while True:
             code = _CRASHED
+            _become_findable(job)
+            if _is_alone(answers):
+                break  # another lrm-exec may have looked for this action already, and not found it
             code = _perform(entry, job, later) & 0xFF
             if not _is_clean():
                 later.leave_to_a_child()
@@ -144,9 +148,25 @@ class Later:
             os._exit(0)
 
 
-def _perform(entry: Entry, job: Job, later: Later) -> int:
+def _become_findable(job: Job) -> None:
+    """From here on whoever looks for the action finds this process."""
     if job.group:
         join(Path(job.group), 0)
+    elif job.name:
+        Path("/proc/self/comm").write_text(job.name)
+
+
+def _is_alone(answers: socket.socket) -> bool:
+    """Whether lrm-exec is gone: nothing comes from it during a job but the end of the stream."""
+    try:
+        return not answers.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+
+
+def _perform(entry: Entry, job: Job, later: Later) -> int:
     os.environ.clear()
     os.environ.update(job.env)
     return entry(job.agent, job.action, job.env, later.add)

@@ -180,14 +180,69 @@ async def test_lrm_exec_is_killed_in_the_middle_of_an_operation(
     call_id = (await node.execute("s", "start", agent)).call_id
     stop = (await node.execute("s", "stop", agent)).call_id
     await until(lambda: bool((tmp_path / "pid").exists() and (tmp_path / "pid").read_text()), "it runs")
-    journal = node.paths.var / "lrm/journal"
-    await until(lambda: b"Spawned" in journal.read_bytes(), "ha-lrm knows the process")
     pid = int((tmp_path / "pid").read_text())
     os.kill(node.exec_pid, signal.SIGKILL)
     result = await node.result(call_id)
     assert result.status == ExecutionStatus.UNKNOWN
     assert not processes.is_alive(pid, processes.start_ticks(pid))
     assert (await node.result(stop)).rc == 0
+
+
+async def connected(node: LrmNode, times: int) -> None:
+    """ha-lrm has met so many of lrm-exec."""
+    await until(lambda: node.log().count("event=lrm.executor_connected") == times, f"{times} of lrm-exec")
+
+
+async def test_lrm_exec_is_killed_at_any_moment(node: LrmNode, ocf_root: Path, tmp_path: Path) -> None:
+    """Also between the start of an agent and the word of it: what is told as lost runs no more."""
+    script = (
+        f"mkdir {tmp_path}/in || echo overlap >>{tmp_path}/log; echo begin-$1 >>{tmp_path}/log; sleep 0.1"
+    )
+    script += f"; echo end-$1 >>{tmp_path}/log; rmdir {tmp_path}/in; exit 0;;"
+    agent = an_agent(ocf_root, "Witness", f"start|stop) {script}")
+    await node.accept()
+    await node.run("w", "stop", agent)  # its meta-data is known: no other call is on the way at the kill
+    rounds, seen = 12, set()
+    for number in range(rounds):
+        await connected(node, number + 1)
+        (tmp_path / "log").unlink()
+        start = (await node.execute("w", "start", agent)).call_id
+        stop = (await node.execute("w", "stop", agent)).call_id
+        await asyncio.sleep(0.15 * number / rounds)
+        os.kill(node.exec_pid, signal.SIGKILL)
+        result = await node.result(start)
+        said = (tmp_path / "log").read_text().split() if (tmp_path / "log").exists() else []
+        assert said.count("begin-start") == said.count("end-start") <= 1, (number, said)
+        assert result.status in (ExecutionStatus.UNKNOWN, ExecutionStatus.DONE), result
+        assert result.status == ExecutionStatus.UNKNOWN or said.count("end-start") == 1
+        assert (await node.result(stop)).status in (ExecutionStatus.DONE, ExecutionStatus.UNKNOWN)
+        said = (tmp_path / "log").read_text().split()
+        assert "overlap" not in said
+        assert said.count("begin-stop") == said.count("end-stop") <= 1, (number, said)
+        seen.add(result.status)
+    assert ExecutionStatus.UNKNOWN in seen
+
+
+async def test_a_run_that_the_next_ha_lrm_finds_is_waited_for_by_the_next_lrm_exec(
+    node: LrmNode, ocf_root: Path, tmp_path: Path
+) -> None:
+    """ha-lrm was killed before it was told of the process, lrm-exec after that."""
+    agent = an_agent(ocf_root, "Slow", f"start) echo $$ >{tmp_path}/pid; sleep 3; exit 0;;\nstop) exit 0;;")
+    await node.accept()
+    await node.run("s", "stop", agent)
+    os.kill(node.exec_pid, signal.SIGSTOP)
+    start = (await node.execute("s", "start", agent)).call_id
+    await node.kill()
+    os.kill(node.exec_pid, signal.SIGCONT)
+    await until(lambda: bool((tmp_path / "pid").exists() and (tmp_path / "pid").read_text()), "it runs")
+    pid = int((tmp_path / "pid").read_text())
+    ticks = processes.start_ticks(pid)
+    await node.start()
+    journal = node.paths.var / "lrm/journal"
+    await until(lambda: b"Spawned" in journal.read_bytes(), "ha-lrm knows the process")
+    os.kill(node.exec_pid, signal.SIGKILL)
+    assert (await node.result(start)).status == ExecutionStatus.UNKNOWN
+    assert not processes.is_alive(pid, ticks)
 
 
 async def test_lrm_exec_hangs(node: LrmNode, ocf_root: Path, tmp_path: Path) -> None:
@@ -201,7 +256,7 @@ async def test_lrm_exec_hangs(node: LrmNode, ocf_root: Path, tmp_path: Path) -> 
     os.kill(hung, signal.SIGSTOP)
     never_heard_of = (await node.execute("t", "start", agent)).call_id
     await until(lambda: "lrm.executor_hung" in node.log(), "it is found out")
-    await until(lambda: node.log().count("event=lrm.executor_connected") == 2, "there is another")
+    await connected(node, 2)
     assert node.exec_pid != hung
     assert (await node.result(never_heard_of)).status == ExecutionStatus.UNKNOWN
     assert processes.is_alive(pid, ticks), "the agent lives on"

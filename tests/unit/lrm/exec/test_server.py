@@ -363,6 +363,81 @@ def test_an_adopted_process_is_waited_for_and_its_result_is_lost(
     assert not processes.is_alive(started.pid, started.start_ticks)
 
 
+def replaced(paths: Paths, connect: Connect) -> Client:
+    """Another lrm-exec, after the death of the first."""
+    pid = int((paths.run / "lrm-exec.lock").read_text())
+    os.kill(pid, signal.SIGKILL)
+    until_gone(pid)
+    second = connect()
+    assert second.hello().running == ()
+    return second
+
+
+def nameless(token: str, *, resource: str = "web", timeout_ms: int = 10_000) -> Adopt:
+    """What ha-lrm says of a run whose process it was not told."""
+    return Adopt(
+        token=token,
+        resource=resource,
+        pid=0,
+        start_ticks=0,
+        deadline_ns=0,
+        grace_ms=0,
+        timeout_ms=timeout_ms,
+    )
+
+
+def needs_cgroups(client: Client) -> None:
+    if not client.hello().cgroups:
+        pytest.skip("no writable cgroup v2 here")
+
+
+def test_a_process_that_nobody_was_told_of_is_found_and_waited_for(
+    paths: Paths, client: Client, connect: Connect, tmp_path: Path
+) -> None:
+    """lrm-exec was killed between the start of the agent and the word of it."""
+    needs_cgroups(client)
+    go_on = tmp_path / "go_on"
+    client.say(sh("1", f"setsid sleep 60 & while ! [ -e {go_on} ]; do sleep 0.05; done; exit 0"))
+    told = client.hear(Started)  # by this client; the next one knows nothing
+    second = replaced(paths, connect)
+    second.say(nameless("1"))
+    found = second.hear(Started)
+    assert (found.pid, found.start_ticks) == (told.pid, told.start_ticks)
+    second.say(Ping())
+    second.hear(Pong)
+    assert not any(isinstance(message, Finished) for message in second.heard), "it is waited for"
+    go_on.touch()
+    finished = second.hear(Finished)
+    assert finished.how is How.LOST
+    assert not processes.is_alive(told.pid, told.start_ticks)
+    cgroups = Cgroups.find(launch.cgroup_name("node1", paths))
+    assert cgroups is not None
+    assert cgroups.members(cgroups.operation("web", "1")) == ()
+    assert len(cgroups.members(cgroups.service("web"))) == 1, "what it has left is the resource's"
+
+
+def test_what_is_found_has_its_timeout_from_its_start(paths: Paths, client: Client, connect: Connect) -> None:
+    needs_cgroups(client)
+    client.say(sh("1", "sleep 60"))
+    told = client.hear(Started)
+    second = replaced(paths, connect)
+    second.say(nameless("1", timeout_ms=1))
+    assert second.hear(Finished).how is How.TIMEOUT
+    assert not processes.is_alive(told.pid, told.start_ticks)
+
+
+def test_one_that_has_ended_meanwhile_is_lost_at_once(paths: Paths, client: Client, connect: Connect) -> None:
+    """What it left running is no reason to wait."""
+    needs_cgroups(client)
+    client.say(sh("1", "sleep 60 & exit 0"))
+    client.hear(Started)
+    client.hear(Finished)
+    second = replaced(paths, connect)
+    for token in ("1", "never started"):
+        second.say(nameless(token))
+        assert second.hear(Finished, token).how is How.LOST
+
+
 def test_a_pid_that_is_another_process_now_is_not_touched(client: Client) -> None:
     us = os.getpid()
     stranger = Adopt(
@@ -499,6 +574,51 @@ def test_a_late_action_of_the_warm_host_takes_its_worker_with_it(paths: Paths, c
     client.say(warm(paths, "2", "Dummy", "monitor"))
     assert client.hear(Started, "2").pid != pid
     assert code(client.hear(Finished, "2")) == 7
+
+
+def test_a_worker_that_wakes_when_lrm_exec_is_gone_does_not_begin(
+    paths: Paths, client: Client, connect: Connect
+) -> None:
+    """The next lrm-exec has said that the result is lost: nothing may happen after that."""
+    needs_cgroups(client)
+    client.say(warm(paths, "1", "Dummy", "monitor"))
+    worker = client.hear(Started, "1")
+    assert code(client.hear(Finished, "1")) == 7
+    os.kill(worker.pid, signal.SIGSTOP)
+    client.say(warm(paths, "2", "Dummy", "start"))
+    assert client.hear(Started, "2").pid == worker.pid
+    second = replaced(paths, connect)
+    second.say(nameless("2", resource="d"))
+    assert second.hear(Finished, "2").how is How.LOST
+    os.kill(worker.pid, signal.SIGCONT)
+    until_gone(worker.pid)
+    second.say(warm(paths, "3", "Dummy", "monitor"))
+    assert code(second.hear(Finished, "3")) == 7, "it was not started"
+
+
+def test_a_worker_that_does_another_action_is_not_waited_for(
+    paths: Paths, client: Client, connect: Connect
+) -> None:
+    """The result of its former one was on the way when lrm-exec was killed."""
+    needs_cgroups(client)
+    client.say(warm(paths, "1", "Dummy", "monitor"))
+    worker = client.hear(Started, "1")
+    client.hear(Finished, "1")
+    client.say(replace(warm(paths, "2", "Delay", "start", startdelay="60"), resource="e"))
+    busy = client.hear(Started, "2")
+    assert busy.pid == worker.pid
+    cgroups = Cgroups.find(launch.cgroup_name("node1", paths))
+    assert cgroups is not None
+    until(lambda: busy.pid in cgroups.members(cgroups.operation("e", "2")), "it has begun")
+    second = replaced(paths, connect)
+    for token, resource in (("1", "d"), ("2", "e")):
+        found = nameless(token, resource=resource)
+        second.say(replace(found, pid=worker.pid, start_ticks=worker.start_ticks))
+    assert second.hear(Finished, "1").how is How.LOST
+    assert processes.is_alive(busy.pid, busy.start_ticks)
+    second.say(Kill(token="2"))
+    second.hear(Finished, "2")
+    assert not processes.is_alive(busy.pid, busy.start_ticks)
 
 
 def test_a_worker_whose_action_left_a_process_gets_no_other(paths: Paths, client: Client) -> None:

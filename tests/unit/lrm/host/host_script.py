@@ -81,7 +81,9 @@ def main() -> None:
                 continue  # it is not told: the host has to notice
             pipes = Pipes.create()
             ended.clear()
-            pid = host.start("agent", action, {"FOLDER": folder, "ACTION": action}, pipes, None).pid
+            pid = host.start(
+                "agent", action, {"FOLDER": folder, "ACTION": action}, pipes, None, "ha-test"
+            ).pid
             pipes.close_write_ends()
             _until_ended(host, selector, ended, pid)
             os.set_blocking(pipes.stdout, False)
