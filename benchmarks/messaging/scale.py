@@ -52,7 +52,7 @@ class Machines:
     def __init__(self, count: int, folder: Path, head: str = HEAD, start_by: tuple[str, ...] = ()) -> None:
         """`head`: what cluster.toml says before its nodes; `start_by`: a command before the daemons'."""
         self.count, self.folder, self.head, self.start_by = count, folder, head, start_by
-        self.daemons: list[subprocess.Popen[bytes]] = []
+        self.daemons: dict[int, subprocess.Popen[bytes]] = {}
         self.spaces: list[str] = []
 
     def build(self) -> None:
@@ -111,7 +111,9 @@ class Machines:
         ]
         command += ["--root", str(root), "--node", f"n{number}", "--log-format", "kv"]
         with (self.folder / f"n{number}.log").open("ab") as log:
-            self.daemons.append(subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log))
+            self.daemons[number] = subprocess.Popen(
+                command, cwd=ROOT, env=environment, stdout=log, stderr=log
+            )
 
     def in_one_view(self) -> bool:
         """Every daemon's newest view has all members."""
@@ -128,13 +130,16 @@ class Machines:
 
     def cpu_s(self) -> list[float]:
         ticks = os.sysconf("SC_CLK_TCK")
-        fields = [Path(f"/proc/{d.pid}/stat").read_text().rpartition(")")[2].split() for d in self.daemons]
+        fields = [
+            Path(f"/proc/{daemon.pid}/stat").read_text().rpartition(")")[2].split()
+            for daemon in self.daemons.values()
+        ]
         return [(int(one[11]) + int(one[12])) / ticks for one in fields]
 
     def remove(self) -> None:
-        for daemon in self.daemons:
+        for daemon in self.daemons.values():
             daemon.terminate()
-        for daemon in self.daemons:
+        for daemon in self.daemons.values():
             try:
                 daemon.wait(20)
             except subprocess.TimeoutExpired:

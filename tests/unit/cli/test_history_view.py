@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import io
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from cli.client import Client
 from cli.commands.history_view import word_diff
 from cli.context import Context
 from cli.grammar.lexer import logical_lines
@@ -38,13 +37,10 @@ GRAPH = b"""<transition_graph><synapse id="0"><action_set>
 <inputs><trigger><rsc_op id="3" operation_key="a_start_0"/></trigger></inputs></synapse></transition_graph>"""
 
 
-@dataclass
-class Client:
-    """What the cluster would answer."""
+class Answers(Client):
+    """What the cluster would answer; there is no connection."""
 
-    texts: dict[int, str] = field(default_factory=dict)
-
-    def revisions(self) -> list[Any]:
+    def revisions(self) -> list[crm_pb2.RevisionSummary]:
         return [
             crm_pb2.RevisionSummary(
                 admin_epoch=0, epoch=number, changed_s=NOON + number, author="root@n1/hacli"
@@ -52,19 +48,17 @@ class Client:
             for number in (1, 2)
         ]
 
-    def revision(self, _admin_epoch: int, epoch: int) -> bytes:
+    def revision(self, admin_epoch: int, epoch: int) -> bytes:
+        assert admin_epoch == 0
         return CONFIGURATION.format(type="Dummy" if epoch == 1 else "IPaddr2").encode()
 
-    def transitions(self) -> list[Any]:
+    def transitions(self) -> list[crm_pb2.TransitionSummary]:
         return [crm_pb2.TransitionSummary(number=7, started_s=NOON + 3_600, actions=2, outcome="complete")]
 
-    def transition(self, number: int) -> Any:
+    def transition(self, number: int = 0) -> crm_pb2.GetTransitionReply:
         if number not in (0, 7):
             return crm_pb2.GetTransitionReply()
         return crm_pb2.GetTransitionReply(summary=self.transitions()[0], graph_xml=GRAPH)
-
-    def close(self) -> None:
-        """Nothing is open."""
 
 
 class Sitting:
@@ -72,7 +66,7 @@ class Sitting:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.context = Context(out=io.StringIO(), err=io.StringIO())
-        self.context._client = Client()  # type: ignore[assignment]
+        self.context._client = Answers(self.context.paths)
         monkeypatch.setattr("cli.commands.events.read", lambda _context: codec.parse(CIB))
         self.shell = Shell(self.context)
         self.run("history")
