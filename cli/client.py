@@ -138,6 +138,10 @@ class Client:
         """Say that a lost node is off. Refused while it is heard, unless forced."""
         self._call("ConfirmFenced", crm_pb2.ConfirmFencedRequest(node=node, force=force))
 
+    def forgive(self, node: str, *, force: bool = False) -> None:
+        """Let a node in that a device lied about. Refused while it is not heard, unless forced."""
+        self._call("ForgiveNode", crm_pb2.ForgiveNodeRequest(node=node, force=force), timeout_ms=WRITE_MS)
+
     def move_dc(self, node: str) -> None:
         """Have another node be DC; an empty name: any. It has begun when this returns."""
         self._call("MoveDc", crm_pb2.MoveDcRequest(node=node), timeout_ms=WRITE_MS)

@@ -357,6 +357,7 @@ FENCE: Final = Level(
         _fence("fence", "fence", "fence a node by its devices", "fence NODE [reboot|off]"),
         _fence("unfence", "unfence", "give it back what devices cut off", "unfence NODE"),
         _fence("confirm", "confirm", "it is off: what waits for its fence goes on", "confirm NODE [--force]"),
+        _fence("forgive", "forgive", "let in whom a device lied about", "forgive NODE [--force]"),
     ),
 )
 

@@ -90,9 +90,14 @@ class FencingShell:
         return [
             f"{record.name} was confirmed to be off by {' and '.join(record.fenced_by)}, but lives on in the "
             f"same boot: it is in no view, and whoever said so is not believed again, until it has rebooted, "
-            f"or was stopped with nothing active"
+            f"or was stopped with nothing active (`hacli fence forgive {record.name}` lets it in as it is)"
             for record in self._nodes.records()
             if record.lied
+        ] + [
+            f"{record.name} was let in by hand: that {' and '.join(record.fenced_by)} can fence it is not "
+            f"believed until it has rebooted"
+            for record in self._nodes.records()
+            if record.forgiven
         ]
 
     def _unfenced(self) -> list[str]:
@@ -315,6 +320,24 @@ class FencingShell:
             if record.lied:
                 self._spawn(self._bar(int(record.default_id), record.boot_token), f"bar {record.name}")
 
+    async def let_in(self, target: str, user: str) -> None:
+        """An operator says that it may be in views as it is. Raises HaError: nothing has changed."""
+        record = self._nodes[target]
+        was_lied = record.lied or record.fenced
+        self._nodes.forgive(target)  # first: a reign that begins meanwhile would bar it anew
+        try:
+            if self.bar is not None:
+                await self.bar(int(record.default_id), "")
+        except HaError:
+            if was_lied:
+                self._nodes.blame(target)
+            raise
+        self.returned(target)
+        for done in self.records.history.records(target):
+            # Told that it was fenced in this boot, the node would end itself, or stay out.
+            if done.state is FencingState.DONE and done.boot and record.boot_token.startswith(done.boot):
+                self.records.change(done, state=FencingState.CANCELLED, why=f"a lie: let in by {user}")
+
     async def _bar(self, node_id: int, boot_token: str) -> None:
         """Should ha-messaging not answer, then its next view brings another reign, which says it again."""
         try:
@@ -430,7 +453,7 @@ class FencingShell:
             good = end.rc in STATUS_OFF
             why = "" if good else why or "it says that the node is on"
         node = self._nodes[order.target]
-        if good and node.lied and device.id in node.fenced_by:
+        if good and (node.lied or node.forgiven) and device.id in node.fenced_by:
             good, why = False, f"it says so, as before, when {order.target} lived on"
         if good:
             now = self._current.get(order.target)

@@ -69,6 +69,7 @@ class CrmService(crm_pb2_grpc.CrmServicer):
             "Voters": self._voters_at_dc,
             "ChangeVoters": self._change_voters_at_dc,
             "ConfirmFenced": self._confirm_fenced_at_dc,
+            "ForgiveNode": self._forgive_node_at_dc,
             "MoveDc": self._move_dc_at_dc,
             "Fence": self._fence_at_dc,
             "FencingDevices": self._fencing_devices_at_dc,
@@ -338,6 +339,17 @@ class CrmService(crm_pb2_grpc.CrmServicer):
         request = crm_pb2.ConfirmFencedRequest.FromString(raw)
         self._cluster.confirm_fenced(request.node, user, force=request.force)
         return crm_pb2.ConfirmFencedReply().SerializeToString()
+
+    async def ForgiveNode(
+        self, request: crm_pb2.ForgiveNodeRequest, context: Context
+    ) -> crm_pb2.ForgiveNodeReply:
+        """See crm.proto."""
+        return crm_pb2.ForgiveNodeReply.FromString(await self._at_the_dc("ForgiveNode", request, context))
+
+    async def _forgive_node_at_dc(self, raw: bytes, user: str) -> bytes:
+        request = crm_pb2.ForgiveNodeRequest.FromString(raw)
+        await self._cluster.forgive(request.node, user, force=request.force)
+        return crm_pb2.ForgiveNodeReply().SerializeToString()
 
     async def MoveDc(self, request: crm_pb2.MoveDcRequest, context: Context) -> crm_pb2.MoveDcReply:
         """See crm.proto."""

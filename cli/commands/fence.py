@@ -87,14 +87,27 @@ def unfence(context: Context, words: Sequence[str]) -> int:
 
 def confirm(context: Context, words: Sequence[str]) -> int:
     """`confirm NODE [--force]`: it is off, as sure as if it had been fenced; refused while it is heard."""
-    names = [word for word in words if word not in ("-f", "--force")]
-    if len(names) != 1:
-        raise UsageError(what="name the node that is off", usage="confirm NODE [--force]")
-    _online(context)
-    name = _node(context, names[0])
-    context.client.confirm_fenced(name, force=context.options.force or len(names) != len(words))
+    name, force = _one_node(context, words, "name the node that is off", "confirm NODE [--force]")
+    context.client.confirm_fenced(name, force=force)
     context.print(f"{name} counts as fenced: what waited for that goes on")
     return EXIT_OK
+
+
+def forgive(context: Context, words: Sequence[str]) -> int:
+    """`forgive NODE [--force]`: let in whom a device lied about; refused while it is not heard."""
+    name, force = _one_node(context, words, "name the node that is to be let in", "forgive NODE [--force]")
+    context.client.forgive(name, force=force)
+    context.print(f"{name} may join again; who said that it was off is not believed until it has rebooted")
+    return EXIT_OK
+
+
+def _one_node(context: Context, words: Sequence[str], what: str, usage: str) -> tuple[str, bool]:
+    """The node that is named, and whether --force stands beside it, or before the command."""
+    names = [word for word in words if word not in ("-f", "--force")]
+    if len(names) != 1:
+        raise UsageError(what=what, usage=usage)
+    _online(context)
+    return _node(context, names[0]), context.options.force or len(names) != len(words)
 
 
 def describe(record: common_pb2.FencingRecord) -> str:

@@ -207,6 +207,29 @@ class Cluster:
         self.dc.node_fenced(node, ("operator",))
         self.dc.tell(Changed(f"{user} confirms that {node} is off"))
 
+    async def forgive(self, node: str, user: str, *, force: bool = False) -> None:
+        """At the DC: the operator lets a node in about which a device has lied.
+
+        Raises NotFound, NoDc, InvalidRequest (nobody lied about it, or it is not heard), HaError.
+        """
+        if node not in self.nodes:
+            raise NotFound(kind="node", name=node)
+        if not self.is_dc:
+            raise NoDc
+        record = self.nodes[node]
+        if not record.lied and not record.barred:
+            raise InvalidRequest(what=f"{node} is not barred", remedy="`hacli status` names nodes that are")
+        state = self.notes.states.get(node, (NodeState.UNKNOWN, False))[0]
+        if not force and not record.member and state not in _ALIVE:
+            raise InvalidRequest(
+                what=f"{node} is not heard ({state.value}): there is nobody to let in",
+                remedy=f"`hacli fence confirm {node}` if it is off; --force if it may come back in this boot",
+            )
+        await self.fencing.let_in(node, user)
+        log.warning(log_events.FORGIVEN, peer=node, device=",".join(record.fenced_by), user=user)
+        self.dc.tell(Changed(f"{user} lets {node} in"))
+        self.dc.publish_soon()
+
     async def move_dc(self, node: str, user: str) -> None:
         """At the DC: another node is to be DC. Raises NotFound, InvalidRequest, Conflict, HaError."""
         if not self.is_dc:

@@ -27,6 +27,8 @@ FENCED_BY: Final = "fenced-by"
 """As BOOT: which devices (or who) confirmed that this boot is over."""
 LIED: Final = "fenced-yet-alive"
 """As FENCED_BY, when the node has been heard in that boot since."""
+FORGIVEN: Final = "fenced-yet-let-in"
+"""As LIED, when an operator has let it in all the same."""
 SHUTDOWN: Final = "shutdown"
 """Transient attribute of a node that wants to leave: seconds since 1970, "0" or absent otherwise."""
 
@@ -49,7 +51,7 @@ class NodeFacts:
     `member_since_s`: in the membership view (in_ccm). `online_since_s`: it can run operations (crmd).
     `expected_up`: it did not leave cleanly. `held`: nothing may be started there and nothing of its be
     recovered, because its LRM has not answered yet. `boot_token`: of the boot this is about. `fenced_by`:
-    what confirmed that it is over; `lied`: and was wrong.
+    what confirmed that it is over; `lied`: and was wrong; `forgiven`: and was let in all the same.
     """
 
     id: str
@@ -62,6 +64,7 @@ class NodeFacts:
     boot_token: str = ""
     fenced_by: tuple[str, ...] = ()
     lied: bool = False
+    forgiven: bool = False
     attributes: Mapping[str, str] = field(default_factory=dict)
     resources: tuple[Element, ...] = ()
 
@@ -101,7 +104,8 @@ def _node_state(node: NodeFacts, for_scheduler: bool) -> Element:
     if node.boot_token:
         described[BOOT] = node.boot_token[:16]
     if node.fenced_by:
-        described[LIED if node.lied else FENCED_BY] = " ".join(node.fenced_by)
+        what = LIED if node.lied else FORGIVEN if node.forgiven else FENCED_BY
+        described[what] = " ".join(node.fenced_by)
     return Element("node_state", described, tuple(children))
 
 

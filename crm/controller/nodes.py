@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from crm.cib.history import Digest, NodeHistory
 from crm.cib.model import Element
-from crm.cib.status import BOOT, FENCED_BY, LIED, Join, NodeFacts
+from crm.cib.status import BOOT, FENCED_BY, FORGIVEN, LIED, Join, NodeFacts
 from hacluster.vocabulary.membership import Member, MembershipView, NodeState
 from hacluster.vocabulary.operation import ExecutionStatus, OperationResult
 
@@ -21,7 +21,7 @@ class NodeRecord:
     """One node. Instants are wall clock, whole seconds; 0: not now.
 
     `fenced`: this boot is confirmed to be over, by `fenced_by`. `lied`: that is not true, it was heard since.
-    `barred`: it still is, though no view takes it any more.
+    `barred`: it still is, though no view takes it any more. `forgiven`: an operator let it in all the same.
     """
 
     name: str
@@ -37,6 +37,7 @@ class NodeRecord:
     given_up: bool = False
     fenced: bool = False
     lied: bool = False
+    forgiven: bool = False
     barred: bool = False
     fenced_by: tuple[str, ...] = ()
     synced: bool = False
@@ -140,7 +141,7 @@ class NodeTable:
     def _forget_boot(self, record: NodeRecord) -> None:
         """A boot voids the journal and the transient attributes; the node has said so itself."""
         record.history = NodeHistory(record.name, self._digest)
-        record.synced = record.fenced = record.lied = False
+        record.synced = record.fenced = record.lied = record.forgiven = False
         record.fenced_by = ()
         record.arriving = None
         record.attributes = {}
@@ -164,8 +165,19 @@ class NodeTable:
         if not record.heard_though_fenced or _another_boot(record.boot_token, boot_token):
             return False
         record.fenced = record.left_cleanly = False
-        record.lied = True
+        self.blame(name)
         return True
+
+    def forgive(self, name: str) -> None:
+        """An operator lets the node in, though it was said to be off: it is anything but that."""
+        record = self._records[name]
+        record.forgiven = record.lied or record.fenced
+        record.lied = record.fenced = False
+
+    def blame(self, name: str) -> None:
+        """Whoever said that it is off has lied; until it is forgiven it is no node to use."""
+        record = self._records[name]
+        record.lied, record.forgiven = True, False
 
     def begin_sync(self, name: str) -> None:
         """The LRM's history is about to be told from the beginning; until it is whole the old one counts."""
@@ -243,6 +255,8 @@ class NodeTable:
                     continue
                 if liars := state.get(LIED):
                     record.lied, record.fenced_by = True, tuple(liars.split())
+                if liars := state.get(FORGIVEN):
+                    record.forgiven, record.fenced_by = True, tuple(liars.split())
             if record.name != own and (record.member or _is_of(state, record)):
                 record.attributes = _attributes_of(state)
             if record.synced:
@@ -280,6 +294,7 @@ class NodeTable:
             held=record.held and usable,
             fenced_by=record.fenced_by,
             lied=record.lied,
+            forgiven=record.forgiven,
             attributes=dict(record.effective_attributes) if record.member else {},
             resources=record.history.elements(),
         )

@@ -9,7 +9,7 @@ _hacli() {
     "configure assist") COMPREPLY=($(compgen -W "help template weak-bonds" -- "$current")); return ;;
     "resource") COMPREPLY=($(compgen -W "ban cleanup clear constraints demote failcount help locate maintenance manage meta move operations param promote refresh restart scores secret start status stop trace unmanage untrace utilization" -- "$current")); return ;;
     "node") COMPREPLY=($(compgen -W "attribute clearstate delete fence help maintenance online ready server show standby status status-attr utilization" -- "$current")); return ;;
-    "fence") COMPREPLY=($(compgen -W "confirm fence help history list unfence" -- "$current")); return ;;
+    "fence") COMPREPLY=($(compgen -W "confirm fence forgive help history list unfence" -- "$current")); return ;;
     "maintenance") COMPREPLY=($(compgen -W "action help off on" -- "$current")); return ;;
     "cluster") COMPREPLY=($(compgen -W "cert copy diff disable enable force-quorum health help init join key links move-dc quorum remove restart run start status stop token vote wait_for_startup" -- "$current")); return ;;
     "transition") COMPREPLY=($(compgen -W "help list save show" -- "$current")); return ;;

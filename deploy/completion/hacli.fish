@@ -17,7 +17,7 @@ complete -c hacli -n "__hacli_knows 'configure'" -a 'acl_group acl_target alert 
 complete -c hacli -n "__hacli_knows 'configure assist'" -a 'help template weak-bonds'
 complete -c hacli -n "__hacli_knows 'resource'" -a 'ban cleanup clear constraints demote failcount help locate maintenance manage meta move operations param promote refresh restart scores secret start status stop trace unmanage untrace utilization'
 complete -c hacli -n "__hacli_knows 'node'" -a 'attribute clearstate delete fence help maintenance online ready server show standby status status-attr utilization'
-complete -c hacli -n "__hacli_knows 'fence'" -a 'confirm fence help history list unfence'
+complete -c hacli -n "__hacli_knows 'fence'" -a 'confirm fence forgive help history list unfence'
 complete -c hacli -n "__hacli_knows 'maintenance'" -a 'action help off on'
 complete -c hacli -n "__hacli_knows 'cluster'" -a 'cert copy diff disable enable force-quorum health help init join key links move-dc quorum remove restart run start status stop token vote wait_for_startup'
 complete -c hacli -n "__hacli_knows 'transition'" -a 'help list save show'

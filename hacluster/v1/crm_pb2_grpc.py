@@ -119,6 +119,11 @@ class CrmStub(object):
                 request_serializer=hacluster_dot_v1_dot_crm__pb2.ConfirmFencedRequest.SerializeToString,
                 response_deserializer=hacluster_dot_v1_dot_crm__pb2.ConfirmFencedReply.FromString,
                 _registered_method=True)
+        self.ForgiveNode = channel.unary_unary(
+                '/hacluster.v1.Crm/ForgiveNode',
+                request_serializer=hacluster_dot_v1_dot_crm__pb2.ForgiveNodeRequest.SerializeToString,
+                response_deserializer=hacluster_dot_v1_dot_crm__pb2.ForgiveNodeReply.FromString,
+                _registered_method=True)
         self.Fence = channel.unary_unary(
                 '/hacluster.v1.Crm/Fence',
                 request_serializer=hacluster_dot_v1_dot_crm__pb2.FenceRequest.SerializeToString,
@@ -276,6 +281,15 @@ class CrmServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ForgiveNode(self, request, context):
+        """The operator says that a node which a device lied about (it was confirmed to be off, and is heard in that boot) may
+        be in views again. The devices that said so are not believed of it until it has booted. Refused while it is not
+        heard, unless forced. Errors: NOT_FOUND, INVALID_ARGUMENT when nobody has lied about it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Fence(self, request, context):
         """Fence a node by its devices, or unfence it. Answered when it has begun; the history tells what becomes of it.
         """
@@ -416,6 +430,11 @@ def add_CrmServicer_to_server(servicer, server):
                     servicer.ConfirmFenced,
                     request_deserializer=hacluster_dot_v1_dot_crm__pb2.ConfirmFencedRequest.FromString,
                     response_serializer=hacluster_dot_v1_dot_crm__pb2.ConfirmFencedReply.SerializeToString,
+            ),
+            'ForgiveNode': grpc.unary_unary_rpc_method_handler(
+                    servicer.ForgiveNode,
+                    request_deserializer=hacluster_dot_v1_dot_crm__pb2.ForgiveNodeRequest.FromString,
+                    response_serializer=hacluster_dot_v1_dot_crm__pb2.ForgiveNodeReply.SerializeToString,
             ),
             'Fence': grpc.unary_unary_rpc_method_handler(
                     servicer.Fence,
@@ -912,6 +931,33 @@ class Crm(object):
             '/hacluster.v1.Crm/ConfirmFenced',
             hacluster_dot_v1_dot_crm__pb2.ConfirmFencedRequest.SerializeToString,
             hacluster_dot_v1_dot_crm__pb2.ConfirmFencedReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ForgiveNode(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hacluster.v1.Crm/ForgiveNode',
+            hacluster_dot_v1_dot_crm__pb2.ForgiveNodeRequest.SerializeToString,
+            hacluster_dot_v1_dot_crm__pb2.ForgiveNodeReply.FromString,
             options,
             channel_credentials,
             insecure,

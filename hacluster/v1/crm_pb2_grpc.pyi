@@ -50,6 +50,11 @@ class CrmStub:
     """
     ConfirmFenced: aio.UnaryUnaryMultiCallable[crm_pb2.ConfirmFencedRequest, crm_pb2.ConfirmFencedReply]
     """The operator says that a lost node is off (as sure as a fence device). Refused while the node is heard."""
+    ForgiveNode: aio.UnaryUnaryMultiCallable[crm_pb2.ForgiveNodeRequest, crm_pb2.ForgiveNodeReply]
+    """The operator says that a node which a device lied about (it was confirmed to be off, and is heard in that boot) may
+    be in views again. The devices that said so are not believed of it until it has booted. Refused while it is not
+    heard, unless forced. Errors: NOT_FOUND, INVALID_ARGUMENT when nobody has lied about it.
+    """
     Fence: aio.UnaryUnaryMultiCallable[crm_pb2.FenceRequest, crm_pb2.FenceReply]
     """Fence a node by its devices, or unfence it. Answered when it has begun; the history tells what becomes of it."""
     FencingHistory: aio.UnaryUnaryMultiCallable[crm_pb2.FencingHistoryRequest, crm_pb2.FencingHistoryReply]
@@ -206,6 +211,17 @@ class CrmServicer(metaclass=abc_1.ABCMeta):
         context: aio.ServicerContext[crm_pb2.ConfirmFencedRequest, abc.Awaitable[crm_pb2.ConfirmFencedReply]],
     ) -> abc.Awaitable[crm_pb2.ConfirmFencedReply]:
         """The operator says that a lost node is off (as sure as a fence device). Refused while the node is heard."""
+
+    @abc_1.abstractmethod
+    def ForgiveNode(
+        self,
+        request: crm_pb2.ForgiveNodeRequest,
+        context: aio.ServicerContext[crm_pb2.ForgiveNodeRequest, abc.Awaitable[crm_pb2.ForgiveNodeReply]],
+    ) -> abc.Awaitable[crm_pb2.ForgiveNodeReply]:
+        """The operator says that a node which a device lied about (it was confirmed to be off, and is heard in that boot) may
+        be in views again. The devices that said so are not believed of it until it has booted. Refused while it is not
+        heard, unless forced. Errors: NOT_FOUND, INVALID_ARGUMENT when nobody has lied about it.
+        """
 
     @abc_1.abstractmethod
     def Fence(

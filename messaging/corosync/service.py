@@ -81,7 +81,9 @@ class CorosyncService(membership_pb2_grpc.MembershipServicer):
     async def SetBarred(
         self, request: membership_pb2.SetBarredRequest, context: Context
     ) -> membership_pb2.SetBarredReply:
-        """Corosync's groups are its own."""
+        """Corosync's groups are its own; to take back what never was is harmless."""
+        if not request.boot_token:
+            return membership_pb2.SetBarredReply()
         raise InvalidRequest(what="on corosync no node can be barred", remedy="stop corosync on that node")
 
     async def SetQuorumConfig(

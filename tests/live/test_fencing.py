@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
 import pytest
 
+from cli.context import EXIT_FAILED
 from crm.cib.model import Element
 from hacluster.supervision import EXIT_FENCED
 from hacluster.v1 import common_pb2, crm_pb2
 from tests.live.local_cluster import LocalCluster, LocalNode, until
+from tests.live.test_hacli import hacli
 from tests.live.test_three_services import Ground, begun, change, with_standby
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone]
@@ -182,6 +185,41 @@ def test_who_was_fenced_and_lives_stops_what_it_runs_and_stays_out(
     assert log.index("resource=b operation=stop") < log.index("resource=a operation=stop")
     assert not ground.is_on(first)
     ground.wait_on(second, 30)
+
+
+def state_of(node: LocalNode, name: str) -> str:
+    status = node.status()
+    return next((one.state for one in status.nodes if one.name == name), "") if status is not None else ""
+
+
+@pytest.mark.parametrize("lab", [3], indirect=True, ids=["three nodes"])
+def test_who_was_fenced_and_lives_is_let_in_by_hand(lab: tuple[LocalCluster, Ground]) -> None:
+    """Without its ha-crm it can stop nothing: it is barred until somebody says that it may join as it is."""
+    cluster, ground = lab
+    first, second = cluster.nodes[:2]
+    refused = hacli(second, "fence", "forgive", "node1", "--force", status=EXIT_FAILED)
+    assert "node1 is not barred" in refused
+    (first.root.parent / "lies").touch()
+    first.kill("crm")
+    until(lambda: cluster.dc() in cluster.nodes[1:], 30, "another node is DC, if node1 was")
+    second.call("Fence", crm_pb2.FenceRequest(node="node1", action="off"), crm_pb2.FenceReply)
+    until(lambda: state_of(second, "node1") == "barred", 30, "node1 is found out")
+    first.start("crm")
+    until(lambda: state_of(first, "node1") == "barred", 30, "it knows")
+    hung = first.processes["messaging"]
+    hung.send_signal(signal.SIGSTOP)
+    try:
+        until(lambda: state_of(second, "node1") == "lost", 30, "it is not heard")
+        assert "not heard (lost)" in hacli(second, "fence", "forgive", "node1", status=EXIT_FAILED)
+    finally:
+        hung.send_signal(signal.SIGCONT)
+    until(lambda: state_of(second, "node1") == "barred", 30, "it is heard again")
+    assert hacli(second, "fence", "forgive", "node1").startswith("node1 may join again")
+    until(lambda: state_of(second, "node1") == "member", 30, "it is a member again")
+    ground.wait_on(first, 30)
+    until(lambda: not ground.is_on(second), 30, "on one node only")
+    assert first.processes["crm"].poll() is None, "and is not told again that it was fenced"
+    assert {record.state for record in history(second)} == {"cancelled"}
 
 
 def history(node: LocalNode) -> list[common_pb2.FencingRecord]:

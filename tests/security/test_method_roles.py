@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import cast
+from typing import Protocol, cast
 
 import pytest
+from google.protobuf.descriptor import FileDescriptor
 
 from crm.api import access
 from crm.api.access import FROM_AFAR, NODES_ONLY, AccessControl
@@ -29,8 +30,8 @@ READ = {
     "Voters",
 }  # fmt: skip
 WRITE = {
-    "SetAttribute", "SetTicket", "Cleanup", "StopNode", "ConfirmFenced", "Fence", "ForceQuorum", "MoveDc",
-    "ChangeVoters",
+    "SetAttribute", "SetTicket", "Cleanup", "StopNode", "ConfirmFenced", "ForgiveNode", "Fence",
+    "ForceQuorum", "MoveDc", "ChangeVoters",
 }  # fmt: skip
 FROM_NODES = {"StopNode"}
 
@@ -46,8 +47,14 @@ CONFIGURATION = parse(
 )
 
 
-def methods(name: str, file: object) -> set[str]:
-    services = file.DESCRIPTOR.services_by_name  # type: ignore[attr-defined]
+class Generated(Protocol):
+    """A module that protoc has made."""
+
+    DESCRIPTOR: FileDescriptor
+
+
+def methods(name: str, file: Generated) -> set[str]:
+    services = file.DESCRIPTOR.services_by_name
     return {method.name for method in services[name.rpartition(".")[2]].methods}
 
 

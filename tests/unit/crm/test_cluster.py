@@ -84,6 +84,37 @@ async def test_a_node_with_another_cluster_toml_is_alive(tmp_path: Path) -> None
             cluster.confirm_fenced("node2", "root")
 
 
+async def test_only_who_is_barred_and_heard_is_let_in(tmp_path: Path) -> None:
+    async with a_cluster(tmp_path) as (world, cluster, _):
+        let_in: list[tuple[int, str]] = []
+
+        async def bar(node_id: int, boot_token: str) -> None:
+            let_in.append((node_id, boot_token))
+
+        world.fencing.bar = bar
+        with pytest.raises(NoDc):
+            await cluster.forgive("node2", "root")
+        world.reign()
+        world.nodes.blame("node2")
+        with pytest.raises(NotFound):
+            await cluster.forgive("node9", "root")
+        with pytest.raises(InvalidRequest, match="node1 is not barred"):
+            await cluster.forgive("node1", "root", force=True)
+        world.view("node1", counter=3)
+        cluster.notes.states = {"node2": (NodeState.LOST, False)}
+        with pytest.raises(InvalidRequest, match=r"not heard \(lost\)"):
+            await cluster.forgive("node2", "root")
+        assert world.nodes["node2"].lied
+        assert let_in == []
+        cluster.notes.states = {"node2": (NodeState.BARRED, False)}
+        await cluster.forgive("node2", "root")
+        assert not world.nodes["node2"].lied
+        world.nodes.blame("node2")
+        cluster.notes.states = {"node2": (NodeState.LOST, False)}
+        await cluster.forgive("node2", "root", force=True)
+        assert let_in == [(2, ""), (2, "")]
+
+
 async def test_a_clean_up_forgets_failures_and_history(tmp_path: Path) -> None:
     async with a_cluster(tmp_path) as (world, cluster, _):
         with pytest.raises(NoDc):

@@ -113,6 +113,44 @@ async def test_a_device_that_lies_is_found_out_and_not_believed_again() -> None:
         await world.until(lambda: world.nodes["node2"].lied)
 
 
+async def test_who_is_let_in_is_not_fenced_by_who_lied() -> None:
+    """An operator's word is on the node, not on the device."""
+    async with a_world() as world:
+        world.replica.configuration = DEVICE
+        said: list[str] = []
+
+        async def bar(node_id: int, boot_token: str) -> None:
+            said.append(boot_token[:2])
+            if len(said) == 2:
+                raise Unreachable(who="ha-messaging")
+
+        world.fencing.bar = bar
+        world.scheduler.graphs.append(a_graph("1 stonith node2 node2 stonith_action=off"))
+        world.reign()
+        await world.executed("node1", "f-fencing_off_0")
+        world.result("node1")
+        await world.until(lambda: world.nodes["node2"].lied)
+        await world.until(lambda: said == ["bb"])
+        with pytest.raises(Unreachable):
+            await world.fencing.let_in("node2", "root")
+        assert world.nodes["node2"].lied, "nothing has changed"
+        await world.fencing.let_in("node2", "root")
+        assert said == ["bb", "", ""]
+        assert not world.nodes["node2"].lied
+        assert [(one.state, one.why) for one in world.fencing.records.history.records("node2")] == [
+            (FencingState.CANCELLED, "a lie: let in by root")
+        ], "who is told that it was fenced ends itself"
+        (notice,) = [notice for notice in world.fencing.notices() if "by hand" in notice]
+        assert notice.startswith("node2 was let in by hand: that f can fence it is not believed")
+        world.fencing.adopt()  # another reign bars nobody
+        world.fencing.fence("node2", "off", client="root")
+        await world.executed("node1", "f-fencing_off_0", "f-fencing_off_0")
+        world.result("node1")
+        await world.until(lambda: any("as before" in notice for notice in world.fencing.notices()))
+        assert not world.nodes["node2"].fenced
+        assert said == ["bb", "", ""]
+
+
 async def test_a_lost_node_that_no_device_can_fence_is_said() -> None:
     async with a_world() as world:
         world.reign()

@@ -236,6 +236,23 @@ def test_a_barred_node_that_is_heard_lives_on_though_no_view_has_it() -> None:
     assert (table["node2"].lied, table["node2"].left_cleanly) == (False, True)
 
 
+def test_one_that_is_forgiven_is_a_node_as_others_and_the_liars_stay_known() -> None:
+    table = a_table("node1", "node2")
+    table.set_fenced("node2", ("f", "g"))
+    assert table.still_there("node2", "a" * 64)
+    table.forgive("node2")
+    table.set_view(a_view("node1", "node2", counter=2), {}, 200)
+    facts = facts_of(table, "node2")
+    assert (facts.join, facts.online_since_s > 0, facts.lied) == (Join.MEMBER, True, False)
+    assert (table["node2"].forgiven, table["node2"].fenced_by) == (True, ("f", "g"))
+    following = a_table("node1", "node2")
+    following.adopt_status(status_section(table.facts(EMPTY)), own="node1")
+    node = following["node2"]
+    assert (node.forgiven, node.lied, node.fenced, node.fenced_by) == (True, False, False, ("f", "g"))
+    table.set_fenced("node2", ("h",))
+    assert not table["node2"].forgiven, "another device, whose word counts"
+
+
 def test_one_that_fell_silent_was_fenced_indeed() -> None:
     table = a_table("node1", "node2")
     table.set_fenced("node2", ("f",))
