@@ -34,6 +34,7 @@ class LocalNode:
         self.paths = Paths(root)
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.modules: dict[str, str] = {}  # benchmarks run a service by a module of theirs
+        self.environment: dict[str, str] = {}
         self._starts = 0
 
     def start(self, *services: str) -> None:
@@ -52,7 +53,7 @@ class LocalNode:
                         self.name,
                     ],
                     cwd=ROOT,
-                    env={**os.environ, "PYTHONPATH": path},
+                    env={**os.environ, **self.environment, "PYTHONPATH": path},
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
