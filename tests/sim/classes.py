@@ -132,6 +132,7 @@ class ViewsRun(Planned):
             elif now_ns - since_ns >= 2 * deadtime_ns:
                 break
             self.world.run_until(now_ns + SECOND)
+        nobody.armed = False
         self.world.settle()
 
 
