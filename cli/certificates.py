@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from hacluster.errors import InvalidRequest
+from hacluster.rpc import USER_URI
 
 VALID_DAYS: Final = 20 * 365
 # Clocks of cluster nodes may be behind.
@@ -93,6 +94,15 @@ def make_node(authority: Pair, node: str, addresses: Sequence[str]) -> Pair:
     return Pair(certificate=_sign(authority, key.public_key(), node, addresses), key=_key_pem(key))
 
 
+def make_user(authority: Pair, user: str) -> Pair:
+    """A user's certificate, for the client's end only."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name: list[x509.GeneralName] = [x509.UniformResourceIdentifier(USER_URI + user)]
+    usage = [ExtendedKeyUsageOID.CLIENT_AUTH]
+    signed = _issue(authority, key.public_key(), _name(user, "hacluster user"), name, usage)
+    return Pair(certificate=signed, key=_key_pem(key))
+
+
 def make_request(node: str) -> Pair:
     """A new key, and the request (in the place of a certificate) for whoever has the CA's key to sign."""
     key = ec.generate_private_key(ec.SECP256R1())
@@ -114,19 +124,27 @@ def sign_request(authority: Pair, request: bytes, node: str, addresses: Sequence
 
 
 def _sign(authority: Pair, key: ec.EllipticCurvePublicKey, node: str, addresses: Sequence[str]) -> bytes:
-    signer = _signer(authority)
-    issuer = x509.load_pem_x509_certificate(authority.certificate)
     names: list[x509.GeneralName] = [x509.DNSName(node)]
     names += [x509.IPAddress(ipaddress.ip_address(one)) for one in dict.fromkeys(addresses)]
+    usage = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
+    return _issue(authority, key, _name(node[:64], "hacluster node"), names, usage)
+
+
+def _issue(
+    authority: Pair,
+    key: ec.EllipticCurvePublicKey,
+    subject: x509.Name,
+    names: Sequence[x509.GeneralName],
+    usage: Sequence[x509.ObjectIdentifier],
+) -> bytes:
+    signer = _signer(authority)
+    issuer = x509.load_pem_x509_certificate(authority.certificate)
     certificate = (
-        _builder(_name(node[:64], "hacluster node"), issuer.subject, key)
+        _builder(subject, issuer.subject, key)
         .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(signs_certificates=False), critical=True)
-        .add_extension(
-            x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]),
-            critical=False,
-        )
+        .add_extension(x509.ExtendedKeyUsage(usage), critical=False)
         .add_extension(
             x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False
         )

@@ -1,4 +1,4 @@
-"""The client of ha-crm's API on this node's unix socket: plain calls in, plain values out.
+"""The client of ha-crm's API, here or on another machine: plain calls in, plain values out.
 
 The wire code is async; hacli is not. Each call runs on an event loop of the client's own.
 """
@@ -9,7 +9,7 @@ import asyncio
 import time
 import uuid
 from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mapping
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import grpc
 
@@ -17,6 +17,9 @@ from hacluster.errors import ErrorCode, HaError, InvalidRequest, PermissionDenie
 from hacluster.paths import Paths
 from hacluster.rpc import call, error_of, unix_channel
 from hacluster.v1 import common_pb2, crm_pb2, crm_pb2_grpc, membership_pb2
+
+if TYPE_CHECKING:
+    from cli.afar import Server
 
 CALL_MS: Final = 10_000
 WRITE_MS: Final = 30_000
@@ -33,15 +36,16 @@ async def _following(stream: AsyncIterator[_Value]) -> _Value:
 class Client:
     """One connection, made at the first call. `close` it."""
 
-    def __init__(self, paths: Paths) -> None:
-        self._paths = paths
+    def __init__(self, paths: Paths, server: Server | None = None) -> None:
+        """`server`: another machine's ha-crm."""
+        self._paths, self._server = paths, server
         self._runner: asyncio.Runner | None = None
         self._channel: grpc.aio.Channel | None = None
 
     @property
     def who(self) -> str:
         """The other side, for messages."""
-        return f"ha-crm at {self._paths.crm_socket}"
+        return str(self._server or f"ha-crm at {self._paths.crm_socket}")
 
     def close(self) -> None:
         """Close the connection and the loop; harmless when there is none."""
@@ -276,7 +280,8 @@ class Client:
 
     def _stub(self) -> Any:
         if self._channel is None:
-            self._channel = unix_channel(self._paths.crm_socket)
+            server = self._server
+            self._channel = server.channel() if server else unix_channel(self._paths.crm_socket)
         return crm_pb2_grpc.CrmStub(self._channel)
 
     def _call(self, method: str, request: object, *, timeout_ms: int = CALL_MS) -> Any:
@@ -299,7 +304,7 @@ class Client:
     def _run(self, work: Coroutine[Any, Any, _Value]) -> _Value:
         if self._runner is None:
             try:
-                present = self._paths.crm_socket.exists()
+                present = self._server is not None or self._paths.crm_socket.exists()
             except PermissionError:
                 work.close()
                 raise PermissionDenied(
@@ -314,6 +319,8 @@ class Client:
     def _explained(self, error: HaError) -> HaError:
         if not isinstance(error, Unreachable):
             return error
+        if self._server is not None:
+            return Unreachable(who=self.who, remedy=f"is `[ports] api` in its cluster.toml? {error.remedy}")
         if "ermission denied" in error.remedy:
             return PermissionDenied(what=f"{self._paths.crm_socket} is for root and group haclient")
         return Unreachable(

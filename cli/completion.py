@@ -64,7 +64,20 @@ _KINDS: Final = {"resource": _RESOURCES, "node": ("node",), "group": ("group",)}
 _OPTION: Final = re.compile(r"(?<![\w-])--?[a-z][\w-]*")
 # Options whose value is the name of a file or a folder.
 _FILES_AFTER: Final = frozenset(
-    {"-f", "--file", "--cib-file", "--root", "-x", "--xml-file", "--output-dir", "-O", "-D", "-G", "-I"}
+    {
+        "-f",
+        "--file",
+        "--cib-file",
+        "--root",
+        "--tls",
+        "-x",
+        "--xml-file",
+        "--output-dir",
+        "-O",
+        "-D",
+        "-G",
+        "-I",
+    }
 )
 _VALUES_AFTER: Final = {"--output": OUTPUTS}
 _FIXED: Final = {
@@ -309,7 +322,7 @@ def _after_options(asked: str, last: str, context: Context) -> list[str] | None:
         found = [*_VALUES_AFTER[asked]]
     elif asked in ("--guard", "--node"):
         found = _objects(current_cib(context), "node" if asked == "--node" else "resource")
-    elif asked in ("--reason", "--confirm", "--wait-time", "-D", "-o", "-H"):
+    elif asked in ("--reason", "--server", "--confirm", "--wait-time", "-D", "-o", "-H"):
         found = []
     else:
         return None

@@ -68,6 +68,8 @@ class Options:
     debug: bool = False
     safe: bool = False
     reason: str = ""
+    server: str = ""
+    tls: str = ""
     confirm_ms: int = 0
     guards: tuple[str, ...] = ()
 
@@ -116,11 +118,16 @@ class Context:
 
     @property
     def client(self) -> Client:
-        """The connection to ha-crm of this node."""
+        """The connection to ha-crm of this node, or of the one that --server names."""
         if self._client is None:
             from cli.client import Client  # gRPC costs start-up time
 
-            self._client = Client(self.paths)
+            server = None
+            if self.options.server:
+                from cli.afar import server_from
+
+                server = server_from(self.options.server, self.options.tls)
+            self._client = Client(self.paths, server)
         return self._client
 
     def source(self) -> CibSource:

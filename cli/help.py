@@ -88,6 +88,8 @@ OPTIONS: Final = (
     ("-c NAME", "work on a shadow CIB (also: environment CIB_shadow)"),
     ("--root DIR", "everything lives below DIR (also: HACLUSTER_ROOT)"),
     ("--node NAME", "this node's name (also: HACLUSTER_NODE)"),
+    ("--server NODE", "ask that machine (NODE[=ADDRESS][:PORT]; also: HACLUSTER_SERVER)"),
+    ("--tls DIR", "with the user's certificate there (~/.config/hacluster/tls; also: HACLUSTER_TLS)"),
     ("-w, --wait", "wait until what was wanted is so, or say why not (--wait-time 120s)"),
     ("-F", "yes to every question, write in spite of errors"),
     ("-n, --safe", "no to every question: refuse what would stop something else"),

@@ -416,9 +416,9 @@ CLUSTER: Final = Level(
         Command(
             "cert",
             "cli.commands.cluster_keys:cert",
-            "certificates: show, renew, sign for others, revoke",
-            ("show", "renew", "request", "sign", "install", "revoke"),
-            usage="cert show|renew|request|sign FILE NODE|install FILE|revoke NODE|SERIAL [--ca DIR]",
+            "certificates: show, renew, sign for others, make for users, revoke",
+            ("show", "renew", "request", "sign", "install", "user", "revoke"),
+            usage="cert show|renew|request|sign FILE NODE|install FILE|user NAME DIR|revoke WHOSE [--ca DIR]",
         ),
         Command(
             "move-dc",

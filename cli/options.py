@@ -25,6 +25,8 @@ _VALUES = {
     "--reason": "reason",
     "-c": "shadow",
     "--cib": "shadow",
+    "--server": "server",
+    "--tls": "tls",
 }
 _OTHER_VALUES = ("--wait-time", "--confirm", "--guard", "--output")
 _NOT_HERE = {
@@ -39,6 +41,8 @@ def take_options(words: list[str]) -> Options:
     options = Options(cib_file=os.environ.get("CIB_file", ""))  # noqa: SIM112
     options.shadow = os.environ.get("CIB_shadow", "")  # noqa: SIM112
     options.node = os.environ.get("HACLUSTER_NODE", "")
+    options.server = os.environ.get("HACLUSTER_SERVER", "")
+    options.tls = os.environ.get("HACLUSTER_TLS", "")
     while words and words[0].startswith("-") and words[0] not in ("--version", "--compgen", "--help", "-h"):
         word = words.pop(0)
         name, equals, value = word.partition("=")

@@ -12,7 +12,7 @@ import grpc
 from crm import revisions, wire
 from crm.api.access import AccessControl
 from crm.api.cluster import Cluster
-from crm.api.public_socket import user_name
+from crm.api.public_socket import name_of
 from crm.api.voters import change_voters, voters_reply
 from crm.cib.codec import is_text, parse, render
 from crm.cib.history import FEATURE_SET
@@ -94,11 +94,7 @@ class CrmService(crm_pb2_grpc.CrmServicer):
         return await self._cluster.replica.forward(method, raw, user, client=NAME)
 
     def _user(self, context: Context) -> str:
-        """Who asks: a certificate's name, or a user of this node."""
-        caller = rpc.caller_of(context)
-        if caller.uid is not None:
-            return user_name(caller.uid)
-        return caller.names[0] if caller.names else "local"
+        return name_of(rpc.caller_of(context))
 
     # Reads.
 

@@ -17,6 +17,7 @@ from crm.api.agent_socket import AgentSocket
 from crm.api.backend import Backend
 from crm.api.changes import Changes
 from crm.api.cluster import Cluster
+from crm.api.ports import listen, server_for_users
 from crm.api.public_socket import PublicSocket
 from crm.attributes import AttributeKeeper
 from crm.cib.document import cluster_options
@@ -61,7 +62,7 @@ from crm.scheduling_files import newest
 from crm.service import NAME, CrmService
 from hacluster import rpc
 from hacluster.clock import Clock
-from hacluster.errors import HaError, Unavailable
+from hacluster.errors import HaError
 from hacluster.paths import Paths
 from hacluster.settings import Node, Settings
 from hacluster.supervision import EXIT_FENCED, EXIT_OK, Notifier
@@ -78,8 +79,6 @@ PUSH_RETRY_MS: Final = 200
 PUSH_ATTEMPTS: Final = 25
 LEAVE_MS_MAX: Final = 85_000
 LEAVE_WITHOUT_DC_MS: Final = 5_000
-BIND_ATTEMPTS: Final = 25
-BIND_RETRY_MS: Final = 200
 
 log = structlog.get_logger()
 
@@ -302,8 +301,9 @@ class CrmShell:
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until `stop` is set. An unexpected exception ends the process, to be started again."""
         events = self.replica.subscribe()
+        keepalive_ms = max(self._settings.timers.deadtime_ms // 2, 100)
         server = rpc.Server(
-            keepalive_ms=max(self._settings.timers.deadtime_ms // 2, 100),
+            keepalive_ms=keepalive_ms,
             names=[NAME, node_service.NAME, replica_service.SERVICE_NAME],
             access=self._access,
         )
@@ -315,7 +315,11 @@ class CrmShell:
         self._public.inner.parent.mkdir(parents=True, exist_ok=True)
         self._public.inner.parent.chmod(0o700)
         server.listen_unix(self._public.inner)
-        await self._listen_tcp(server)
+        servers = [server]
+        await listen(server, self._node, self._settings.ports.crm, self._tls)
+        if port := self._settings.ports.api:
+            servers.append(server_for_users(self._api, self._acls, keepalive_ms))
+            await listen(servers[-1], self._node, port, self._tls)
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
             self.spawn(self.replica.run(), "replica")
@@ -338,7 +342,7 @@ class CrmShell:
             for name in self._lrms:
                 self._followers[name] = self.spawn(self._follow(name), f"history {name}")
             self.spawn(self._nodes_file.watch(), "nodes")
-            await server.start()
+            await asyncio.gather(*(one.start() for one in servers))
             self._public.listen()
             self.spawn(self._public.serve(), "clients")
             self.spawn(self._tls.watch(), "certificates")
@@ -348,7 +352,7 @@ class CrmShell:
             await stop.wait()
             await self._leave_cleanly()
             self.dc.stopped_being_dc("ha-crm stops")
-            await server.stop()
+            await asyncio.gather(*(one.stop() for one in servers))
             self.worker.stop()
             for task in list(self._spawned):
                 task.cancel()
@@ -397,18 +401,6 @@ class CrmShell:
             log.error(log_events.NODE_LEAVES, peer=self._node.name, reason="not empty in time")
         except HaError as error:
             log.error(log_events.NODE_LEAVES, peer=self._node.name, reason=str(error))
-
-    async def _listen_tcp(self, server: rpc.Server) -> None:
-        """On each of the node's addresses; one that is just being configured is waited for."""
-        for address in dict.fromkeys(self._node.addresses):
-            for attempt in range(BIND_ATTEMPTS):
-                try:
-                    server.listen_tcp(address, self._settings.ports.crm, self._tls)
-                    break
-                except Unavailable:
-                    if attempt == BIND_ATTEMPTS - 1:
-                        raise
-                    await asyncio.sleep(BIND_RETRY_MS / 1_000)
 
     def _access(self, method: str, caller: rpc.Caller) -> None:
         is_node = any(self._settings.node(name) for name in caller.names)

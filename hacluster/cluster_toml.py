@@ -46,6 +46,8 @@ def render(settings: Settings, *, heading: str = "") -> str:
         where = [f"device = {_text(witness.device)}"] if witness.device else where
         lines += ["", "[witness]", *where, f"votes = {witness.votes}"]
     lines += ["", "[ports]", f"crm = {settings.ports.crm}", f"lrm = {settings.ports.lrm}"]
+    if settings.ports.api:
+        lines.append(f"api = {settings.ports.api}")
     for link in settings.links:
         lines += ["", "[[link]]", *_link(link)]
     for node in settings.nodes:

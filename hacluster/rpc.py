@@ -129,10 +129,16 @@ class TlsSource(Protocol):
         ...
 
 
-def read_tls(folder: Path) -> Tls:
-    """ca.pem, node.pem, node.key (0600), crl.pem if it is there. Raises InvalidDocument with a remedy."""
+_REMEDY: Final = {
+    "node": "copy the node's folder that `hacli cluster init` made",
+    "user": "copy the folder that `hacli cluster cert user` made",
+}
+
+
+def read_tls(folder: Path, own: str = "node") -> Tls:
+    """ca.pem, node.pem, node.key (0600; or user.pem, user.key), crl.pem if there. Raises InvalidDocument."""
     parts: dict[str, bytes] = {}
-    for name in ("ca.pem", "node.pem", "node.key"):
+    for name in ("ca.pem", f"{own}.pem", f"{own}.key"):
         path = folder / name
         try:
             if name.endswith(".key") and stat.S_IMODE(path.stat().st_mode) & 0o077:
@@ -145,14 +151,14 @@ def read_tls(folder: Path) -> Tls:
                 source=str(path),
                 line=0,
                 what=error.strerror or str(error),
-                remedy="copy the node's folder that `hacli cluster init` made",
+                remedy=_REMEDY[own],
             ) from None
-    _check_pem(folder)
+    _check_pem(folder, own)
     revoked = _revoked(folder / "crl.pem", parts["ca.pem"])
     return Tls(
         ca=parts["ca.pem"],
-        certificate=parts["node.pem"],
-        key=parts["node.key"],
+        certificate=parts[f"{own}.pem"],
+        key=parts[f"{own}.key"],
         revoked=revoked,
         known=_known(folder / "nodes.pem", revoked) if revoked else (),
     )
@@ -223,24 +229,24 @@ def _serial_of(certificate: bytes) -> int:
     return x509.load_pem_x509_certificate(certificate).serial_number
 
 
-def _check_pem(folder: Path) -> None:
+def _check_pem(folder: Path, own: str) -> None:
     """gRPC would only say that it cannot bind; OpenSSL knows which file is wrong."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     what = "it holds no certificate"
     path = folder / "ca.pem"
     try:
         context.load_verify_locations(path)
-        path = folder / "node.pem"
+        path = folder / f"{own}.pem"
         context.load_verify_locations(path)
-        path = folder / "node.key"
-        what = "it is not the key of node.pem"
-        context.load_cert_chain(folder / "node.pem", path, password=b"")
+        path = folder / f"{own}.key"
+        what = f"it is not the key of {own}.pem"
+        context.load_cert_chain(folder / f"{own}.pem", path, password=b"")
     except (ssl.SSLError, OSError) as error:
         raise InvalidDocument(
             source=str(path),
             line=0,
             what=f"{what} ({error})",
-            remedy="copy the node's folder that `hacli cluster init` made",
+            remedy=_REMEDY[own],
         ) from None
 
 
@@ -249,13 +255,16 @@ class Caller:
     """Who calls. `names` are the names in the certificate; empty on a unix socket.
 
     `uid`: the user on this node, where the connection was relayed by who had asked the kernel; else None.
+    `user`: whom a user's certificate names; it is no node's then, whatever else it says.
     """
 
     local: bool
     names: tuple[str, ...] = ()
     uid: int | None = None
+    user: str = ""
 
 
+USER_URI: Final = "urn:hacluster:user:"  # a certificate with such a name is that user's; nodes' have no colon
 _OF_USER: Final = re.compile(r"uid(\d+)\.\d+")
 
 
@@ -273,8 +282,10 @@ def caller_of(context: grpc.aio.ServicerContext[Any, Any]) -> Caller:
     if peer.startswith("unix:"):
         of_user = _OF_USER.fullmatch(peer.rpartition("/")[2])
         return Caller(local=True, uid=int(of_user[1]) if of_user else None)
-    names = context.auth_context().get("x509_subject_alternative_name", ())
-    return Caller(local=False, names=tuple(bytes(name).decode() for name in names))
+    said = context.auth_context().get("x509_subject_alternative_name", ())
+    names = tuple(bytes(name).decode(errors="replace") for name in said)
+    users = [name.removeprefix(USER_URI) for name in names if name.startswith(USER_URI)]
+    return Caller(local=False, user=users[0]) if users else Caller(local=False, names=names)
 
 
 Access = Callable[[str, Caller], None]
@@ -468,6 +479,7 @@ class _ErrorInterceptor(grpc.aio.ServerInterceptor):
             try:
                 self._check(method, context)
                 async for reply in behaviour(request, context):
+                    self._check(method, context)  # what was revoked meanwhile hears no more
                     yield reply
             except HaError as error:
                 await _abort(context, error)

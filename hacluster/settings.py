@@ -97,10 +97,11 @@ class Witness:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ports:
-    """TCP ports of gRPC with mTLS."""
+    """TCP ports of gRPC with mTLS. `api`: for clients with users' certificates; 0: there is none."""
 
     crm: int = 5560
     lrm: int = 5561
+    api: int = 0
 
 
 BUILTIN: Final = "builtin"
@@ -207,7 +208,7 @@ _KNOWN: Final[Mapping[str, tuple[str, ...]]] = {
         "last_man_standing",
         "lms_window",
     ),
-    "ports": ("crm", "lrm"),
+    "ports": ("crm", "lrm", "api"),
     "link": ("kind", "port", "interface", "group", "ttl", "targets", "device", "baud", "mtu"),
     "node": ("id", "name", "addresses", "votes", "diskless"),
 }
@@ -382,10 +383,16 @@ class _Reader:
         )
 
     def _ports(self, values: Mapping[str, Any]) -> Ports:
-        return Ports(
+        ports = Ports(
             crm=self._number("ports", 0, values, "crm", 5560, 1, 65_535),
             lrm=self._number("ports", 0, values, "lrm", 5561, 1, 65_535),
+            api=self._number("ports", 0, values, "api", 0, 0, 65_535),
         )
+        if ports.api in (ports.crm, ports.lrm):
+            self.fail(
+                "ports", 0, "api", f"port {ports.api} is the nodes' own", "choose another, such as 5564"
+            )
+        return ports
 
     def _quorum(self, values: Mapping[str, Any], nodes: tuple[Node, ...]) -> Quorum:
         two_node = self._flag("quorum", values, "two_node", False)

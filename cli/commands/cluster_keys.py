@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Final
 from cryptography import x509
 
 from cli.authority import AuthorityFolder
-from cli.certificates import is_of_node, make_crl, make_request, sign_request
+from cli.certificates import is_of_node, make_crl, make_request, make_user, sign_request
 from cli.cluster_files import new_secret
 from cli.commands.cluster import take_options
 from cli.commands.cluster_join import this_node
@@ -24,9 +25,14 @@ from hacluster.settings import Settings
 from hacluster.shared_files import SharedFiles
 
 KEY_ID_MAX: Final = 15
+OF_USER: Final = "user:"
+USER_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,31}")
+RESERVED: Final = ("root", "hacluster")
+"""A certificate makes nobody these (`crm.api.access`)."""
+
 KEY_USAGE: Final = "cluster key generate|rotate"
 CERT_USAGE: Final = (
-    "cluster cert show|renew|request|sign FILE NODE|install FILE|revoke NODE|SERIAL [--ca DIR]"
+    "cluster cert show|renew|request|sign FILE NODE|install FILE|user NAME DIR|revoke WHOSE [--ca DIR]"
 )
 
 
@@ -109,7 +115,7 @@ def next_step(text: str, secret: Callable[[], str]) -> tuple[str, str]:
 
 
 def cert(context: Context, words: Sequence[str]) -> int:
-    """`cert show|renew|request|sign|install|revoke`."""
+    """`cert show|renew|request|sign|install|user|revoke`."""
     values, rest = take_options(words, ("--ca",), CERT_USAGE)
     folder = AuthorityFolder(context.paths, values.get("--ca", [""])[-1])
     match rest:
@@ -123,6 +129,8 @@ def cert(context: Context, words: Sequence[str]) -> int:
             return _sign(context, folder, Path(file), node)
         case ["install", file]:
             return _install(context, Path(file).read_bytes())
+        case ["user", name, into]:
+            return _user(context, folder, name, Path(into))
         case ["revoke", whose]:
             return _revoke(context, folder, whose)
         case _:
@@ -179,6 +187,35 @@ def _sign(context: Context, folder: AuthorityFolder, request: Path, name: str) -
     return EXIT_OK
 
 
+def _user(context: Context, folder: AuthorityFolder, name: str, into: Path) -> int:
+    """A folder for a user's own machine: `hacli --server` finds certificate and key there."""
+    if not USER_NAME.fullmatch(name) or name in RESERVED:
+        raise InvalidRequest(
+            what=f"{name!r} can be no user of a certificate",
+            remedy=f"letters, digits, . _ - (at most 32), and not {' or '.join(RESERVED)}",
+        )
+    authority = folder.load()
+    pair = make_user(authority, name)
+    folder.keep(OF_USER + name, pair.certificate)
+    try:
+        into.mkdir(mode=0o700)
+    except OSError as error:
+        raise InvalidRequest(what=f"{into}: {error.strerror}", remedy="name a new folder") from None
+    for file, data, mode in (
+        ("ca.pem", authority.certificate, 0o644),
+        ("user.pem", pair.certificate, 0o644),
+        ("user.key", pair.key, 0o600),
+    ):
+        shared_files.replace(into / file, data, mode)
+    context.print(f"{into}: for {name}'s machine, as ~/.config/hacluster/tls; user.key is a secret")
+    settings = Members(context.paths, this_node(context)).settings
+    if not settings.ports.api:
+        context.warning(
+            "nothing listens for users: [ports] api = 5564 in cluster.toml of each node, restart ha-crm"
+        )
+    return EXIT_OK
+
+
 def _make_known(context: Context, members: Members, certificate: bytes) -> None:
     """Before it is used: while anything is revoked, channels trust what nodes.pem names."""
 
@@ -226,16 +263,18 @@ def _take(context: Context, key: bytes, certificate: bytes) -> None:
 
 
 def _revoke(context: Context, folder: AuthorityFolder, whose: str) -> int:
-    """A serial number in hexadecimal, or a node: all but the certificate it presents now."""
+    """A serial number in hexadecimal, a user, or a node: all but the certificate it presents now."""
     authority, members = folder.load(), Members(context.paths, this_node(context))
-    if members.settings.node(whose) is not None:
+    if whose.startswith(OF_USER):
+        serials = list(folder.serials(whose))
+    elif members.settings.node(whose) is not None:
         own = x509.load_pem_x509_certificate((context.paths.tls / "node.pem").read_bytes()).serial_number
         serials = [one for one in folder.serials(whose) if whose != members.me or one != own]
     else:
         try:
             serials = [int(whose, 16)]
         except ValueError:
-            raise InvalidRequest(what=f"{whose} is neither a node nor a serial number") from None
+            raise InvalidRequest(what=f"{whose} is no node, user:NAME or serial number") from None
     if not serials:
         raise InvalidRequest(what=f"no certificate of {whose} is known in {folder.folder / 'issued'}")
 

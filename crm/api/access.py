@@ -1,4 +1,8 @@
-"""Applies the access control lists to what a user of this node asks of ha-crm; other nodes are trusted."""
+"""Applies the access control lists to what users ask of ha-crm; other nodes are trusted.
+
+A user is one of this node, whom the kernel names, or one from afar, whom a certificate names. A certificate
+makes nobody root or hacluster, and a member of no group: with lists its user may what roles say.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ from typing import Final
 from crm import acl, confirmation
 from crm.acl import Kind, Permission
 from crm.api.cluster import Cluster
-from crm.api.public_socket import user_name
+from crm.api.public_socket import name_of, user_name
 from crm.cib import codec
 from crm.cib.model import Element
 from crm.cib.versions import NO_VERSION
@@ -30,6 +34,7 @@ _READING: Final = frozenset(
 )
 
 
+API: Final = "/hacluster.v1.Crm/"
 NODES_ONLY: Final = ("/hacluster.v1.CrmPeer/", "/hacluster.v1.CrmNode/")
 FROM_AFAR: Final = (*NODES_ONLY, "/hacluster.v1.Crm/StopNode")
 """What one node may call of another; the rest of the client API is for clients on the node itself."""
@@ -43,14 +48,12 @@ class AccessControl:
 
     def rules(self, caller: Caller) -> tuple[Permission, ...] | None:
         """What the caller may; None: everything. Raises Unavailable while the configuration is not known."""
-        if caller.uid is None:
-            return None
-        name = user_name(caller.uid)
-        if name in acl.PRIVILEGED:
+        if _is_trusted(caller):
             return None
         if self._cluster.replica.version == NO_VERSION:
             raise Unavailable(why="this node does not know the configuration yet, nor who may see it")
-        return acl.permissions(self._cluster.replica.configuration, name, self._groups(caller.uid))
+        groups = self._groups(caller.uid) if caller.uid is not None else frozenset()
+        return acl.permissions(self._cluster.replica.configuration, name_of(caller), groups)
 
     def judge(self, method: str, caller: Caller, *, is_node: bool) -> None:
         """By the full name of the method. `is_node`: one who is not local has a node's certificate.
@@ -67,6 +70,16 @@ class AccessControl:
             )
         elif not method.startswith(FROM_AFAR):
             raise PermissionDenied(what=f"{method} is for clients on this node, not for {caller.names[0]}")
+
+    def judge_user(self, method: str, caller: Caller) -> None:
+        """As `judge`, on the port for users from afar: nodes' certificates are refused there."""
+        if not caller.user:
+            raise PermissionDenied(what=f"this port is for users, {name_of(caller)} is none")
+        if caller.user in acl.PRIVILEGED:
+            raise PermissionDenied(what=f"a certificate makes nobody {caller.user}")
+        if not method.startswith(API):
+            raise PermissionDenied(what=f"{method} is for the cluster's nodes")
+        self.check(method.rpartition("/")[2], caller)
 
     def check(self, method: str, caller: Caller) -> None:
         """Before any call: what reads more than the CIB, or acts, asks for a right to the whole CIB."""
@@ -93,7 +106,7 @@ class AccessControl:
         new = old.with_child(confirmation.secret_free(configuration))
         new = acl.restored(old, new, rules)
         if why := acl.refusal(old, new, rules):
-            raise PermissionDenied(what=f"{why} by {user_name(caller.uid or 0)}")
+            raise PermissionDenied(what=f"{why} by {name_of(caller)}")
         before, after = whole.child("configuration"), new.child("configuration")
         assert before is not None
         assert after is not None
@@ -104,12 +117,19 @@ class AccessControl:
 
         Raises Conflict when this node has another configuration than the caller had.
         """
-        if caller.uid is None or user_name(caller.uid) in acl.PRIVILEGED:
+        if _is_trusted(caller):
             return digest
         here = self._cluster.replica.digest
         if digest not in ("", here):
             raise Conflict(what="the configuration on this node is not the one that was read")
         return here
+
+
+def _is_trusted(caller: Caller) -> bool:
+    """A node, root or ourselves."""
+    if caller.uid is None:
+        return not caller.user
+    return user_name(caller.uid) in acl.PRIVILEGED
 
 
 def _without_way_back(cib: Element) -> Element:

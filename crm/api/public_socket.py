@@ -44,6 +44,13 @@ def user_name(uid: int) -> str:
         return str(uid)
 
 
+def name_of(caller: rpc.Caller) -> str:
+    """Who asks: the user of a certificate or of this node, a node, or "local"."""
+    if caller.uid is not None:
+        return user_name(caller.uid)
+    return caller.user or (caller.names[0] if caller.names else "local")
+
+
 def groups_of(uid: int) -> frozenset[str]:
     """The names of all groups the user is in."""
     try:

@@ -60,8 +60,12 @@ def methods(name: str, file: Generated) -> set[str]:
 
 @pytest.fixture
 def acls() -> AccessControl:
-    cib = element("cib", {}, CONFIGURATION, Element("status"))
-    replica = SimpleNamespace(configuration=CONFIGURATION, version=CibVersion(0, 1, 0), digest="d")
+    return an_access_control(CONFIGURATION)
+
+
+def an_access_control(configuration: Element) -> AccessControl:
+    cib = element("cib", {}, configuration, Element("status"))
+    replica = SimpleNamespace(configuration=configuration, version=CibVersion(0, 1, 0), digest="d")
     cluster = SimpleNamespace(replica=replica, cib=lambda: cib)
     return AccessControl(cast(Cluster, cluster), lambda _uid: frozenset())
 
