@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from hacluster import rpc
+from hacluster.clock import SystemClock
 from hacluster.errors import ErrorCode, HaError, StaleTerm
 from hacluster.v1 import lrm_pb2
 from hacluster.vocabulary.operation import ExecutionStatus
@@ -279,19 +280,36 @@ async def test_both_are_killed(node: LrmNode, ocf_root: Path, tmp_path: Path) ->
 async def test_recurring_monitors_keep_their_phase_over_a_restart(
     node: LrmNode, ocf_root: Path, tmp_path: Path
 ) -> None:
-    agent = an_agent(ocf_root, "Beat", f"monitor) date +%s.%N >>{tmp_path}/beats; exit 0;;")
+    """Neither at once nor from anew: the next run is due when it was. And it does come."""
+    agent = an_agent(ocf_root, "Beat", f"monitor) date +%s.%N >>{tmp_path}/$OCF_RESOURCE_INSTANCE; exit 0;;")
     await node.accept()
-    call_id = (await node.execute("b", "monitor", agent, interval_ms=6_000)).call_id
-    await until((tmp_path / "beats").exists, "the first run")
+    slow = (await node.execute("slow", "monitor", agent, interval_ms=600_000)).call_id
+    assert (await node.result(slow)).rc == 0
+    due_ms = await due_boottime_ms(node, "slow")
+    fast = (await node.execute("fast", "monitor", agent, interval_ms=3_000)).call_id
+    assert (await node.result(fast)).rc == 0
     await node.kill()
     await node.start()
-    await until(lambda: len((tmp_path / "beats").read_text().split()) == 2, "it goes on")
-    first, second = map(float, (tmp_path / "beats").read_text().split())
-    assert 5.5 < second - first < 9, "neither at once nor from anew"
+    assert abs(await due_boottime_ms(node, "slow") - due_ms) < 5_000, "it has kept its phase"
+    await until(lambda: len((tmp_path / "fast").read_text().split()) >= 2, "it goes on")
+    first, second = map(float, (tmp_path / "fast").read_text().split()[:2])
+    assert second - first > 2.9, "not at once"
+    assert len((tmp_path / "slow").read_text().split()) == 1
     results = [event.result for event in await node.recorded() if event.HasField("result")]
-    assert [(r.call_id, r.rc) for r in results] == [(call_id, 0)]
-    (recurring,) = (await node.status()).recurring
-    assert (recurring.resource, recurring.interval_ms) == ("b", 6_000)
+    assert sorted((r.call_id, r.rc) for r in results) == [(slow, 0), (fast, 0)]
+    found = {each.resource: each.interval_ms for each in (await node.status()).recurring}
+    assert found == {"slow": 600_000, "fast": 3_000}
+
+
+async def due_boottime_ms(node: LrmNode, resource: str) -> int:
+    """When the next run of its monitor is due; of a status that was asked for within a second."""
+    for _ in range(20):
+        before_ns = SystemClock().now_ns()
+        (recurring,) = [each for each in (await node.status()).recurring if each.resource == resource]
+        after_ns = SystemClock().now_ns()
+        if after_ns - before_ns < 1_000_000_000:
+            return after_ns // 1_000_000 + recurring.due_in_ms
+    raise AssertionError("no answer within a second")
 
 
 async def test_a_monitor_reports_changes_only(node: LrmNode, ocf_root: Path, tmp_path: Path) -> None:
