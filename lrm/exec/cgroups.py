@@ -1,7 +1,10 @@
 """A cgroup (version 2) for each action and each resource: nothing an agent starts can hide from a kill.
 
 Below our unit's own cgroup, or below hacluster/NODE where there is none: rsc/ID/ops/CALL holds an action,
-rsc/ID/svc what it left running. Where no cgroup v2 is writable, none of this is used (agents.md section 6).
+rsc/ID/svc what it left running, warm/N a worker of the warm host with whatever its action starts. A worker
+stays in its own: to move a process takes the kernel 7 ms where none was moved for a while (it waits for
+readers of a lock; the mount option favordynmods spares that), ten times what an action takes. Where no cgroup
+v2 is writable, none of this is used (agents.md section 6).
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ _MOUNTS = Path("/proc/self/mountinfo")
 _OWN = Path("/proc/self/cgroup")
 _POPULATED_RETRIES = 3
 _SWEPT_RETRIES = 5
+_RUN = "user.hacluster.run"  # the attribute with the token of what a worker was given last
 _NOT_THERE = frozenset({errno.ENOENT, errno.ENODEV})  # ENODEV: it was removed just now
 
 
@@ -53,9 +57,26 @@ class Cgroups:
         """The cgroup of what a resource's actions left running."""
         return self.base / "rsc" / quote(resource, safe="") / "svc"
 
-    def actions(self) -> Iterator[Path]:
-        """The cgroups of all actions that have one."""
-        return self.base.glob("rsc/*/ops/*/")
+    def worker(self, number: int) -> Path:
+        """The cgroup of a worker of this process."""
+        return self.base / "warm" / f"{os.getpid()}-{number}"
+
+    def workers(self) -> Iterator[Path]:
+        """The cgroups of all workers, also of a former lrm-exec's."""
+        return self.base.glob("warm/*/")
+
+    def mark(self, group: Path, token: str) -> None:
+        """Note which run a worker is given, for `where`. Kernels before 5.7 cannot: nothing is noted then."""
+        with suppress(OSError):
+            os.setxattr(group, _RUN, token.encode())
+
+    def where(self, resource: str, token: str) -> Path:
+        """Where a run of a former lrm-exec's is, or has left something: with a worker, or by itself."""
+        for group in self.workers():
+            with suppress(OSError):
+                if os.getxattr(group, _RUN) == token.encode():
+                    return group
+        return self.operation(resource, token)
 
     def enter(self, group: Path) -> None:
         """Move this process into `group`, which is made if need be."""
@@ -82,12 +103,14 @@ class Cgroups:
         except FileNotFoundError:
             return
 
-    def settle(self, resource: str, token: str) -> tuple[int, ...]:
-        """An action has ended by itself: what it left running (returned) belongs to the resource now."""
-        group = self.operation(resource, token)
+    def settle(self, resource: str, group: Path, *, worker: int = 0) -> tuple[int, ...]:
+        """An action has ended by itself: what it left running (returned) belongs to the resource now.
+
+        Not so the process `worker`, which it was run by.
+        """
         moved: tuple[int, ...] = ()
         for _ in range(_POPULATED_RETRIES):  # a member may fork while we move it
-            pids = self.members(group)
+            pids = tuple(pid for pid in self.members(group) if pid != worker)
             if not pids:
                 break
             moved += pids
@@ -96,7 +119,8 @@ class Cgroups:
                     join(self.service(resource), pid)
                 except ProcessLookupError:
                     continue
-        self.remove(group)
+        if not worker:
+            self.remove(group)
         return moved
 
     def remove(self, group: Path) -> bool:

@@ -9,6 +9,7 @@ import selectors
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from hacluster.clock import Clock
 from lrm.exec import processes, survivors
@@ -37,6 +38,8 @@ class _Run:
     pidfd: int = -1
     reported: bool = False
     left_something: bool = False  # a process of it lives on
+    group: Path | None = None  # its cgroup, where there are cgroups
+    worker: int = 0  # the process of the warm host that does it
 
     @property
     def token(self) -> str:
@@ -73,7 +76,7 @@ class Runs:
         if host is not None:
             host.connect(
                 selector,
-                home=cgroups.home if cgroups else None,
+                cgroups=cgroups,
                 answered=self._answered,
             )
 
@@ -143,6 +146,8 @@ class Runs:
         run = _Run(order, Ladder(order.deadline_ns, order.grace_ms * 1_000_000), now_ns)
         run.ladder.how = How.LOST
         found = self._find(order)
+        if self._cgroups is not None:
+            run.group = self._cgroups.where(order.resource, order.token)
         if found is None or not self._watch(run, *found):
             self._runs[order.token] = run
             self._perform(run, run.ladder.exited())
@@ -172,15 +177,17 @@ class Runs:
 
     def exited(self, pid: int, status: int) -> None:
         """A process is gone; `status` is waitpid's. Unknown ones are orphans and need nothing more."""
-        if self._host is not None:
-            self._host.gone(pid)
         run = self._by_pid.pop(pid, None)
         if run is not None:
             self._perform(run, run.ladder.exited(), status)
+        if self._host is not None:
+            self._host.gone(pid)
 
     def tick(self) -> None:
         """Do what is due."""
         now_ns = self._clock.now_ns()
+        if self._host is not None:
+            self._host.tick(now_ns)
         while self._due and self._due[0][0] <= now_ns:
             _, token = heapq.heappop(self._due)
             run = self._runs.get(token)
@@ -202,7 +209,7 @@ class Runs:
         try:
             if not order.pid:
                 return survivors.leader(self._cgroups, order.resource, order.token)
-            if survivors.works_for_another(self._cgroups, order.resource, order.token, order.pid):
+            if survivors.works_for_another(self._cgroups, order.token, order.pid):
                 return None
         except OSError as error:
             self._note(f"{order.token} of {order.resource}: {error}")
@@ -222,16 +229,16 @@ class Runs:
         return True
 
     def _launch(self, run: _Run, order: Start, pipes: Pipes) -> None:
-        group = self._cgroups.operation(order.resource, order.token) if self._cgroups else None
         if order.warm and self._host is not None and self._host.usable:
-            name = "" if group else survivors.name_of(order.token)
-            worker = self._host.start(order.warm, order.action, order.env, pipes, group, name)
-            run.pid, run.ticks = worker.pid, worker.ticks
+            worker = self._host.start(order.warm, order.action, order.env, pipes, order.token)
+            run.pid, run.ticks, run.group = worker.pid, worker.ticks, worker.group
+            run.worker = worker.pid
             return
-        if self._cgroups is None or group is None:
+        if self._cgroups is None:
             marked = {**order.env, survivors.MARK: order.token}
             run.pid = spawn(order.argv, marked, pipes, order.stdin)
             return
+        group = run.group = self._cgroups.operation(order.resource, order.token)
         # We are single-threaded: going into the group, spawning and coming back leaves no window in which
         # the agent could fork outside it.
         self._cgroups.enter(group)
@@ -293,8 +300,8 @@ class Runs:
 
     def _kill_all(self, run: _Run) -> None:
         """Everything the action started: its cgroup, and the groups of its session."""
-        if self._cgroups is not None:
-            self._cgroups.kill(self._cgroups.operation(run.resource, run.token))
+        if self._cgroups is not None and run.group is not None:
+            self._cgroups.kill(run.group)
         self._signal_group(run, signal.SIGKILL)
         for pid in list(processes.members_of_session(run.pid)):
             processes.send_signal(pid, signal.SIGKILL)
@@ -327,10 +334,10 @@ class Runs:
 
     def _settle(self, run: _Run, status: int) -> tuple[tuple[int, ...], bool]:
         """Give what the action left to the resource; look at that after a stop that says it succeeded."""
-        if self._cgroups is None:
+        if self._cgroups is None or run.group is None:
             return (), False
         try:
-            moved = self._cgroups.settle(run.resource, run.token)
+            moved = self._cgroups.settle(run.resource, run.group, worker=run.worker)
             run.left_something = bool(moved)
             if not isinstance(run.order, Start):
                 return (), False

@@ -1,9 +1,10 @@
 """The process of an action that a former lrm-exec started and had no time to tell of.
 
 lrm-exec may be killed between the start of an agent and the word of it. The agent is then found by its
-cgroup, which it is in from its first instruction on; where there are none, by a mark: in its environment, or
-in the name of a warm worker. The lock of lrm-exec makes that certain: a child holds it until it is what it
-was made for, so a new lrm-exec serves only when each of them is found, or (workers that wait) does not begin.
+cgroup, which it is in from its first instruction on; where there are none, by a mark in its environment. A
+warm worker is found by the name it gives itself before it begins. The lock of lrm-exec makes that certain: a
+child holds it until it is what it was made for, so a new lrm-exec serves only when each of them is found, or
+(workers) does not begin.
 """
 
 from __future__ import annotations
@@ -38,7 +39,12 @@ def leader(cgroups: Cgroups | None, resource: str, token: str) -> tuple[int, int
     if cgroups is None:
         pids: Iterable[int] = _marked(token)
     else:
-        pids = cgroups.members(cgroups.operation(resource, token))
+        name = name_of(token)
+        workers = (pid for group in cgroups.workers() for pid in cgroups.members(group))
+        pids = [
+            *cgroups.members(cgroups.operation(resource, token)),
+            *(pid for pid in workers if _name(pid) == name),
+        ]
     found = [(processes.start_ticks(pid), pid) for pid in pids if processes.leads_a_session(pid)]
     if not found:
         return None
@@ -46,12 +52,19 @@ def leader(cgroups: Cgroups | None, resource: str, token: str) -> tuple[int, int
     return pid, ticks
 
 
-def works_for_another(cgroups: Cgroups | None, resource: str, token: str, pid: int) -> bool:
-    """Whether this process does another action now: a warm worker that is done with this one."""
-    if cgroups is None:
-        return False  # workers are not used again, then
-    own = cgroups.operation(resource, token)
-    return any(pid in cgroups.members(group) for group in cgroups.actions() if group != own)
+def works_for_another(cgroups: Cgroups | None, token: str, pid: int) -> bool:
+    """Whether this process is a warm worker that does something else now, or has not begun, and will not."""
+    if cgroups is None or not any(pid in cgroups.members(group) for group in cgroups.workers()):
+        return False  # without cgroups workers are not used again
+    return _name(pid) != name_of(token)
+
+
+def _name(pid: int) -> str:
+    """What a process calls itself; nothing when there is none."""
+    try:
+        return (_PROC / str(pid) / "comm").read_text(errors="replace").strip()
+    except OSError:
+        return ""
 
 
 def _marked(token: str) -> Iterator[int]:

@@ -1,8 +1,8 @@
 """The child's side of the warm host: one action after the other, each as if in a process of its own.
 
-An action finds its environment, its output, its cgroup, and /dev/null on descriptor 0; of the one before it
-finds nothing. A worker for which that cannot be made true (something it started still runs, a thread, an
-exception) ends with the action's exit code instead of taking another.
+An action finds its environment, its output, and /dev/null on descriptor 0, in a cgroup in which there is
+nothing else; of the one before it finds nothing. A worker for which that cannot be made true (something it
+started still runs, a thread, an exception) ends with the action's exit code instead of taking another.
 """
 
 from __future__ import annotations
@@ -35,6 +35,9 @@ WORKS_ON: Final = 1
 READY: Final = 2
 """Answer of a worker that has done all that."""
 
+WAITING: Final = "ha-waiting"
+"""What a worker without a job calls itself."""
+
 JOB_BYTES_MAX: Final = 64 * 1024
 CONTROL: Final = 3
 
@@ -46,17 +49,16 @@ _DESCRIPTORS_MAX: Final = 1_048_576
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One action. `group` is its cgroup; where there are none, `name` is what the process calls itself."""
+    """One action. `name` is what the process calls itself meanwhile: by that it is found."""
 
     agent: str
     action: str
     env: Mapping[str, str]
-    group: str
     name: str
 
     def encode(self) -> bytes:
         """For `send` to a worker that waits."""
-        return dumps([self.agent, self.action, dict(self.env), self.group, self.name]).encode()
+        return dumps([self.agent, self.action, dict(self.env), self.name]).encode()
 
     @classmethod
     def decode(cls, data: bytes) -> Job:
@@ -64,12 +66,14 @@ class Job:
         return cls(*loads(data))
 
 
-def work(control: socket.socket, entry: Entry, job: Job, stdout: int, stderr: int, home: str) -> NoReturn:
-    """In the forked child: the first job, and all that come. `home` is the cgroup to wait in."""
+def work(control: socket.socket, entry: Entry, job: Job, stdout: int, stderr: int, group: str) -> NoReturn:
+    """In the forked child: the first job, and all that come. `group` is the cgroup to live in, if any."""
     code = _CRASHED
     try:
         signal.set_wakeup_fd(-1)
         os.setsid()
+        if group:
+            join(Path(group), 0)
         for number in _HANDLED:
             signal.signal(number, signal.SIG_DFL)
         os.dup2(stdout, 1)
@@ -82,14 +86,14 @@ def work(control: socket.socket, entry: Entry, job: Job, stdout: int, stderr: in
         later = Later()
         while True:
             code = _CRASHED
-            _become_findable(job)
+            _call_itself(job.name)  # from here on whoever looks for the action finds this process
             if _is_alone(answers):
                 break  # another lrm-exec may have looked for this action already, and not found it
             code = _perform(entry, job, later) & 0xFF
             if not _is_clean():
                 later.leave_to_a_child()
                 break
-            _forget(home, later)
+            _forget(later)
             answers.send(bytes((WORKS_ON if later else DONE, code)))
             job = _next(answers, later)
     except SystemExit as ended:
@@ -148,12 +152,12 @@ class Later:
             os._exit(0)
 
 
-def _become_findable(job: Job) -> None:
-    """From here on whoever looks for the action finds this process."""
-    if job.group:
-        join(Path(job.group), 0)
-    elif job.name:
-        Path("/proc/self/comm").write_text(job.name)
+def _call_itself(name: str) -> None:
+    descriptor = os.open("/proc/self/comm", os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(descriptor, name.encode())
+    finally:
+        os.close(descriptor)
 
 
 def _is_alone(answers: socket.socket) -> bool:
@@ -186,7 +190,7 @@ def _is_clean() -> bool:
     return False
 
 
-def _forget(home: str, later: Later) -> None:
+def _forget(later: Later) -> None:
     """Let go of all that the action had."""
     for descriptor in (1, 2):
         os.dup2(0, descriptor)
@@ -194,8 +198,7 @@ def _forget(home: str, later: Later) -> None:
         os.closerange(CONTROL + 1, _DESCRIPTORS_MAX)
     os.chdir("/")
     os.umask(_UMASK)
-    if home:
-        join(Path(home), 0)
+    _call_itself(WAITING)
 
 
 def _next(answers: socket.socket, later: Later) -> Job:

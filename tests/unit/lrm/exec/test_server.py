@@ -17,7 +17,7 @@ from typing import TypeVar
 import pytest
 
 from hacluster.paths import Paths
-from lrm.exec import launch, processes
+from lrm.exec import launch, processes, survivors
 from lrm.exec.cgroups import Cgroups
 from lrm.exec.protocol import (
     Acknowledge,
@@ -608,8 +608,7 @@ def test_a_worker_that_does_another_action_is_not_waited_for(
     busy = client.hear(Started, "2")
     assert busy.pid == worker.pid
     cgroups = Cgroups.find(launch.cgroup_name("node1", paths))
-    assert cgroups is not None
-    until(lambda: busy.pid in cgroups.members(cgroups.operation("e", "2")), "it has begun")
+    until(lambda: survivors.leader(cgroups, "e", "2") is not None, "it has begun")
     second = replaced(paths, connect)
     for token, resource in (("1", "d"), ("2", "e")):
         found = nameless(token, resource=resource)
@@ -619,6 +618,45 @@ def test_a_worker_that_does_another_action_is_not_waited_for(
     second.say(Kill(token="2"))
     second.hear(Finished, "2")
     assert not processes.is_alive(busy.pid, busy.start_ticks)
+
+
+def test_what_a_worker_s_action_left_is_the_resource_s_also_when_lrm_exec_died_over_it(
+    paths: Paths, client: Client, connect: Connect
+) -> None:
+    """A server was started and had left the worker when lrm-exec was killed, which was not told of it."""
+    needs_cgroups(client)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    client.say(warm(paths, "1", "WebServer", "start", docroot=str(paths.root), port=str(port)))
+    client.hear(Started, "1")
+    first = int((paths.run / "lrm-exec.lock").read_text())
+    os.kill(first, signal.SIGSTOP)
+    cgroups = Cgroups.find(launch.cgroup_name("node1", paths))
+    assert cgroups is not None
+
+    def serves() -> bool:
+        with socket.socket() as client:
+            return client.connect_ex(("127.0.0.1", port)) == 0
+
+    until(serves, "the server runs")
+    second = replaced(paths, connect)
+    second.say(nameless("1", resource="d"))
+    assert second.hear(Finished, "1").how is How.LOST
+    assert cgroups.members(cgroups.service("d")), "it is the resource's"
+    assert serves()
+
+
+def test_as_many_workers_are_kept_as_were_needed_at_once(paths: Paths, client: Client) -> None:
+    needs_cgroups(client)
+    tokens = [f"c{number}" for number in range(5)]
+    for token in tokens:
+        client.say(replace(warm(paths, token, "Delay", "start", startdelay="1"), resource=token))
+    first = {client.hear(Started, token).pid for token in tokens}
+    assert [code(client.hear(Finished, token)) for token in tokens] == [0] * 5
+    for token in tokens:
+        client.say(replace(warm(paths, f"{token}.2", "Delay", "monitor"), resource=token))
+    assert {client.hear(Started, f"{token}.2").pid for token in tokens} <= first
 
 
 def test_a_worker_whose_action_left_a_process_gets_no_other(paths: Paths, client: Client) -> None:

@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from lrm.exec.spawn import Pipes
-from lrm.host.forking import WarmHost
-from lrm.host.worker import Steps
+from lrm.host.forking import OF_LATE_NS, WarmHost
+from lrm.host.worker import WAITING, Steps
 
 WITHIN_S = 20.0
 
@@ -44,6 +44,10 @@ def act(agent: str, action: str, env: Mapping[str, str], do_later: Callable[[Ste
         case "later" | "later-and-child":
             do_later(_steps(folder))
             return act(agent, action.rpartition("-")[2], env, do_later) if action != "later" else 0
+        case "wait":
+            deadline_s = time.monotonic() + WITHIN_S
+            while not (folder / "go_on").exists() and time.monotonic() < deadline_s:
+                time.sleep(0.01)
         case "fail":
             return 7
         case "raise":
@@ -73,17 +77,19 @@ def main() -> None:
             ended[pid] = (status, True)
             return True
 
-        host.connect(selector, home=None, answered=answered)
+        host.connect(selector, cgroups=None, answered=answered)
         for action in sys.argv[2:]:
+            if action == "crowd":
+                print(json.dumps(_crowd(host, selector, ended, {"FOLDER": folder})))
+                continue
             if action == "kill":
                 os.kill(pid, 9)
                 os.waitpid(pid, 0)
                 continue  # it is not told: the host has to notice
             pipes = Pipes.create()
             ended.clear()
-            pid = host.start(
-                "agent", action, {"FOLDER": folder, "ACTION": action}, pipes, None, "ha-test"
-            ).pid
+            environment = {"FOLDER": folder, "ACTION": action}
+            pid = host.start("agent", action, environment, pipes, f"test.{action}").pid
             pipes.close_write_ends()
             _until_ended(host, selector, ended, pid)
             os.set_blocking(pipes.stdout, False)
@@ -93,6 +99,33 @@ def main() -> None:
             )
             os.close(pipes.stdout)
             os.close(pipes.stderr)
+
+
+def _crowd(
+    host: WarmHost,
+    selector: selectors.BaseSelector,
+    ended: dict[int, tuple[int, bool]],
+    environment: dict[str, str],
+) -> list[int]:
+    """How many workers wait after five actions at once, and after one, two, and three periods of nothing."""
+    host.tick(0)
+    pids = set()
+    for number in range(5):
+        pipes = Pipes.create()
+        pids.add(host.start("agent", "wait", environment, pipes, f"test.{number}").pid)
+        pipes.close_write_ends()
+    (Path(environment["FOLDER"]) / "go_on").touch()
+    for pid in pids:
+        _until_ended(host, selector, ended, pid)
+    kept = [sum(_waits(pid) for pid in pids)]
+    for period in (1, 2, 3):
+        host.tick(period * OF_LATE_NS)
+        kept.append(host.waiting)
+    return kept
+
+
+def _waits(pid: int) -> bool:
+    return Path(f"/proc/{pid}/comm").read_text().strip() == WAITING
 
 
 def _until_ended(

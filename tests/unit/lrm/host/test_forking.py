@@ -9,6 +9,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -33,6 +34,15 @@ class Run:
     folder: Path
 
     def __call__(self, *actions: str) -> list[Done]:
+        """What became of each action."""
+        return [Done(*each) for each in self._lines(*actions)]
+
+    def told(self, action: str) -> list[int]:
+        """What the one line says."""
+        (line,) = self._lines(action)
+        return line
+
+    def _lines(self, *actions: str) -> list[list[Any]]:
         """In a process of its own: nobody forks beside the threads of others."""
         command = [sys.executable, "-m", "tests.unit.lrm.host.host_script", str(self.folder), *actions]
         environment = {"PATH": os.defpath, "LC_ALL": "C.UTF-8", "PYTHONPATH": os.pathsep.join(sys.path)}
@@ -45,7 +55,7 @@ class Run:
             timeout=WITHIN_S,
             check=True,
         )
-        return [Done(*json.loads(line)) for line in done.stdout.splitlines()]
+        return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 def test_a_worker_is_used_again(run: Run) -> None:
@@ -76,6 +86,10 @@ def test_a_worker_that_died_while_it_waited_is_not_missed(run: Run) -> None:
     first, second = run("see", "kill", "see")
     assert first.pid != second.pid
     assert second.code == 0
+
+
+def test_as_many_wait_as_were_needed_at_once_of_late(run: Run) -> None:
+    assert run.told("crowd") == [5, 5, 2, 2]
 
 
 def test_what_is_left_to_do_holds_up_nobody(run: Run) -> None:
