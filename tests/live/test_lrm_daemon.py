@@ -21,6 +21,8 @@ from hacluster.errors import ErrorCode, HaError, StaleTerm
 from hacluster.v1 import lrm_pb2
 from hacluster.vocabulary.operation import ExecutionStatus
 from lrm.exec import processes
+from lrm.exec.cgroups import Cgroups
+from lrm.exec.launch import cgroup_name
 from tests.live.lrm_node import PENDING, LrmNode, a_term, an_agent, authority, until
 from tests.soak.lrm_kill import soak
 from tests.unit.lrm.systemd.fake_systemd import fake_systemd
@@ -221,6 +223,37 @@ async def test_lrm_exec_is_killed_at_any_moment(node: LrmNode, ocf_root: Path, t
         assert "overlap" not in said
         assert said.count("begin-stop") == said.count("end-stop") <= 1, (number, said)
         seen.add(result.status)
+    assert ExecutionStatus.UNKNOWN in seen
+
+
+async def test_lrm_exec_is_killed_while_its_workers_work(node: LrmNode) -> None:
+    """A worker whose result was told as lost does nothing any more, and none outlives its lrm-exec."""
+    cgroups = Cgroups.find(cgroup_name("node1", node.paths))
+    if cgroups is None:
+        pytest.skip("no writable cgroup v2 here")
+    await node.accept()
+    await node.run("w", "monitor")
+    state = node.paths.agent_tmp / "Dummy-w.state"
+    rounds, seen = 10, set()
+    for number in range(rounds):
+        await connected(node, number + 1)
+        start = (await node.execute("w", "start", op_sleep="150ms")).call_id
+        stop = (await node.execute("w", "stop", op_sleep="50ms")).call_id
+        await asyncio.sleep(0.25 * number / rounds)
+        killed = node.exec_pid
+        os.kill(killed, signal.SIGKILL)
+        seen.add((await node.result(start)).status)
+        if (await node.result(stop)).status == ExecutionStatus.UNKNOWN:
+            assert (await node.run("w", "stop")).rc == 0
+        assert not state.exists(), number
+
+        def left(killed: int = killed) -> list[int]:
+            old = [group for group in cgroups.workers() if group.name.startswith(f"{killed}-")]
+            return [pid for group in old for pid in cgroups.members(group)]
+
+        await until(lambda: not left(), "the workers of the one that was killed are gone")
+        assert not state.exists(), number
+    assert seen <= {ExecutionStatus.UNKNOWN, ExecutionStatus.DONE}
     assert ExecutionStatus.UNKNOWN in seen
 
 
