@@ -82,7 +82,8 @@ def write_cluster(
 def _write(folder: Path, files: Mapping[str, bytes]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, data in files.items():
-        secret = name.endswith(".key") or name == "authkeys"
+        # The first configuration may hold passwords, of fence devices for one.
+        secret = name.endswith(".key") or name in ("authkeys", INITIAL_CIB)
         path = folder / name
         path.touch(mode=_SECRET_MODE)  # never readable by others, not for a moment
         path.write_bytes(data)

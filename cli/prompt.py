@@ -14,6 +14,7 @@ from prompt_toolkit.document import Document
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 
 from cli.completion import candidates, current_cib
+from cli.redaction import holds_secret
 from crm.cib.model import Element
 
 if TYPE_CHECKING:
@@ -30,7 +31,16 @@ def _history() -> History:
         path.touch(mode=0o600)
     except OSError:
         return InMemoryHistory()
-    return FileHistory(str(path))
+    return DiscreetHistory(str(path))
+
+
+class DiscreetHistory(FileHistory):
+    """A history on disk without lines that hold secrets: those are known until the shell ends."""
+
+    def store_string(self, string: str) -> None:
+        """Called with each line."""
+        if not holds_secret(string):
+            super().store_string(string)
 
 
 class _FromTree(Completer):

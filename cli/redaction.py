@@ -30,6 +30,14 @@ def without_secrets(item: Element) -> Element:
     return changed.mapped(without_secrets)
 
 
+_SET: Final = re.compile(r"\bsec\w*\s+\S+\s+set\s")
+
+
+def holds_secret(line: str) -> bool:
+    """A command line that is better forgotten: it gives a value to what is named like a secret."""
+    return redacted(line) != line or _SET.search(line) is not None
+
+
 def redacted(text: str) -> str:
     """A log or a file, with values after secret names hidden, and private keys."""
     return _PAIR.sub(lambda found: found[1] + HIDDEN, _PEM.sub(HIDDEN, text))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import resource
 import signal
 import socket
 import sys
@@ -45,6 +46,11 @@ def parser(service: str, description: str) -> argparse.ArgumentParser:
     result.add_argument("--log-format", choices=ha_logging.FORMATS)
     result.add_argument("--log-level", choices=ha_logging.LEVELS, default="info")
     return result
+
+
+def no_core_files() -> None:
+    """What this process knows (keys, the CIB) gets into no core file; what it starts may want one again."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
 
 
 def options_from(arguments: argparse.Namespace) -> DaemonOptions:

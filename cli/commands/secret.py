@@ -7,7 +7,9 @@ is written on this node; `push` brings it to the others, by ssh.
 from __future__ import annotations
 
 import contextlib
+import getpass
 import hashlib
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -30,7 +32,7 @@ def secret(context: Context, words: Sequence[str]) -> int:
     match tuple(words):
         case (name, "set", parameter, value):
             _checked(context, name, parameter)
-            _store(context, name, parameter, value)
+            _store(context, name, parameter, _typed(parameter) if value == "-" else value)
             return _point(context, name, parameter)
         case (name, "stash", parameter):
             value = pair_value(_checked(context, name, parameter), "instance_attributes", parameter)
@@ -59,6 +61,13 @@ def secret(context: Context, words: Sequence[str]) -> int:
             return _check(context, name, parameter)
         case _:
             raise UsageError(what="not understood", usage=_USAGE)
+
+
+def _typed(parameter: str) -> str:
+    """The value as it is typed, unseen, or from standard input: arguments are in the list of processes."""
+    if sys.stdin.isatty():
+        return getpass.getpass(f"{parameter}: ")
+    return sys.stdin.readline()
 
 
 def _checked(context: Context, name: str, parameter: str) -> Element:

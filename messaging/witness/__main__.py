@@ -27,6 +27,7 @@ from hacluster.paths import Paths
 from hacluster.supervision import (
     Notifier,
     end_on_bugs,
+    no_core_files,
     options_from,
     parser,
     report_and_code,
@@ -221,6 +222,7 @@ class Qnet:
 
 def main() -> int:
     """Run until SIGTERM. Exit codes: see hacluster.supervision."""
+    no_core_files()
     options = options_from(parser("ha-qnet", "the witness of clusters, on a third machine").parse_args())
     ha_logging.configure(
         format=options.log_format, level=options.log_level, service="qnet", node=options.node

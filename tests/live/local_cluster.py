@@ -35,6 +35,7 @@ class LocalNode:
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.modules: dict[str, str] = {}  # benchmarks run a service by a module of theirs
         self.environment: dict[str, str] = {}
+        self.arguments: list[str] = []
         self._starts = 0
 
     def start(self, *services: str) -> None:
@@ -51,6 +52,7 @@ class LocalNode:
                         str(self.root),
                         "--node",
                         self.name,
+                        *self.arguments,
                     ],
                     cwd=ROOT,
                     env={**os.environ, **self.environment, "PYTHONPATH": path},
@@ -144,6 +146,7 @@ class LocalCluster:
             node.paths.authkeys.chmod(0o600)
             if cib:
                 (etc / "initial-cib.xml").write_text(cib)
+                (etc / "initial-cib.xml").chmod(0o600)
 
     def _toml(self, keepalive_ms: int, deadtime_ms: int) -> str:
         lines = [

@@ -227,6 +227,9 @@ def test_a_secret_on_other_nodes(folder: Path, monkeypatch: pytest.MonkeyPatch) 
     assert path.stat().st_mode & 0o777 == 0o600
     assert "hush" not in (folder / "calls").read_text()
     assert hacli(["resource", "secret", "db", "push", "user", "n2"])[0] == 1
+    monkeypatch.setattr("sys.stdin", io.StringIO("typed \nmore\n"))
+    assert hacli(["resource", "secret", "db", "set", "password", "-"])[0] == 0
+    assert path.read_text() == "typed\n"
 
 
 def test_waiting_for_the_start(folder: Path) -> None:

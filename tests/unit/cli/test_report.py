@@ -9,6 +9,7 @@ import pytest
 
 from cli.commands.report import moment
 from cli.context import UsageError
+from cli.prompt import DiscreetHistory
 from cli.redaction import HIDDEN, is_secret, redacted, without_secrets
 from crm.cib import codec
 from tests.unit.cli.runner import hacli
@@ -67,3 +68,24 @@ def test_moments() -> None:
     assert moment("2h") < moment("1h")
     with pytest.raises(UsageError):
         moment("soon")
+
+
+@pytest.mark.parametrize(
+    ("line", "is_kept"),
+    [
+        ("configure primitive db Dummy params size=3", True),
+        ("configure primitive db Dummy params password=hush", False),
+        ('primitive db Dummy params api_key="hush hush"', False),
+        ("resource secret db set admin hush", False),
+        ("secret db set password -", False),
+        ("resource secret db show admin", True),
+        ("status", True),
+    ],
+)
+def test_lines_with_secrets_are_in_no_history(line: str, is_kept: bool, tmp_path: Path) -> None:
+    path = tmp_path / "history"
+    history = DiscreetHistory(str(path))
+    history.append_string(line)
+    assert history.get_strings()[-1] == line, "the session knows it"
+    assert path.exists() == is_kept
+    assert [*DiscreetHistory(str(path)).load_history_strings()] == ([line] if is_kept else [])
