@@ -114,7 +114,7 @@ class FenceAgents:
         now_ns = self.clock.now_ns()
         await asyncio.gather(
             *(
-                self._ask(device, target, executors)
+                self._ask(device, target, [name for name in executors if name not in device.banned])
                 for device in devices
                 if self._is_old(device, target, now_ns)
             )

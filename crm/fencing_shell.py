@@ -13,6 +13,7 @@ import structlog
 
 from crm import log_events
 from crm.cib.document import cluster_options
+from crm.cib.model import Element
 from crm.controller.core import Phase
 from crm.controller.nodes import NodeTable
 from crm.fencing import core, race
@@ -38,6 +39,7 @@ ASK_S: Final = 10.0
 STATUS_OFF: Final = frozenset({2, 7})
 """What `status` answers for "off"; ha-lrm makes OCF's 7 of it."""
 
+READ_EVERY_S: Final = 10
 LEARN_EVERY_S: Final = 5.0
 ALERT_ROUNDS: Final = 3
 
@@ -73,6 +75,7 @@ class FencingShell:
         self._once: set[str] = set()  # targets that only an operator wants fenced
         self._digests: dict[str, tuple[str, str]] = {}
         self._gone_ns: dict[str, int] = {}
+        self._read: tuple[Element | None, int, tuple[Device, ...]] = (None, 0, ())
         self._asking: dict[str, asyncio.Task[None]] = {}
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._silent_after_ms = silent_after_ms
@@ -115,7 +118,7 @@ class FencingShell:
                 configuration,
                 record.name,
                 node_attributes(configuration, record.name),
-                self.agents.known(devices(configuration)),
+                self.agents.known(self._devices()),
             )
         ]
 
@@ -161,7 +164,7 @@ class FencingShell:
 
     async def usable(self, target: str) -> core.Wanted:
         """What would be done to fence this node now; devices are asked."""
-        found = devices(self._replica.configuration)
+        found = self._devices()
         try:
             async with asyncio.timeout(ASK_S):
                 await self._find_out(found, target)
@@ -171,7 +174,7 @@ class FencingShell:
 
     async def _want(self, target: str, how: str, delay_ms: int, record: FencingRecord) -> None:
         """Find out which devices can do it, and have the core do it with those that are known in time."""
-        devices_now = devices(self._replica.configuration)
+        devices_now = self._devices()
         asked = self._spawn(self._find_out(devices_now, target), f"ask devices about {target}")
         await asyncio.wait([asked], timeout=ASK_S)
         self.tell(self._order(target, how, delay_ms, record))
@@ -184,6 +187,15 @@ class FencingShell:
         await self.agents.learn(found)
         await self.agents.ask(self.agents.known(found), target, self._executors(target))
 
+    def _devices(self) -> tuple[Device, ...]:
+        """As configured; read again when the configuration is another, or a rule may say something else."""
+        configuration, now_s = self._replica.configuration, self._clock.wall_s()
+        before, at_s, found = self._read
+        if before is not configuration or not 0 <= now_s - at_s < READ_EVERY_S:
+            found = devices(configuration, now_s=now_s)
+            self._read = (configuration, now_s, found)
+        return found
+
     def _executors(self, target: str) -> tuple[str, ...]:
         members = [name for name in self._nodes.members() if name != target and self._lrm_answers(name)]
         return tuple(sorted(members, key=lambda name: name != self._local.node))
@@ -191,7 +203,7 @@ class FencingShell:
     def _order(self, target: str, how: str, delay_ms: int, record: FencingRecord | None) -> core.Wanted:
         configuration = self._replica.configuration
         options = cluster_options(configuration)
-        known = self.agents.known(devices(configuration))
+        known = self.agents.known(self._devices())
         if how == "on":
             found = unfencing_level(known, target)
         else:
@@ -245,14 +257,14 @@ class FencingShell:
         return AgentEnd(good=True)
 
     def _best_first(self, device: Device, members: tuple[str, ...]) -> tuple[str, ...]:
-        """Who monitors the device, then who used it last with success, then this node."""
+        """Who monitors it, then who used it last with success, then this node; none it is banned from."""
         last = self.records.history.last_executor(device.id)
 
         def rank(name: str) -> tuple[bool, bool, bool]:
             monitors = device.id in self._nodes[name].history.active()
             return (not monitors, name != last, name != self._local.node)
 
-        return tuple(sorted(members, key=rank))
+        return tuple(sorted((name for name in members if name not in device.banned), key=rank))
 
     def _under_way(self, record: FencingRecord | None, members: tuple[str, ...]) -> core.UnderWay | None:
         """The agent that a former DC has had started, if its executor can still tell how it ended."""
@@ -280,7 +292,7 @@ class FencingShell:
     async def keep_learning(self) -> None:
         """Know the agents of the configured devices before they are needed; on every node."""
         while True:
-            await self.agents.learn(devices(self._replica.configuration))
+            await self.agents.learn(self._devices())
             await asyncio.sleep(LEARN_EVERY_S)
 
     def returned(self, target: str) -> None:

@@ -168,6 +168,7 @@ class _Fencing:
     level: int = 0
     steps: list[_Step] = field(default_factory=list)
     executors: list[str] = field(default_factory=list)
+    between_rounds: bool = False
     attempt: int = 0
     tries: int = 0
     began_ns: int = 0
@@ -207,6 +208,9 @@ class Fencer:
             case TimerFired(target):
                 fencing = self._under_way.get(target)
                 if fencing is not None and not fencing.running and not fencing.waits_for:
+                    if fencing.between_rounds:
+                        fencing.order = fencing.latest
+                        self._enter_level(fencing)
                     self._next(fencing, effects, now_ns)
             case Returned(target):
                 fencing = self._under_way.pop(target, None)
@@ -283,6 +287,7 @@ class Fencer:
     def _next(self, fencing: _Fencing, effects: list[Effect], now_ns: int) -> None:
         """Run the next step; without one the level is done, without a level all have failed."""
         order = fencing.order
+        self._pass_over(fencing)
         if not fencing.steps and fencing.level < len(order.levels):
             del self._under_way[order.target]
             names = tuple(device.id for device in order.levels[fencing.level])
@@ -298,10 +303,18 @@ class Fencer:
             return
         self._run(fencing, effects, now_ns)
 
+    def _pass_over(self, fencing: _Fencing) -> None:
+        """A device that nobody may run cannot succeed: the next level is tried."""
+        while fencing.steps and not fencing.executors and fencing.order.executors:
+            fencing.why = f"{fencing.steps[0].device.id}: it is banned from all members that could run it"
+            fencing.level += 1
+            self._enter_level(fencing)
+
     def _run(self, fencing: _Fencing, effects: list[Effect], now_ns: int, *, adopted: bool = False) -> None:
         step, order = fencing.steps[0], fencing.order
         self._attempts += 1
         fencing.attempt, fencing.running, fencing.began_ns = self._attempts, True, now_ns
+        fencing.between_rounds = False
         fencing.tries += 1
         self._busy[self._attempts] = step.device.id
         effects.append(
@@ -355,6 +368,7 @@ class Fencer:
         order = fencing.order
         pause_ms = min(BACKOFF_MS << min(fencing.rounds, 10), BACKOFF_MS_MAX)
         fencing.rounds += 1
+        fencing.between_rounds = True
         fencing.level = 0
         fencing.order = fencing.latest
         self._enter_level(fencing)

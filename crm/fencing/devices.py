@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import Final
 
 from crm.cib.model import Element
+from crm.fencing.configured import configured
 from hacluster.digits import is_count
 from hacluster.durations import parse_ms
 from hacluster.vocabulary.agent import AgentName
@@ -60,13 +61,15 @@ class Known:
 class Device:
     """One fence device; `parameters` are all of its instance attributes.
 
-    `facts` is None until its agent's meta-data is known; `answer` until the device was asked.
+    `banned`: nodes on which its agent must not be executed, by location constraints. `facts` is None until
+    its agent's meta-data is known; `answer` until the device was asked.
     """
 
     id: str
     agent: AgentName
     parameters: Mapping[str, str]
     provides: str = ""
+    banned: frozenset[str] = frozenset()
     facts: AgentFacts | None = None
     answer: Known | None = field(default=None, compare=False)
 
@@ -172,18 +175,21 @@ class Device:
         return {pair[0]: pair[1] for pair in pairs}
 
 
-def devices(configuration: Element) -> tuple[Device, ...]:
-    """All devices that are not switched off by target-role=Stopped, by falling priority, then in order."""
-    resources = configuration.child("resources")
-    found = []
-    for item in resources.walk() if resources is not None else ():
-        if item.tag == "primitive" and item.get("class") == "stonith":
-            meta = _values(item, "meta_attributes")
-            if meta.get("target-role", "Started").lower() != "stopped":
-                agent = AgentName("stonith", "", item.get("type"))
-                parameters = _values(item, "instance_attributes")
-                provides = meta.get("provides", "") or parameters.get("provides", "")
-                found.append(Device(id=item.id, agent=agent, parameters=parameters, provides=provides))
+def devices(configuration: Element, *, now_s: int = 0) -> tuple[Device, ...]:
+    """All devices that are not switched off by target-role=Stopped, by falling priority, then in order.
+
+    `now_s` (since 1970) is for sets and constraints whose rules ask for the time.
+    """
+    found = [
+        Device(
+            id=one.id,
+            agent=AgentName("stonith", "", one.type),
+            parameters=one.parameters,
+            provides=one.meta.get("provides", "") or one.parameters.get("provides", ""),
+            banned=one.banned,
+        )
+        for one in configured(configuration, now_s)
+    ]
     return tuple(sorted(found, key=lambda device: -_priority(device)))
 
 

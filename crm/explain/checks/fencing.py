@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from crm.cib.model import Element
+from crm.cib.model import Element, element
 from crm.cib.schema import Problem
-from crm.explain.checks.finding import resources, section, value, warning
+from crm.explain.checks.finding import section, value, warning
 from crm.explain.facts import listed
+from crm.fencing.configured import fence_primitives
 
 
 def check(
@@ -17,7 +18,9 @@ def check(
     """`nodes`: names of all nodes, lower case; `members`: of those that are not reached through others;
     `fencing`: whether it is enabled.
     """
-    devices = [one for one in resources(cib) if one.tag == "primitive" and one.get("class") == "stonith"]
+    devices = [
+        device for device, _ in fence_primitives(cib.child("configuration") or element("configuration"))
+    ]
     covered: set[str] = set()
     every = False
     for one in devices:

@@ -85,6 +85,15 @@ def under_way(text: str) -> core.UnderWay | None:
     return core.UnderWay(device=device, action=action, executor=executor)
 
 
+def by_device(executors: str, excepted: str) -> dict[str, tuple[str, ...]]:
+    """From "device/node,device/node": where devices are banned from."""
+    pairs = [tuple(one.split("/")) for one in excepted.split(",") if one]
+    return {
+        device: tuple(name for name in executors.split(",") if (device, name) not in pairs)
+        for device, _ in pairs
+    }
+
+
 class World:
     def __init__(self) -> None:
         self.fencer = core.Fencer(random.Random(1))
@@ -103,6 +112,7 @@ class World:
                     how=options.get("how", "reboot"),
                     levels=() if "no-devices" in words else found,
                     executors=tuple(options["by"].split(",")) if options.get("by") else (),
+                    by_device=by_device(options.get("by", ""), options.get("except", "")),
                     timeout_ms=60_000,
                     extra_delay_ms=int(options.get("delay", "0")),
                     verify="verify" in words,
