@@ -1,4 +1,4 @@
-"""Notices that cluster.toml names other nodes. ha-lrm writes it, or an administrator."""
+"""Notices that cluster.toml has other nodes or another name. ha-lrm writes it, or an administrator."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ log = structlog.get_logger()
 
 
 class NodesFile:
-    """`use` gets the settings whenever their nodes are others than before."""
+    """`use` gets the settings whenever their nodes, or the cluster's name, are others than before."""
 
     def __init__(self, path: Path, now: Settings, use: Callable[[Settings], None]) -> None:
-        self._path, self._nodes, self._use = path, now.nodes, use
+        self._path, self._now, self._use = path, (now.cluster_name, now.nodes), use
         self._seen = (-1, -1, -1)
 
     def look(self) -> None:
@@ -41,8 +41,8 @@ class NodesFile:
         except HaError as error:
             log.error(log_events.NODES_KEPT, reason=str(error))
             return
-        if after.nodes != self._nodes:
-            self._nodes = after.nodes
+        if (after.cluster_name, after.nodes) != self._now:
+            self._now = (after.cluster_name, after.nodes)
             self._use(after)
 
     async def watch(self) -> None:

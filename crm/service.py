@@ -52,7 +52,7 @@ class CrmService(crm_pb2_grpc.CrmServicer):
         cluster: Cluster,
         access: AccessControl,
         *,
-        cluster_name: str,
+        cluster_name: Callable[[], str],
         lrm: LrmPeer,
         transitions: Path,
         revisions: Path,
@@ -178,7 +178,7 @@ class CrmService(crm_pb2_grpc.CrmServicer):
         """The cluster as this node sees it."""
         cluster, replica = self._cluster, self._cluster.replica
         return crm_pb2.ClusterStatus(
-            cluster_name=self._name,
+            cluster_name=self._name(),
             node=cluster.local.node,
             dc=cluster.dc_name(),
             term=wire.term_to(replica.dc.term),

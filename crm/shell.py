@@ -236,7 +236,7 @@ class CrmShell:
         self._api = CrmService(
             self.cluster,
             self._acls,
-            cluster_name=self._settings.cluster_name,
+            cluster_name=lambda: self._settings.cluster_name,
             lrm=self._lrms[self._node.name],
             transitions=self._paths.var / "transitions",
             revisions=self._paths.var / "revisions",

@@ -102,9 +102,12 @@ def peers_on(settings: Settings, me: Node, ip_link: int) -> dict[int, str]:
 
 
 def use_nodes(before: Settings, after: Settings, me: Node, shell: MembershipShell) -> None:
-    """Go on with the nodes of `after`. Raises InvalidRequest: more differs, or a node stands in the way."""
+    """Go on with the nodes of `after`; the name is no matter here. Raises InvalidRequest: more differs, or a
+    node stands in the way.
+    """
     same = replace(
         after,
+        cluster_name=before.cluster_name,
         nodes=before.nodes,
         quorum=before.quorum,
         revision=before.revision,

@@ -55,7 +55,7 @@ async def a_service(tmp_path: Path) -> AsyncIterator[tuple[World, Any]]:
         service = CrmService(
             cluster,
             acls,
-            cluster_name="test",
+            cluster_name=lambda: "test",
             lrm=FakeLrmClient(),  # type: ignore[arg-type]
             transitions=tmp_path / "transitions",
             revisions=tmp_path / "revisions",
