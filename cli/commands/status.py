@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     from hacluster.v1 import crm_pb2, membership_pb2
 
 WATCH_S_DEFAULT: Final = 2.0
+_USAGE: Final = (
+    "status [html|simple|xml] [bynode] [brief] [detail] [ops] [timing] [failcounts] [verbose] [quiet]"
+    " [noheaders] [--links] [--watch [SECONDS]] [--json]"
+)
+# `inactive` and `tickets`: these are always shown.
 _WORDS: Final = (
     "bynode",
     "inactive",
@@ -35,9 +40,10 @@ _WORDS: Final = (
 
 
 def show(context: Context, words: Sequence[str]) -> int:
-    """`status [html|simple|xml] [inactive] [--links] [--watch [SECONDS]] [--json]`. Raises as the daemon."""
+    """`status [html|simple|xml] [WORD…] [--links] [--watch [SECONDS]] [--json]`. Raises as the daemon."""
     links = watch = False
     form = ""
+    chosen: list[str] = []
     every_s = WATCH_S_DEFAULT
     rest = list(words)
     while rest:
@@ -60,35 +66,49 @@ def show(context: Context, words: Sequence[str]) -> int:
                 if rest and rest[0].replace(".", "", 1).isdecimal():
                     every_s = max(0.2, float(rest.pop(0)))
             case _ if word not in _WORDS:
-                raise UsageError(
-                    what=f"{word!r} is not understood", usage="status [--links] [--watch [S]] [--json]"
-                )
+                raise UsageError(what=f"{word!r} is not understood{_hint(word)}", usage=_USAGE)
             case _:
-                pass  # crm_mon's words for more detail: all of it is shown anyway
+                chosen.append(word)
     if watch:
-        return _watch(context, every_s, links=links)
+        return _watch(context, every_s, chosen, links=links)
     if form and not links:
-        context.print(_in_form(context, form))
+        context.print(_in_form(context, form, chosen))
         return EXIT_OK
-    context.print(_links(context) if links else _once(context))
+    context.print(_links(context) if links else _once(context, chosen))
     return EXIT_OK
 
 
-def _in_form(context: Context, form: str) -> str:
+def _painted(context: Context, text: str) -> str:
+    """In colours, where they are wanted; nothing is loaded where that is plainly not so."""
+    if not (context.out.isatty() or context.options.display):
+        return text
+    from cli import colour
+
+    return colour.status(text) if colour.wanted(context, context.out) else text
+
+
+def _hint(word: str) -> str:
+    import difflib
+
+    close = difflib.get_close_matches(word, (*_WORDS, "html", "simple", "xml", "--links", "--watch"), 1)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def _in_form(context: Context, form: str, chosen: Sequence[str]) -> str:
     """As a page for a browser, or as one line for a monitoring system."""
     cib, summary = _state(context)
     shown = ClusterView(cib, int(time.time()))
-    return html(shown, summary) if form == "html" else one_line(shown, summary)
+    return html(shown, summary, chosen) if form == "html" else one_line(shown, summary)
 
 
-def _once(context: Context) -> str:
+def _once(context: Context, chosen: Sequence[str]) -> str:
     cib, summary = _state(context)
     shown = ClusterView(cib, int(time.time()))
     if context.options.structured:
         from cli.output import document
 
         return document("status", as_data(shown, summary), context.options.output)
-    return text(shown, summary)
+    return _painted(context, text(shown, summary, chosen))
 
 
 def _state(context: Context) -> tuple[Element, Summary]:
@@ -136,7 +156,7 @@ def summary_of(status: crm_pb2.ClusterStatus) -> Summary:
     )
 
 
-def _watch(context: Context, every_s: float, *, links: bool) -> int:
+def _watch(context: Context, every_s: float, chosen: Sequence[str], *, links: bool) -> int:
     """Again and again until ^C; the screen is cleared on a terminal only. A cluster may go and return."""
 
     def interrupted(_number: int, _frame: object) -> None:
@@ -148,7 +168,7 @@ def _watch(context: Context, every_s: float, *, links: bool) -> int:
     try:
         while True:
             try:
-                now = _links(context) if links else _once(context)
+                now = _links(context) if links else _once(context, chosen)
             except HaError as error:
                 now = f"{time.strftime('%T')} {error}"
             if now != shown:

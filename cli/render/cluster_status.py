@@ -157,12 +157,13 @@ def _clone(context: StatusContext, clone: Resource, depth: int) -> Iterator[Item
             if is_active(instance, every=False) or not clone.removed:
                 yield from _resource(context, instance, depth + 1)
             continue
-        place = _summary_place(context, instance)
+        place = "individual" if context.detail else _summary_place(context, instance)
         if place == "individual":
             yield from _resource(context, instance, depth + 1)
         elif place != "stopped":
             (promoted if place == "promoted" else started).append(_nodes_of(instance)[0])
-    yield from _clone_lists(context, clone, promoted, started, depth + 1)
+    if not context.detail:
+        yield from _clone_lists(context, clone, promoted, started, depth + 1)
 
 
 def _nodes_of(instance: Resource) -> list[Node]:

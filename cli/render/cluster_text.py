@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from cli.grammar.document import section
@@ -45,12 +45,25 @@ def _when(instant_s: int) -> str:
     return time.strftime("%a %b %e %H:%M:%S %Y", time.localtime(instant_s))
 
 
-def text(view: ClusterView, summary: Summary) -> str:
-    """Summary, nodes, resources, failed actions, notices."""
-    lines = ["Cluster Summary:", *_summary_lines(view, summary), "", "Node List:"]
-    lines += view.node_lines() or ["  * No nodes"]
-    lines += [f"  * {name}: {what}" for name, what in summary.daemons.items()]
-    lines += ["", "Full List of Resources:", *(view.resource_lines() or ["  * No resources"])]
+def text(view: ClusterView, summary: Summary, words: Sequence[str] = ()) -> str:
+    """Summary, nodes, resources, failed actions, notices; `words` of crm_mon ask for more, or for less."""
+    if words:
+        from cli.render import status_sections  # costs start-up time
+
+        choice = status_sections.Choice.of(words)
+        headers, reminded = choice.headers, choice.reminders
+        nodes, resources = status_sections.lists(view.work, choice)
+        more = status_sections.sections(view.work, choice)
+    else:
+        headers = reminded = True
+        nodes = ["Node List:", *(view.node_lines() or ["  * No nodes"])]
+        resources = ["Full List of Resources:", *(view.resource_lines() or ["  * No resources"])]
+        more = []
+    lines = ["Cluster Summary:", *_summary_lines(view, summary), ""] if headers else []
+    lines += [*nodes, *(f"  * {name}: {what}" for name, what in summary.daemons.items())]
+    if resources:
+        lines += ["", *resources]
+    lines += more
     tickets = _ticket_lines(view.cib)
     if tickets:
         lines += ["", "Tickets:", *tickets]
@@ -66,7 +79,7 @@ def text(view: ClusterView, summary: Summary) -> str:
         lines += [f"  * waiting for {one}" for one in summary.waits]
     if summary.notices:
         lines += ["", "Notices:", *(f"  * {one}" for one in summary.notices)]
-    forgotten = reminders(view, summary.now_s or view.now_s)
+    forgotten = reminders(view, summary.now_s or view.now_s) if reminded else ()
     if forgotten:
         lines += ["", "Do not forget:", *(f"  * {one}" for one in forgotten)]
     return "\n".join(lines)
@@ -130,14 +143,14 @@ def _option(cib: Element, name: str) -> bool:
     return False
 
 
-def html(view: ClusterView, summary: Summary) -> str:
+def html(view: ClusterView, summary: Summary, words: Sequence[str] = ()) -> str:
     """The text as a page."""
     from html import escape  # costs start-up time
 
     title = escape(summary.cluster_name or "cluster")
     return (
         f'<!DOCTYPE html>\n<html><head><meta charset="utf-8"><title>{title}</title></head>\n'
-        f"<body><pre>{escape(text(view, summary))}</pre></body></html>"
+        f"<body><pre>{escape(text(view, summary, words))}</pre></body></html>"
     )
 
 

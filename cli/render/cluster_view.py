@@ -10,7 +10,7 @@ from cli.render.cluster_status import Item, disabled_and_blocked, node_items, no
 from cli.render.status_primitive import StatusContext, base_name
 from crm.cib.model import Element
 from crm.scheduler import unpacking
-from crm.scheduler.model import Role
+from crm.scheduler.model import Role, WorkingSet
 from hacluster.digits import is_count
 
 _RC_TEXT: Final = {
@@ -74,6 +74,11 @@ class ClusterView:
         self.cib = cib
         self.now_s = now_s
         self._work = unpacking.unpack(cib, now_s)
+
+    @property
+    def work(self) -> WorkingSet:
+        """The scheduler's working set after unpacking."""
+        return self._work
 
     def nodes(self) -> tuple[NodeLine, ...]:
         """All nodes, in the order of their names."""

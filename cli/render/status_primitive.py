@@ -24,10 +24,14 @@ PROBE_WORDS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class StatusContext:
-    """What a renderer needs: the working set after unpacking, and whether pending actions are shown."""
+    """What a renderer needs: the working set after unpacking, and whether pending actions are shown.
+
+    `detail`: instances of clones one by one.
+    """
 
     work: WorkingSet
     pending: bool = True
+    detail: bool = False
 
 
 def base_name(resource: Resource) -> str:
@@ -61,7 +65,7 @@ def primitive_line(
     masked = masked_probe_text(context, resource, where)
     if resource.orig_role is Role.STOPPED and masked:
         parts.append(f" ({masked}) ")
-    flags = _flags(context, resource, where)
+    flags = flags_of(context, resource, where)
     if flags:
         parts.append(f" ({', '.join(flags)})")
     if several:
@@ -102,7 +106,8 @@ def masked_probe_text(context: StatusContext, resource: Resource, node: Node | N
     return ""
 
 
-def _flags(context: StatusContext, resource: Resource, node: Node | None) -> list[str]:
+def flags_of(context: StatusContext, resource: Resource, node: Node | None) -> list[str]:
+    """What is said in brackets: UNCLEAN, disabled, blocked, unmanaged and the like."""
     flags: list[str] = []
     if node is not None and not node.online and node.unclean:
         flags.append("UNCLEAN")
