@@ -13,10 +13,15 @@ from cli.grammar.cluster_options import DEFAULTS
 from cli.grammar.document import object_id, objects, section
 from cli.help import OPTIONS, TOPICS, pages
 from cli.levels import PROGRAMS, ROOT, Command, Level
-from cli.options import take_options
+from cli.options import DISPLAYS, take_options
 from crm.cib.model import Element
 from hacluster.digits import is_count
+from hacluster.durations import render_ms
 from hacluster.errors import HaError
+
+TYPE_CHECKING = False  # as typing's, which costs time
+if TYPE_CHECKING:
+    from agents.metadata import AgentMetadata
 
 META: Final = (
     *(
@@ -79,19 +84,25 @@ _FILES_AFTER: Final = frozenset(
         "-I",
     }
 )
-_VALUES_AFTER: Final = {"--output": OUTPUTS}
+_VALUES_AFTER: Final = {"--output": OUTPUTS, "--display": DISPLAYS, "-D": DISPLAYS}
 _FIXED: Final = {
     "method": ("update", "replace", "push", "xml"),
     "setshow": ("set", "delete", "show"),
     "onoff": ("on", "off"),
     "generate": ("generate",),
+    "crash": ("kill", "fence"),
+    "corosync-status": ("ring", "quorum", "qdevice", "qnetd", "cpg"),
+    "corosync-link": ("show", "add", "update", "remove"),
     "class": ("lsb", "ocf", "service", "stonith", "systemd"),
     "property": tuple(DEFAULTS),
     "boolean": ("true", "false"),
     "picture": ("dot", "svg", "png"),
     "action": ("start", "stop", "promote", "demote", "monitor", "validate-all", "meta-data"),
     "secret": ("set", "stash", "unstash", "delete", "show", "check", "push"),
-    "status": ("inactive", "--links", "--watch", "--json"),
+    "status": (
+        *("bynode", "brief", "detail", "ops", "timing", "failcounts", "verbose", "quiet", "noheaders"),
+        *("inactive", "tickets", "html", "simple", "xml", "--links", "--watch", "--json"),
+    ),
 }
 
 
@@ -234,7 +245,10 @@ def _definition(keyword: str, given: Sequence[str], cib: Element | None) -> list
     if section == "meta":
         return [*(f"{name}=" for name in META), *_SECTIONS]
     if section == "op":
-        return [*_OPERATION_NAMES] if given[-1] == "op" else [*_OPERATION_ATTRIBUTES, *_SECTIONS]
+        if given[-1] == "op":
+            return [*_OPERATION_NAMES]
+        begun = len(given) - 1 - given[::-1].index("op")
+        return [*_OPERATION_ATTRIBUTES, *_advised(given[2], given[begun + 1]), *_SECTIONS]
     return [*_SECTIONS] if len(given) > 2 else []
 
 
@@ -247,14 +261,46 @@ def _agent_types() -> list[str]:
 
 def _parameters(agent: str) -> list[str]:
     """`NAME=` of an agent's parameters; none when it cannot be asked."""
+    return [f"{one.name}=" for one in found.parameters] if (found := _metadata(agent)) is not None else []
+
+
+def _advised(agent: str, operation: str) -> list[str]:
+    """`timeout=20s` and the like, as the agent's meta-data advises for an operation."""
+    found = _metadata(agent)
+    wanted = [one for one in found.actions if one.name == operation] if found is not None else []
+    times = {
+        (name, ms)
+        for one in wanted
+        for name, ms in (("timeout", one.timeout_ms), ("interval", one.interval_ms))
+    }
+    return [f"{name}={render_ms(ms)}" for name, ms in sorted(times, key=str) if ms]
+
+
+def explained(words: Sequence[str]) -> dict[str, str]:
+    """What parameters are for, by `NAME=`, where `words` are within the parameters of a primitive."""
+    known = next((at for at, word in enumerate(words) if word in ("primitive", "rsc_template")), None)
+    if known is None or len(words) <= known + 2:
+        return {}
+    place = next((word for word in reversed(words[:-1]) if word in _SECTIONS), "")
+    found = _metadata(words[known + 2]) if place == "params" else None
+    if found is None:
+        return {}
+    return {
+        f"{one.name}=": one.shortdesc
+        + (" (required)" if one.required else f" [{one.default}]" if one.default else "")
+        for one in found.parameters
+    }
+
+
+def _metadata(agent: str) -> AgentMetadata | None:
     from agents.catalog import Catalog
     from cli.agent_information import agent_name, read_metadata
 
     catalog = Catalog.of_this_node()
     try:
-        return [f"{one.name}=" for one in read_metadata(agent_name(agent, catalog), catalog).parameters]
+        return read_metadata(agent_name(agent, catalog), catalog)
     except HaError:
-        return []
+        return None
 
 
 _SECTIONS: Final = ("params", "meta", "op", "utilization", "operations")
@@ -312,17 +358,17 @@ def compgen(context: Context, words: Sequence[str]) -> int:
 
 def _after_options(asked: str, last: str, context: Context) -> list[str] | None:
     """What the value of the option just typed may be; None when it takes none."""
-    if asked in _FILES_AFTER:
+    if asked in _VALUES_AFTER:
+        found = [*_VALUES_AFTER[asked]]
+    elif asked in _FILES_AFTER:
         found = _files(last)
     elif asked in ("-c", "--cib"):
         from cli.shadows import Shadows
 
         found = [*Shadows.of_this_user().names()]
-    elif asked in _VALUES_AFTER:
-        found = [*_VALUES_AFTER[asked]]
     elif asked in ("--guard", "--node"):
         found = _objects(current_cib(context), "node" if asked == "--node" else "resource")
-    elif asked in ("--reason", "--server", "--confirm", "--wait-time", "-D", "-o", "-H"):
+    elif asked in ("--reason", "--server", "--confirm", "--wait-time", "-o", "-H"):
         found = []
     else:
         return None

@@ -65,6 +65,7 @@ class Options:
     wait_ms: int = 120_000
     wait_given: bool = False
     output: str = "text"
+    display: str = ""
     debug: bool = False
     safe: bool = False
     reason: str = ""

@@ -37,7 +37,7 @@ def command_text(level: Level, command: Command) -> str:
 
 def topic_text(word: str) -> str | None:
     """The page of a topic, or the list of them; None when there is no such topic."""
-    found = pages(TOPICS)
+    found, word = pages(TOPICS), word.lower()
     if word == TOPICS:
         names = (name for name in found if name)
         return "\n".join(["topics, for `help TOPIC`:", "", *(f"  {name}" for name in names)])
@@ -61,7 +61,11 @@ def help_text(level: Level, words: Sequence[str]) -> str:
         topic = topic_text(word) if len(words) == 1 else None
         if topic is not None:
             return topic
-        raise UsageError(what=unknown(level, word))
+        elsewhere = _elsewhere(word) if level is ROOT and len(words) == 1 else []
+        if len(elsewhere) == 1:
+            return command_text(*elsewhere[0])
+        hint = "".join(f"; `help {place.name} {word}`" for place, _command in elsewhere)
+        raise UsageError(what=unknown(level, word) + hint)
     lines = [level.summary + ":" if level.name else USAGE, ""]
     rows = [(one.name, one.summary) for one in level.levels]
     if level is ROOT:
@@ -82,6 +86,11 @@ def help_text(level: Level, words: Sequence[str]) -> str:
     return "\n".join([*lines, "", about] if about else lines)
 
 
+def _elsewhere(word: str) -> list[tuple[Level, Command]]:
+    """The commands of that name in the levels below the first one."""
+    return [(place, one) for place in ROOT.levels if (one := place.command(word)) is not None]
+
+
 OPTIONS: Final = (
     ("-f FILE|-", "run the commands of FILE"),
     ("--cib-file FILE", "work on a CIB in a file, without a cluster (also: environment CIB_file)"),
@@ -96,6 +105,7 @@ OPTIONS: Final = (
     ("--reason TEXT", "why, for the history"),
     ("--confirm TIME", "undone by the cluster unless `hacli confirm` comes within TIME"),
     ("--guard RSC,…", "and undone when one of these does not run"),
+    ("-D HOW", "plain, color (on a terminal, unless NO_COLOR is set) or color-always"),
     ("--output FORMAT", "text, json or xml (--json: json)"),
     ("-d", "debug messages"),
     ("--version", "say which version this is"),

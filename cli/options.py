@@ -28,11 +28,12 @@ _VALUES = {
     "--server": "server",
     "--tls": "tls",
 }
-_OTHER_VALUES = ("--wait-time", "--confirm", "--guard", "--output")
+_OTHER_VALUES = ("--wait-time", "--confirm", "--guard", "--output", "-D", "--display")
 _NOT_HERE = {
     "-H": "history is read from the cluster only",
 }
-_IGNORED_WITH_VALUE = ("-D", "--display", "-o", "--opt", "--scriptdir")
+_IGNORED_WITH_VALUE = ("-o", "--opt", "--scriptdir")
+DISPLAYS = ("plain", "color", "color-always", "uppercase")
 
 
 def take_options(words: list[str]) -> Options:
@@ -78,6 +79,10 @@ def set_value(options: Options, name: str, value: str) -> None:
         if value not in OUTPUTS:
             raise UsageError(what=f"--output {value}: one of {', '.join(OUTPUTS)}")
         options.output = value
+    elif name in ("-D", "--display"):
+        if value not in DISPLAYS:
+            raise UsageError(what=f"{name} {value}: one of {', '.join(DISPLAYS)}")
+        options.display = value
     elif name in _VALUES:
         setattr(options, _VALUES[name], value)
 

@@ -13,7 +13,7 @@ from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 
-from cli.completion import candidates, current_cib
+from cli.completion import candidates, current_cib, explained
 from cli.redaction import holds_secret
 from crm.cib.model import Element
 
@@ -57,8 +57,9 @@ class _FromTree(Completer):
         if not words or text[-1:].isspace():
             words.append("")
         level = self._shell.levels[-1]
+        texts = explained(words)
         for one in candidates(level, words, self._current()):
-            yield Completion(one, start_position=-len(words[-1]))
+            yield Completion(one, start_position=-len(words[-1]), display_meta=texts.get(one))
 
     def _current(self) -> Element | None:
         if self._shell.context.workspace is not None:

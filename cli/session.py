@@ -72,6 +72,7 @@ def show_plan(context: Context, workspace: Workspace) -> bool:
     status = workspace.base.cib.child("status")
     if not context.shows_plans and (status is None or not status.all("node_state")):
         return True  # a configuration in a file: nothing runs
+    from cli import colour
     from cli.planning import make_plan
     from cli.render.plan import plan_text, steps_text
 
@@ -79,7 +80,7 @@ def show_plan(context: Context, workspace: Workspace) -> bool:
     plan = make_plan(before, after, int(time.time()), frozenset(workspace.named) or None)
     if context.shows_plans:
         context.out.flush()
-        context.err.write(plan_text(plan, before, after, colour=context.err.isatty()))
+        context.err.write(plan_text(plan, before, after, colour=colour.wanted(context, context.err)))
         context.err.flush()
     nobody = workspace.deletes and not context.options.force and not context.can_ask
     if plan.unasked and (context.options.safe or nobody):

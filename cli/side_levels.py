@@ -20,6 +20,7 @@ CIBSTATUS: Final = Level(
     "pretend that something happened, in a shadow",
     commands=(
         _cibstatus("show", "the state as it is pretended to be"),
+        _cibstatus("origin", "where the state that is shown comes from"),
         _cibstatus("node", "a node's state", "node", usage="node NODE online|offline|unclean"),
         _cibstatus(
             "op",
@@ -167,6 +168,12 @@ SCRIPT: Final = Level(
             usage="verify NAME PARAM=VALUE…",
         ),
         Command("run", "cli.commands.script:run", "make them", ("wizard",), usage="run NAME PARAM=VALUE…"),
+        Command(
+            "json",
+            "cli.commands.script_json:json",
+            "the same for programs: a request as JSON, the answer as JSON",
+            usage="""json '["list"]' | '["show", NAME]' | '["verify"|"run", NAME, {PARAM: VALUE…}]'""",
+        ),
     ),
 )
 
@@ -189,6 +196,11 @@ def _corosync(name: str, summary: str, *arguments: str, usage: str = "") -> Comm
     return Command(name, f"cli.commands.corosync:{name}", summary, arguments, (), usage)
 
 
+def _nodelist(name: str, summary: str, *arguments: str, usage: str) -> Command:
+    handler = f"cli.commands.corosync_nodes:{name.replace('-', '_')}"
+    return Command(name, handler, summary, arguments, (), usage)
+
+
 COROSYNC: Final = Level(
     "corosync",
     "corosync.conf, where corosync carries the cluster",
@@ -203,7 +215,21 @@ COROSYNC: Final = Level(
         ),
         _corosync("pull", "another node's file becomes this one's (by ssh)", "node", usage="pull NODE"),
         _corosync("reload", "have corosync read its file again, on all nodes"),
-        _corosync("status", "its links", usage="status [ring]"),
+        _corosync(
+            "status",
+            "links, votes, groups, as its tools say them",
+            "corosync-status",
+            usage="status [ring|quorum|qdevice|qnetd|cpg]",
+        ),
+        _nodelist("add-node", "one more node in this node's file", usage="add-node ADDR[,ADDR]… [NAME]"),
+        _nodelist("del-node", "one node less in this node's file", "node", usage="del-node NAME|ADDR|ID"),
+        _nodelist(
+            "link",
+            "links: the nodes' addresses, and options",
+            "corosync-link",
+            usage="link show | add NODE=ADDR… [options N=V…] | update NUMBER [NODE=ADDR…] [options N=[V]…]"
+            " | remove NUMBER",
+        ),
         _corosync("log", "the end of its log", usage="log [COUNT]"),
     ),
 )

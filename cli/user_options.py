@@ -9,7 +9,7 @@ from typing import Final
 
 KNOWN: Final[Mapping[str, tuple[str, str]]] = {
     "editor": ("", "the program that `edit` starts; empty: $VISUAL, $EDITOR, vi"),
-    "output": ("plain", "plain or color: colours on a terminal"),
+    "output": ("color", "plain or color: colours on a terminal, unless NO_COLOR is set"),
     "sort-elements": ("yes", "whether `show` sorts objects, or has them in the order of the CIB"),
     "wait": ("no", "as -w for every command"),
     "wait-time": ("120s", "how long -w waits"),

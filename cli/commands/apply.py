@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from cli import colour
 from cli.commands.configure import provider_lookup
 from cli.context import EXIT_DRIFT, EXIT_OK, Context, UsageError
 from cli.grammar.definitions import Definition, parse_text
@@ -118,4 +119,4 @@ def print_plan(context: Context, before: Element, after: Element, named: frozens
     if context.options.structured:
         context.emit("plan", plan_data(made, before, after))
     else:
-        context.print(plan_text(made, before, after, colour=context.out.isatty()), end="")
+        context.print(plan_text(made, before, after, colour=colour.wanted(context, context.out)), end="")

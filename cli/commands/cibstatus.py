@@ -109,6 +109,15 @@ def show(context: Context, words: Sequence[str]) -> int:
     return status(context, ())
 
 
+def origin(context: Context, words: Sequence[str]) -> int:
+    """`origin`: live, shadow:NAME, or the file."""
+    if words:
+        raise UsageError(what="origin takes no arguments", usage="origin")
+    options = context.options
+    context.print(f"shadow:{options.shadow}" if options.shadow else options.cib_file or "live")
+    return EXIT_OK
+
+
 def load(context: Context, words: Sequence[str]) -> int:
     """`load FILE|live`: take the status of another CIB."""
     if len(words) != 1:

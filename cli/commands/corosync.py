@@ -24,14 +24,27 @@ TOOL_WITHIN_S: Final = 30
 LOG_LINES: Final = 1_000
 LOG_BYTES_MAX: Final = 8 * 1024 * 1024
 TOOL: Final = "corosync-cfgtool"
+_STATUS: Final = {
+    "ring": (TOOL, "-s"),
+    "quorum": ("corosync-quorumtool", "-s"),
+    "qdevice": ("corosync-qdevice-tool", "-sv"),
+    "qnetd": ("corosync-qnetd-tool", "-lv"),
+    "cpg": ("corosync-cpgtool",),
+}
+_PARTS: Final = {
+    "corosync-qdevice-tool": "corosync-qdevice",
+    "corosync-qnetd-tool": "corosync-qnetd, on the machine that gives its vote",
+}
 
 
-def _path(context: Context) -> Path:
+def conf_path(context: Context) -> Path:
+    """corosync.conf of this node."""
     return context.paths.root / "etc/corosync/corosync.conf"
 
 
-def _text(context: Context) -> str:
-    path = _path(context)
+def conf_text(context: Context) -> str:
+    """What stands in it. Raises InvalidRequest."""
+    path = conf_path(context)
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -47,7 +60,7 @@ def show(context: Context, words: Sequence[str]) -> int:
     """`show`: the file."""
     if words:
         raise UsageError(what="show takes no arguments", usage="corosync show")
-    context.print(_text(context), end="")
+    context.print(conf_text(context), end="")
     return EXIT_OK
 
 
@@ -55,7 +68,7 @@ def get(context: Context, words: Sequence[str]) -> int:
     """`get PATH`: its values, one a line; status 1 when there is none."""
     if len(words) != 1:
         raise UsageError(what="name one path", usage="corosync get PATH (as totem.cluster_name)")
-    found = corosync_text.get(_text(context), words[0], source=str(_path(context)))
+    found = corosync_text.get(conf_text(context), words[0], source=str(conf_path(context)))
     for one in found:
         context.print(one)
     return EXIT_OK if found else EXIT_FAILED
@@ -65,8 +78,8 @@ def set(context: Context, words: Sequence[str]) -> int:  # noqa: A001 (the comma
     """`set PATH VALUE`: in this node's file; the other nodes' have to be made the same."""
     if len(words) != 2:
         raise UsageError(what="a path and a value are needed", usage="corosync set PATH VALUE")
-    path = _path(context)
-    changed = corosync_text.put(_text(context), words[0], words[1], source=str(path))
+    path = conf_path(context)
+    changed = corosync_text.put(conf_text(context), words[0], words[1], source=str(path))
     write_atomically(path, changed.encode())
     context.info("put the same on the other nodes (`hacli corosync push`), then `hacli corosync reload`")
     return EXIT_OK
@@ -78,7 +91,7 @@ def edit(context: Context, words: Sequence[str]) -> int:
         raise UsageError(what="edit takes no arguments", usage="corosync edit")
     if not sys.stdin.isatty():
         raise InvalidRequest(what="edit needs a terminal", remedy="use `corosync set PATH VALUE`")
-    path, text = _path(context), _text(context)
+    path, text = conf_path(context), conf_text(context)
     with tempfile.NamedTemporaryFile("w+", suffix=".conf", encoding="utf-8") as file:
         file.write(text)
         file.flush()
@@ -110,12 +123,12 @@ def _edited(context: Context, path: Path) -> str:
 
 def diff(context: Context, words: Sequence[str]) -> int:
     """`diff [NODE…]`: how other nodes' files differ from this one's; status 1 when one does."""
-    return differences(context, str(_path(context)), _text(context).encode(), words)
+    return differences(context, str(conf_path(context)), conf_text(context).encode(), words)
 
 
 def push(context: Context, words: Sequence[str]) -> int:
     """`push [NODE…]`: this node's file becomes theirs, unnamed all others'."""
-    text, path = _text(context), str(_path(context))
+    text, path = conf_text(context), str(conf_path(context))
     corosync_text.check(text, source=path)
     status = EXIT_OK
     for node in elsewhere.others(context, words):
@@ -139,15 +152,15 @@ def pull(context: Context, words: Sequence[str]) -> int:
     if not node:
         raise InvalidRequest(what=f"{words[0]} is this node")
     text = _text_of(context, node)
-    corosync_text.check(text, source=f"{_path(context)} of {node}")
-    _path(context).parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(_path(context), text.encode())
+    corosync_text.check(text, source=f"{conf_path(context)} of {node}")
+    conf_path(context).parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(conf_path(context), text.encode())
     context.info("now `hacli corosync reload`")
     return EXIT_OK
 
 
 def _text_of(context: Context, node: str) -> str:
-    return elsewhere.fetch(context, node, str(_path(context))).decode(errors="replace")
+    return elsewhere.fetch(context, node, str(conf_path(context))).decode(errors="replace")
 
 
 def log(context: Context, words: Sequence[str]) -> int:
@@ -155,7 +168,7 @@ def log(context: Context, words: Sequence[str]) -> int:
     if len(words) > 1 or (words and not is_count(words[0])):
         raise UsageError(what="a number of lines is needed", usage="corosync log [COUNT]")
     count = int(words[0]) if words else LOG_LINES
-    named = corosync_text.get(_text(context), "logging.logfile", source=str(_path(context)))
+    named = corosync_text.get(conf_text(context), "logging.logfile", source=str(conf_path(context)))
     for name in named:
         path = context.paths.root / name.lstrip("/")
         if path.exists():
@@ -174,22 +187,23 @@ def reload(context: Context, words: Sequence[str]) -> int:
     """`reload`: corosync reads its file again, on all nodes."""
     if words:
         raise UsageError(what="reload takes no arguments", usage="corosync reload")
-    return _tool(context, "-R")
+    return _tool(context, TOOL, "-R")
 
 
 def status(context: Context, words: Sequence[str]) -> int:
-    """`status`: corosync's links as its own tool says them."""
-    if words not in ((), ("ring",)):
-        raise UsageError(
-            what="only links are shown here (votes: `hacli cluster quorum`)", usage="corosync status [ring]"
+    """`status [ring|quorum|qdevice|qnetd|cpg]`: as corosync's own tools say it."""
+    what = words[0] if words else "ring"
+    if len(words) > 1 or what not in _STATUS:
+        raise UsageError(what="that is not shown here", usage=f"corosync status [{'|'.join(_STATUS)}]")
+    return _tool(context, *_STATUS[what])
+
+
+def _tool(context: Context, tool: str, *options: str) -> int:
+    if shutil.which(tool) is None:
+        raise InvalidRequest(
+            what=f"{tool} is not installed here", remedy=f"it is part of {_PARTS.get(tool, 'corosync')}"
         )
-    return _tool(context, "-s")
-
-
-def _tool(context: Context, option: str) -> int:
-    if shutil.which(TOOL) is None:
-        raise InvalidRequest(what=f"{TOOL} is not installed here", remedy="it is part of corosync")
-    return _program(context, TOOL, option)
+    return _program(context, tool, *options)
 
 
 def _program(context: Context, *words: str) -> int:
@@ -198,6 +212,6 @@ def _program(context: Context, *words: str) -> int:
             words, capture_output=True, check=False, timeout=TOOL_WITHIN_S, stdin=subprocess.DEVNULL
         )
     except subprocess.TimeoutExpired:
-        raise InvalidRequest(what=f"{words[0]} {words[1]} does not end within {TOOL_WITHIN_S} s") from None
+        raise InvalidRequest(what=f"{' '.join(words)} does not end within {TOOL_WITHIN_S} s") from None
     context.print((done.stdout + done.stderr).decode(errors="replace"), end="")
     return EXIT_OK if done.returncode == 0 else EXIT_FAILED

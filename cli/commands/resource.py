@@ -219,7 +219,7 @@ def cleanup(context: Context, words: Sequence[str]) -> int:
     if len(rest) > 2:
         raise UsageError(what="cleanup is not understood", usage="cleanup [RSC] [NODE]")
     if context.offline:
-        raise InvalidRequest(what="cleanup needs a running cluster")
+        raise InvalidRequest(what="forgetting failures and history needs a running cluster")
     resource, node = (*rest, "", "")[:2]
     cib = read(context)
     if resource and find_resource(cib, resource) is None:

@@ -41,6 +41,14 @@ def ticket(context: Context, words: Sequence[str]) -> int:
             raise UsageError(what="not understood", usage=_USAGE)
 
 
+def geo(_context: Context, _words: Sequence[str]) -> int:
+    """`cluster geo_init`, `geo_join`, `geo_init_arbitrator`: booth's, and refused. Raises InvalidRequest."""
+    raise InvalidRequest(
+        what="nobody asks other sites for tickets here: there is no booth, and no arbitrator",
+        remedy="`hacli site ticket revoke T` at one site, then `hacli site ticket grant T` at the other",
+    )
+
+
 def _change(context: Context, name: str, what: str) -> int:
     """In the running cluster. What a revocation interrupts is asked about first; -F does without."""
     if what in _INTERRUPTING:

@@ -32,6 +32,7 @@ class Place:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Section:
     sections: tuple[tuple[str, int], ...]
+    start: int  # the line that opens it
     end: int  # the line of its closing brace
 
 
@@ -56,7 +57,7 @@ def put(text: str, path: str, value: str, *, source: str = "corosync.conf") -> s
     wanted = _wanted(path)
     if not value or not value.isprintable() or value != value.strip() or value[-1] in "{}":
         raise InvalidRequest(what=f"{value[:80]!r} cannot be a value of {source}")
-    places, sections = _read(text, source)
+    places, known = _read(text, source)
     found = [one for one in places if _fits(one.sections, wanted[:-1], one.key, wanted)]
     lines = text.splitlines()
     if len(found) > 1:
@@ -66,7 +67,7 @@ def put(text: str, path: str, value: str, *, source: str = "corosync.conf") -> s
         assert match is not None
         lines[found[0].line] = f"{match[1]}{match[2]}{match[3]}{value}"
         return "\n".join(lines) + "\n"
-    homes = [one for one in sections if _matches(one.sections, wanted[:-1])]
+    homes = [one for one in known if _matches(one.sections, wanted[:-1])]
     if len(homes) > 1:
         raise InvalidRequest(what=f"{path}: {len(homes)} sections could have it", remedy=_which(wanted))
     if homes:
@@ -77,6 +78,62 @@ def put(text: str, path: str, value: str, *, source: str = "corosync.conf") -> s
     else:
         raise NotFound(kind="section", name=path.rpartition(".")[0])
     return "\n".join(lines) + "\n"
+
+
+def sections(text: str, path: tuple[str, ...], *, source: str = "corosync.conf") -> list[dict[str, str]]:
+    """Keys and values of each section of that path, in order; the last value of a key counts."""
+    places, found = _read(text, source)
+    numbers = sorted(
+        (one for one in found if tuple(name for name, _ in one.sections) == path), key=lambda one: one.start
+    )
+    return [{place.key: place.value for place in places if place.sections == one.sections} for one in numbers]
+
+
+def has_section(text: str, path: tuple[str, ...], *, source: str = "corosync.conf") -> bool:
+    """Whether there is one."""
+    return bool(sections(text, path, source=source))
+
+
+def insert_section(
+    text: str, path: tuple[str, ...], name: str, lines: list[str], *, source: str = "corosync.conf"
+) -> str:
+    """With a new section at the end of the first one of that path. Raises NotFound, InvalidDocument."""
+    home = _nth(text, path, 0, source)
+    indent = "\t" * len(path)
+    written = text.splitlines()
+    written[home.end : home.end] = [
+        f"{indent}{name} {{",
+        *(f"{indent}\t{line}" for line in lines),
+        f"{indent}}}",
+    ]
+    return "\n".join(written) + "\n"
+
+
+def remove_section(text: str, path: tuple[str, ...], index: int, *, source: str = "corosync.conf") -> str:
+    """Without the section of that path and number. Raises NotFound, InvalidDocument."""
+    gone = _nth(text, path, index, source)
+    lines = text.splitlines()
+    del lines[gone.start : gone.end + 1]
+    return "\n".join(lines) + "\n"
+
+
+def remove_key(
+    text: str, path: tuple[str, ...], index: int, key: str, *, source: str = "corosync.conf"
+) -> str:
+    """Without a key of that section; unchanged where it has none. Raises NotFound, InvalidDocument."""
+    home = _nth(text, path, index, source)
+    gone = {one.line for one in _read(text, source)[0] if one.sections == home.sections and one.key == key}
+    return "\n".join(line for number, line in enumerate(text.splitlines()) if number not in gone) + "\n"
+
+
+def _nth(text: str, path: tuple[str, ...], index: int, source: str) -> _Section:
+    found = sorted(
+        (one for one in _read(text, source)[1] if tuple(name for name, _ in one.sections) == path),
+        key=lambda one: one.start,
+    )
+    if index >= len(found):
+        raise NotFound(kind="section", name=".".join(path))
+    return found[index]
 
 
 def _which(wanted: tuple[tuple[str, int | None], ...]) -> str:
@@ -117,8 +174,9 @@ def _fits(
 
 def _read(text: str, source: str) -> tuple[list[Place], list[_Section]]:
     places: list[Place] = []
-    sections: list[_Section] = []
+    closed: list[_Section] = []
     stack: list[tuple[str, int]] = []
+    starts: list[int] = []
     counts: dict[tuple[tuple[tuple[str, int], ...], str], int] = {}
     for number, line in _meaningful(text):
         opened = _OPENS.fullmatch(line)
@@ -127,8 +185,9 @@ def _read(text: str, source: str) -> tuple[list[Place], list[_Section]]:
             key = (tuple(stack), opened[1])
             counts[key] = counts.get(key, -1) + 1
             stack.append((opened[1], counts[key]))
+            starts.append(number)
         elif line.strip() == "}" and stack:
-            sections.append(_Section(sections=tuple(stack), end=number))
+            closed.append(_Section(sections=tuple(stack), start=starts.pop(), end=number))
             stack.pop()
         elif pair is not None and stack:
             places.append(Place(line=number, sections=tuple(stack), key=pair[2], value=pair[4]))
@@ -143,7 +202,7 @@ def _read(text: str, source: str) -> tuple[list[Place], list[_Section]]:
         raise InvalidDocument(
             source=source, line=len(text.splitlines()), what=f"{stack[-1][0]} is not closed", remedy="add }"
         )
-    return places, sections
+    return places, closed
 
 
 def _meaningful(text: str) -> Iterator[tuple[int, str]]:

@@ -11,18 +11,18 @@ _hacli() {
     "node") COMPREPLY=($(compgen -W "attribute clearstate delete fence help maintenance online ready server show standby status status-attr utilization" -- "$current")); return ;;
     "fence") COMPREPLY=($(compgen -W "confirm fence forgive help history list unfence" -- "$current")); return ;;
     "maintenance") COMPREPLY=($(compgen -W "action help off on" -- "$current")); return ;;
-    "cluster") COMPREPLY=($(compgen -W "cert copy diff disable enable force-quorum health help init join key links move-dc quorum remove restart run start status stop token vote wait_for_startup" -- "$current")); return ;;
+    "cluster") COMPREPLY=($(compgen -W "cert copy crash_test diff disable enable force-quorum geo_init geo_init_arbitrator geo_join health help init join key links move-dc quorum remove rename restart run start status stop token vote wait_for_startup" -- "$current")); return ;;
     "transition") COMPREPLY=($(compgen -W "help list save show" -- "$current")); return ;;
     "ra") COMPREPLY=($(compgen -W "classes help info list providers validate" -- "$current")); return ;;
     "import") COMPREPLY=($(compgen -W "corosync heartbeat help" -- "$current")); return ;;
     "cib") COMPREPLY=($(compgen -W "cibstatus commit delete diff export help history import list new orphans recover reset run sandbox use version" -- "$current")); return ;;
-    "cib cibstatus") COMPREPLY=($(compgen -W "help load node op quorum run save show simulate ticket" -- "$current")); return ;;
+    "cib cibstatus") COMPREPLY=($(compgen -W "help load node op origin quorum run save show simulate ticket" -- "$current")); return ;;
     "history") COMPREPLY=($(compgen -W "config detail diff events exclude graph help info latest limit log node refresh resource session setnodes show source transition wdiff" -- "$current")); return ;;
-    "script") COMPREPLY=($(compgen -W "help list run show verify" -- "$current")); return ;;
+    "script") COMPREPLY=($(compgen -W "help json list run show verify" -- "$current")); return ;;
     "site") COMPREPLY=($(compgen -W "help ticket" -- "$current")); return ;;
     "options") COMPREPLY=($(compgen -W "help reset save set show" -- "$current")); return ;;
-    "cibstatus") COMPREPLY=($(compgen -W "help load node op quorum run save show simulate ticket" -- "$current")); return ;;
-    "corosync") COMPREPLY=($(compgen -W "diff edit get help log pull push reload set show status" -- "$current")); return ;;
+    "cibstatus") COMPREPLY=($(compgen -W "help load node op origin quorum run save show simulate ticket" -- "$current")); return ;;
+    "corosync") COMPREPLY=($(compgen -W "add-node del-node diff edit get help link log pull push reload set show status" -- "$current")); return ;;
   esac; fi
   mapfile -t COMPREPLY < <("${COMP_WORDS[0]}" --compgen "$COMP_POINT" "$COMP_LINE" 2>/dev/null)
   left=${word%"${word##*[:=]}"}

@@ -48,13 +48,13 @@ def hacli(node: LocalNode, *words: str, status: int = 0) -> str:
 class Site:
     """Nodes that `hacli cluster init` made, and a machine that is none yet."""
 
-    def __init__(self, folder: Path, count: int = 3) -> None:
+    def __init__(self, folder: Path, count: int = 3, deadtime: str = "1s") -> None:
         net = f"127.{64 + secrets.randbelow(160)}.{secrets.randbelow(250)}"
         self.machines = [LocalNode(f"n{n}", f"{net}.{n}", folder / f"m{n}") for n in range(1, count + 2)]
         self.nodes = self.machines[:count]
         self.ca = folder / "made/ca"
         made = [f"--node={node.name}={node.address}" for node in self.nodes]
-        times = ("--keepalive=100ms", "--deadtime=1s")
+        times = ("--keepalive=100ms", f"--deadtime={deadtime}")
         self.machines[count].root.mkdir()
         hacli(
             self.machines[count],

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.completion import candidates
+from cli.completion import candidates, explained
 from cli.context import EXIT_CONFLICT, Context
 from cli.grammar.definitions import parse_text
 from cli.grammar.document import empty_cib
@@ -70,7 +70,12 @@ def test_every_program_is_there_or_says_so() -> None:
         (["configure", "primitive", "x", "Dummy", "op", "mon"], ["monitor"]),
         (["configure", "primitive", "x", "ocf:hacluster:IPa"], ["ocf:hacluster:IPaddr"]),
         (["configure", "primitive", "x", "ocf:hacluster:IPaddr", "params", "cidr"], ["cidr_netmask="]),
-        (["configure", "primitive", "x", "Dummy", "op", "monitor", "int"], ["interval="]),
+        (["configure", "primitive", "x", "ocf:hacluster:Dummy", "op", "start", "int"], ["interval="]),
+        (["configure", "primitive", "x", "nothing-here", "op", "monitor", "ti"], ["timeout="]),
+        (
+            ["configure", "primitive", "x", "ocf:hacluster:Dummy", "op", "monitor", "ti"],
+            ["timeout=", "timeout=20s"],
+        ),
         (["configure", "modgroup", ""], ["g"]),
         (["maintenance", "o"], ["off", "on"]),
         (["nonsense", ""], []),
@@ -78,6 +83,14 @@ def test_every_program_is_there_or_says_so() -> None:
 )
 def test_completion(words: list[str], wanted: list[str]) -> None:
     assert candidates(ROOT, words, CIB) == wanted
+
+
+def test_parameters_are_explained() -> None:
+    begun = ["primitive", "x", "ocf:hacluster:Dummy", "params", ""]
+    assert explained(["configure", *begun])["op_sleep="] == "How long each action takes [0]"
+    assert explained([*begun[:-1], "fake=1", "meta", ""]) == {}
+    assert explained(["primitive", "x", "nothing-here", "params", ""]) == {}
+    assert explained(["primitive", "x"]) == explained([""]) == {}
 
 
 def test_completion_inside_a_level() -> None:
