@@ -15,6 +15,7 @@ RED: Final = "\x1b[31m"
 YELLOW: Final = "\x1b[33m"
 BOLD: Final = "\x1b[1m"
 PLAIN: Final = "\x1b[0m"
+_OBJECT: Final = re.compile(r"([a-z_]+) \S")
 _BAD: Final = re.compile(
     r"\b(FAILED|UNCLEAN|OFFLINE|RemoteOFFLINE|BLOCKED|blocked|STOPPED|ORPHANED|NONE|DISABLED)\b"
     r"|WITHOUT quorum| returned '"
@@ -37,6 +38,18 @@ def wanted(context: Context, stream: TextIO) -> bool:
 def status(text: str) -> str:
     """A status: headings bold, what is wrong red, what somebody switched off or is under way yellow."""
     return "\n".join(_line(line) for line in text.split("\n"))
+
+
+def definitions(text: str) -> str:
+    """What `configure show` prints: each object's first line bold. XML and comments stay as they are."""
+    lines = text.split("\n")
+    inside = False  # an object goes on in the next line
+    for at, line in enumerate(lines):
+        found = None if inside else _OBJECT.match(line)
+        if found is not None and found[1] != "xml":
+            lines[at] = f"{BOLD}{line}{PLAIN}"
+        inside = line.endswith("\\")
+    return "\n".join(lines)
 
 
 def _line(line: str) -> str:

@@ -66,6 +66,7 @@ class Options:
     wait_given: bool = False
     output: str = "text"
     display: str = ""
+    strict: bool = False
     debug: bool = False
     safe: bool = False
     reason: str = ""

@@ -42,6 +42,21 @@ def find_command(level: Level, word: str) -> Command | None:
     return _by_prefix([one for one in level.commands if one.name.startswith(word)], level, word)
 
 
+def shortened(level: Level, words: Sequence[str]) -> tuple[str, str] | None:
+    """The first of the words that is a level's or command's name cut short, and the name."""
+    for word in words:
+        below = find_level(level, word)
+        if below is None:
+            command = find_command(level, word)
+            if command is None or level.command(word) or level.command(word.lower()):
+                return None
+            return word, command.name
+        if level.level(word) is None:
+            return word, below.name
+        level = below
+    return None
+
+
 def _by_prefix(found: Sequence[_Named], level: Level, word: str) -> _Named | None:
     total = [name for name in level.names() if name.startswith(word)]
     return found[0] if len(found) == 1 and len(total) == 1 and word else None

@@ -107,6 +107,7 @@ OPTIONS: Final = (
     ("--guard RSC,…", "and undone when one of these does not run"),
     ("-D HOW", "plain, color (on a terminal, unless NO_COLOR is set) or color-always"),
     ("--output FORMAT", "text, json or xml (--json: json)"),
+    ("--strict", "in scripts names of levels and commands are written out"),
     ("-d", "debug messages"),
     ("--version", "say which version this is"),
 )

@@ -15,6 +15,7 @@ _FLAGS = {
     "-d": "debug",
     "--debug": "debug",
     "--safe": "safe",
+    "--strict": "strict",
 }
 _VALUES = {
     "-f": "script",
@@ -28,11 +29,14 @@ _VALUES = {
     "--server": "server",
     "--tls": "tls",
 }
-_OTHER_VALUES = ("--wait-time", "--confirm", "--guard", "--output", "-D", "--display")
+_OTHER_VALUES = ("--wait-time", "--confirm", "--guard", "--output", "-D", "--display", "-o", "--opt")
 _NOT_HERE = {
     "-H": "history is read from the cluster only",
 }
-_IGNORED_WITH_VALUE = ("-o", "--opt", "--scriptdir")
+_IGNORED_WITH_VALUE = ("--scriptdir",)
+# Of crmsh's options these mean something here; the others are taken and do nothing.
+_CRMSH = {"core.wait": "wait", "core.force": "force", "core.debug": "debug"}
+_YES, _NO = ("yes", "true", "on", "1"), ("no", "false", "off", "0")
 DISPLAYS = ("plain", "color", "color-always", "uppercase")
 
 
@@ -83,8 +87,24 @@ def set_value(options: Options, name: str, value: str) -> None:
         if value not in DISPLAYS:
             raise UsageError(what=f"{name} {value}: one of {', '.join(DISPLAYS)}")
         options.display = value
+    elif name in ("-o", "--opt"):
+        _set_as_crmsh(options, value)
     elif name in _VALUES:
         setattr(options, _VALUES[name], value)
+
+
+def _set_as_crmsh(options: Options, text: str) -> None:
+    """SECTION.NAME=VALUE. Raises UsageError."""
+    name, equals, value = text.partition("=")
+    section, dot, rest = name.partition(".")
+    if not (section and dot and rest and equals):
+        raise UsageError(what=f"-o {text}: SECTION.NAME=VALUE is needed")
+    if name == "color.style":
+        set_value(options, "-D", value)
+    elif name in _CRMSH:
+        if value.lower() not in (*_YES, *_NO):
+            raise UsageError(what=f"-o {text}: yes or no")
+        setattr(options, _CRMSH[name], value.lower() in _YES)
 
 
 def duration_ms(name: str, value: str) -> int:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cli.context import EXIT_FAILED, EXIT_OK, EXIT_USAGE, Context, UsageError
-from cli.dispatch import find_command, find_level, run_words
+from cli.dispatch import find_command, find_level, run_words, shortened
 from cli.grammar.lexer import Line, logical_lines, split_words
 from cli.levels import ROOT, Level
 from cli.session import finish_session
@@ -78,6 +78,11 @@ class Shell:
         """A level by itself is entered; else it is a command here, or from the root."""
         level = self.levels[-1]
         below = find_level(level, words[0])
+        if self.context.options.strict and not self.context.interactive:
+            short = shortened(level, words) or shortened(ROOT, words)
+            if short is not None:
+                self.context.error(f"{short[0]!r} is short for {short[1]!r}, and --strict wants that")
+                return EXIT_USAGE
         root_below = find_level(ROOT, words[0]) if level is not ROOT else None
         if below is None and find_command(level, words[0]) is None and root_below is not None:
             below, level = root_below, ROOT

@@ -302,7 +302,9 @@ def join(context: Context, words: Sequence[str]) -> int:
     plain = [word for word in words if word != "--check"]
     values, rest = take_options(plain, ("--address",), _JOIN_USAGE)
     if len(rest) != 1:
-        raise UsageError(what="the token is needed", usage=_JOIN_USAGE)
+        crmsh = rest[:1] == ["-c"] and len(rest) == 2
+        where = f": `hacli cluster token` on {rest[1]} prints one" if crmsh else ""
+        raise UsageError(what=f"the token is needed{where}", usage=_JOIN_USAGE)
     node, ticket = this_node(context), parse_token(rest[0])
     if time.time() > ticket.until_s:
         raise InvalidRequest(what="the token is too old", remedy=f"hacli cluster token on {ticket.node}")

@@ -120,6 +120,10 @@ def show(context: Context, words: Sequence[str]) -> int:
     text = _text(context, words, hide=hide)
     if hide and "******" in text and not any(word.startswith("obscure:") for word in words):
         context.info("values of passw* are hidden on a terminal; redirect the output to see them")
+    if (hide or context.options.display) and not (words and words[0] in ("xml", "--exact")):
+        from cli import colour
+
+        text = colour.definitions(text) if colour.wanted(context, context.out) else text
     context.print(text, end="")
     return EXIT_OK
 

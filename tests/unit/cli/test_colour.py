@@ -9,6 +9,7 @@ import pytest
 
 from cli import colour
 from cli.context import Context, Options
+from cli.options import take_options
 from tests.unit.cli.runner import hacli
 
 CIB = """<cib><configuration><crm_config><cluster_property_set id="o">
@@ -83,3 +84,65 @@ def test_help_is_found_from_anywhere() -> None:
     status, text = hacli(["help", "log"])
     assert status == 2
     assert "`help history log`; `help corosync log`" in text
+
+
+def test_definitions_in_colours(tmp_path: Path) -> None:
+    text = (
+        '# note\nprimitive a b \\\n\tparams x=1\nxml <tag id="t"> \\\n  primitive c \\\n</tag>\ngroup g a\n'
+    )
+    painted = colour.definitions(text)
+    assert painted.endswith(f"</tag>\n{colour.BOLD}group g a{colour.PLAIN}\n")
+    assert painted.startswith(f"# note\n{colour.BOLD}primitive a b \\{colour.PLAIN}\n\tparams")
+    for code in (colour.BOLD, colour.PLAIN):
+        painted = painted.replace(code, "")
+    assert painted == text
+    path = tmp_path / "cib.xml"
+    path.write_text(CIB)
+    before = ["-D", "color-always", "--cib-file", str(path), "configure"]
+    assert hacli([*before, "show", "a"])[1].startswith(f"{colour.BOLD}primitive a ocf:")
+    for words in (["show", "xml"], ["show", "--exact"], ["save", "-"]):
+        assert "\x1b" not in hacli([*before, *words])[1]
+
+
+def test_crmsh_spells_options_otherwise() -> None:
+    words = [
+        "-o",
+        "core.wait=yes",
+        "--opt=core.force=on",
+        "-o",
+        "color.style=plain",
+        "-o",
+        "core.pager=x",
+        "status",
+    ]
+    options = take_options(words)
+    assert (options.wait, options.force, options.debug, options.display) == (True, True, False, "plain")
+    assert words == ["status"]
+    for wrong in ("core", "core.wait", ".wait=1", "core.wait=perhaps", "color.style=sepia"):
+        assert hacli(["-o", wrong, "status"])[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("line", "short"),
+    [
+        ("configu show", "'configu'"),
+        ("configure sh", "'sh'"),
+        ("resour status", "'resour'"),
+        ("configure\nprim x ocf:hacluster:Dummy", "'prim'"),
+        ("configure show", ""),
+        ("cfg show", ""),
+        ("configure\nPRIMITIVE x ocf:hacluster:Dummy", ""),
+    ],
+)
+def test_strict_scripts(line: str, short: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("cib.xml").write_text(CIB)
+    Path("script").write_text(line + "\n")
+    status, text = hacli(["--strict", "--cib-file", "cib.xml", "-f", "script"])
+    if short:
+        assert status == 2
+        assert f"{short} is short for" in text
+    else:
+        assert status == 0
+    Path("cib.xml").write_text(CIB)
+    assert hacli(["--cib-file", "cib.xml", "-f", "script"])[0] == 0
