@@ -72,8 +72,8 @@ _ATTRD_UPDATER = {
     "--node": ("node", VALUE),
     "-d": ("dampen", VALUE),
     "--delay": ("dampen", VALUE),
-    "-Y": ("ignored", VALUE),
-    "--update-delay": ("ignored", VALUE),
+    "-Y": ("delay-only", FLAG),
+    "--update-delay": ("delay-only", FLAG),
     "-S": ("ignored", VALUE),
     "-l": ("ignored", VALUE),
     "--lifetime": ("ignored", VALUE),
@@ -113,8 +113,6 @@ def crm_attribute(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     """`crm_attribute` as agents use it; the exit code."""
     try:
         given = parse(argv, _CRM_ATTRIBUTE)
-        if "utilization" in given:
-            raise Refused(EXIT_USAGE, "utilization attributes cannot be changed by this command")
         if "promotion" in given:
             return _act("crm_attribute", _promotion(given, environ, lifetime="reboot"), given, environ)
         return _act("crm_attribute", _attribute(given, environ), given, environ)
@@ -144,6 +142,8 @@ def attrd_updater(argv: Sequence[str], environ: Mapping[str, str]) -> int:
             request["command"] = "delete"
         elif "value" in given:
             request |= {"command": "update", "value": given["value"], "dampen_ms": _dampen_ms(given)}
+        elif "delay-only" in given:
+            raise Refused(EXIT_USAGE, "a delay is given together with a value (--update VALUE --delay TIME)")
         else:
             raise Refused(EXIT_USAGE, "one of --update, --delete and --query is needed")
         _ask_changing(request, environ)
@@ -158,6 +158,10 @@ def _attribute(given: Mapping[str, str], environ: Mapping[str, str]) -> dict[str
     if not name:
         raise Refused(EXIT_USAGE, "the option --name is needed")
     kind, lifetime = given.get("type", ""), given.get("lifetime", "")
+    if "utilization" in given:
+        if kind not in ("", "nodes") or lifetime not in ("", "forever"):
+            raise Refused(EXIT_USAGE, "utilization is a permanent attribute of nodes (--type nodes)")
+        return _request("utilization", name, given, environ)
     if kind == "crm_config" or (not kind and not lifetime and "node" not in given):
         section = "crm_config"
     elif kind == "status" or lifetime in _TRANSIENT:
@@ -210,8 +214,8 @@ def _act(
     if "quiet" in given or command == "crm_master":
         print(value)
     else:
-        scope = f"scope={request['section']}  name={request['name']} value={value}"
-        print(scope)
+        section = "nodes" if request["section"] == "utilization" else request["section"]
+        print(f"scope={section}  name={request['name']} value={value}")
     return EXIT_OK
 
 

@@ -46,10 +46,14 @@ _EXITS: Final = {
 
 
 class AttributeSection(StrEnum):
-    """Where an attribute lives: with the node's membership, with the node, or with the cluster."""
+    """Where an attribute lives: with the node's membership, with the node, or with the cluster.
+
+    UTILIZATION is what a node has to offer (Pacemaker Explained, "Utilization"), and as permanent as NODES.
+    """
 
     STATUS = "status"
     NODES = "nodes"
+    UTILIZATION = "utilization"
     CRM_CONFIG = "crm_config"
 
 

@@ -19,6 +19,11 @@ from hacluster.errors import NotFound, Unavailable
 from hacluster.v1 import crm_pb2
 
 WRITE_DEADLINE_MS: Final = 8_000
+_SET_TAGS: Final = {
+    AttributeSection.CRM_CONFIG: "cluster_property_set",
+    AttributeSection.NODES: "instance_attributes",
+    AttributeSection.UTILIZATION: "utilization",
+}
 
 
 class Backend:
@@ -232,7 +237,7 @@ def _holder(configuration: Element, key: AttributeKey) -> Element | None:
 
 def _pair(configuration: Element, key: AttributeKey) -> Element | None:
     holder = _holder(configuration, key)
-    for group in holder.all("cluster_property_set", "instance_attributes") if holder is not None else ():
+    for group in holder.all(_SET_TAGS[key.section]) if holder is not None else ():
         for pair in group.all("nvpair"):
             if pair.get("name") == key.name and key.set_id in ("", group.id):
                 return pair
@@ -265,10 +270,14 @@ def _replaced(pair: Element, old: Element, value: str | None) -> Element | None:
 
 def _added(holder: Element, key: AttributeKey, value: str) -> Element:
     """The pair goes into the set that was named, else the first, else a new one."""
-    if key.section is AttributeSection.CRM_CONFIG:
-        tag, default = "cluster_property_set", "cib-bootstrap-options"
-    else:
-        tag, default = "instance_attributes", f"nodes-{holder.id}"
+    tag = _SET_TAGS[key.section]
+    match key.section:
+        case AttributeSection.CRM_CONFIG:
+            default = "cib-bootstrap-options"
+        case AttributeSection.UTILIZATION:
+            default = f"nodes-{holder.id}-utilization"
+        case _:
+            default = f"nodes-{holder.id}"
     groups = [group for group in holder.all(tag) if key.set_id in ("", group.id)]
     group = groups[0] if groups else Element(tag, {"id": key.set_id or default})
     name = "".join(c if c.isalnum() or c in "_.-" else "." for c in key.name)

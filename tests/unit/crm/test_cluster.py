@@ -233,6 +233,7 @@ async def test_notices(tmp_path: Path) -> None:
 STATUS = AttributeSection.STATUS
 NODES = AttributeSection.NODES
 CRM_CONFIG = AttributeSection.CRM_CONFIG
+UTILIZATION = AttributeSection.UTILIZATION
 
 
 def a_key(section: AttributeSection, node: str, name: str) -> AttributeKey:
@@ -309,6 +310,8 @@ async def test_agents_see_where_a_resource_runs(tmp_path: Path) -> None:
         (a_key(CRM_CONFIG, "", "batch-limit"), "9", "o", "9"),
         (a_key(CRM_CONFIG, "", "stonith-enabled"), "false", "cib-bootstrap-options-stonith-enabled", "false"),
         (a_key(NODES, "node1", "standby"), None, "n1-s", None),
+        (a_key(UTILIZATION, "node2", "cpu"), "8", "nodes-2-utilization-cpu", "8"),
+        (a_key(UTILIZATION, "node1", "standby"), "8", "nodes-1-utilization-standby", "8"),
     ],
 )
 async def test_permanent_attributes_go_into_the_configuration(

@@ -28,6 +28,7 @@ from hacluster.vocabulary.agent import AgentName
 from hacluster.vocabulary.ids import ResourceId
 from hacluster.vocabulary.operation import Operation
 
+NODE_UTILIZATION = Path("/usr/lib/ocf/resource.d/heartbeat/NodeUtilization")
 THEIR_STATEFUL = Path("/usr/lib/ocf/resource.d/pacemaker/Stateful")
 
 
@@ -210,6 +211,32 @@ async def test_standby(cluster: Cluster) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not NODE_UTILIZATION.exists(), reason="the package resource-agents is not installed")
+async def test_a_shell_agent_says_what_its_node_has_to_offer(cluster: Cluster, tmp_path: Path) -> None:
+    facts = NodeFacts(
+        node="node1", sbin_dir=str(our_sbin_dir()), agent_socket=str(cluster.path), agent_tmp=str(tmp_path)
+    )
+    operation = Operation(
+        resource=ResourceId("u"), agent=AgentName.parse("ocf:heartbeat:NodeUtilization"), action="start"
+    )
+    process = await asyncio.create_subprocess_exec(
+        str(NODE_UTILIZATION),
+        "start",
+        env={
+            **environment(operation, facts),
+            "OCF_RESKEY_dynamic": "false",
+            "OCF_RESKEY_utilization_hv_memory": "false",
+        },
+        stderr=asyncio.subprocess.PIPE,
+    )
+    _, err = await process.communicate()
+    assert process.returncode == 0, err
+    assert set(cluster.backend.values) == {
+        key(name, "node1", AttributeSection.UTILIZATION) for name in ("cpu", "host_memory")
+    }
+
+
+@pytest.mark.slow
 @pytest.mark.skipif(
     not THEIR_STATEFUL.exists(), reason="the package pacemaker-resource-agents is not installed"
 )
@@ -256,6 +283,31 @@ async def test_attributes_of_nodes_and_cluster(cluster: Cluster) -> None:
         "scope=crm_config  name=c value=3\n"
     )
     assert (await cluster("crm_attribute", "-N", "node9", "-n", "a", "-v", "1"))[0] == 105
+
+
+async def test_what_a_node_has_to_offer(cluster: Cluster) -> None:
+    """As NodeUtilization asks: permanent attributes of another kind than the node's."""
+    node2 = ("-t", "nodes", "--node", "node2", "-z", "-n", "cpu")
+    assert (await cluster("crm_attribute", "--quiet", *node2))[0] == 105
+    assert await cluster("crm_attribute", *node2, "-v", "8") == (0, "", "")
+    assert cluster.backend.values == {key("cpu", "node2", AttributeSection.UTILIZATION): "8"}
+    assert (await cluster("crm_attribute", "--quiet", *node2))[:2] == (0, "8\n")
+    assert (await cluster("crm_attribute", *node2, "-G"))[1] == "scope=nodes  name=cpu value=8\n"
+    assert (await cluster("crm_attribute", "-N", "node2", "-n", "cpu", "-G"))[0] == 105, (
+        "not that of the node"
+    )
+    code, _, err = await cluster("crm_attribute", "-z", "-l", "reboot", "-n", "cpu", "-v", "8")
+    assert code == 64
+    assert "permanent" in err
+    assert (await cluster("crm_attribute", *node2, "-D"))[0] == 0
+    assert cluster.backend.values == {}
+
+
+async def test_a_delay_alone_is_refused(cluster: Cluster) -> None:
+    """-Y takes no value: the next word is not eaten."""
+    code, _, err = await cluster("attrd_updater", "-n", "x", "-Y", "-d", "5s")
+    assert code == 64
+    assert "--update VALUE --delay TIME" in err
 
 
 async def test_query_of_what_is_not_set(cluster: Cluster) -> None:
