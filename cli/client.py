@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import grpc
 
-from hacluster.errors import ErrorCode, HaError, InvalidRequest, PermissionDenied, Timeout, Unreachable
+from hacluster.errors import (
+    ErrorCode,
+    HaError,
+    InvalidRequest,
+    NoQuorum,
+    PermissionDenied,
+    Timeout,
+    Unreachable,
+)
 from hacluster.paths import Paths
 from hacluster.rpc import call, error_of, unix_channel
 from hacluster.v1 import common_pb2, crm_pb2, crm_pb2_grpc, membership_pb2
@@ -25,6 +33,13 @@ CALL_MS: Final = 10_000
 WRITE_MS: Final = 30_000
 OUTCOME_PAUSE_S: Final = 0.5
 DC_WITHIN_S: Final = 5.0  # as long as an election may take
+
+READS: Final[Mapping[str, crm_pb2.QueryCibRequest.Read.ValueType]] = {
+    "": crm_pb2.QueryCibRequest.READ_ANY,
+    "local": crm_pb2.QueryCibRequest.READ_ANY,
+    "dc": crm_pb2.QueryCibRequest.READ_DC,
+    "quorum": crm_pb2.QueryCibRequest.READ_QUORUM,
+}
 
 _Value = TypeVar("_Value")
 
@@ -56,10 +71,17 @@ class Client:
                 runner.run(channel.close())
             runner.close()
 
-    def query_cib(self) -> tuple[bytes, str]:
-        """(XML of the whole CIB, digest of its configuration)."""
-        reply = self._call("QueryCib", crm_pb2.QueryCibRequest())
-        return reply.xml, reply.digest
+    def query_cib(self, read: str = "") -> crm_pb2.QueryCibReply:
+        """The whole CIB. `read`: one of READS; empty: the DC's, or this node's copy when there is none.
+
+        Raises NoDc, NoQuorum, Unavailable when it cannot be read so.
+        """
+        request = crm_pb2.QueryCibRequest(local=read == "local", read=READS[read])
+        reply: crm_pb2.QueryCibReply = self._call("QueryCib", request)
+        provisional = read == "dc" and reply.reason
+        if request.read and not reply.certain and not provisional:
+            raise NoQuorum(why="the DC is of a release that cannot vouch for what it reads")
+        return reply
 
     def status(self, *, timeout_ms: int = CALL_MS) -> crm_pb2.ClusterStatus:
         """Nodes, DC, quorum, transition, notices, and the whole CIB."""

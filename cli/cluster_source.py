@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections.abc import Callable
 
 from cli.client import Client
 from cli.grammar.document import configuration_of
@@ -17,28 +18,49 @@ from hacluster.v1 import crm_pb2
 
 
 class ClusterSource:
-    """Reads and writes through this node's ha-crm. `force`: also without quorum."""
+    """Reads and writes through this node's ha-crm. `force`: also without quorum.
+
+    `how` says where to read: local, dc, quorum (cluster-protocol.md 9.3); empty: the DC's, or what there is.
+    `said` takes what people should know of a read.
+    """
 
     name = "the cluster"
 
-    def __init__(self, client: Client, *, force: bool = False) -> None:
-        self._client = client
+    def __init__(
+        self,
+        client: Client,
+        *,
+        force: bool = False,
+        how: str = "",
+        said: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self._client, self._how, self._said = client, how, said
         self._force = force
         self._read: Element | None = None
 
     def read(self) -> Snapshot:
-        """The CIB as the DC has it. Raises what the daemon raises."""
-        xml, digest = self._client.query_cib()
-        cib = codec.parse(xml, source="the cluster's CIB")
+        """The CIB as the DC has it, or as `how` says. Raises what the daemon raises."""
+        reply = self._client.query_cib(self._how)
+        self._tell(reply)
+        cib = codec.parse(reply.xml, source="the cluster's CIB")
         self._read = configuration_of(cib)
         shown = cib.mapped(
             lambda part: tickets.without(without(part)) if part.tag == "configuration" else part
         )
-        return Snapshot(cib=shown, digest=digest or digest_of(cib))
+        return Snapshot(cib=shown, digest=reply.digest or digest_of(cib))
+
+    def _tell(self, reply: crm_pb2.QueryCibReply) -> None:
+        """How old a copy is that is not the DC's; what a DC without a quorum says of its own."""
+        if not reply.from_dc:
+            self._said(f"this node's copy of the CIB; it has heard no DC for {reply.age_ms / 1_000:.1f} s")
+        elif reply.reason and self._how == "dc":
+            self._said(reply.reason)
+        elif self._how == "local":
+            self._said("this node is the DC: its copy is what it has committed")
 
     def pending(self) -> Pending | None:
         """The commit that waits for its confirmation."""
-        return pending_in(configuration_of(codec.parse(self._client.query_cib()[0])))
+        return pending_in(configuration_of(codec.parse(self._client.query_cib().xml)))
 
     def write(
         self, cib: Element, expected_digest: str, client: str, *, confirm: Confirm | None = None
@@ -96,8 +118,8 @@ class ClusterSource:
 
     def settle(self, *, keep: bool, client: str) -> Pending:
         """Confirm the commit that waits, or undo it now. Raises InvalidRequest without one."""
-        xml, digest = self._client.query_cib()
-        present = configuration_of(codec.parse(xml, source="the cluster's CIB"))
+        reply = self._client.query_cib()
+        present = configuration_of(codec.parse(reply.xml, source="the cluster's CIB"))
         waiting = pending_in(present)
         if waiting is None:
             raise InvalidRequest(what="no commit waits for a confirmation")
@@ -107,7 +129,7 @@ class ClusterSource:
                 remedy="the cluster undoes the change in time; root or hacluster can do it now",
             )
         wanted = without(present) if keep else rolled_back(present)
-        self._send(wanted, digest, client)
+        self._send(wanted, reply.digest, client)
         return waiting
 
 

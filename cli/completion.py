@@ -13,7 +13,7 @@ from cli.grammar.cluster_options import DEFAULTS
 from cli.grammar.document import object_id, objects, section
 from cli.help import OPTIONS, TOPICS, pages
 from cli.levels import PROGRAMS, ROOT, Command, Level
-from cli.options import DISPLAYS, take_options
+from cli.options import DISPLAYS, READS, take_options
 from crm.cib.model import Element
 from hacluster.digits import is_count
 from hacluster.durations import render_ms
@@ -84,7 +84,7 @@ _FILES_AFTER: Final = frozenset(
         "-I",
     }
 )
-_VALUES_AFTER: Final = {"--output": OUTPUTS, "--display": DISPLAYS, "-D": DISPLAYS}
+_VALUES_AFTER: Final = {"--output": OUTPUTS, "--display": DISPLAYS, "-D": DISPLAYS, "--read": READS}
 _FIXED: Final = {
     "method": ("update", "replace", "push", "xml"),
     "setshow": ("set", "delete", "show"),

@@ -72,6 +72,7 @@ class Options:
     reason: str = ""
     server: str = ""
     tls: str = ""
+    read: str = ""
     confirm_ms: int = 0
     guards: tuple[str, ...] = ()
 
@@ -144,7 +145,7 @@ class Context:
             return FileSource(self.options.cib_file)
         from cli.cluster_source import ClusterSource
 
-        return ClusterSource(self.client, force=self.options.force)
+        return ClusterSource(self.client, force=self.options.force, how=self.options.read, said=self.info)
 
     def close(self) -> None:
         """Close the connection, when one was made."""

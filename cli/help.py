@@ -99,6 +99,10 @@ OPTIONS: Final = (
     ("--node NAME", "this node's name (also: HACLUSTER_NODE)"),
     ("--server NODE", "ask that machine (NODE[=ADDRESS][:PORT]; also: HACLUSTER_SERVER)"),
     ("--tls DIR", "with the user's certificate there (~/.config/hacluster/tls; also: HACLUSTER_TLS)"),
+    (
+        "--read HOW",
+        "the CIB is read from this node's copy (local), at the dc, or confirmed by a quorum",
+    ),
     ("-w, --wait", "wait until what was wanted is so, or say why not (--wait-time 120s)"),
     ("-F", "yes to every question, write in spite of errors"),
     ("-n, --safe", "no to every question: refuse what would stop something else"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Final
 
 from cli.context import OUTPUTS, Options, UsageError
 
@@ -29,7 +30,10 @@ _VALUES = {
     "--server": "server",
     "--tls": "tls",
 }
-_OTHER_VALUES = ("--wait-time", "--confirm", "--guard", "--output", "-D", "--display", "-o", "--opt")
+_OTHER_VALUES = (
+    *("--wait-time", "--confirm", "--guard", "--output", "-D", "--display", "-o", "--opt", "--read"),
+)
+READS: Final = ("local", "dc", "quorum")
 _NOT_HERE = {
     "-H": "history is read from the cluster only",
 }
@@ -89,6 +93,10 @@ def set_value(options: Options, name: str, value: str) -> None:
         options.display = value
     elif name in ("-o", "--opt"):
         _set_as_crmsh(options, value)
+    elif name == "--read":
+        if value not in READS:
+            raise UsageError(what=f"--read {value}: one of {', '.join(READS)}")
+        options.read = value
     elif name in _VALUES:
         setattr(options, _VALUES[name], value)
 

@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar
 import grpc
 
 from crm import revisions, wire
+from crm.api import reading
 from crm.api.access import AccessControl
 from crm.api.cluster import Cluster
 from crm.api.public_socket import name_of
@@ -102,7 +103,9 @@ class CrmService(crm_pb2_grpc.CrmServicer):
         """See crm.proto. What an XPath names is looked for in what the caller may see."""
         caller = rpc.caller_of(context)
         limited = self._access.rules(caller) is not None
-        wanted = crm_pb2.QueryCibRequest(local=request.local, xpath="" if limited else request.xpath)
+        wanted = crm_pb2.QueryCibRequest(
+            local=request.local, xpath="" if limited else request.xpath, read=request.read
+        )
         reply = await self._queried(wanted, context)
         if limited:
             reply.xml = select(parse(self._access.shown(reply.xml, caller)), request.xpath)
@@ -114,12 +117,16 @@ class CrmService(crm_pb2_grpc.CrmServicer):
         try:
             return crm_pb2.QueryCibReply.FromString(await self._at_the_dc("QueryCib", request, context))
         except HaError as error:
-            if error.code not in (ErrorCode.NO_DC, ErrorCode.UNREACHABLE):
+            if request.read or error.code not in (ErrorCode.NO_DC, ErrorCode.UNREACHABLE):
                 raise
             return self._query(request.xpath)
 
     async def _query_at_dc(self, raw: bytes, _user: str) -> bytes:
-        return self._query(crm_pb2.QueryCibRequest.FromString(raw).xpath).SerializeToString()
+        request = crm_pb2.QueryCibRequest.FromString(raw)
+        vouched = await reading.vouched(self._cluster.replica, request.read)
+        reply = self._query(request.xpath)
+        reply.certain, reply.reason = not vouched, vouched
+        return reply.SerializeToString()
 
     def _query(self, xpath: str) -> crm_pb2.QueryCibReply:
         replica = self._cluster.replica

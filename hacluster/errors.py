@@ -132,12 +132,13 @@ class NoAuthority(HaError):
 
 
 class NoQuorum(HaError):
-    """The partition has no quorum; nothing was written."""
+    """The partition has no quorum; nothing was written (or read: `why`)."""
 
     code = ErrorCode.NO_QUORUM
+    why: str = "nothing was changed"
 
     def __str__(self) -> str:
-        return "no quorum: nothing was changed"
+        return f"no quorum: {self.why}"
 
 
 class NoDc(HaError):

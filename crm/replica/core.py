@@ -35,6 +35,7 @@ from crm.replica.effects import (
     Message,
     OutcomeAsked,
     Persisted,
+    ReadAsked,
     Received,
     Reply,
     Started,
@@ -210,6 +211,8 @@ class Replica:
                 return self.replication.change_voters(event, now)
             case OutcomeAsked(token, request_id):
                 return self.replication.outcome(token, request_id, now)
+            case ReadAsked(token, by_quorum):
+                return self.replication.read(token, now, by_quorum=by_quorum)
             case ForceQuorum(token, author):
                 return self._force(token, author, now)
             case FenceConfirmed(node_id, boot_token):

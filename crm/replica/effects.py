@@ -262,6 +262,17 @@ class OutcomeAsked:
 
 
 @dataclass(frozen=True, slots=True)
+class ReadAsked:
+    """Does what this node shows have all that was committed before this was asked? OK: it does.
+
+    What is shown when the answer is carried out counts. `by_quorum`: without trust in any clock.
+    """
+
+    token: int
+    by_quorum: bool
+
+
+@dataclass(frozen=True, slots=True)
 class ForceQuorum:
     """The operator's decree."""
 
@@ -297,6 +308,7 @@ Event = (
     | WriteRequested
     | VotersChangeRequested
     | OutcomeAsked
+    | ReadAsked
     | ForceQuorum
     | FenceConfirmed
     | EligibilityChanged

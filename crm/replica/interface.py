@@ -80,6 +80,14 @@ class Replica(Protocol):
         """What became of a write that was answered UNKNOWN; final when it is not UNKNOWN again."""
         ...
 
+    async def vouch(self, *, by_quorum: bool) -> WriteOutcome:
+        """At the DC (else NoDc): OK when what is shown has all that was committed before this was called.
+
+        A reason with OK: as far as can be said without a quorum. `by_quorum`: a quorum is asked, and no clock
+        is trusted.
+        """
+        ...
+
     def voters(self) -> tuple[int, QuorumConfig, tuple[int, ...]]:
         """Index of the log entry, who votes as far as this node knows; at the DC, who has all of the log."""
         ...

@@ -47,6 +47,7 @@ from crm.replica.effects import (
     PersistEntries,
     PersistPromise,
     PersistSnapshot,
+    ReadAsked,
     Received,
     Reply,
     SaveOrphans,
@@ -415,6 +416,16 @@ class ReplicaShell:
         token = self._answers.expect()
         self._feed(OutcomeAsked(token, request_id))
         return await self._answers.wait(token, SERVE_S)
+
+    async def vouch(self, *, by_quorum: bool) -> WriteOutcome:
+        """At the DC: whether what this node shows has all that was committed before. Raises NoDc."""
+        term = self.dc.term
+        self._require_dc(term)
+        token = self._answers.expect()
+        self._feed(ReadAsked(token, by_quorum))
+        outcome = await self._answers.wait(token, SERVE_S)
+        self._require_dc(term)  # or something else may be shown by now
+        return outcome
 
     async def force_here(self, term: Term, author: str) -> WriteOutcome:
         """Raises NoDc when this node is not DC of `term`."""

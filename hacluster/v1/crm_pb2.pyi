@@ -50,21 +50,45 @@ class CibVersion(message.Message):
 class QueryCibRequest(message.Message):
     DESCRIPTOR: descriptor.Descriptor
 
+    class _Read:
+        ValueType = typing.NewType("ValueType", builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _ReadEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[QueryCibRequest._Read.ValueType], builtins.type):
+        DESCRIPTOR: descriptor.EnumDescriptor
+        READ_ANY: QueryCibRequest._Read.ValueType  # 0
+        """the DC's; without a DC in reach, the copy of the node that is asked"""
+        READ_DC: QueryCibRequest._Read.ValueType  # 1
+        """by a DC with its lease: nothing is missing that was answered OK before"""
+        READ_QUORUM: QueryCibRequest._Read.ValueType  # 2
+        """the same, confirmed by a quorum after it was asked: no clock is trusted"""
+
+    class Read(_Read, metaclass=_ReadEnumTypeWrapper): ...
+    READ_ANY: QueryCibRequest.Read.ValueType  # 0
+    """the DC's; without a DC in reach, the copy of the node that is asked"""
+    READ_DC: QueryCibRequest.Read.ValueType  # 1
+    """by a DC with its lease: nothing is missing that was answered OK before"""
+    READ_QUORUM: QueryCibRequest.Read.ValueType  # 2
+    """the same, confirmed by a quorum after it was asked: no clock is trusted"""
+
     XPATH_FIELD_NUMBER: builtins.int
     LOCAL_FIELD_NUMBER: builtins.int
+    READ_FIELD_NUMBER: builtins.int
     xpath: builtins.str
     """empty: all"""
     local: builtins.bool
     """the copy of the node that is asked, whatever its age"""
+    read: QueryCibRequest.Read.ValueType
     def __init__(
         self,
         *,
         xpath: builtins.str = ...,
         local: builtins.bool = ...,
+        read: QueryCibRequest.Read.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["local", b"local", "xpath", b"xpath"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["local", b"local", "read", b"read", "xpath", b"xpath"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -77,12 +101,18 @@ class QueryCibReply(message.Message):
     DIGEST_FIELD_NUMBER: builtins.int
     FROM_DC_FIELD_NUMBER: builtins.int
     AGE_MS_FIELD_NUMBER: builtins.int
+    CERTAIN_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
     xml: builtins.bytes
     digest: builtins.str
     """of the <configuration> element"""
     from_dc: builtins.bool
     age_ms: builtins.int
     """with local: since the DC was last heard"""
+    certain: builtins.bool
+    """nothing is missing that was answered OK before it was asked"""
+    reason: builtins.str
+    """why it is not certain, where the DC says"""
     @builtins.property
     def version(self) -> CibVersion: ...
     def __init__(
@@ -93,10 +123,12 @@ class QueryCibReply(message.Message):
         digest: builtins.str = ...,
         from_dc: builtins.bool = ...,
         age_ms: builtins.int = ...,
+        certain: builtins.bool = ...,
+        reason: builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["version", b"version"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["age_ms", b"age_ms", "digest", b"digest", "from_dc", b"from_dc", "version", b"version", "xml", b"xml"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["age_ms", b"age_ms", "certain", b"certain", "digest", b"digest", "from_dc", b"from_dc", "reason", b"reason", "version", b"version", "xml", b"xml"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -165,7 +165,8 @@ class CrmServicer(object):
     """Missing associated documentation comment in .proto file."""
 
     def QueryCib(self, request, context):
-        """The whole CIB, configuration and status, or a part of it.
+        """The whole CIB, configuration and status, or a part of it; `read` says how certain its configuration has to be.
+        Errors: no_dc, no_quorum, unavailable (nobody confirmed it in time) for a `read` that cannot be had.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -18,7 +18,9 @@ GRPC_VERSION: str
 class CrmStub:
     def __init__(self, channel: aio.Channel) -> None: ...
     QueryCib: aio.UnaryUnaryMultiCallable[crm_pb2.QueryCibRequest, crm_pb2.QueryCibReply]
-    """The whole CIB, configuration and status, or a part of it."""
+    """The whole CIB, configuration and status, or a part of it; `read` says how certain its configuration has to be.
+    Errors: no_dc, no_quorum, unavailable (nobody confirmed it in time) for a `read` that cannot be had.
+    """
     WriteCib: aio.UnaryUnaryMultiCallable[crm_pb2.WriteCibRequest, crm_pb2.WriteReply]
     """Replace the configuration, or a part of it. Answered when it is durable at a quorum."""
     WriteOutcome: aio.UnaryUnaryMultiCallable[crm_pb2.WriteOutcomeRequest, crm_pb2.WriteReply]
@@ -83,7 +85,9 @@ class CrmServicer(metaclass=abc_1.ABCMeta):
         request: crm_pb2.QueryCibRequest,
         context: aio.ServicerContext[crm_pb2.QueryCibRequest, abc.Awaitable[crm_pb2.QueryCibReply]],
     ) -> abc.Awaitable[crm_pb2.QueryCibReply]:
-        """The whole CIB, configuration and status, or a part of it."""
+        """The whole CIB, configuration and status, or a part of it; `read` says how certain its configuration has to be.
+        Errors: no_dc, no_quorum, unavailable (nobody confirmed it in time) for a `read` that cannot be had.
+        """
 
     @abc_1.abstractmethod
     def WriteCib(

@@ -216,6 +216,25 @@ def test_a_session_that_is_overtaken_writes_nothing(cluster: LocalCluster) -> No
     assert "there is no object" in hacli(one, "configure", "show", "late", status=1)
 
 
+def test_reads_by_quorum_by_the_dc_and_of_the_copy_here(cluster: LocalCluster) -> None:
+    one, other = cluster.nodes
+    for node in (one, other):
+        hacli(
+            one,
+            "configure",
+            "primitive",
+            f"read-on-{node.name}",
+            "ocf:hacluster:Dummy",
+            "meta",
+            "target-role=Stopped",
+        )
+        for how in ("quorum", "dc"):
+            assert f"read-on-{node.name}" in hacli(node, f"--read={how}", "configure", "show")
+        assert "primitive a" in hacli(node, "--read=local", "configure", "show")
+    hacli(one, "-F", "configure", "delete", "read-on-node1", "read-on-node2")
+    hacli(one, "--read=leader", "configure", "show", status=2)
+
+
 def test_links_and_documents(cluster: LocalCluster) -> None:
     one, _other = cluster.nodes
     links = hacli(one, "status", "--links")

@@ -315,22 +315,33 @@ class Clients:
         self.tokens: dict[int, str] = {}
         self.asking: dict[int, str] = {}
         self.on_answer: list[Callable[[Write], None]] = []
+        self.on_ask: list[Callable[[Write], None]] = []
         self.others: Callable[[int, WriteOutcome], None] = lambda token, outcome: None
         self._token = 0
         self._rng = cluster.world.stream("clients")
 
-    def write(self, process: ReplicaProcess, *, force: bool = False, deadline_ns: int = 3 * SECOND) -> Write:
+    def write(
+        self,
+        process: ReplicaProcess,
+        *,
+        force: bool = False,
+        deadline_ns: int = 3 * SECOND,
+        expected_digest: str = "",
+    ) -> Write:
         """One write at this node, which may or may not be DC."""
         self._token += 1
         number = len(self.writes) + 1
         write = Write(number, f"r{number}", process.id, force, self.cluster.world.now_ns)
         self.writes[write.request_id] = write
         self.tokens[self._token] = write.request_id
+        for listener in self.on_ask:
+            listener(write)
         request = WriteRequested(
             token=self._token,
             change=lambda old: old.with_children((*old.children, element("note", {"id": f"w{number}"}))),
             author=f"client@{process.node.name}",
             request_id=write.request_id,
+            expected_digest=expected_digest,
             force=force,
             deadline_ns=process.node.clock.now_ns() + deadline_ns,
         )

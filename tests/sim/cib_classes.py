@@ -19,6 +19,7 @@ from tests.sim.cib_checkers import (
     SameChain,
     VersionGrows,
 )
+from tests.sim.cib_reads import Linearizable
 from tests.sim.cib_voters import VoterChanges
 from tests.sim.classes import Planned, register
 from tests.sim.engine import MS, SECOND, START_NS, SYNC_NS, World
@@ -93,7 +94,8 @@ class CibRun(Planned):
             NothingSilent(self.cluster),
         ]
         self.changes = VoterChanges(self.cluster)
-        self.world.checkers.append(self.changes)
+        self.reads = Linearizable(self.cluster)
+        self.world.checkers += [self.changes, self.reads]
         if profile.device:
             self.cluster.listeners.append(self._fence)
 
@@ -106,6 +108,7 @@ class CibRun(Planned):
         if self.clients:
             gap_ns, force = self.profile.write_gap_ns, self.profile.force
             writer(self.world, self.cluster, end_ns, gap_ns=gap_ns, force=force)
+            self.reads.begin(end_ns)
         self.world.run_until(end_ns)
         self.settle()
 

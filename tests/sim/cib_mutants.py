@@ -24,6 +24,7 @@ from crm.election import quorum
 from crm.election.core import Election
 from crm.election.messages import VoteRequest
 from crm.replica.effects import Effect, PersistEntries, SaveOrphans, TellWitness
+from crm.replica.events import Outcome, WriteOutcome
 from hacluster.vocabulary.ids import NO_TERM
 from hacluster.vocabulary.membership import QuorumConfig
 from messaging.witness.core import SyncChanged, WitnessCore
@@ -314,6 +315,37 @@ def _never_written_without_proof(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Questions, "proven", proven)
 
 
+def _reads_of_whoever_is_dc(patch: pytest.MonkeyPatch) -> None:
+    """Whoever believes to be DC, and has been, shows what it has."""
+    patch.setattr(Leading, "heard_since", lambda self, since_ns: True)
+    patch.setattr(
+        Replication, "lease_end_ns", property(lambda self: 1 << 62, lambda self, value: None), raising=False
+    )
+
+
+def _reads_by_the_lease_alone(patch: pytest.MonkeyPatch) -> None:
+    """A ha-crm that was stopped while others elected another shows what it has."""
+    patch.setattr(Leading, "heard_since", lambda self, since_ns: True)
+
+
+def _reads_before_the_barrier(patch: pytest.MonkeyPatch) -> None:
+    """A new DC shows what it has before it knows what was committed."""
+    from crm.cib.replication import reads
+
+    patch.setattr(reads, "at_once", lambda *_, **more: WriteOutcome(outcome=Outcome.OK))
+
+
+def _reads_proven_by_age(patch: pytest.MonkeyPatch) -> None:
+    """An entry that was made before the question proves it, too."""
+    original = Questions.ask
+
+    def ask(self: Questions, token: int, request_id: str | None, now: int) -> None:
+        original(self, token, request_id, now)
+        self._open[-1].index = 1
+
+    patch.setattr(Questions, "ask", ask)
+
+
 MUTANTS: tuple[CibMutant, ...] = (
     CibMutant(
         what="never written, says a DC that nobody follows",
@@ -361,5 +393,9 @@ MUTANTS: tuple[CibMutant, ...] = (
     CibMutant(
         what="the witness hears an older word later", scenario="witness3", break_it=_witness_hears_older_words
     ),
+    CibMutant(what="a DC reads without quorum or lease", scenario="cib3", break_it=_reads_of_whoever_is_dc),
+    CibMutant(what="a DC reads by its lease alone", scenario="full3", break_it=_reads_by_the_lease_alone),
+    CibMutant(what="a DC reads before its barrier", scenario="cib3", break_it=_reads_before_the_barrier),
+    CibMutant(what="an old entry proves a read", scenario="cib3", break_it=_reads_proven_by_age),
     CibMutant(what="in sync before it has caught up", scenario="witness2", break_it=_in_sync_too_soon),
 )

@@ -16,6 +16,7 @@ from tests.sim.checkers import OneQuorum, Views
 from tests.sim.cib import CibCluster, ReplicaProcess
 from tests.sim.cib_checkers import Durable, NothingSilent, OneDcATerm, SameChain, VersionGrows
 from tests.sim.cib_classes import writer
+from tests.sim.cib_reads import Linearizable
 from tests.sim.classes import CHAOS, Planned, register
 from tests.sim.engine import MS, SECOND, START_NS, InvariantBroken, World
 from tests.sim.membership import MembershipCluster, MessagingProcess, Timing
@@ -111,6 +112,8 @@ class FullRun(Planned):
             SameChain(self.cluster),
             NothingSilent(self.cluster),
         ]
+        self.reads = Linearizable(self.cluster)
+        self.world.checkers.append(self.reads)
         if not profile.two_node:
             self.world.checkers.append(OneQuorum(self.membership))
 
@@ -130,6 +133,7 @@ class FullRun(Planned):
         end_ns = self.world.now_ns + self.profile.faults_ns
         if self.clients:
             writer(self.world, self.cluster, end_ns, gap_ns=300 * MS, force=self.profile.force)
+            self.reads.begin(end_ns)
         self.world.run_until(end_ns + 20 * SECOND)
         plan.end_faults(self.membership)
         for replica in self.cluster.processes:

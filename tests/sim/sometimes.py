@@ -42,6 +42,8 @@ CIB: Final = (
     "unknown_resolved_failed",
     "append_refused",
     "dc_crashed",
+    "read_proven",
+    "conditional_write",
 )
 CIB_VOTES: Final = (
     "crm.vote_refused the candidate's log is older",
@@ -130,7 +132,15 @@ EXPECTED: Final[Mapping[str, tuple[str, ...]]] = {
     "cib5-damage": (*CIB, "damage_noticed", "Corrupt", "crm.vote_restored", "fault damage"),
     "cib3-compact": (*CIB, "snapshot_sent"),
     "cib3-compact-wipe": (*CIB, "snapshot_sent", "damage_noticed", "crm.vote_restored"),
-    "full3": (*CIB, *VIEWS, "crm.dc_silent", "orphans_saved", "fault crm-kill", "fault crm-pause"),
+    "full3": (
+        *CIB,
+        *VIEWS,
+        "read_at_once",
+        "crm.dc_silent",
+        "orphans_saved",
+        "fault crm-kill",
+        "fault crm-pause",
+    ),
     "full5": (*CIB, *VIEWS, "crm.dc_silent", "fault crm-kill", "fault crm-pause"),
     "whole3": WHOLE,
     "whole5": WHOLE,

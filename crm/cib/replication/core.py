@@ -7,10 +7,11 @@ the writers that wait, and the highest version ever shown.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from crm.cib.model import Element
+from crm.cib.replication import reads
 from crm.cib.replication.basis import Basis
 from crm.cib.replication.counting import Reign
 from crm.cib.replication.leading import BOOTSTRAP, DC_CHANGED, Leading
@@ -151,6 +152,19 @@ class Replication:
             return [] if known is None else [Answer(token, known)]
         return [*self.leading.ask(token, request_id, now), *self.settle(now)]
 
+    def read(self, token: int, now: int, *, by_quorum: bool) -> list[Effect]:
+        """Whether what is shown here has all that was committed before. FAILED where this node is not DC."""
+        leading = self.leading
+        if leading is None:
+            return [Answer(token, WriteOutcome(outcome=Outcome.FAILED, reason=DC_CHANGED))]
+        answer = reads.at_once(leading, now, lease_end_ns=self.lease_end_ns, by_quorum=by_quorum)
+        if answer is not None and (answer.outcome is Outcome.FAILED or not self._is_behind_shown()):
+            state = self.log.committed
+            if answer.outcome is Outcome.OK:
+                answer = replace(answer, version=state.version, digest=state.digest)
+            return [*self.settle(now), Answer(token, answer)]
+        return [*leading.ask(token, None, now), *self.settle(now)]
+
     def _outcome(self, request_id: str) -> WriteOutcome | None:
         """None: nothing is known of it here, where it should be known."""
         index = self.log.find_request(request_id)
@@ -174,10 +188,16 @@ class Replication:
     def _answer_questions(self, leading: Leading, now: int) -> list[Effect]:
         answers: list[Effect] = []
         for question, is_dc in leading.questions.proven(self.log.commit_index, now):
-            known = self._outcome(question.request_id)
-            if known is None and is_dc:
-                leading.refuse(question.request_id)
-                known = WriteOutcome(outcome=Outcome.FAILED, reason="it was never written")
+            known = None
+            if question.request_id is None:
+                if is_dc and leading.basis in (Basis.MAJORITY, Basis.FENCED) and not self._is_behind_shown():
+                    state = self.log.committed
+                    known = WriteOutcome(outcome=Outcome.OK, version=state.version, digest=state.digest)
+            else:
+                known = self._outcome(question.request_id)
+                if known is None and is_dc:
+                    leading.refuse(question.request_id)
+                    known = WriteOutcome(outcome=Outcome.FAILED, reason="it was never written")
             answers.append(Answer(question.token, known or NO_PROOF))
         return answers
 

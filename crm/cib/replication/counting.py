@@ -28,6 +28,8 @@ class Follower:
     match: int = 0
     matched: bool = False  # the logs are known to agree up to `match`
     in_flight: bool = False
+    asked_ns: int = 0  # when the last call was sent
+    heard_ns: int = 0  # when that was sent which it stored last
     sent_commit: int = 0
     voter: bool = False
     failures: int = 0
@@ -114,6 +116,11 @@ class Counting:
         committed = self._log.commit_index
         there = (node for node, follower in self.followers.items() if self._is_in_sync(follower, committed))
         return tuple(sorted((self.reign.me, *there)))
+
+    def heard_since(self, since_ns: int) -> bool:
+        """Whether a quorum has obeyed something that was sent after that instant."""
+        counted = {node for node, f in self.followers.items() if f.voter and f.heard_ns > since_ns}
+        return agree(self.quorum, self.reign.me, counted | {self.reign.me}, gone=self._gone)
 
     # -- who has it
 

@@ -160,8 +160,8 @@ class Leading(Counting):
         while len(self._refused) > REFUSED_MAX:
             del self._refused[next(iter(self._refused))]
 
-    def ask(self, token: int, request_id: str, now: int) -> list[Effect]:
-        """What became of a write that is not here. `questions` says when it may be answered."""
+    def ask(self, token: int, request_id: str | None, now: int) -> list[Effect]:
+        """What became of a write that is not here, or a read. `questions` says when it may be answered."""
         self._now = now
         self.questions.ask(token, request_id, now)
         self._prove()
@@ -207,6 +207,7 @@ class Leading(Counting):
         follower.voter = reply.voter
         if reply.stored:
             follower.failures = follower.mismatches = 0
+            follower.heard_ns = follower.asked_ns
             if reply.last_index <= self._log.last_index:
                 follower.match = max(follower.match, reply.last_index)
                 follower.next = max(follower.next, follower.match + 1)
@@ -472,7 +473,7 @@ class Leading(Counting):
             )
 
     def _call(self, peer: int, follower: Follower, message: Append | InstallSnapshot) -> None:
-        follower.in_flight = True
+        follower.in_flight, follower.asked_ns = True, self._now
         self._out.append(Call(peer, message))
 
     def _append(self, follower: Follower, *, aligned: bool = True, restores: int = 0) -> Append:

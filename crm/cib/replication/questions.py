@@ -1,5 +1,7 @@
 """What a DC may only answer when it is certain that it was still the DC after it was asked. Pure.
 
+Two things are asked: what became of a write that this DC has not got, and what the configuration is.
+
 Another may be DC in this very view, elected because we fell silent, and may have written. Only a quorum that
 stores an entry made after the question shows that there was none when it was asked; no clock is needed.
 """
@@ -14,10 +16,13 @@ PROOF_MS: Final = 3_000
 
 @dataclass(slots=True)
 class Question:
-    """What became of a write that this DC has not got. `index`: of an entry made since, 0: not yet."""
+    """What became of the write `request_id`; None: what the configuration is.
+
+    `index`: of an entry made since, 0: not yet.
+    """
 
     token: int
-    request_id: str
+    request_id: str | None
     asked_ns: int
     index: int = 0
 
@@ -28,7 +33,7 @@ class Questions:
     def __init__(self) -> None:
         self._open: list[Question] = []
 
-    def ask(self, token: int, request_id: str, now: int) -> None:
+    def ask(self, token: int, request_id: str | None, now: int) -> None:
         """`proven` says when it may be answered."""
         self._open.append(Question(token, request_id, now))
 

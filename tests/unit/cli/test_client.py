@@ -49,7 +49,7 @@ class FakeCrm(crm_pb2_grpc.CrmServicer):
         return codec.digest(configuration)
 
     async def QueryCib(self, request, context):  # type: ignore[no-untyped-def]
-        return crm_pb2.QueryCibReply(xml=codec.render(self.cib).encode(), digest=self.digest)
+        return crm_pb2.QueryCibReply(xml=codec.render(self.cib).encode(), digest=self.digest, from_dc=True)
 
     def _store(self, request: crm_pb2.WriteCibRequest) -> None:
         new = codec.parse(request.configuration_xml)

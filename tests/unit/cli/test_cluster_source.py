@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from cli.cluster_source import ClusterSource, refusal
+from cli.context import UsageError
+from cli.options import take_options
 from cli.render.reminders import _pending
 from cli.workspace import Confirm
 from crm.cib import codec, objects
@@ -36,8 +38,10 @@ class FakeClient:
     def __init__(self, configuration: Element) -> None:
         self.configuration = configuration
 
-    def query_cib(self) -> tuple[str, str]:
-        return codec.render(element("cib", None, self.configuration)), ""
+    def query_cib(self, read: str = "") -> crm_pb2.QueryCibReply:
+        self.read = read
+        xml = codec.render(element("cib", None, self.configuration)).encode()
+        return crm_pb2.QueryCibReply(xml=xml, from_dc=read != "local", age_ms=1_250)
 
     def write_cib(self, xml: bytes, _digest: str, _client: str, *, force: bool) -> crm_pb2.WriteReply:
         self.configuration = codec.parse(xml)
@@ -45,6 +49,20 @@ class FakeClient:
 
 
 PLAIN = element("configuration", None, *map(element, ("crm_config", "nodes", "resources", "constraints")))
+
+
+def test_how_it_is_read_and_how_old_a_copy_is() -> None:
+    said: list[str] = []
+    client = FakeClient(PLAIN)
+    ClusterSource(client, how="quorum", said=said.append).read()  # type: ignore[arg-type]
+    assert (client.read, said) == ("quorum", [])
+    ClusterSource(client, how="local", said=said.append).read()  # type: ignore[arg-type]
+    assert client.read == "local"
+    assert said == ["this node's copy of the CIB; it has heard no DC for 1.2 s"]
+    assert take_options(["--read=quorum"]).read == "quorum"
+    assert take_options(["--read", "local"]).read == "local"
+    with pytest.raises(UsageError, match="local, dc, quorum"):
+        take_options(["--read=leader"])
 
 
 def test_a_commit_whose_undoing_failed_stands_until_somebody_ends_it() -> None:

@@ -29,7 +29,7 @@ from crm.scheduler.digests import digest_of
 from crm.scheduling import Plan, PlanRequest
 from crm.transition.graph import TransitionGraph
 from hacluster.clock import SystemClock
-from hacluster.errors import HaError, NotFound
+from hacluster.errors import HaError, NoDc, NotFound
 from hacluster.v1 import lrm_pb2, node_pb2
 from hacluster.vocabulary.ids import BootToken, NodeId, NodeName, OperationId, Term, ViewId
 from hacluster.vocabulary.membership import Authority, Member, MembershipView, QuorumConfig
@@ -53,6 +53,8 @@ class FakeReplica:
         self.authors: list[tuple[str, str]] = []
         self.confirmed: list[tuple[int, str]] = []
         self.eligible, self.priority = True, 0
+        self.vouched: list[bool] = []
+        self.vouching = WriteOutcome(outcome=Outcome.OK)
 
     def set_authority(self, authority: Authority) -> None:
         raise AssertionError("not used")
@@ -74,6 +76,12 @@ class FakeReplica:
         else:
             self.configuration = configuration(self.configuration)
         return WriteOutcome(outcome=Outcome.OK)
+
+    async def vouch(self, *, by_quorum: bool) -> WriteOutcome:
+        if not self.dc.is_me:
+            raise NoDc
+        self.vouched.append(by_quorum)
+        return self.vouching
 
     async def outcome_of(self, request_id: str) -> WriteOutcome:
         return WriteOutcome(outcome=Outcome.UNKNOWN)

@@ -21,7 +21,7 @@ from crm.cib.versions import NO_VERSION
 from crm.confirmation import Pending, pending_in, with_pending
 from crm.peers.node import CrmPeer
 from crm.peers.service import CrmNodeService, LocalPeer
-from crm.replica.events import DcState
+from crm.replica.events import DcState, Outcome, WriteOutcome
 from crm.scheduling_files import keep
 from crm.service import NAME, CrmService, configuration_in
 from hacluster import rpc
@@ -103,6 +103,26 @@ async def test_status_and_the_cib(tmp_path: Path) -> None:
         assert part.xml.strip() == b'<primitive id="web"/>'
         error = await fails(stub.QueryCib(crm_pb2.QueryCibRequest(xpath="//nonsense")))
         assert error.code is ErrorCode.NOT_FOUND
+
+
+async def test_reads_say_how_certain_they_are(tmp_path: Path) -> None:
+    read = crm_pb2.QueryCibRequest
+    async with a_service(tmp_path) as (world, stub):
+        world.reign()
+        await world.until(lambda: bool(world.dc.standings))
+        assert (await stub.QueryCib(read(read=read.READ_QUORUM))).certain
+        assert (await stub.QueryCib(read())).certain
+        assert world.replica.vouched == [True, False]
+        assert not (await stub.QueryCib(read(local=True))).certain
+        assert world.replica.vouched == [True, False]
+        world.replica.vouching = WriteOutcome(outcome=Outcome.OK, reason="alone")
+        reply = await stub.QueryCib(read(read=read.READ_DC))
+        assert (reply.certain, reply.reason) == (False, "alone")
+        world.replica.vouching = WriteOutcome(outcome=Outcome.FAILED, reason="nobody to ask")
+        assert (await fails(stub.QueryCib(read(read=read.READ_QUORUM)))).code is ErrorCode.NO_QUORUM
+        assert (await stub.QueryCib(read())).reason == "nobody to ask"
+        world.replica.vouching = WriteOutcome(outcome=Outcome.UNKNOWN, reason="late")
+        assert (await fails(stub.QueryCib(read(read=read.READ_DC)))).code is ErrorCode.UNAVAILABLE
 
 
 async def test_watching(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from crm.replica.effects import (
     OutcomeAsked,
     Persisted,
     PersistEntries,
+    ReadAsked,
     Received,
     Reply,
     SetTimer,
@@ -316,6 +317,77 @@ def test_never_written_is_said_only_with_the_consent_of_a_quorum(three: Net) -> 
     three.wait(SECOND)
     three.give(1, OutcomeAsked(901, "elsewhere"))
     assert three.answers[901].outcome is Outcome.FAILED
+
+
+def read(net: Net, node: int, *, by_quorum: bool = False) -> WriteOutcome | None:
+    token = 1_000_000 + len(net.sent)
+    net.answers.pop(token, None)
+    net.give(node, ReadAsked(token, by_quorum))
+    return net.answers.get(token)
+
+
+def test_a_read_by_quorum_waits_for_an_entry_made_since(three: Net) -> None:
+    three.write(1, "a")
+    last = three.nodes[1].replication.log.last_index
+    answer = read(three, 1, by_quorum=True)
+    assert answer is not None
+    assert (answer.outcome, answer.reason) == (Outcome.OK, "")
+    assert answer.digest == three.nodes[1].replication.log.committed.digest
+    assert three.nodes[1].replication.log.last_index == last + 1
+    three.deaf = {2, 3}
+    three.give(1, ReadAsked(900, True))
+    assert 900 not in three.answers
+    three.wait(4 * SECOND)
+    assert three.answers[900].outcome is Outcome.UNKNOWN
+    answer = read(three, 2, by_quorum=True)  # it was made DC in the same view
+    assert answer is not None
+    assert answer.outcome is Outcome.OK
+    answer = read(three, 3, by_quorum=True)
+    assert answer is not None
+    assert answer.outcome is Outcome.FAILED
+
+
+def test_a_lease_answers_a_read_while_a_quorum_has_just_obeyed(three: Net) -> None:
+    three.same_view(1, 2, 3, lease_end_ns=three.now + 60 * SECOND)
+    three.wait(SECOND)
+    last = three.nodes[1].replication.log.last_index
+    answer = read(three, 1)
+    assert answer is not None
+    assert answer.outcome is Outcome.OK
+    assert three.nodes[1].replication.log.last_index == last
+    three.now += 2 * SECOND  # the daemon was stopped meanwhile
+    three.deaf = {2, 3}
+    assert read(three, 1) is None
+    three.deaf = set()
+    three.wait(SECOND)
+    three.same_view(1, 2, 3, lease_end_ns=three.now - 1)
+    answer = read(three, 1)  # the lease is over: a quorum says so
+    assert answer is not None
+    assert answer.outcome is Outcome.OK
+    assert three.nodes[1].replication.log.last_index > last
+
+
+def test_reads_without_a_quorum_say_so() -> None:
+    two = Net(2, two_node=True)
+    two.view(1, 2)
+    two.wait(SECOND)
+    answer = read(two, 1, by_quorum=True)
+    assert answer is not None
+    assert answer.outcome is Outcome.OK
+    two.view(1)
+    two.wait(3 * SECOND)
+    assert two.nodes[1].dc.authority == "none before the other node is fenced"
+    for by_quorum in (True, False):
+        answer = read(two, 1, by_quorum=by_quorum)
+        assert answer is not None
+        assert answer.outcome is Outcome.FAILED
+    two.give(1, ForceQuorum(900, "root"))
+    answer = read(two, 1)
+    assert answer is not None
+    assert (answer.outcome, answer.reason) == (Outcome.OK, "")
+    answer = read(two, 1, by_quorum=True)
+    assert answer is not None
+    assert answer.outcome is Outcome.FAILED
 
 
 def test_questions_that_the_end_of_a_reign_leaves_open_are_unknown(three: Net) -> None:
