@@ -2,19 +2,43 @@
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
 import os
 import struct
 import subprocess
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from enum import IntEnum
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 SIZE_BYTES: Final = 48 * 1024 * 1024
 OPTIONS: Final = "noauto_da_alloc,commit=300,noatime"
 """The kernel saves careless programs: it writes data before a rename, and everything every 5 s. Not here."""
 
 _SHUTDOWN: Final = 0x8004587D  # FS_IOC_SHUTDOWN: _IOR('X', 125, __u32)
+
+
+_CLONE_NEWNS, _MS_REC, _MS_PRIVATE = 0x20000, 0x4000, 1 << 18
+Value = TypeVar("Value")
+
+
+def in_own_mounts(work: Callable[[], Value]) -> Value:
+    """Do it in a thread, and processes it starts, that have a mount namespace of their own.
+
+    Else every namespace that somebody makes meanwhile would have our disks mounted, too; such a disk stays
+    shut down however often we unmount it, because it never is. Raises what `work` raises, and OSError.
+    """
+
+    def alone() -> Value:
+        libc = ctypes.CDLL(None, use_errno=True)
+        if libc.unshare(_CLONE_NEWNS) or libc.mount(b"none", b"/", None, _MS_REC | _MS_PRIVATE, None):
+            raise OSError(ctypes.get_errno(), "no mount namespace of our own")
+        return work()
+
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(alone).result()
 
 
 class Cut(IntEnum):

@@ -35,10 +35,10 @@ import grpc
 from hacluster.v1 import crm_pb2
 from tests.live.local_cluster import LocalCluster, LocalNode, until
 from tests.soak import careless
-from tests.soak.disk import Cut, Disk
+from tests.soak.disk import Cut, Disk, in_own_mounts
 
 WITHIN_S: Final = 300.0  # the machine may be busy, and we are nice
-LOST_AFTER_S: Final = 15.0
+LOST_AFTER_S: Final = 60.0
 """Nodes that agree on a DC have all that was committed well before."""
 
 WRITE_MS: Final = 3_000
@@ -302,10 +302,17 @@ class Site:
         until(self._all_write, WITHIN_S, "a write of each writer")
 
     def _check(self, node: LocalNode, known: dict[str, Known], version: tuple[int, int]) -> None:
+        answers_by = time.monotonic() + WITHIN_S
         end = time.monotonic() + self._lost_after_s
         while True:
-            with grpc.insecure_channel(f"unix:{node.paths.crm_socket}") as channel:
-                configuration, _digest, there = read(channel)
+            try:
+                with grpc.insecure_channel(f"unix:{node.paths.crm_socket}") as channel:
+                    configuration, _digest, there = read(channel)
+            except grpc.RpcError:
+                assert time.monotonic() < answers_by, f"{node.name} does not answer"
+                time.sleep(BETWEEN_S)
+                end = time.monotonic() + self._lost_after_s
+                continue
             wrong = wrong_in(configuration, known)
             if there < version:
                 wrong.append(f"version {there} is older than {version}, which was acknowledged")
@@ -376,6 +383,11 @@ def main() -> int:
     parser.add_argument("--lrm", action="store_true", help="run ha-lrm, too")
     parser.add_argument("--left-out", choices=careless.LEFT_OUT, default="", help="a sync to leave out")
     given = parser.parse_args()
+    return in_own_mounts(lambda: play(given))
+
+
+def play(given: argparse.Namespace) -> int:
+    """The rounds; main's result."""
     lost = ""
     end = time.monotonic() + given.seconds
     folder = Path(tempfile.mkdtemp(prefix="power-loss-"))
