@@ -227,10 +227,10 @@ class DcShell:
             self._tell_run(transition.NodeGone(node))
         for node in change.rebooted:
             self._tell_run(transition.NodeFenced(node))
-        for node in (*change.rebooted, *change.joined):
+        for node in (*change.rebooted, *change.joined, *change.left):
             self._fencing.returned(node)
         self._fencing.look_for_liars()
-        if change.gone or change.joined or change.rebooted:
+        if change.gone or change.joined or change.rebooted or change.left:
             self.tell(control.Changed("membership changed"))
 
     def configuration_changed(self, author: str) -> None:

@@ -67,11 +67,15 @@ class NodeRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MembershipChange:
-    """What a new view means: nodes that came, that are gone, and members that have booted anew."""
+    """What a new view means: nodes that came, that are gone, and members that have booted anew.
+
+    `left`: were gone already, and are heard only now to have left cleanly.
+    """
 
     joined: tuple[str, ...] = ()
     gone: tuple[str, ...] = ()
     rebooted: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
 
 
 class NodeTable:
@@ -109,16 +113,21 @@ class NodeTable:
     ) -> MembershipChange:
         """Take a view. `states`: of each node, and whether it left cleanly."""
         present: dict[str, Member] = {member.name: member for member in view.members}
-        joined, gone, rebooted = [], [], []
+        joined, gone, rebooted, left = [], [], [], []
         for record in self._records.values():
             member = present.get(record.name)
             state, clean = states.get(record.name, (NodeState.LOST, False))
             record.barred = member is None and state is NodeState.BARRED
             if member is None:
+                has_left = clean and state is NodeState.LEFT
                 if record.member:
                     gone.append(record.name)
-                    record.left_cleanly = clean and state is NodeState.LEFT
-                if record.lied and clean and state is NodeState.LEFT:
+                    record.left_cleanly = has_left
+                elif has_left and record.seen and not (record.left_cleanly or record.fenced):
+                    # Its heartbeat said that it goes, and was faster than LEAVE, of which a copy may be lost.
+                    left.append(record.name)
+                    record.left_cleanly = True
+                if record.lied and has_left:
                     record.lied, record.left_cleanly = False, True
                 record.member_since_s = 0
                 record.lrm_instance = record.crm_instance = 0
@@ -136,7 +145,9 @@ class NodeTable:
                 record.boot_token = member.boot_token
             record.seen, record.left_cleanly = True, False
             record.lrm_instance, record.crm_instance = member.lrm_instance, member.crm_instance
-        return MembershipChange(joined=tuple(joined), gone=tuple(gone), rebooted=tuple(rebooted))
+        return MembershipChange(
+            joined=tuple(joined), gone=tuple(gone), rebooted=tuple(rebooted), left=tuple(left)
+        )
 
     def _forget_boot(self, record: NodeRecord) -> None:
         """A boot voids the journal and the transient attributes; the node has said so itself."""

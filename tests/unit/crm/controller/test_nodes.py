@@ -59,6 +59,18 @@ def test_lost_and_left_nodes() -> None:
     assert facts["node1"].member_since_s == 100
 
 
+def test_a_clean_leave_may_be_heard_after_the_view_without_the_node() -> None:
+    table = a_table("node1", "node2", "node3")
+    alone = a_view("node1", counter=2)
+    goes = {"node2": (NodeState.LOST, False), "node3": (NodeState.LOST, False)}
+    table.set_view(alone, goes, 200)
+    table.set_fenced("node3", ("device",))
+    left = {"node2": (NodeState.LEFT, True), "node3": (NodeState.LEFT, True)}
+    assert table.set_view(alone, left, 201) == MembershipChange(left=("node2",))
+    assert not {f.name: f for f in table.facts(EMPTY)}["node2"].expected_up
+    assert table.set_view(alone, left, 202) == MembershipChange()
+
+
 def test_a_lost_node_keeps_its_history_and_a_rebooted_one_does_not() -> None:
     table = a_table("node1", "node2")
     table.take("node2", a_result(), initial=False)
