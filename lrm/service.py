@@ -15,7 +15,7 @@ from hacluster.vocabulary.operation import OperationResult
 from lrm import wire
 from lrm.alerts import Alert, Alerts
 from lrm.executor import Executor
-from lrm.queue.events import Answer, CancelAnswer, PublishForgotten
+from lrm.queue.events import CancelAnswer, PublishForgotten
 from lrm.shell import HistoryItem, LrmShell
 
 NAME = "hacluster.v1.Lrm"
@@ -45,8 +45,7 @@ class LrmService(lrm_pb2_grpc.LrmServicer):
 
     async def Execute(self, request: lrm_pb2.ExecuteRequest, context: Context) -> lrm_pb2.ExecuteReply:
         """Run one operation; the result comes through History."""
-        answer = self._shell.handle(wire.execute_from(request))
-        assert isinstance(answer, Answer)
+        answer = await self._shell.execute(wire.execute_from(request))
         result = wire.result_to(answer.result) if answer.result is not None else None
         return lrm_pb2.ExecuteReply(call_id=answer.call_id, result=result)
 

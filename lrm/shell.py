@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, NoReturn, assert_never
 
@@ -16,6 +17,7 @@ from hacluster.vocabulary.operation import OperationResult
 from lrm import log_events
 from lrm.executor import Executor
 from lrm.journal.store import Store
+from lrm.queue import gate
 from lrm.queue.core import Queue
 from lrm.queue.events import (
     Answer,
@@ -25,6 +27,7 @@ from lrm.queue.events import (
     CancelAnswer,
     Effect,
     Event,
+    Execute,
     KillRun,
     Note,
     Publish,
@@ -36,6 +39,8 @@ from lrm.queue.events import (
 log = structlog.get_logger()
 
 WATCHER_EVENTS_MAX: Final = 10_000
+EARLY_WAIT_S: Final = 0.3
+"""How long an operation waits for a view or lease that this node has not heard of yet."""
 LAG_WARNING_NS: Final = 50_000_000
 _LAG_STEP_S: Final = 0.25
 
@@ -81,6 +86,7 @@ class LrmShell:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_ns = 0
         self._stopping = False
+        self._authority_news = asyncio.Event()
 
     def connect(self, executor: Executor) -> None:
         """The executor this shell orders from: once, before `start`."""
@@ -114,8 +120,34 @@ class LrmShell:
         except Exception:
             log.exception(log_events.BUG, told=type(event).__name__)
             self._die()
+        if isinstance(event, AuthorityChanged):
+            self._authority_news.set()
+            self._authority_news = asyncio.Event()
         self._set_timer()
         return answer
+
+    async def execute(self, event: Execute) -> Answer:
+        """As `handle`; one that comes before the news it rests on waits for them, `EARLY_WAIT_S` at most.
+
+        Refused at once, it would end the DC's transition, and the resource would be without service until the
+        DC's next attempt.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(EARLY_WAIT_S):
+                while not self._stopping and self._is_early(event):
+                    await self._authority_news.wait()
+        answer = self.handle(event)
+        assert isinstance(answer, Answer)
+        return answer
+
+    def _is_early(self, event: Execute) -> bool:
+        return gate.is_early(
+            self.queue.authority,
+            event.operation,
+            event.view,
+            without_quorum=event.without_quorum,
+            now_ns=self._clock.now_ns(),
+        )
 
     def accept(self, event: Event, term: Term, dc: str) -> int:
         """A DC takes over; the sequence number of the last history event before its term counted."""

@@ -35,3 +35,16 @@ def shut_because(
     if authority.lease_end_ns <= now_ns:
         return "this node's lease has run out"
     return None
+
+
+def is_early(
+    authority: Authority | None, operation: Operation, view: ViewId, *, without_quorum: bool, now_ns: int
+) -> bool:
+    """Whether the gate is shut to the operation and news from ha-messaging may open it.
+
+    The DC hears of a view, or of a lease, from the ha-messaging of its own node, and may be quicker than this
+    node's. What is of an older view than this node is in comes too late, not too early.
+    """
+    if not is_activation(operation) or (authority is not None and view < authority.view.id):
+        return False
+    return shut_because(authority, view, without_quorum=without_quorum, now_ns=now_ns) is not None

@@ -73,7 +73,7 @@ def test_all_promises_damaged_and_begun_anew_from_what_can_be_read(cluster: Loca
     cluster.start()
     until(lambda: all(node.status() is not None for node in cluster.nodes), 20, "daemons that answer")
     until(
-        lambda: "corrupt-" in "".join(s.notices[0] for s in [one.status()] if s and s.notices), 20, "a notice"
+        lambda: any("corrupt-" in notice for s in [one.status()] if s for notice in s.notices), 20, "a notice"
     )
     refused = hacli(one, "-F", "cib", "recover", "from", str(one.paths.var / "cib"))
     assert refused.returncode == 1

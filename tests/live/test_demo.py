@@ -76,7 +76,8 @@ def test_kept_entered_and_stopped() -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted(number: signal.Signals) -> None:
-    command = [sys.executable, "-m", "cli", "demo", "--name", "liveint"]
+    # What a shell starts in the background ignores SIGINT, and so does what comes of it: these tests, too.
+    command = ["env", "--default-signal=INT", sys.executable, "-m", "cli", "demo", "--name", "liveint"]
     process = subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
     )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn, cast
 
 import pytest
 
 from hacluster.errors import NoAuthority, ResourceExhausted, StaleTerm, Unavailable
-from hacluster.vocabulary.ids import Term
+from hacluster.vocabulary.ids import Term, ViewId
 from hacluster.vocabulary.operation import ExecutionStatus, OperationResult
 from lrm import shell as lrm_shell
 from lrm.executor import Executor
@@ -148,6 +149,44 @@ async def test_refused_and_answered(shell: LrmShell) -> None:
     shell.tell(AuthorityChanged(None))
     with pytest.raises(NoAuthority):
         shell.handle(an_execute(an_operation("b"), action=2))
+
+
+async def test_an_operation_that_is_quicker_than_the_view_it_rests_on_waits(
+    shell: LrmShell, notes: Notes
+) -> None:
+    execute = an_execute(an_operation("a"), action=1)
+    shell.tell(AuthorityChanged(None))
+    early = asyncio.create_task(shell.execute(execute))
+    await asyncio.sleep(0)
+    assert not early.done()
+    shell.tell(AuthorityChanged(replace(an_authority(), quorate=False)))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert not early.done()
+    shell.tell(AuthorityChanged(an_authority()))
+    assert await early == Answer(1)
+    assert len(notes.begun) == 1
+
+
+async def test_an_operation_waits_no_longer_than_it_may(
+    shell: LrmShell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lrm_shell, "EARLY_WAIT_S", 0.0)
+    shell.tell(AuthorityChanged(None))
+    with pytest.raises(NoAuthority):
+        await shell.execute(an_execute(an_operation("a"), action=1))
+
+
+async def test_an_operation_of_an_older_view_is_refused_at_once(
+    shell: LrmShell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lrm_shell, "EARLY_WAIT_S", 3600.0)
+    execute = an_execute(an_operation("a"), action=1)
+    newer = ViewId(counter=execute.view.counter + 1, coordinator=execute.view.coordinator)
+    authority = an_authority()
+    shell.tell(AuthorityChanged(replace(authority, view=replace(authority.view, id=newer))))
+    with pytest.raises(NoAuthority):
+        await asyncio.wait_for(shell.execute(execute), 5)
 
 
 async def test_a_full_disk_ends_the_daemon(shell: LrmShell, store: FullDisk, notes: Notes) -> None:
