@@ -253,6 +253,7 @@ async def test_lrm_exec_is_killed_while_its_workers_work(node: LrmNode) -> None:
 
         await until(lambda: not left(), "the workers of the one that was killed are gone")
         assert not state.exists(), number
+    await connected(node, rounds + 1)  # the one that ends by itself with the test
     assert seen <= {ExecutionStatus.UNKNOWN, ExecutionStatus.DONE}
     assert ExecutionStatus.UNKNOWN in seen
 
