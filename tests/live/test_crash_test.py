@@ -12,7 +12,7 @@ from hacluster import settings as ha_settings
 from tests.live.local_cluster import ROOT, LocalNode, until
 from tests.live.test_growing import Site, command, hacli
 
-pytestmark = [pytest.mark.slow, pytest.mark.alone]
+pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(400)]
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +21,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     for node in site.nodes:
         node.start()
     try:
-        until(lambda: all((status := node.status()) and status.dc for node in site.nodes), 90, "a DC")
+        until(lambda: all((status := node.status()) and status.dc for node in site.nodes), 200, "a DC")
         hacli(site.nodes[0], "-F", "configure", "property", "stonith-enabled=false")
         yield site
     finally:
