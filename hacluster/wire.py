@@ -143,4 +143,5 @@ def authority_from(message: membership_pb2.AuthorityUpdate) -> Authority:
         waiting=message.waiting,
         lease_end_ns=message.lease_end_boottime_ns,
         witness=message.witness,
+        by_votes=message.by_votes,
     )

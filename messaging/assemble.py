@@ -147,6 +147,7 @@ def shell_of(
         boot_token=boot_token,
         durable=durable,
         all_seen=store.all_seen,
+        met=store.met,
         first_sequence=secrets.randbits(31),
         former_nodes=store.node_lists(node_list(config.nodes)),
     )

@@ -27,7 +27,7 @@ class Store:
     def __init__(self, paths: Paths, boot_token: BootToken, *, diskless: bool = False) -> None:
         self._folder = (paths.run if diskless else paths.var) / "messaging"
         self._diskless = diskless
-        self._all_seen = paths.run / "all-voters-seen"
+        self._all_seen, self._met = paths.run / "all-voters-seen", paths.run / "nodes-met"
         self._boot_token = boot_token
         self._folder.mkdir(parents=True, exist_ok=True)
         self._serials: dict[str, int] = {}
@@ -93,6 +93,21 @@ class Store:
     def mark_all_seen(self) -> None:
         """Until the next boot."""
         self._all_seen.write_text(self._boot_token + "\n")
+
+    @property
+    def met(self) -> frozenset[int]:
+        """Since this boot, these nodes were in a view with us."""
+        try:
+            token, *nodes = self._met.read_text().split()
+            return frozenset(map(int, nodes)) if token == self._boot_token else frozenset()
+        except (OSError, ValueError):
+            return frozenset()
+
+    def keep_met(self, nodes: frozenset[int]) -> None:
+        """Until the next boot."""
+        fresh = self._met.with_name(".nodes-met.new")
+        fresh.write_text(" ".join([self._boot_token, *map(str, sorted(nodes))]) + "\n")
+        fresh.rename(self._met)
 
     def _read(self, name: str) -> list[bytes | None]:
         raw: list[bytes | None] = []

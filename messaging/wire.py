@@ -365,6 +365,7 @@ def authority_to(status: Status, attributes: Mapping[str, str]) -> membership_pb
         waiting=authority.waiting,
         lease_end_boottime_ns=authority.lease_end_ns,
         witness=authority.witness,
+        by_votes=authority.by_votes,
         nodes=[_node(node) for node in status.nodes],
         attributes=dict(attributes),
         suggested=quorum_to(CommittedQuorum(config=status.suggested)) if status.suggested else None,

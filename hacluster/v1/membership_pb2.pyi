@@ -388,6 +388,7 @@ class AuthorityUpdate(message.Message):
     NODES_FIELD_NUMBER: builtins.int
     ATTRIBUTES_FIELD_NUMBER: builtins.int
     WITNESS_FIELD_NUMBER: builtins.int
+    BY_VOTES_FIELD_NUMBER: builtins.int
     SUGGESTED_FIELD_NUMBER: builtins.int
     quorate: builtins.bool
     waiting: builtins.bool
@@ -396,6 +397,8 @@ class AuthorityUpdate(message.Message):
     """CLOCK_BOOTTIME; 0: no lease"""
     witness: builtins.bool
     """its votes count in this view at the moment"""
+    by_votes: builtins.bool
+    """quorate by votes, and not because two_node lets one of two act"""
     @builtins.property
     def view(self) -> View: ...
     @builtins.property
@@ -420,11 +423,12 @@ class AuthorityUpdate(message.Message):
         nodes: abc.Iterable[NodeStatus] | None = ...,
         attributes: abc.Mapping[builtins.str, builtins.str] | None = ...,
         witness: builtins.bool = ...,
+        by_votes: builtins.bool = ...,
         suggested: QuorumConfig | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["suggested", b"suggested", "view", b"view"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["attributes", b"attributes", "lease_end_boottime_ns", b"lease_end_boottime_ns", "nodes", b"nodes", "quorate", b"quorate", "suggested", b"suggested", "view", b"view", "waiting", b"waiting", "witness", b"witness"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["attributes", b"attributes", "by_votes", b"by_votes", "lease_end_boottime_ns", b"lease_end_boottime_ns", "nodes", b"nodes", "quorate", b"quorate", "suggested", b"suggested", "view", b"view", "waiting", b"waiting", "witness", b"witness"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -59,7 +59,8 @@ class Authority:
     """What this node may do in `view`, from ha-messaging to the other two services.
 
     `lease_end_ns` is an instant of CLOCK_BOOTTIME; 0 means there is no lease. `waiting` is true while
-    wait_for_all holds a booted node. `witness`: its votes count in the view at the moment.
+    wait_for_all holds a booted node. `witness`: its votes count in the view at the moment. `by_votes`: the
+    view is quorate by its votes, and not because `two_node` lets one of two act.
     """
 
     view: MembershipView
@@ -67,6 +68,7 @@ class Authority:
     waiting: bool = False
     lease_end_ns: int = 0
     witness: bool = False
+    by_votes: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

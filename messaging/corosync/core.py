@@ -223,11 +223,13 @@ class CorosyncCore:
     def status(self, now_ns: int) -> Status:
         """All that is published, as of now."""
         lease_ns = self._lease_end_ns()
+        quorate = lease_ns > now_ns
         authority = Authority(
             view=self._view,
-            quorate=lease_ns > now_ns,
+            quorate=quorate,
             waiting=self._config.wait_for_all and not self._all_seen,
             lease_end_ns=lease_ns,
+            by_votes=quorate and len(self._view.members) > 1,  # votequorum's two_node lets only one alone act
         )
         return Status(authority=authority, nodes=tuple(self._node(node) for node in self._config.nodes))
 

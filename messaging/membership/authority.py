@@ -7,13 +7,13 @@ Quorum is counted over those whose support has not run out, so a quorate node al
 from __future__ import annotations
 
 from hacluster.vocabulary.ids import NO_VIEW, BootToken
-from hacluster.vocabulary.membership import Authority, Member, MembershipView, NodeState
+from hacluster.vocabulary.membership import Authority, Member, MembershipView, NodeState, QuorumConfig
 from messaging import log_events
 from messaging.membership.agreement import Agreement
 from messaging.membership.deadtime import lease_ns
 from messaging.membership.detector import Detector, Peer
 from messaging.membership.events import AskWitness, Config, Note, PeerStatus, Start, Status, ViewMember
-from messaging.membership.quorum import WITNESS, all_voters_in, lease_end_ns
+from messaging.membership.quorum import WITNESS, all_voters_in, by_votes, lease_end_ns
 from messaging.membership.standing import LastManStanding
 from messaging.membership.witness import WitnessSide
 from messaging.packet import State, connectivity_of
@@ -26,7 +26,7 @@ class AuthorityKeeper:
         self._config, self._start, self._detector, self._agreement = config, start, detector, agreement
         self._support_until_ns: dict[int, int] = {}
         self._support_view = NO_VIEW
-        self._all_seen = start.all_seen
+        self._all_seen, self._met = start.all_seen, start.met
         self._own_daemons = (0, 0)
         self._was_member: set[int] = set()
         self._published: tuple[object, ...] | None = None
@@ -72,24 +72,44 @@ class AuthorityKeeper:
         self.witness.void()
         self.stale = True
 
-    def note_view(self) -> bool:
-        """Look at the installed view; True when all voters are together for the first time since boot."""
+    def note_view(self) -> tuple[bool, frozenset[int]]:
+        """Look at the installed view, and say what is new since boot and to be remembered.
+
+        Whether all voters are together for the first time; whom we have met by now, when somebody is new.
+        """
+        here = self._here
+        self._was_member |= here
+        first = not self._all_seen and all_voters_in(self._agreement.quorum.config, here)
+        self._all_seen = self._all_seen or first
+        if here <= self._met:
+            return first, frozenset()
+        self._met |= here
+        return first, self._met
+
+    @property
+    def _here(self) -> frozenset[int]:
         view = self._agreement.installed
-        if view is None:
-            return False
-        self._was_member.update(member.id for member in view.members)
-        if self._all_seen or not all_voters_in(self._agreement.quorum.config, [m.id for m in view.members]):
-            return False
-        self._all_seen = True
-        return True
+        return frozenset(member.id for member in view.members) if view is not None else frozenset()
 
     @property
     def waiting(self) -> bool:
-        """wait_for_all holds us: since boot, the voters have not been in one view together."""
-        return self._agreement.quorum.config.wait_for_all and not self._all_seen
+        """wait_for_all holds us: since boot, the voters have not been in one view together.
+
+        They may be so by a change of the voters that came just now to those who are here: that holds nobody
+        up. One of two must have met the other, whatever voters there were when it had last seen all of them.
+        """
+        config = self._agreement.quorum.config
+        if not config.wait_for_all:
+            return False
+        if config.two_node:
+            return not all_voters_in(config, self._met | self._here)
+        return not self._all_seen and not all_voters_in(config, self._here)
 
     def lease_end_ns(self, now_ns: int) -> int:
         """Until when we may act in the installed view; 0 when we may not."""
+        return self._lease_end_ns(self._agreement.quorum.config, now_ns)
+
+    def _lease_end_ns(self, config: QuorumConfig, now_ns: int) -> int:
         view = self._agreement.installed
         if view is None or self.waiting or now_ns < self._agreement.authority_from_ns:
             return 0
@@ -98,9 +118,11 @@ class AuthorityKeeper:
         if (until := self.witness.support_until_ns(view)) > now_ns:
             live[WITNESS] = until
         own_until_ns = now_ns + lease_ns(self._detector.deadtime.ns)
-        return lease_end_ns(
-            self._agreement.quorum.config, self._config.node_id, live, own_until_ns=own_until_ns
-        )
+        return lease_end_ns(config, self._config.node_id, live, own_until_ns=own_until_ns)
+
+    def _by_votes(self, now_ns: int) -> bool:
+        """Whether the installed view is quorate without the leave of `two_node`."""
+        return self._lease_end_ns(by_votes(self._agreement.quorum.config), now_ns) > now_ns
 
     def next_deadline_ns(self, now_ns: int) -> int | None:
         """When authority begins, or the support that we have now runs out."""
@@ -142,6 +164,7 @@ class AuthorityKeeper:
             waiting=self.waiting,
             lease_end_ns=lease_ns_,
             witness=self._has_witness(now_ns),
+            by_votes=self._by_votes(now_ns),
         )
         return Status(
             authority=authority,
@@ -170,6 +193,7 @@ class AuthorityKeeper:
             lease > now_ns,
             self.waiting,
             self._has_witness(now_ns),
+            self._by_votes(now_ns),
             self._standing.suggested,
             self._own_daemons,
             self.connectivity,

@@ -36,6 +36,7 @@ from messaging.membership.events import (
     Leave,
     LeaveRequested,
     MarkAllSeen,
+    MarkMet,
     Message,
     Nack,
     NodesChanged,
@@ -415,8 +416,7 @@ class MembershipCore:
             self.authority.stand(now_ns)
             if (question := self.authority.question(now_ns)) is not None:
                 self._out.append(question)
-            if self.authority.note_view():
-                self._out.append(MarkAllSeen())
+            self._note_view()
             self._arm_check(now_ns)
         if detector.deadtime.wants_storing():
             agreement.store()
@@ -438,6 +438,13 @@ class MembershipCore:
         self.talk.out.clear()
         out, self._out = [*notes, *self._out, *news, *held], []
         return out
+
+    def _note_view(self) -> None:
+        all_seen, met = self.authority.note_view()
+        if all_seen:
+            self._out.append(MarkAllSeen())
+        if met:
+            self._out.append(MarkMet(met))
 
     def _arm_check(self, now_ns: int) -> None:
         deadlines = (

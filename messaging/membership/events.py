@@ -127,6 +127,7 @@ class Start:
     boot_token: BootToken
     durable: Durable
     all_seen: bool = False  # since this boot, all voters were in one view together
+    met: frozenset[int] = frozenset()  # since this boot, these were in a view with us
     first_sequence: int = 1
     former_nodes: tuple[tuple[tuple[int, str], ...], ...] = ()  # others may still use them
 
@@ -491,6 +492,13 @@ class MarkAllSeen:
 
 
 @dataclass(frozen=True, slots=True)
+class MarkMet:
+    """Remember until the next boot that these nodes were in a view with us."""
+
+    nodes: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True)
 class QuorumStored:
     """The configuration with this log index, or a newer one, is on disk."""
 
@@ -574,6 +582,7 @@ Effect: TypeAlias = (
     | SetTimer
     | Publish
     | MarkAllSeen
+    | MarkMet
     | QuorumStored
     | BarStored
     | RaiseIncarnation

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import Final
 
 from hacluster.vocabulary.membership import QuorumConfig
@@ -16,9 +17,9 @@ def is_quorate(config: QuorumConfig, present: Collection[int]) -> bool:
     """Whether these nodes may act together; nodes that are no voters do not count.
 
     More than half of all votes; or half of them and the tie-break node; or, with `two_node`, one of the two.
-    While the voters change, by the old ones and by the new ones.
+    While the voters change, by the old ones and by the new ones, of whom one alone does not act yet.
     """
-    if config.next is not None and not is_quorate(config.next, present):
+    if config.next is not None and not is_quorate(by_votes(config.next), present):
         return False
     present_votes = sum(votes for node, votes in config.voters if node in present)
     witness = config.witness_votes if WITNESS in present and present_votes else 0
@@ -26,6 +27,11 @@ def is_quorate(config: QuorumConfig, present: Collection[int]) -> bool:
     if twice > total or (twice == total and total > 0 and config.tiebreak in present):
         return True
     return config.two_node and len(config.voters) == 2 and present_votes > 0
+
+
+def by_votes(config: QuorumConfig) -> QuorumConfig:
+    """The same voters, of whom none acts alone because of `two_node`."""
+    return replace(config, two_node=False)
 
 
 def lease_end_ns(config: QuorumConfig, node: int, supports: Mapping[int, int], *, own_until_ns: int) -> int:

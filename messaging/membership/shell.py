@@ -39,6 +39,7 @@ from messaging.membership.events import (
     LeaveRequested,
     Lost,
     MarkAllSeen,
+    MarkMet,
     NodesChanged,
     Note,
     OutdatedSender,
@@ -218,11 +219,8 @@ class MembershipShell:
                     # What follows has to wait for the disk; a full queue means that it hangs for good.
                     self._writes.put_nowait((effect, list(effects[index + 1 :])))
                     return
-                case MarkAllSeen():
-                    try:
-                        self._store.mark_all_seen()
-                    except OSError as error:  # then our next run waits for all once more
-                        log.warning(log_events.DISK_FAILED, reason=str(error))
+                case MarkAllSeen() | MarkMet():
+                    self._mark(effect)
                 case QuorumStored(log_index):
                     self._quorum_stored(log_index)
                 case BarStored(token):
@@ -369,6 +367,15 @@ class MembershipShell:
             raise Unavailable(why="the disk does not store the quorum configuration") from None
         finally:
             self._quorum_waiters.remove(entry)
+
+    def _mark(self, effect: MarkAllSeen | MarkMet) -> None:
+        try:
+            if isinstance(effect, MarkMet):
+                self._store.keep_met(effect.nodes)
+            else:
+                self._store.mark_all_seen()
+        except OSError as error:  # then our next run waits for all once more
+            log.warning(log_events.DISK_FAILED, reason=str(error))
 
     def _quorum_stored(self, log_index: int) -> None:
         for wanted, stored in self._quorum_waiters:

@@ -25,6 +25,7 @@ from messaging.membership.events import (
     Event,
     Lost,
     MarkAllSeen,
+    MarkMet,
     Message,
     Note,
     OutdatedSender,
@@ -162,6 +163,7 @@ class MessagingProcess(Process[Event, Effect]):
             boot_token=self.node.boot_token,  # type: ignore[arg-type]
             durable=durable,
             all_seen=self.node.run.read("all-seen") is not None,
+            met=frozenset(self.node.run.read("met") or b""),
             first_sequence=self._rng.getrandbits(31),
             former_nodes=self.former_nodes,
         )
@@ -206,6 +208,8 @@ class MessagingProcess(Process[Event, Effect]):
                     self.world.note(self.node.name, f"{name.removeprefix('messaging.')} {text}")
             case MarkAllSeen():
                 self.node.run.write("all-seen", b"1")
+            case MarkMet(nodes):
+                self.node.run.write("met", bytes(sorted(nodes)))
             case RaiseIncarnation(highest):
                 self._write_incarnation(highest)
                 self.world.count("incarnation_raised")

@@ -68,6 +68,16 @@ def test_the_wait_for_all_flag_is_this_boots(tmp_path: Path) -> None:
     assert not a_store(tmp_path, BootToken("02" * 32)).all_seen
 
 
+def test_whom_it_has_met_is_this_boots(tmp_path: Path) -> None:
+    store = a_store(tmp_path)
+    assert store.met == frozenset()
+    store.keep_met(frozenset({1, 12}))
+    assert a_store(tmp_path).met == {1, 12}
+    assert a_store(tmp_path, BootToken("02" * 32)).met == frozenset()
+    (tmp_path / "run/hacluster/nodes-met").write_text("")
+    assert a_store(tmp_path).met == frozenset()
+
+
 def test_highest_incarnations_seen_are_a_hint(tmp_path: Path) -> None:
     store = a_store(tmp_path)
     assert store.seen() == {}

@@ -274,6 +274,24 @@ def test_authority_ends_with_the_ring_and_with_corosyncs_answers() -> None:
     assert not world.quorate(1)
 
 
+def test_one_alone_is_quorate_by_two_node_only() -> None:
+    world = Corosync(1, 2, 3)
+
+    def told() -> tuple[bool, bool]:
+        authority = world.sides[1].core.status(world.now_ns).authority
+        return authority.quorate, authority.by_votes
+
+    assert told() == (False, False)
+    world.ring([1, 2], [3])
+    world.tick()
+    assert told() == (True, True)
+    world.ring([2], [3], [1])
+    world.tick()
+    assert told() == (False, False)
+    world.give(1, QuorumTold(quorate=True, ring_seq=world.seq))
+    assert told() == (True, False)
+
+
 def test_small_messages_belong_to_their_view() -> None:
     world = Corosync(1, 2, 3)
 

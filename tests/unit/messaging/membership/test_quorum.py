@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hacluster.vocabulary.ids import NodeId
 from hacluster.vocabulary.membership import QuorumConfig
-from messaging.membership.quorum import all_voters_in, is_quorate, lease_end_ns
+from messaging.membership.quorum import all_voters_in, by_votes, is_quorate, lease_end_ns
 
 
 def a_config(*votes: int, two_node: bool = False, tiebreak: int | None = None) -> QuorumConfig:
@@ -38,6 +40,17 @@ def test_two_node_needs_one_of_exactly_two() -> None:
     assert is_quorate(a_config(1, 1, two_node=True), {2})
     assert not is_quorate(a_config(1, 1, two_node=True), set())
     assert not is_quorate(a_config(1, 1, 1, two_node=True), {2})
+
+
+def test_two_who_are_the_next_voters_only_do_not_act_alone() -> None:
+    two = a_config(1, 1, two_node=True)
+    joint = replace(a_config(1, 1, 1), next=two)
+    assert not is_quorate(joint, {1, 3})
+    assert not is_quorate(joint, {2, 3})
+    assert is_quorate(joint, {1, 2})
+    assert is_quorate(replace(two, next=a_config(1)), {1})  # the survivor takes the other's vote away
+    assert not is_quorate(by_votes(two), {1})
+    assert is_quorate(by_votes(two), {1, 2})
 
 
 def test_strangers_do_not_vote() -> None:
