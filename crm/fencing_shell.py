@@ -59,12 +59,15 @@ class FencingShell:
         clock: Clock,
         spawn: Spawn,
         rng: core.Rng,
-        two_node: bool,
+        two_node: Callable[[], bool],
         deadtime_ms: int,
         silent_after_ms: int,
         records: FencingRecords,
     ) -> None:
-        """`silent_after_ms`: within this time after its end a node has left the view, whatever happens."""
+        """`two_node`: whether one of two may act alone, as the voters are now.
+
+        `silent_after_ms`: within this time after its end a node has left the view, whatever happens.
+        """
         self._local, self._nodes, self._replica = local, nodes, replica
         self._clock, self._spawn, self._two_node = clock, spawn, two_node
         self._deadtime_ms = deadtime_ms
@@ -477,7 +480,7 @@ class FencingShell:
         self, target: str, options: Mapping[str, str], found: Sequence[Sequence[Device]], delay_ms: int
     ) -> int:
         """Two nodes that lost each other must not shoot at one moment."""
-        if not self._two_node or self._nodes[target].member:
+        if not self._two_node() or self._nodes[target].member:
             return 0
         first = found[0] if found else ()
         own = self._local.connectivity.get(self._local.node, 0)

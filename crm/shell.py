@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Coroutine, Set
+from collections.abc import Coroutine
 from typing import Any, Final
 
 import structlog
@@ -28,7 +28,7 @@ from crm.controller.core import Phase
 from crm.controller.nodes import NodeTable
 from crm.dc import DcShell, Local
 from crm.dc_orders import Orders
-from crm.election.quorum import halves
+from crm.election.quorum import could_be_quorate
 from crm.fencing.history import FencingRecord
 from crm.fencing_records import FencingRecords
 from crm.fencing_shell import FencingShell
@@ -69,7 +69,7 @@ from hacluster.supervision import EXIT_FENCED, EXIT_OK, Notifier
 from hacluster.tls import ReloadingChannel, TlsFolder
 from hacluster.v1 import crm_pb2_grpc, membership_pb2, node_pb2_grpc
 from hacluster.vocabulary.ids import NO_VIEW, BootToken, NodeId
-from hacluster.vocabulary.membership import Authority, MembershipView, QuorumConfig
+from hacluster.vocabulary.membership import Authority, MembershipView
 from hacluster.vocabulary.operation import OperationResult
 
 PINGD_DAMPEN_MS: Final = 5_000
@@ -167,7 +167,7 @@ class CrmShell:
             clock=self._clock,
             spawn=self.spawn,
             rng=random.SystemRandom(),
-            two_node=self._settings.quorum.two_node,
+            two_node=lambda: self.replica.voters()[1].two_node,
             deadtime_ms=self._settings.timers.deadtime_ms,
             silent_after_ms=3 * self._settings.timers.deadtime_ms,
             records=FencingRecords(self._paths.var / "fencing/history.json", self._node.name, self._clock),
@@ -425,7 +425,9 @@ class CrmShell:
             self.dc.stopped_being_dc("a new view")
         before = (local.quorate, local.waiting, local.settling)
         local.view, local.quorate, local.waiting = authority.view.id, authority.quorate, authority.waiting
-        local.settling = not authority.quorate and not authority.waiting and self._could_be_quorate(authority)
+        present = {member.id for member in authority.view.members}
+        enough = could_be_quorate(self.replica.voters()[1], present)
+        local.settling = not authority.quorate and not authority.waiting and enough
         quorum_changed = before != (local.quorate, local.waiting, local.settling)
         self.cluster.notes.states = states or self.cluster.notes.states
         if update is not None:
@@ -453,20 +455,6 @@ class CrmShell:
         if quorum_changed and not new_view:
             self.dc.quorum_changed()
         self.changes.touch()
-
-    def _could_be_quorate(self, authority: Authority) -> bool:
-        """Whether the view's members have the votes, if all of them are heard."""
-        present = {member.id for member in authority.view.members}
-        return all(self._has_votes(half, present) for half in halves(self.replica.voters()[1]))
-
-    @staticmethod
-    def _has_votes(config: QuorumConfig, present: Set[int]) -> bool:
-        votes = sum(votes for voter, votes in config.voters if voter in present)
-        if 2 * votes > config.votes_total:
-            return True
-        if 2 * votes == config.votes_total and config.tiebreak in present:
-            return True
-        return config.two_node and votes > 0
 
     async def _replica_events(self, events: asyncio.Queue[ReplicaEvent]) -> None:
         while True:

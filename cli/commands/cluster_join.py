@@ -225,7 +225,19 @@ def unmake_voter(context: Context, members: Members, node: Node) -> None:
             time.sleep(VOTER_PAUSE_S)
             continue
         change.ask(remove=[int(node.id)], expected=now)
+    if len(now.voters) == 2 and not now.witness_votes:
+        _tell_of_two(context, two_node=now.two_node)
     write_votes(context, members)
+
+
+def _tell_of_two(context: Context, *, two_node: bool) -> None:
+    """What the DC has made of two voters that are left (`VotersWanted.two_node`)."""
+    if two_node:
+        context.info("two voters are left: one of them may go on alone (two_node, wait_for_all)")
+    else:
+        context.warning(
+            "two voters are left without two_node: one alone goes on only by more votes or a tie-break"
+        )
 
 
 class _Change:

@@ -45,7 +45,7 @@ def remove(context: Context, words: Sequence[str]) -> int:
     if "--keep-certificate" not in words:
         folder = AuthorityFolder(context.paths, values.get("--ca", [""])[-1])
         folder.load()
-    _check_quorum(context, members, node)
+    _check_quorum(context, node)
     if _is_member(context, node.name):
         _drain(context, node.name)
     else:
@@ -77,7 +77,7 @@ def _is_member(context: Context, name: str) -> bool:
     return found is not None and found.state == "member"
 
 
-def _check_quorum(context: Context, members: Members, node: Node) -> None:
+def _check_quorum(context: Context, node: Node) -> None:
     """Whether those that are here would be enough without it. Raises InvalidRequest."""
     now, status = context.client.voters(), context.client.status()
     votes = {int(one.node_id): int(one.votes) for one in now.voters if one.node_id != node.id}
@@ -89,9 +89,7 @@ def _check_quorum(context: Context, members: Members, node: Node) -> None:
             what=f"without {node.name} {present} of {total} votes would be here: no quorum",
             remedy="bring the others back first; or hacli -F cluster remove",
         )
-    if len(votes) == 2 and not members.settings.quorum.two_node:
-        context.warning("two voters are left, and both will be needed: two_node is not set by this command")
-    elif len(votes) == 1:
+    if len(votes) == 1:
         context.warning("one voter is left: nobody takes over from it")
 
 

@@ -41,6 +41,7 @@ async def change_voters(
         remove=tuple(sorted(set(request.remove))),
         expected=_voters_from(request.expected),
         rules=request.rules,
+        two_node=True,
     )
     request_id = request.request_id or secrets.token_hex(16)
     outcome = await replica.change_voters(

@@ -42,7 +42,7 @@ class Election:
         self._facts = facts
         self.promise = promise
         self.view = MembershipView()
-        self.quorate = False
+        self.quorate = self._by_votes = False
         self.live: dict[int, int] = {}  # node -> instance of its ha-crm, in the order of ids; includes me
         self.phase = Phase.IDLE
         self.dc = NO_TERM  # of the DC that is followed or led
@@ -91,8 +91,9 @@ class Election:
 
     def authority(self, authority: Authority, now: int) -> list[Result]:
         """A message of ha-messaging: a new view, or other daemons or quorum in the same one."""
-        before, was = self.live, (self.quorate, self.witness.supports)
-        self.quorate, self.witness.supports = authority.quorate, authority.witness
+        before, was = self.live, ((self.quorate, self._by_votes), self.witness.supports)
+        self.quorate, self._by_votes = authority.quorate, authority.by_votes
+        self.witness.supports = authority.witness
         view = authority.view
         self.live = {m.id: m.crm_instance for m in view.members if m.crm_instance or m.id == self.settings.me}
         if view.id != self.view.id:
@@ -131,12 +132,9 @@ class Election:
         else:
             counts = False
             self._out.append(Note("crm.vote_refused", (("peer", peer), ("reason", why))))
+        mine = self.promise.term
         reply = VoteReply(
-            term=request.term,
-            granted=not why,
-            counts=counts,
-            promised=self.promise.term,
-            rank=self._facts.rank,
+            term=request.term, granted=not why, counts=counts, promised=mine, rank=self._facts.rank
         )
         self._out.append(Reply(token, reply))
         return self._take()
@@ -147,7 +145,7 @@ class Election:
         if self.phase is Phase.ASKING and reply.term == self._ballot:
             self._votes[peer] = reply
             if reply.granted:
-                self._try_win(now)
+                self._try_win()
             elif reply.promised > self._ballot and reply.rank <= self._facts.rank:
                 self._set("election", now, self.settings.resend_ms)
         elif self.phase is Phase.LEADING:
@@ -209,6 +207,11 @@ class Election:
             self._start_round(now, deposed=self.dc)
         return self._take()
 
+    def stands(self, node: int) -> bool:
+        """Whether that node of this view is a candidate, as it said itself in this round."""
+        claim = self._current_claims().get(node)
+        return claim is not None and claim.eligible and node != self._excluded
+
     def eligibility(self, eligible: bool, priority: int, now: int) -> list[Result]:
         """Whether this node may be DC; without a DC it counts at once, else at the next election."""
         changed = (eligible, priority) != (self.eligible, self.priority)
@@ -251,8 +254,8 @@ class Election:
             self._member_since = view.id.counter
         self._start_round(now, deposed=NO_TERM)
 
-    def _changed_within(self, before: dict[int, int], was: tuple[bool, bool], now: int) -> None:
-        quorate = (self.quorate, self.witness.supports)
+    def _changed_within(self, before: dict[int, int], was: tuple[tuple[bool, bool], bool], now: int) -> None:
+        quorate = ((self.quorate, self._by_votes), self.witness.supports)
         fresh = [node for node, instance in self.live.items() if before.get(node) != instance]
         if self.phase is Phase.FOLLOWING:
             if self.live.get(self.dc.node_id, 0) != self._dc_instance:
@@ -270,7 +273,7 @@ class Election:
             else:
                 self._out.append(PeersChanged())
             return
-        if fresh or self.quorate != was[0] or before != self.live:
+        if fresh or quorate[0] != was[0] or before != self.live:
             self._start_round(now, deposed=self._deposed)
         elif self.witness.supports and not was[1]:
             if self.phase is Phase.ASKING:
@@ -392,6 +395,7 @@ class Election:
         if self._is_lone_survivor():
             return not self.promise.voter
         enough = is_quorum(self._quorum, claims.keys(), witness=self.witness.supports)
+        enough |= self.quorate and len(self.live) == len(self.view.members)  # but for a change in our log
         return enough and not self._reaches_quorum(claims)
 
     def _position(self, claims: dict[int, Claim]) -> int | None:
@@ -401,8 +405,9 @@ class Election:
             c for n, c in claims.items() if c.eligible and (c.voter or blank) and n != self._excluded
         ]
         voters = [c for c in candidates if is_voter(self._quorum, c.node_id)]
-        if voters and self._reaches_quorum(claims):  # who has no vote need not be DC
-            candidates = voters
+        newest = max((c.rank for c in candidates), default=None)
+        if any(c.rank == newest for c in voters) and self._reaches_quorum(claims):
+            candidates = voters  # who has no vote need not be DC, but to hand on what no voter has
         ids = [claim.node_id for claim in in_order(candidates)]
         return ids.index(self.settings.me) if self.settings.me in ids else None
 
@@ -426,8 +431,8 @@ class Election:
 
     def _is_lone_survivor(self) -> bool:
         """Of two voters, with the other gone; while they change, the new ones must be here besides."""
-        other = self._other
-        if other is None or not self._quorum.two_node or not self.quorate:
+        other = self._other  # a view that is quorate by votes has not heard yet that there are but two
+        if other is None or not self._quorum.two_node or not self.quorate or self._by_votes:
             return False
         here = {self.settings.me, *self.live}
         return self.view.member(other) is None and agree(self._quorum, self.settings.me, here, gone=other)
@@ -443,11 +448,7 @@ class Election:
         self._promise(term, voter=self.promise.voter or (bootstrap and not caretaker))
         self._ballot, self._ballot_kind = term, (caretaker, bootstrap)
         own = VoteReply(
-            term=term,
-            granted=True,
-            counts=self.promise.voter,
-            promised=term,
-            rank=self._facts.rank,
+            term=term, granted=True, counts=self.promise.voter, promised=term, rank=self._facts.rank
         )
         self._votes = {self.settings.me: own}
         self.phase = Phase.ASKING
@@ -464,7 +465,7 @@ class Election:
             )
             self._out.append(Call(peer, request))
         self._set("election", now, self.settings.election_timeout_ms)
-        self._try_win(now)
+        self._try_win()
 
     def _ask_witness(self) -> None:
         """For its vote; a caretaker needs none."""
@@ -477,27 +478,26 @@ class Election:
         if self.phase is Phase.ASKING and said.told.term == self._ballot:
             if said.in_sync is not None:
                 self.witness.answered(said.in_sync)
-                self._try_win(now)
+                self._try_win()
             elif said.term > self._ballot:
                 self._set("election", now, self.settings.resend_ms)
         return self._take()
 
-    def _try_win(self, now: int) -> None:
+    def _try_win(self) -> None:
         granted = frozenset(node for node, vote in self._votes.items() if vote.granted)
         caretaker, _ = self._ballot_kind
         if caretaker and self._memory_lost(self._current_claims()):
             if granted >= set(self._current_claims()):
-                self._win(Basis.CARETAKER, granted, now)
+                self._win(Basis.CARETAKER, granted)
         elif self._agreed():
-            self._win(Basis.MAJORITY, granted, now)
+            self._win(Basis.MAJORITY, granted)
         elif self._is_lone_survivor() and self.promise.voter and self._agreed(gone=self._other):
             waits = self._facts.fencing_enabled
-            self._win(Basis.FENCED if waits else Basis.ASSUMED, granted, now, waits=waits)
+            self._win(Basis.FENCED if waits else Basis.ASSUMED, granted, waits=waits)
         elif caretaker and not self.quorate and granted >= set(self._current_claims()):
-            self._win(Basis.CARETAKER, granted, now)
+            self._win(Basis.CARETAKER, granted)
 
-    def _win(self, basis: Basis, granters: frozenset[int], now: int, *, waits: bool = False) -> None:
-        del now
+    def _win(self, basis: Basis, granters: frozenset[int], *, waits: bool = False) -> None:
         self._stop_timers()
         self.phase, self.dc = Phase.LEADING, self._ballot
         shown = [c.version for c in self._current_claims().values()]

@@ -33,6 +33,16 @@ def _is_quorum(config: QuorumConfig, nodes: Set[int], *, witness: bool) -> bool:
     )
 
 
+def could_be_quorate(config: QuorumConfig, present: Set[int]) -> bool:
+    """Whether ha-messaging would call these nodes quorate if all of them were heard; a witness aside.
+
+    One of two acts alone (`two_node`), but not of two who are only the next voters yet.
+    """
+    now, *following = (replace(half, witness_votes=0) for half in halves(config))
+    alone = now.two_node and any(node in present and weight > 0 for node, weight in now.voters)
+    return (alone or is_quorum(now, present)) and all(is_quorum(half, present) for half in following)
+
+
 def has_witness(config: QuorumConfig) -> bool:
     """Whether a witness has votes, now or when the change under way is over."""
     return any(half.witness_votes for half in halves(config))

@@ -384,14 +384,15 @@ class Replica:
             return [MarkSoloRight(token)]
         return []
 
-    def _has_lost_its_vote(self) -> bool:
-        """The change that took it away is committed: who votes should be DC."""
+    def _should_hand_over(self) -> bool:
+        """Whether this DC has no vote (any more), and a voter can go on where it ends."""
         leading, log = self.replication.leading, self.replication.log
         index, voters = log.voters
         if leading is None or voters is None or voters.next is not None or not leading.established:
             return False
-        changed = index <= log.commit_index and log.term_at(max(index, log.base.index)) == leading.reign.term
-        return changed and not is_voter(voters, self.me) and leading.ready_index() >= index
+        if is_voter(voters, self.me) or index > log.commit_index or leading.ready_index() < index:
+            return False
+        return any(self.election.stands(node) for node in leading.heirs())
 
     def _lose_solo_right(self) -> list[Effect]:
         """There are not two voters any more of which this node is one."""
@@ -412,8 +413,8 @@ class Replica:
             effects += self._apply(
                 self.election.restored(), now
             )  # by decree this is all there is to remember
-        if self._has_lost_its_vote():
-            effects += self._apply(self.election.reconsider("this node is no voter any more", now), now)
+        if self._should_hand_over():
+            effects += self._apply(self.election.reconsider("this node is no voter", now), now)
             return effects
         state = (leading.reign.term, leading.established, leading.basis)
         caretaker = leading.basis is Basis.CARETAKER and not self.election.quorate

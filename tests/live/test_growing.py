@@ -256,7 +256,14 @@ def test_two_become_three_and_two_again(tmp_path: Path) -> None:
         until(lambda: (s := site.nodes[0].status()) and s.dc, 20, "a DC")
         hacli(site.nodes[0], "cluster", "remove", "n3", "--ca", str(site.ca))
         site.wait(site.nodes, {"n1", "n2"}, {"n1", "n2"})
+        assert {quorum_of(node) for node in site.nodes} == {(True, True)}
         hacli(site.nodes[0], "configure", "property", "maintenance-mode=true")
+        site.nodes[1].power_cut()  # one of two goes on
+        until(lambda: site.members(site.nodes[0]) == {"n1"}, 20, "n2 lost")
+        until(lambda: (s := site.nodes[0].status()) and s.quorate and s.dc == "n1", 20, "n1 alone")
+        site.nodes[0].power_cut()
+        site.nodes[0].start()  # and after a boot it waits for the other
+        until(lambda: (s := site.nodes[0].status()) and s.waiting_for_all, 30, "n1 waits")
     finally:
         for node in site.machines:
             node.power_cut()

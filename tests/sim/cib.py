@@ -224,7 +224,7 @@ class ReplicaProcess(Process[Event, Effect]):
                 self._mark_committed(index)
             case Up(event):
                 if isinstance(event, VotersCommitted):
-                    self.cluster.tell_messaging(self.id, event)
+                    self.cluster.tell_messaging(self, event)
                 self.world.note(self.name, f"{type(event).__name__} {_short(event)}")
                 for listener in self.cluster.listeners:
                     listener(self, event)
@@ -446,6 +446,7 @@ class CibCluster:
         self.clients = Clients(self)
         self.by_id = {one: ReplicaProcess(self, node, one) for one, node in self.nodes.items()}
         self.processes = list(self.by_id.values())
+        self._telling = self.world.stream("telling")
 
     def boot_all(self) -> None:
         for node in self.nodes.values():
@@ -481,15 +482,40 @@ class CibCluster:
             return self.quorum
         return self.quorum.among(tuple((NodeId(one), 1) for one in self.nodes))
 
-    def tell_messaging(self, node_id: int, event: VotersCommitted) -> None:
-        known = self.told.get(node_id)
-        if known is None or known.log_index <= event.log_index:
-            self.told[node_id] = event
+    def tell_messaging(self, process: ReplicaProcess, event: VotersCommitted) -> None:
+        """Its own ha-messaging, sooner or later; a crash meanwhile, and it has not been told."""
+        delay_ns = self._telling.choice((0, 0, 1, 20, 400, 4_000)) * MS
+        generation = process.generation
 
-    def quorum_among(self, group: Sequence[int]) -> QuorumConfig:
-        """By which voters ha-messaging counts: the newest that a member has on its disk."""
+        def arrive() -> None:
+            if process.generation == generation and self._learn(process.id, event):
+                self.views.tell(process)
+
+        if delay_ns:
+            self.world.after(delay_ns, f"voters for {process.node.name}", arrive)
+        else:
+            self._learn(process.id, event)
+
+    def _learn(self, node_id: int, event: VotersCommitted) -> bool:
+        known = self.told.get(node_id)
+        if known is not None and known.log_index > event.log_index:
+            return False
+        self.told[node_id] = event
+        return True
+
+    def meet(self, group: Sequence[int]) -> VotersCommitted | None:
+        """The newest that a member of a view to be has on its disk: all members learn it with the view."""
         known = [self.told[one] for one in group if one in self.told]
-        return max(known, key=lambda event: event.log_index).quorum if known else self.quorum
+        return max(known, key=lambda event: event.log_index) if known else None
+
+    def install(self, node_id: int, event: VotersCommitted | None) -> None:
+        """What came with the view."""
+        if event is not None:
+            self._learn(node_id, event)
+
+    def counted_by(self, node_id: int) -> QuorumConfig:
+        """The voters by which this node's ha-messaging counts."""
+        return self.told[node_id].quorum if node_id in self.told else self.quorum
 
     def spoken(self, process: ReplicaProcess, entries: tuple[LogEntry, ...]) -> None:
         """Entries that are on a disk now, or on their way to a peer: they exist."""

@@ -20,7 +20,7 @@ from tests.sim.cib_checkers import (
     VersionGrows,
 )
 from tests.sim.cib_reads import Linearizable
-from tests.sim.cib_voters import VoterChanges
+from tests.sim.cib_voters import VoterChanges, WaitsForTheOther
 from tests.sim.classes import Planned, register
 from tests.sim.engine import MS, SECOND, START_NS, SYNC_NS, World
 from tests.sim.plan import Fault
@@ -95,7 +95,7 @@ class CibRun(Planned):
         ]
         self.changes = VoterChanges(self.cluster)
         self.reads = Linearizable(self.cluster)
-        self.world.checkers += [self.changes, self.reads]
+        self.world.checkers += [self.changes, self.reads, WaitsForTheOther(self.cluster)]
         if profile.device:
             self.cluster.listeners.append(self._fence)
 
@@ -380,5 +380,16 @@ _class(
         fencing=True,
         device=True,
         kinds=("voters", "partition", "power", "kill"),
+    ),
+)
+_class(
+    "voters3-two",
+    CibProfile(
+        nodes=3,
+        founders=3,
+        fencing=True,
+        device=True,
+        kinds=("voters", "voters", "partition", "power", "kill", "between"),
+        mean_gap_ns=250 * MS,
     ),
 )

@@ -6,9 +6,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from crm.replica.effects import AuthorityChanged
+from crm.replica.events import VotersCommitted
 from hacluster.vocabulary.ids import BootToken, NodeId, NodeName, ViewId
-from hacluster.vocabulary.membership import Authority, Member, MembershipView
-from messaging.membership.quorum import WITNESS, is_quorate
+from hacluster.vocabulary.membership import Authority, Member, MembershipView, QuorumConfig
+from messaging.membership.quorum import WITNESS, by_votes, is_quorate
 from tests.sim.engine import MS
 
 if TYPE_CHECKING:
@@ -26,6 +27,9 @@ class ViewService(Protocol):
 
     def forget(self, node_id: int) -> None:
         """The node lost its power."""
+
+    def tell(self, process: ReplicaProcess) -> None:
+        """Hand what this node's ha-messaging says to its ha-crm."""
 
 
 class Views:
@@ -66,11 +70,11 @@ class Views:
             if all(self.at.get(one, (None, ()))[1] == group for one in group) and not self._rebooted(group):
                 continue
             self.counter += 1
-            view = ViewId(self.counter, group[0])
+            view, voters = ViewId(self.counter, group[0]), self.cluster.meet(group)
             for one in group:
                 self.cluster.boots_seen[one] = self.cluster.by_id[one].node.boots
                 delay_ns = self._rng.choice([0, 1, 5, 30, 400]) * MS
-                install = partial(self._install, one, view, group)
+                install = partial(self._install, one, view, group, voters)
                 self.world.after(delay_ns, f"view {view} at {one}", install)
 
     def _rebooted(self, group: tuple[int, ...]) -> bool:
@@ -80,14 +84,16 @@ class Views:
         a, b = self.cluster.by_id[one].node.name, self.cluster.by_id[other].node.name
         return self.cluster.network.connected(a, b) and self.cluster.network.connected(b, a)
 
-    def _install(self, node_id: int, view: ViewId, group: tuple[int, ...]) -> None:
+    def _install(
+        self, node_id: int, view: ViewId, group: tuple[int, ...], voters: VotersCommitted | None
+    ) -> None:
         node = self.cluster.by_id[node_id].node
         if not node.up or view < self.at.get(node_id, (view, ()))[0]:
             return
         self.at[node_id] = (view, group)
-        voters = {node for node, weight in self.cluster.quorum_among(group).voters if weight}
-        if voters <= set(group):
-            node.run.write("all-seen", b"1")
+        self.cluster.install(node_id, voters)
+        met = {*(node.run.read("met") or b"").decode().split(), *map(str, group)}
+        node.run.write("met", " ".join(sorted(met)).encode())
         self.tell(self.cluster.by_id[node_id])
         if self.cluster.witness is not None:
             self.cluster.witness.look()
@@ -115,15 +121,21 @@ class Views:
                 )
             )
         witness = self.cluster.witness is not None and self.cluster.witness.supports(process.id, view)
+        present = (*group, WITNESS) if witness else group
+        config = self.cluster.counted_by(process.id)
+        quorate = is_quorate(config, present) and not self._waits(process, config)
         authority = Authority(
             view=MembershipView(id=view, members=tuple(members)),
-            quorate=self._quorate(process, (*group, WITNESS) if witness else group),
+            quorate=quorate,
             witness=witness,
+            by_votes=quorate and is_quorate(by_votes(config), present),
         )
         process.deliver(AuthorityChanged(authority))
 
-    def _quorate(self, process: ReplicaProcess, group: tuple[int, ...]) -> bool:
-        """`group` may have the witness in it."""
-        config = self.cluster.quorum_among(group)
-        waiting = config.two_node and config.wait_for_all and process.node.run.read("all-seen") is None
-        return is_quorate(config, group) and not waiting
+    @staticmethod
+    def _waits(process: ReplicaProcess, config: QuorumConfig) -> bool:
+        """wait_for_all: one of two waits until it has been in a view with the other, since its boot."""
+        met = (process.node.run.read("met") or b"").decode().split()
+        return (
+            config.two_node and config.wait_for_all and any(str(node) not in met for node, _ in config.voters)
+        )

@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import random
 
+from crm.cib.replication.basis import Basis
 from crm.cib.replication.voters import VotersWanted
+from crm.election.quorum import is_quorum, other_voter
 from crm.replica.effects import VotersChangeRequested
-from crm.replica.events import BecameDc, Outcome, ReplicaEvent, WriteOutcome
+from crm.replica.events import BecameDc, Outcome, ReplicaEvent, VotersCommitted, WriteOutcome
 from hacluster.vocabulary.ids import NodeId
+from hacluster.vocabulary.membership import QuorumConfig
 from tests.sim.cib import CibCluster, ReplicaProcess
+from tests.sim.cib_views import Views
 from tests.sim.engine import SECOND, InvariantBroken, World
 
 DEADLINE_NS = 5 * SECOND
 FIRST_TOKEN = 1_000_000
 """Above those of the writers."""
+NOT_BY_VOTERS = (Basis.CARETAKER, Basis.FORCED)
 
 
 class VoterChanges:
-    """I7 for voters: a change that was answered OK is in every later DC's log, one that FAILED in none."""
+    """I7 for voters: a change that was answered OK is in every later DC's log, one that FAILED in none.
+
+    And 9.5: both the old and the next voters agree to it.
+    """
 
     def __init__(self, cluster: CibCluster) -> None:
         self.cluster = cluster
@@ -43,7 +51,9 @@ class VoterChanges:
         process.deliver(
             VotersChangeRequested(
                 token=token,
-                wanted=VotersWanted(add=tuple((node, 1) for node in sorted(added)), remove=tuple(removed)),
+                wanted=VotersWanted(
+                    add=tuple((node, 1) for node in sorted(added)), remove=tuple(removed), two_node=True
+                ),
                 author="root",
                 request_id=self.asked[token],
                 deadline_ns=process.node.clock.now_ns() + DEADLINE_NS,
@@ -58,6 +68,20 @@ class VoterChanges:
     def _event(self, process: ReplicaProcess, event: ReplicaEvent) -> None:
         if isinstance(event, BecameDc) and event.established and event.basis.safe:
             self._look(process)
+        if isinstance(event, VotersCommitted) and event.quorum.next is not None:
+            self._look_at_next(process, event.quorum.next, event.log_index)
+
+    def _look_at_next(self, process: ReplicaProcess, following: QuorumConfig, index: int) -> None:
+        """9.5: a change is committed when the next voters have it, too. Whoever is down may have it."""
+        there = set()
+        for one in self.cluster.processes:
+            log = one.core.replication.log if one.core is not None else None
+            if log is None or log.last_index >= index:
+                there.add(one.id)
+        self.cluster.world.count("changes_committed")
+        if not is_quorum(following, there, witness=True):
+            what = f"{process.name} has committed a change that too few of the next voters have stored"
+            raise InvariantBroken("9.5", f"{what}: {sorted(there)}")
 
     def _look(self, process: ReplicaProcess) -> None:
         assert process.core is not None
@@ -84,3 +108,42 @@ class VoterChanges:
             raise InvariantBroken("I16", f"{process.name} is DC and has no vote")
         if not process.core.replication.log.voters[0]:
             raise InvariantBroken("I16", "the voters are not in the log")
+
+
+class WaitsForTheOther:
+    """7.3: one of two voters that wait for all is no DC alone before it has met the other since its boot.
+
+    Whatever its ha-messaging knows by then of there being two.
+    """
+
+    def __init__(self, cluster: CibCluster) -> None:
+        assert isinstance(cluster.views, Views)
+        self.cluster, self._views = cluster, cluster.views
+        self.met: dict[tuple[int, str], set[int]] = {}
+        self._seen: dict[int, object] = {}
+        cluster.listeners.append(self._event)
+
+    def _event(self, process: ReplicaProcess, event: ReplicaEvent) -> None:
+        core = process.core
+        if not isinstance(event, BecameDc) or event.basis in NOT_BY_VOTERS or core is None:
+            return
+        config, other = core.quorum, other_voter(core.quorum, process.id)
+        if other is None or core.election.view.member(other) is not None:
+            return
+        process.world.count("one_of_two_alone")
+        waits = config.two_node and config.wait_for_all
+        if waits and other not in self.met.get((process.id, process.node.boot_token), ()):
+            raise InvariantBroken(
+                "7.3", f"{process.name} acts alone and has not met node {other} since its boot"
+            )
+
+    def after_event(self, world: World) -> None:
+        """Whose ha-messaging has a new view, has met its members; whether its ha-crm runs or not."""
+        for node_id, now in self._views.at.items():
+            if self._seen.get(node_id) is not now:
+                self._seen[node_id] = now
+                boot = self.cluster.by_id[node_id].node.boot_token
+                self.met.setdefault((node_id, boot), set()).update(now[1])
+
+    def settled(self, world: World) -> None:
+        """Nothing more."""

@@ -103,8 +103,11 @@ class Counting:
         if not new <= ready:
             missing = ", ".join(str(node) for node in sorted(new - ready))
             return f"node {missing} is not here, or has not got all of the CIB yet: try again", None
-        if self.basis is not Basis.FORCED and not is_quorum(after, here, witness=self.witness.supports):
-            return "too few of the new voters are here: they would have no quorum", None
+        if not is_quorum(after, here, witness=self.witness.supports):
+            if self.basis is not Basis.FORCED:
+                return "too few of the new voters are here: they would have no quorum", None
+            # Two that do not store this together have not met: one of them does not act alone by a decree.
+            after = replace(wanted, two_node=False).among(current, self._founding)
         return "", replace(current, next=after)
 
     @staticmethod
@@ -121,6 +124,16 @@ class Counting:
         """Whether a quorum has obeyed something that was sent after that instant."""
         counted = {node for node, f in self.followers.items() if f.voter and f.heard_ns > since_ns}
         return agree(self.quorum, self.reign.me, counted | {self.reign.me}, gone=self._gone)
+
+    def heirs(self) -> tuple[int, ...]:
+        """The voters that have everything, committed or not; nobody unless they are a quorum."""
+        last = self._log.last_index
+        if not self._agreed(self.quorum, last):
+            return ()
+        able = (node for node, follower in self.followers.items() if follower.voter)
+        return tuple(
+            n for n in able if is_voter(self.quorum, n) and self._is_in_sync(self.followers[n], last)
+        )
 
     # -- who has it
 

@@ -60,13 +60,16 @@ def _in(data: dict[str, Any]) -> QuorumConfig:
 class VotersWanted:
     """A change: these nodes get these votes, those have none any more. `expected`: made from these voters.
 
-    `rules`: the other rules become those of the DC's cluster.toml, too.
+    `rules`: the other rules become those of the DC's cluster.toml, too. `two_node`: two voters that are left
+    of more may act alone from then on, and after a boot wait for each other (an operator's wish, as against
+    last_man_standing's).
     """
 
     add: Voters = ()
     remove: tuple[int, ...] = ()
     expected: Voters = ()
     rules: bool = False
+    two_node: bool = False
 
     def among(self, config: QuorumConfig, founding: QuorumConfig) -> QuorumConfig:
         """What `config` becomes; `founding` is cluster.toml's. Raises ValueError for what cannot be."""
@@ -83,8 +86,22 @@ class VotersWanted:
             raise ValueError("the last voter cannot be taken away")
         rules = founding if self.rules else config
         order = rules.tiebreak_order or ((rules.tiebreak,) if rules.tiebreak is not None else ())
-        changed = rules.among(tuple(sorted(voters.items())))
-        return replace(changed, tiebreak_order=order)
+        changed = replace(rules.among(tuple(sorted(voters.items()))), tiebreak_order=order)
+        return _with_two_node(config, changed) if self.two_node and not self.rules else changed
+
+
+def _with_two_node(before: QuorumConfig, after: QuorumConfig) -> QuorumConfig:
+    """`two_node` comes with two voters of equal votes, and goes with a third one; wait_for_all with it.
+
+    Not where something else decides between two: a tie-break, a witness, or votes of different number.
+    """
+    equal = len(after.voters) == 2 and len({votes for _, votes in after.voters}) == 1
+    alone = after.tiebreak is None and not after.witness_votes and len(before.voters) > 2
+    two_node = after.two_node or (equal and alone)
+    if two_node == before.two_node:
+        return after
+    waits = two_node if before.wait_for_all == before.two_node else before.wait_for_all
+    return replace(after, two_node=two_node, wait_for_all=waits)
 
 
 def voters_text(config: QuorumConfig) -> str:

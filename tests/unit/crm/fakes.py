@@ -233,7 +233,7 @@ class World:
     def __init__(
         self, tasks: asyncio.TaskGroup, timings: control.Timings | None = None, *, two_node: bool = False
     ) -> None:
-        self._tasks = tasks
+        self._tasks, self.two_node = tasks, two_node
         self.names = ("node1", "node2")
         self.nodes = NodeTable(((1, "node1"), (2, "node2")), digest_of)
         self.view(*self.names)
@@ -262,7 +262,7 @@ class World:
             clock=SystemClock(),
             spawn=self.spawn,
             rng=random.Random(1),
-            two_node=two_node,
+            two_node=lambda: self.two_node,
             deadtime_ms=40,
             silent_after_ms=40,
             records=FencingRecords(Path("/proc/none/fencing.json"), "node1", SystemClock()),

@@ -73,6 +73,8 @@ async def test_the_worse_connected_of_two_waits_longer() -> None:
         assert (await world.fencing.usable("node2")).extra_delay_ms == 0, "the better one, whoever was DC"
         world.local.connectivity = {}
         assert (await world.fencing.usable("node2")).extra_delay_ms == 2_000
+        world.two_node = False  # a third has got a vote
+        assert (await world.fencing.usable("node2")).extra_delay_ms == 0
 
 
 async def test_a_device_that_lies_is_found_out_and_not_believed_again() -> None:

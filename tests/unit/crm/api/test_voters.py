@@ -49,7 +49,9 @@ async def test_a_change_is_handed_on_with_its_term() -> None:
         rules=True,
     )
     outcome, request_id = await change_voters(replica, request, "root")  # type: ignore[arg-type]
-    wanted = VotersWanted(add=((NodeId(4), 2),), remove=(2, 3), expected=((NodeId(1), 1),), rules=True)
+    wanted = VotersWanted(
+        add=((NodeId(4), 2),), remove=(2, 3), expected=((NodeId(1), 1),), rules=True, two_node=True
+    )
     assert (outcome.outcome, request_id) == (Outcome.OK, "r")
     assert replica.asked == [(Term(3, 1), wanted, "root", "r", 10_000)]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import pytest
 
@@ -150,11 +151,11 @@ class Net:
             self.give(due[1][0], TimerFired(due[1][1]))
         self.now = end
 
-    def view(self, *members: int, quorate: bool = True, lease_end_ns: int = 0) -> None:
+    def view(self, *members: int, **authority: Any) -> None:
         self.counter += 1
-        self.same_view(*members, quorate=quorate, lease_end_ns=lease_end_ns)
+        self.same_view(*members, **authority)
 
-    def same_view(self, *members: int, quorate: bool = True, lease_end_ns: int = 0) -> None:
+    def same_view(self, *members: int, quorate: bool = True, **authority: Any) -> None:
         view = MembershipView(
             id=ViewId(self.counter, members[0]),
             members=tuple(
@@ -169,8 +170,8 @@ class Net:
             ),
         )
         for node in members:
-            authority = Authority(view=view, quorate=quorate, lease_end_ns=lease_end_ns, witness=self.witness)
-            self.give(node, AuthorityChanged(authority))
+            told = Authority(view=view, quorate=quorate, witness=self.witness, **authority)
+            self.give(node, AuthorityChanged(told))
 
     def write(self, node: int, name: str, **more: object) -> int:
         self.tokens += 1
