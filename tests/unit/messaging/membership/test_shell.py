@@ -161,6 +161,10 @@ async def test_two_shells_form_a_view_through_real_packets() -> None:
     async with running(one, two):
         status = await until(one, watcher, lambda s: s.authority.quorate)
         assert members(status) == ["n1", "n2"]
+        for _ in range(10_000):  # news do not wait for the disk
+            if disk.kept[-1].view.id == status.authority.view.id:
+                break
+            await asyncio.sleep(0.001)
         assert disk.kept[-1].view.id == status.authority.view.id
         assert (disk.marked, sorted(disk.met)) == (1, [1, 2])
         await one.leave(Leave(clean=True))
