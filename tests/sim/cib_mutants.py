@@ -23,14 +23,12 @@ from crm.cib.versions import CibVersion
 from crm.election import quorum
 from crm.election.core import Election
 from crm.election.messages import Claim, VoteRequest
-from crm.election.model import Result
 from crm.election.quorum import is_voter
 from crm.replica.core import Replica
 from crm.replica.effects import Effect, PersistEntries, SaveOrphans, TellWitness
 from crm.replica.events import Outcome, WriteOutcome
 from hacluster.vocabulary.ids import NO_TERM
-from hacluster.vocabulary.membership import Authority, QuorumConfig
-from messaging.membership import quorum as counted
+from hacluster.vocabulary.membership import QuorumConfig
 from messaging.witness.core import SyncChanged, WitnessCore
 from tests.sim.cib import ReplicaProcess
 
@@ -296,17 +294,6 @@ def _old_half_decides(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(quorum, "halves", lambda config: (replace(config, next=None),))
 
 
-def _next_one_acts_alone(patch: pytest.MonkeyPatch) -> None:
-    """One of two acts alone while they are only the next voters, whoever else makes the view quorate."""
-    original = Election.authority
-
-    def authority(self: Election, authority: Authority, now: int) -> list[Result]:
-        return original(self, replace(authority, by_votes=False), now)
-
-    patch.setattr(counted, "by_votes", lambda config: config)
-    patch.setattr(Election, "authority", authority)
-
-
 def _voters_only(patch: pytest.MonkeyPatch) -> None:
     """Who has no vote is not DC, not even to hand on the end of the change that took it away."""
     original = Election._position
@@ -407,7 +394,6 @@ MUTANTS: tuple[CibMutant, ...] = (
     CibMutant(what="voters change in one step", scenario="voters5-often", break_it=_change_in_one_step),
     CibMutant(what="only the new voters are asked", scenario="voters5-often", break_it=_new_half_decides),
     CibMutant(what="only the old voters are asked", scenario="voters5-often", break_it=_old_half_decides),
-    CibMutant(what="one of the next two acts alone", scenario="voters3-two", break_it=_next_one_acts_alone),
     CibMutant(what="who has no vote is never DC", scenario="voters3-two", break_it=_voters_only),
     CibMutant(what="a DC without a vote stays", scenario="voters3-two", break_it=_dc_without_vote_stays),
     CibMutant(what="changes of voters overlap", scenario="voters5-often", break_it=_changes_overlap),

@@ -110,7 +110,9 @@ class Linearizable:
             if self._until_ns > self.world.now_ns and len(leading) > 1:
                 self.world.count("read_at_two_dcs")
                 for process in leading:
-                    self.read(process, by_quorum=self.rng.random() < 0.5)
+                    by_quorum = self.rng.random() < 0.5
+                    if process.alive and process.core is not None:  # the one before may have ended it
+                        self.read(process, by_quorum=by_quorum)
 
     def _event(self, process: ReplicaProcess, event: ReplicaEvent) -> None:
         if isinstance(event, Committed):
