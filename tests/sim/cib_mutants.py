@@ -22,8 +22,7 @@ from crm.cib.store import CibStore
 from crm.cib.versions import CibVersion
 from crm.election import quorum
 from crm.election.core import Election
-from crm.election.messages import Claim, VoteRequest
-from crm.election.quorum import is_voter
+from crm.election.messages import VoteRequest
 from crm.replica.core import Replica
 from crm.replica.effects import Effect, PersistEntries, SaveOrphans, TellWitness
 from crm.replica.events import Outcome, WriteOutcome
@@ -294,17 +293,6 @@ def _old_half_decides(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(quorum, "halves", lambda config: (replace(config, next=None),))
 
 
-def _voters_only(patch: pytest.MonkeyPatch) -> None:
-    """Who has no vote is not DC, not even to hand on the end of the change that took it away."""
-    original = Election._position
-
-    def position(self: Election, claims: dict[int, Claim]) -> int | None:
-        voters = {node: claim for node, claim in claims.items() if is_voter(self._quorum, node)}
-        return original(self, voters if voters and self._reaches_quorum(claims) else claims)
-
-    patch.setattr(Election, "_position", position)
-
-
 def _dc_without_vote_stays(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Replica, "_should_hand_over", lambda self: False)
 
@@ -394,7 +382,6 @@ MUTANTS: tuple[CibMutant, ...] = (
     CibMutant(what="voters change in one step", scenario="voters5-often", break_it=_change_in_one_step),
     CibMutant(what="only the new voters are asked", scenario="voters5-often", break_it=_new_half_decides),
     CibMutant(what="only the old voters are asked", scenario="voters5-often", break_it=_old_half_decides),
-    CibMutant(what="who has no vote is never DC", scenario="voters3-two", break_it=_voters_only),
     CibMutant(what="a DC without a vote stays", scenario="voters3-two", break_it=_dc_without_vote_stays),
     CibMutant(what="changes of voters overlap", scenario="voters5-often", break_it=_changes_overlap),
     CibMutant(

@@ -8,7 +8,7 @@ from tests.sim.mutants import ALL, kill
 from tests.sim.mutants.one import Mutant
 
 SEEDS = 2_000
-SECONDS = 60.0
+SECONDS = 180.0  # of CPU: 60 where nothing else runs
 AT_ONCE = (
     "a promise is spoken of before the disk has it",
     "OK before the commit",
@@ -29,7 +29,7 @@ def test_a_mutant_is_caught_at_once(mutant: Mutant) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("mutant", ALL, ids=lambda mutant: mutant.what)
 def test_every_mutant_is_caught(mutant: Mutant) -> None:
     assert kill(mutant, SEEDS, SECONDS)[0], f"{mutant.scenario} does not show it: {mutant.what}"
