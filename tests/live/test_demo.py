@@ -42,20 +42,13 @@ def remains(name: str) -> list[str]:
 
 @pytest.mark.timeout(WITHIN_S + 10)
 def test_fast_story_for_machines() -> None:
-    busy = os.getloadavg()[0] > 2 * (os.cpu_count() or 1)
     done = demo("--fast", "--json", "--name", "livejson")
-    busy = busy or os.getloadavg()[0] > 2 * (os.cpu_count() or 1)
     data = json.loads(done.stdout)
+    assert data["ok"], done.stdout + done.stderr
+    assert done.returncode == 0
     assert [event["name"] for event in data["events"]] == EVENTS
     cut = data["events"][1]
-    assert cut["bound_ms"] == 900
-    if busy and cut["outage_ms"] <= 2 * cut["bound_ms"]:  # the bound is one for a machine that has time
-        cut["ok"] = True
-    assert all(event["ok"] for event in data["events"]), done.stdout + done.stderr
-    assert data["violations"] == []
-    assert data["ok"] == (cut["outage_ms"] <= cut["bound_ms"])
-    assert done.returncode == (0 if data["ok"] else 1)
-    assert cut["outage_ms"] >= 500
+    assert 500 <= cut["outage_ms"] <= cut["bound_ms"] == 900
     assert {"detection", "decision"} <= {span["what"] for span in cut["spans"]}
     assert data["took_s"] <= WITHIN_S
     assert remains("livejson") == []
@@ -63,7 +56,7 @@ def test_fast_story_for_machines() -> None:
 
 @pytest.mark.timeout(WITHIN_S + 10)
 def test_kept_entered_and_stopped() -> None:
-    done = demo("--keep", "--name", "livekeep")
+    done = demo("--fast", "--keep", "--name", "livekeep")
     try:
         assert done.returncode == 0, done.stdout + done.stderr
         assert "without service" in done.stdout
