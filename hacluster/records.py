@@ -110,7 +110,7 @@ def _give_init(
         nonlocal left
         left -= 1
         if left < 1:
-            cls.__init__ = _compiled(cls, names, defaults, kw_only=kw_only, frozen=frozen)  # type: ignore[misc]
+            cls.__init__ = _compiled(cls, names, defaults, kw_only=kw_only, frozen=frozen)  # type: ignore[misc]  # a class's method is set once, here
         count = len(given)
         if named or count < least or count > most:
             missing = [name for name in required[count:] if name not in named]
@@ -127,7 +127,7 @@ def _give_init(
         for name, value in named.items():
             put(self, name, value)
 
-    cls.__init__ = fill  # type: ignore[misc]
+    cls.__init__ = fill  # type: ignore[misc]  # as above
 
 
 def _compiled(

@@ -16,7 +16,7 @@ LEFT_OUT: Final = ("log", "files")
 def leave_out(what: str) -> None:
     """`log`: what is appended to files; `files`: what is replaced as a whole (promises, snapshots)."""
     if what == "log":
-        FolderStorage.sync = _no_sync  # type: ignore[assignment, method-assign]
+        FolderStorage.sync = _no_sync  # type: ignore[assignment, method-assign]  # a mutant
     elif what == "files":
         os.fsync = _no_fsync
     else:

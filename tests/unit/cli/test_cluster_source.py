@@ -54,9 +54,9 @@ PLAIN = element("configuration", None, *map(element, ("crm_config", "nodes", "re
 def test_how_it_is_read_and_how_old_a_copy_is() -> None:
     said: list[str] = []
     client = FakeClient(PLAIN)
-    ClusterSource(client, how="quorum", said=said.append).read()  # type: ignore[arg-type]
+    ClusterSource(client, how="quorum", said=said.append).read()  # type: ignore[arg-type]  # a fake
     assert (client.read, said) == ("quorum", [])
-    ClusterSource(client, how="local", said=said.append).read()  # type: ignore[arg-type]
+    ClusterSource(client, how="local", said=said.append).read()  # type: ignore[arg-type]  # a fake
     assert client.read == "local"
     assert said == ["this node's copy of the CIB; it has heard no DC for 1.2 s"]
     assert take_options(["--read=quorum"]).read == "quorum"

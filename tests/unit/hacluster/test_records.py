@@ -66,7 +66,7 @@ def test_what_is_missing_unknown_or_too_much_is_refused(made_before: int) -> Non
     for _ in range(made_before):
         Work("a")
         Named(second=2)
-    for wrong in (
+    for wrong in (  # a type checker refuses them, too
         lambda: Work(),  # type: ignore[call-arg]
         lambda: Work("a", 1, [], 2),  # type: ignore[call-arg]
         lambda: Work("a", 1, count=2),  # type: ignore[misc]
@@ -91,7 +91,7 @@ def test_a_frozen_one_is_its_fields_and_stays_so(made_before: int) -> None:
     assert (repr(single), hash(single)) == ("Single(only=3)", hash(Single(3)))
     assert repr(Named(second=2)) == "Named(first=1, second=2)"
     with pytest.raises(AttributeError, match="frozen"):
-        fact.name = "b"  # type: ignore[misc]
+        fact.name = "b"  # type: ignore[misc]  # refused by a type checker, too
     with pytest.raises(AttributeError, match="frozen"):
         del fact.name
     assert fact.name == "a"
@@ -100,7 +100,7 @@ def test_a_frozen_one_is_its_fields_and_stays_so(made_before: int) -> None:
 def test_fields_have_slots_and_are_matched_by_place() -> None:
     work = Work("a", 1)
     with pytest.raises(AttributeError):
-        work.other = 1  # type: ignore[attr-defined]
+        work.other = 1  # type: ignore[attr-defined]  # as above
     match work:
         case Work(name, count):
             assert (name, count) == ("a", 1)
