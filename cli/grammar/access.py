@@ -165,15 +165,26 @@ def alert(words: Words) -> Element:
         if keyword in ("attributes", "meta", "params"):
             words.take()
             children.append(attribute_set(words, SET_ELEMENTS[keyword], _ALERT_STOP))
+        elif not children and "=" in keyword:
+            children.append(attribute_set(words, "instance_attributes", _ALERT_STOP))
         elif keyword == "select":
             words.take()
-            children.append(_selection(words))
+            _select(children, _selection(words))
         elif keyword == "to":
             words.take()
             children.append(_recipient(words))
         else:
             words.expect_end("attributes, meta, select, to or description=… may stand here")
     return element("alert", attributes, *children)
+
+
+def _select(children: list[Element], chosen: Element) -> None:
+    """An alert has one <select>: a second one adds to it."""
+    for index, one in enumerate(children):
+        if one.tag == "select":
+            children[index] = one.with_children((*one.children, *chosen.children))
+            return
+    children.append(chosen)
 
 
 def _selection(words: Words) -> Element:
@@ -208,6 +219,9 @@ def _recipient(words: Words) -> Element:
     while not words.at_end:
         keyword = words.keyword()
         if description(words, attributes):
+            continue
+        if not sets and "=" in keyword:
+            sets.append(attribute_set(words, "instance_attributes", _ALERT_STOP))
             continue
         if keyword not in ("attributes", "meta", "params"):
             break

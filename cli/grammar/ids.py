@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Final
 
@@ -28,6 +29,9 @@ _MADE: Final = frozenset(
 _TRANSPARENT: Final = ("network", "storage", "select", "select_attributes")
 _NUMBERED: Final = ("resource_set", "acl_permission", "port-mapping", "storage-mapping", "attribute")
 
+# The name of an attribute may have what no XML id can, as in #health-disk.
+_UNFIT: Final = re.compile(r"[^\w.-]")
+
 
 class Ids:
     """The ids in use; `take` makes one that is not."""
@@ -36,11 +40,13 @@ class Ids:
         self._used = set(used)
 
     def take(self, wanted: str) -> str:
-        """`wanted`, or with -0, -1, … after it when it is taken."""
+        """`wanted`, or with -0, -1, … after it when it is taken; what no id can hold becomes a dot."""
+        wanted = _UNFIT.sub(".", wanted)
         return self._mark(wanted) if wanted not in self._used else self.numbered(wanted)
 
     def numbered(self, prefix: str) -> str:
         """The first free one of PREFIX-0, PREFIX-1, …"""
+        prefix = _UNFIT.sub(".", prefix)
         number = 0
         while f"{prefix}-{number}" in self._used:
             number += 1

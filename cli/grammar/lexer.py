@@ -48,7 +48,7 @@ class Unclosed(InvalidRequest):
 
 
 def logical_lines(text: str) -> tuple[Line, ...]:
-    """Join continued lines, drop empty ones, hand comments to the line below them."""
+    """Join continued lines (comments as well), drop empty ones, hand comments to the line below them."""
     lines: list[Line] = []
     comments: list[str] = []
     parts: list[str] = []
@@ -58,7 +58,9 @@ def logical_lines(text: str) -> tuple[Line, ...]:
     def close() -> None:
         nonlocal length
         joined = "".join(parts).strip()
-        if joined:
+        if joined.startswith("#"):
+            comments.append(joined)
+        elif joined:
             lines.append(Line(number=start, text=joined, comments=tuple(comments), pieces=tuple(pieces)))
             comments.clear()
         parts.clear()
@@ -68,9 +70,6 @@ def logical_lines(text: str) -> tuple[Line, ...]:
     for number, physical in enumerate(text.split("\n"), 1):
         stripped = physical.strip()
         if not parts:
-            if stripped.startswith("#"):
-                comments.append(stripped)
-                continue
             start = number
         if stripped not in ("", "\\"):  # what is missing at the end is missed behind the last word
             pieces.append((length, number, len(physical) - len(physical.lstrip())))

@@ -373,6 +373,12 @@ def _is_noted(item: Element, children: Sequence[Element]) -> bool:
     return item.tag == COMMENT and any(one.tag == COMMENT and one.text.split() == text for one in children)
 
 
+def _is_referred(pair: Element, children: Sequence[Element]) -> bool:
+    """A reference to a pair that the set has already."""
+    names = ("id-ref", "name")
+    return any(all(one.get(name) == pair.get(name) for name in names) for one in children)
+
+
 def _with_notes(item: Element, holder: Element) -> Element:
     notes = holder.all(COMMENT)
     return item.with_children((*notes, *item.children)) if notes else item
@@ -389,8 +395,11 @@ def _merged(old: Element, new: Element, ids: Ids) -> Element:
         if pair.tag != "nvpair":
             fresh += [] if _is_noted(pair, children) else [pair]
             continue
+        if "id-ref" in pair.attributes:
+            fresh += [] if _is_referred(pair, children) else [pair]
+            continue
         index = next((at for at in unused if children[at].get("name") == pair.get("name")), None)
-        if index is None or "id-ref" in pair.attributes:
+        if index is None:
             fresh.append(pair)
         else:
             unused.remove(index)

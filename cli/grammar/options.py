@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from typing import Final
 
 from cli.grammar.attributes import SET_ELEMENTS, attribute_set, description
@@ -53,7 +54,7 @@ def fencing_topology(words: Words) -> Element:
     """
     levels: list[Element] = []
     target: dict[str, str] = {ALL_NODES: "yes"}
-    index = 0
+    counts: Counter[tuple[tuple[str, str], ...]] = Counter()
     while (word := words.peek()) is not None:
         words.take()
         named = _target(word)
@@ -62,10 +63,11 @@ def fencing_topology(words: Words) -> Element:
                 raise InvalidRequest(
                     what=f"{word!r} follows levels without a target", remedy="name a target for each"
                 )
-            target, index = named, 0
+            target = named
             continue
-        index += 1
-        levels.append(element("fencing-level", target | {"index": str(index), "devices": word}))
+        key = tuple(target.items())  # a target named again goes on where it was
+        counts[key] += 1
+        levels.append(element("fencing-level", target | {"index": str(counts[key]), "devices": word}))
     if target and not levels and ALL_NODES not in target:
         raise InvalidRequest(what="fencing_topology names no device")
     return element("fencing-topology", None, *levels)
@@ -110,6 +112,9 @@ def node(words: Words) -> Element:
     while not words.at_end:
         keyword = words.keyword()
         if description(words, attributes):
+            continue
+        if not sets and "=" in keyword:
+            sets.append(attribute_set(words, "instance_attributes"))
             continue
         if keyword not in ("attributes", "utilization"):
             words.expect_end("attributes, utilization or description=… may stand here")

@@ -177,6 +177,6 @@ def sets_text(sets: Sequence[Element], simple_count: int) -> str | None:
             parts.append(f"( {names} )" if loose else names)
     text = " ".join(parts)
     count = sum(len(one.children) for one in sets)
-    if count == simple_count and not any(part[0] in "([" for part in parts):
+    if count <= simple_count and not any(part[0] in "([" for part in parts):
         return f"{FORCED} {text}"
     return text

@@ -30,6 +30,7 @@ _PACEMAKER_AGENTS: Final = frozenset(
     }
 )
 _BUNDLE_TECHNOLOGIES: Final = ("docker", "podman", "rkt")
+_BUNDLE_STOP: Final = KEYWORDS | {*_BUNDLE_TECHNOLOGIES, "primitive", "network", "storage"}
 
 ProviderLookup = Callable[[str], str]
 
@@ -211,9 +212,7 @@ def bundle(words: Words) -> Element:
             children.append(_bundle_part(words, keyword))
         elif keyword in ("meta", "params"):
             words.take()
-            children.append(
-                attribute_set(words, SET_ELEMENTS[keyword], KEYWORDS | {"primitive", "network", "storage"})
-            )
+            children.append(attribute_set(words, SET_ELEMENTS[keyword], _BUNDLE_STOP))
         elif keyword == "primitive":
             words.take()
             children.append(element(MEMBER, {"id": words.take_identifier("primitive of the bundle")}))

@@ -10,14 +10,14 @@ from typing import Final
 from cli.grammar.access import xpath_text
 from cli.grammar.definitions import parse_line
 from cli.grammar.document import object_id, objects, section
-from cli.grammar.lexer import Line, in_quotes, logical_lines, quoted
+from cli.grammar.lexer import Line, in_quotes, logical_lines, quoted, split_words
 from cli.grammar.references import id_index, referenced_ids, resolved
 from cli.grammar.resource_sets import sets_text
 from cli.grammar.resources import MEMBER
 from cli.grammar.words import score_text
 from cli.grammar.xml_lines import notes_of, without_notes, xml_text
 from crm.cib.model import COMMENT, Element, element
-from hacluster.errors import HaError
+from hacluster.errors import HaError, InvalidRequest
 
 _ORDER: Final[tuple[tuple[str, ...], ...]] = (
     ("node",),
@@ -158,7 +158,7 @@ _DEFAULTS: Final = {
 
 def _levels(item: Element, style: Style) -> list[tuple[str, ...]]:
     found: list[tuple[str, ...]] = []
-    for level in item.children:
+    for level in _parts(item):
         targets = style.nodes if "#all" in level.attributes else (level.get("target"),)
         rest = tuple(
             level.get(name)
@@ -247,7 +247,8 @@ def _operations(item: Element, style: Style) -> list[str]:
         attributes.setdefault("interval", "0")
         lines.append(" ".join(["op", one.get("name"), *(f"{k}={quoted(v)}" for k, v in attributes.items())]))
         lines += [_set_text("op_" + _keyword(inner), inner, style) for inner in _parts(one)]
-        if "description" in one.attributes:  # crmsh prints it again; read again it says the same
+        # crmsh prints it again; read again it says the same, but for where it would be a pair of a set
+        if "description" in one.attributes and not one.children:
             lines.append(f"description={quoted(one.get('description'))}")
     return lines
 
@@ -268,9 +269,10 @@ def _set_text(keyword: str, item: Element, style: Style) -> str:
 def _pair_text(item: Element, style: Style) -> str:
     name = item.get("name")
     if "id-ref" in item.attributes:
-        return f"@{item.get('id-ref')}" + (f":{name}" if name else "")
+        return _word(f"@{item.get('id-ref')}" + (f":{name}" if name else ""))
     if item.id in style.printed_ids:
         name = f"${item.id}:{name}"
+    name = _word(name)
     if "value" not in item.attributes:
         return name
     value = item.get("value")
@@ -303,7 +305,7 @@ def _rule_text(item: Element, style: Style) -> str:
 
 def _expression_text(item: Element) -> str:
     if item.tag == "expression":
-        operation, attribute = item.get("operation"), item.get("attribute")
+        operation, attribute = item.get("operation"), _word(item.get("attribute"))
         if operation in ("defined", "not_defined"):
             return f"{operation} {attribute}"
         typed = f"{item.get('type')}:" if item.get("type") else ""
@@ -365,8 +367,7 @@ def _tag(item: Element, _style: Style) -> list[str]:
 
 def _location(item: Element, style: Style) -> list[str]:
     if "rsc-pattern" in item.attributes:
-        what = f"/{item.get('rsc-pattern')}/"
-        what = what if quoted(what.strip("/")) or what.split() == [what] else in_quotes(what)
+        what = _word(f"/{item.get('rsc-pattern')}/")
     elif item.all("resource_set"):
         what = f"{{ {_sets(item, 0)} }}"
     else:
@@ -388,6 +389,14 @@ def _sets(item: Element, simple: int) -> str:
     if text is None:
         raise UnsayableError
     return text
+
+
+def _word(text: str) -> str:
+    """A word as it is where it reads as one, else in quotes."""
+    try:
+        return text if split_words(text) == (text,) else in_quotes(text)
+    except InvalidRequest:
+        return in_quotes(text)
 
 
 def _reference(item: Element, name: str, *marks: str) -> str:
@@ -457,9 +466,9 @@ def _topology(item: Element, style: Style) -> list[str]:
     targets: dict[str, list[Element]] = {}
     for level in _parts(item):
         if "target-attribute" in level.attributes:
-            name = f"attr:{level.get('target-attribute')}={level.get('target-value')}"
+            name = _word(f"attr:{level.get('target-attribute')}={level.get('target-value')}")
         elif "target-pattern" in level.attributes:
-            name = f"pattern:{level.get('target-pattern')}"
+            name = _word(f"pattern:{level.get('target-pattern')}")
         else:
             name = f"{level.get('target')}:"
         targets.setdefault(name, []).append(level)
@@ -496,11 +505,11 @@ def _role(item: Element, _style: Style) -> list[str]:
 
 
 def _acl_roles(item: Element, _style: Style) -> list[str]:
-    return [f"{item.tag} {item.id}", *(one.id for one in item.all("role"))]
+    return [f"{item.tag} {_word(item.id)}", *(one.id for one in item.all("role"))]
 
 
 def _alert(item: Element, style: Style) -> list[str]:
-    lines = _head(item, "alert", item.id, _word(item.get("path")))
+    lines = _head(item, "alert", item.id, quoted(item.get("path")))
     parts = list(_parts(item))
     for index, one in enumerate(parts):
         match one.tag:
@@ -517,10 +526,6 @@ def _alert_set(item: Element, style: Style) -> str:
     return _set_text("attributes" if item.tag == "instance_attributes" else _keyword(item), item, style)
 
 
-def _word(value: str) -> str:
-    return quoted(value)
-
-
 def _select_text(item: Element) -> str:
     words = ["select"]
     for one in _parts(item):
@@ -532,7 +537,7 @@ def _select_text(item: Element) -> str:
 
 
 def _recipient_text(item: Element, following: Sequence[Element], style: Style) -> str:
-    words = [_word(item.get("value"))]
+    words = [quoted(item.get("value"))]
     if "description" in item.attributes:
         words.append(f"description={quoted(item.get('description'))}")
     words += [_alert_set(one, style) for one in _parts(item)]

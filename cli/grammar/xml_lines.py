@@ -15,8 +15,9 @@ def notes_of(item: Element) -> list[str]:
     found = [*item.all(COMMENT)]
     if item.tag in ("rsc_defaults", "op_defaults") and item.children:
         found += item.children[0].all(COMMENT)
-    lines = [line.strip() for one in found for line in one.text.split("\n") if line.strip()]
-    return [line if line.startswith("#") else f"# {line}" for line in lines]
+    # A backslash at the end would make the line below part of the comment.
+    lines = [line.rstrip("\\ \t\r").lstrip() for one in found for line in one.text.split("\n")]
+    return [line if line.startswith("#") else f"# {line}" for line in lines if line]
 
 
 def without_notes(item: Element) -> Element:
