@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Sequence
-from typing import TypeVar, cast
+from typing import Final, TypeVar, cast
 
 from cli.context import (
     EXIT_CONFLICT,
@@ -129,8 +129,19 @@ def _one_shot(context: Context, level: Level, words: tuple[str, ...]) -> int:
         context.workspace = None
 
 
+# What crmsh has and hacli has not, by level: what does that work here.
+_ELSEWHERE: Final = {
+    ("", "sbd"): "there is no sbd: ha-sentinel feeds the watchdog, and fence_qdisk fences by a shared disk"
+    " (`hacli fence list` says what guards a node; docs/manual/fencing.md)",
+    ("configure", "template"): "the old configuration templates are not read: `hacli script list` names"
+    " services that are made from a few parameters, `hacli configure rsc_template` what primitives share",
+}
+
+
 def unknown(level: Level, word: str) -> str:
     """What to say of a word that is no command here."""
+    if (level.name, word) in _ELSEWHERE:
+        return _ELSEWHERE[level.name, word]
     names = (*level.names(), *(PROGRAMS if level is ROOT else ()))
     where = f" in {level.name}" if level.name else ""
     begun = sorted({name for name in names if word and name.startswith(word)})

@@ -34,9 +34,11 @@ _OTHER_VALUES = (
     *("--wait-time", "--confirm", "--guard", "--output", "-D", "--display", "-o", "--opt", "--read"),
 )
 READS: Final = ("local", "dc", "quorum")
-_NOT_HERE = {
-    "-H": "history is read from the cluster only",
-}
+_NO_HISTORY: Final = (
+    "history is read from the cluster only: leave -H out"
+    " (what was kept under a name: `hacli history session load NAME`)"
+)
+_NOT_HERE: Final = {"-H": _NO_HISTORY, "--history": _NO_HISTORY}
 _IGNORED_WITH_VALUE = ("--scriptdir",)
 # Of crmsh's options these mean something here; the others are taken and do nothing.
 _CRMSH = {"core.wait": "wait", "core.force": "force", "core.debug": "debug"}
@@ -68,7 +70,7 @@ def take_options(words: list[str]) -> Options:
                 value = words.pop(0)
             set_value(options, name, value)
         else:
-            raise UsageError(what=_NOT_HERE.get(word, f"unknown option {word} (see `hacli --help`)"))
+            raise UsageError(what=_NOT_HERE.get(name, f"unknown option {word} (see `hacli --help`)"))
     if words and words[0] in ("--help", "-h"):
         words[0] = "help"
     return options

@@ -59,15 +59,15 @@ def set_one(context: Context, words: Sequence[str]) -> int:
     wrong = user_options.problem(name, value)
     if wrong:
         raise InvalidRequest(what=f"{name}={value}", remedy=f"{wrong} is needed")
-    _write(user_options.read() | {name: value})
+    _write(user_options.own() | {name: value})
     return EXIT_OK
 
 
 def reset(_context: Context, words: Sequence[str]) -> int:
-    """`reset [NAME]`."""
+    """`reset [NAME]`: what was set here; crmsh's files stay as they are."""
     for name in words:
         _known(name)
-    given = user_options.read()
+    given = user_options.own()
     _write({name: value for name, value in given.items() if words and name not in words})
     return EXIT_OK
 
