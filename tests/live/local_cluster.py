@@ -84,7 +84,7 @@ class LocalNode:
             if mine and int(folder.name) != os.getpid():
                 os.kill(int(folder.name), signal.SIGKILL)
         for path in sorted((self.root / "run").glob("**/*"), reverse=True):
-            path.rmdir() if path.is_dir() else path.unlink()
+            path.rmdir() if path.is_dir() else path.unlink(missing_ok=True)
 
     def call(self, method: str, request: Message, reply: type[Reply], within_s: float = 5.0) -> Reply:
         """Call its ha-crm. Raises grpc.RpcError."""

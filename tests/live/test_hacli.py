@@ -82,11 +82,10 @@ def test_stop_start_restart(cluster: LocalCluster) -> None:
     assert not list(one.paths.agent_tmp.glob("Dummy-*"))
     hacli(other, "-w", "resource", "start", "g")
     assert places(one)["b"] == {"node1": "Started"}
-    (before,) = one.paths.agent_tmp.glob("Dummy-a.*")
-    stamp = before.stat().st_mtime_ns
+    state = one.paths.agent_tmp / "Dummy-a.state"
+    before_ns = state.stat().st_mtime_ns
     hacli(other, "resource", "restart", "g")
-    (after,) = one.paths.agent_tmp.glob("Dummy-a.*")
-    assert after.stat().st_mtime_ns > stamp
+    assert state.stat().st_mtime_ns > before_ns
     # What was there before the restart is there again.
     assert "target-role=Started" in hacli(one, "configure", "show", "g")
 
@@ -170,8 +169,7 @@ def test_why_what_if_and_what_would_be_lost(cluster: LocalCluster) -> None:
 
 def test_a_failure_is_shown_counted_and_forgotten(cluster: LocalCluster) -> None:
     one, _other = cluster.nodes
-    for path in one.paths.agent_tmp.glob("Dummy-a.*"):
-        path.unlink()
+    (one.paths.agent_tmp / "Dummy-a.state").unlink()
     until(lambda: "Failed Resource Actions" in hacli(one, "status"), 20, "the failure")
     assert "a monitor every 2000 ms on node1 returned 'not running'" in hacli(one, "status")
     assert "value=1" in hacli(one, "resource", "failcount", "a", "show", "node1")
