@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -46,25 +48,26 @@ def _is_called(node: LocalNode, name: str) -> bool:
 
 
 @pytest.mark.parametrize("daemon", ["crm", "messaging", "lrm"])
-def test_a_crash_is_watched_to_its_end(site: Site, daemon: str) -> None:
-    node = site.nodes[2]
+def test_a_crash_is_watched_to_its_end(site: Site, daemon: str, tmp_path: Path) -> None:
+    node, said = site.nodes[2], tmp_path / "said"
     hacli(node, "cluster", "crash_test", "kill", daemon, status=7)  # nobody to ask
     hacli(node, "cluster", "crash_test", "--split-brain-iptables", status=1)
     words = ("-F", "--wait-time", "90s", "cluster", "crash_test", "kill", daemon)
-    process = subprocess.Popen(
-        command(node, *words),
-        cwd=ROOT,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    with said.open("w") as file:
+        process = subprocess.Popen(
+            command(node, *words),
+            cwd=ROOT,
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+        )
     try:
         until(lambda: node.processes[daemon].poll() is not None, 60, f"the end of {daemon}")
+        until(lambda: f"ha-{daemon} is gone" in said.read_text(), 60, "the command has seen it")
         node.start(daemon)
-        out, errors = process.communicate(timeout=120)
+        process.wait(120)
     finally:
         process.kill()
-    assert process.returncode == 0, (out, errors)
-    assert f"ha-{daemon} is gone" in out
-    assert "passed: whole again" in out
+    assert process.returncode == 0, said.read_text()
+    assert "passed: whole again" in said.read_text()
