@@ -135,12 +135,19 @@ async def fake_systemd(folder: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIt
     configuration, socket = folder / "bus.conf", folder / "bus.sock"
     configuration.write_text(_CONFIGURATION.format(socket=socket))
     daemon = await asyncio.create_subprocess_exec(
-        program, f"--config-file={configuration}", "--nofork", "--nopidfile", "--nosyslog"
+        program,
+        f"--config-file={configuration}",
+        "--nofork",
+        "--nopidfile",
+        "--nosyslog",
+        "--print-address=1",
+        stdout=asyncio.subprocess.PIPE,
     )
     try:
         async with asyncio.timeout(20):
-            while not socket.exists():  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
+            assert daemon.stdout is not None
+            # It says its address when it listens; its socket's file is there before.
+            assert await daemon.stdout.readline(), "dbus-daemon ended"
         address = f"unix:path={socket}"
         monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", address)
         bus = await MessageBus(bus_address=address).connect()
