@@ -1,8 +1,9 @@
 """A node's copy of the log on disk (cluster-protocol.md 9.6): what is there at start, and every change to it.
 
 `log.<n>` is one file of frames: the first holds a snapshot, each later one the entries of one sync, or a
-cut. A new file begins when entries give way to a snapshot; it is complete before it gets its name, and the
-former one goes. `promise` is replaced whole. `cib.xml` is for people and tools only, nothing is read from it.
+cut. Before a cut stands the highest version that was shown: the next run of the daemon shows none below it. A
+new file begins when entries give way to a snapshot; it is complete before it gets its name, and the former
+one goes. `promise` is replaced whole. `cib.xml` is for people and tools only, nothing is read from it.
 
 A frame that was being written when the power went was never acknowledged and is cut off. Everything else that
 does not fit is damage: all files are kept aside and the node starts without a memory, and without a vote.
@@ -14,6 +15,7 @@ import hashlib
 import json
 import struct
 import zlib
+from dataclasses import replace
 from typing import Final
 
 from crm.cib import codec as xml
@@ -24,7 +26,7 @@ from crm.cib.replication.codec import decode_snapshot, encode_snapshot
 from crm.cib.replication.log import Damaged, Log
 from crm.cib.replication.model import Kind, LogEntry, Promise, Snapshot, Stored, decode, encode
 from crm.cib.storage import Readable, Storage
-from crm.cib.versions import CibVersion
+from crm.cib.versions import NO_VERSION, CibVersion
 from crm.replica.effects import SaveOrphans
 from crm.replica.events import Orphans
 from hacluster.digits import is_count
@@ -35,8 +37,9 @@ ARCHIVES_MAX: Final = 100
 
 _MAGIC: Final = b"HAcl"
 _HEAD: Final = struct.Struct(">4sIII")  # magic, length of payload, CRC-32 of payload, CRC-32 of the former 12
+_VERSION: Final = struct.Struct(">QQQ")
 _SECTOR: Final = 512
-_SNAPSHOT, _ENTRIES, _CUT, _MARK = b"S", b"E", b"X", b"C"
+_SNAPSHOT, _ENTRIES, _CUT, _MARK, _SHOWN = b"S", b"E", b"X", b"C", b"V"
 
 
 class Unusable(Exception):
@@ -153,7 +156,11 @@ class CibStore:
             self._storage.truncate(name, good)
         stored = stored_in(payloads, name, promise)
         self._last = stored.snapshot.index + len(stored.entries)
-        return stored
+        if stored.shown < stored.committed_version or stored.shown == NO_VERSION:
+            return stored
+        above = stored.shown.configuration_changed()  # and again at the next start: it may have other content
+        self._storage.append(name, _shown(above))
+        return replace(stored, shown=above)
 
     # -- what must be durable before it is spoken of
 
@@ -166,11 +173,15 @@ class CibStore:
         }
         self._storage.replace("promise", frame(json.dumps(value).encode()))
 
-    def entries(self, after: int, entries: tuple[LogEntry, ...], commit_index: int) -> None:
+    def entries(
+        self, after: int, entries: tuple[LogEntry, ...], commit_index: int, shown: CibVersion = NO_VERSION
+    ) -> None:
         """Durable when it returns. Entries after index `after` that are there go first."""
         assert after <= self._last, (after, self._last)
         name = f"log.{self._segment}"
         if after < self._last:
+            if shown != NO_VERSION:
+                self._storage.append(name, _shown(shown))
             self._storage.append(name, frame(_CUT + struct.pack(">Q", after)))
         parts = [_ENTRIES, struct.pack(">Q", commit_index)]
         for entry in entries:
@@ -184,14 +195,25 @@ class CibStore:
         """Not durable: lost with the power, kept over the end of the daemon."""
         self._storage.append(f"log.{self._segment}", frame(_MARK + struct.pack(">Q", index)))
 
-    def snapshot(self, snapshot: Snapshot, entries: tuple[LogEntry, ...], commit_index: int) -> None:
+    def snapshot(
+        self,
+        snapshot: Snapshot,
+        entries: tuple[LogEntry, ...],
+        commit_index: int,
+        shown: CibVersion = NO_VERSION,
+    ) -> None:
         """Begin a new file with the snapshot and the entries after it; the old one goes."""
         old = self._segment
-        self._begin_segment(old + 1, snapshot, entries, commit_index)
+        self._begin_segment(old + 1, snapshot, entries, commit_index, shown)
         self._storage.remove(f"log.{old}")
 
     def _begin_segment(
-        self, number: int, snapshot: Snapshot, entries: tuple[LogEntry, ...], commit_index: int
+        self,
+        number: int,
+        snapshot: Snapshot,
+        entries: tuple[LogEntry, ...],
+        commit_index: int,
+        shown: CibVersion = NO_VERSION,
     ) -> None:
         parts = [_ENTRIES, struct.pack(">Q", commit_index)]
         for entry in entries:
@@ -200,6 +222,8 @@ class CibStore:
         data = frame(_SNAPSHOT + encode_snapshot(snapshot))
         if entries:
             data += frame(b"".join(parts))
+        if shown != NO_VERSION:
+            data += _shown(shown)
         self._storage.replace(f"log.{number}", data)
         self._segment = number
         self._last = snapshot.index + len(entries)
@@ -305,8 +329,11 @@ def stored_in(payloads: list[bytes], name: str, promise: Promise) -> Stored:
     if snapshot.index and xml.digest(snapshot.content) != snapshot.digest:
         raise Unusable(f"{name}: the snapshot has another digest than it says")
     entries: list[LogEntry] = []
-    commit_index = snapshot.index
+    commit_index, shown = snapshot.index, NO_VERSION
     for payload in payloads[1:]:
+        if payload[:1] == _SHOWN:
+            shown = max(shown, CibVersion(*_VERSION.unpack_from(payload, 1)))
+            continue
         (number,) = struct.unpack_from(">Q", payload, 1)
         if payload[:1] == _CUT:
             del entries[max(0, number - snapshot.index) :]
@@ -319,9 +346,15 @@ def stored_in(payloads: list[bytes], name: str, promise: Promise) -> Stored:
         snapshot=snapshot,
         entries=tuple(entries),
         commit_index=min(commit_index, snapshot.index + len(entries)),
+        shown=shown,
     )
     Log(stored.snapshot, stored.entries, stored.commit_index)  # chain and digests, or Damaged
     return stored
+
+
+def _shown(version: CibVersion) -> bytes:
+    numbers = version.admin_epoch, version.epoch, version.num_updates
+    return frame(_SHOWN + _VERSION.pack(*numbers))
 
 
 def read_promise(storage: Readable) -> Promise | None:

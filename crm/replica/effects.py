@@ -13,6 +13,7 @@ from crm.cib.model import Element
 from crm.cib.replication.messages import ReplicationMessage
 from crm.cib.replication.model import LogEntry, Promise, Snapshot
 from crm.cib.replication.voters import VotersWanted
+from crm.cib.versions import NO_VERSION, CibVersion
 from crm.election.messages import ElectionMessage
 from crm.replica.events import ReplicaEvent, WriteOutcome
 from hacluster.vocabulary.ids import Term
@@ -46,20 +47,25 @@ class PersistPromise:
 
 @dataclass(frozen=True, slots=True)
 class PersistEntries:
-    """Cut the log after index `after`, then add the entries. Comes back as Persisted."""
+    """Cut the log after index `after`, then add the entries. Comes back as Persisted.
+
+    `shown`: the highest version this node has shown, when the entry that had it is cut.
+    """
 
     after: int
     entries: tuple[LogEntry, ...]
     commit_index: int
+    shown: CibVersion = NO_VERSION
 
 
 @dataclass(frozen=True, slots=True)
 class PersistSnapshot:
-    """The log on disk becomes the snapshot and the entries after it."""
+    """The log on disk becomes the snapshot and the entries after it. `shown`: as in PersistEntries."""
 
     snapshot: Snapshot
     entries: tuple[LogEntry, ...]
     commit_index: int
+    shown: CibVersion = NO_VERSION
 
 
 @dataclass(frozen=True, slots=True)

@@ -178,10 +178,10 @@ class ReplicaShell:
         state = self._core.replication.log.committed
         if state.index:
             self._configuration, self._digest = state.content, state.digest
-            self._visible = state.version
-            self._core.replication.note_shown(state.version)
+            self._visible = max(state.version, stored.shown)
+            self._core.replication.note_shown(self._visible)
         term, voter = str(stored.promise.term), stored.promise.voter
-        log.info(log_events.LOADED, cib_version=str(state.version), term=term, voter=voter)
+        log.info(log_events.LOADED, cib_version=str(self._visible), term=term, voter=voter)
 
     # -- what others see
 
@@ -524,11 +524,11 @@ class ReplicaShell:
                     future.set_result(reply)
             case PersistPromise(promise):
                 await self._on_disk(self._store.promise, promise)
-            case PersistEntries(after, entries, commit_index):
-                await self._on_disk(self._store.entries, after, entries, commit_index)
+            case PersistEntries(after, entries, commit_index, shown):
+                await self._on_disk(self._store.entries, after, entries, commit_index, shown)
                 self._feed(Persisted(entries[-1].index, entries[-1].chain))
-            case PersistSnapshot(snapshot, entries, commit_index):
-                await self._on_disk(self._store.snapshot, snapshot, entries, commit_index)
+            case PersistSnapshot(snapshot, entries, commit_index, shown):
+                await self._on_disk(self._store.snapshot, snapshot, entries, commit_index, shown)
             case MarkCommitted(index):
                 await self._on_disk(self._store.mark_committed, index)
             case TellWitness():

@@ -71,6 +71,7 @@ class ReplicaProcess(Process[Event, Effect]):
         self.corrupt = ""
         self.instance = 0
         self.died = 0
+        self.crash_at_merge: int | None = None  # effects from the next report of orphans to a crash
         self._queue: deque[Effect] = deque()
         self._busy = False
         self._answers: dict[int, Callable[[object], None]] = {}
@@ -178,10 +179,10 @@ class ReplicaProcess(Process[Event, Effect]):
         match effect:
             case PersistPromise(promise):
                 self.store.promise(promise)
-            case PersistEntries(after, entries, commit_index):
-                self.store.entries(after, entries, commit_index)
-            case PersistSnapshot(snapshot, entries, commit_index):
-                self.store.snapshot(snapshot, entries, commit_index)
+            case PersistEntries(after, entries, commit_index, shown):
+                self.store.entries(after, entries, commit_index, shown)
+            case PersistSnapshot(snapshot, entries, commit_index, shown):
+                self.store.snapshot(snapshot, entries, commit_index, shown)
             case SaveOrphans():
                 self.store.save_orphans(effect, node=self.node.name, wall_s=self.node.wall_s())
             case _:
@@ -196,6 +197,9 @@ class ReplicaProcess(Process[Event, Effect]):
         self._busy = False
         if isinstance(effect, SaveOrphans):
             self.cluster.orphans_saved(self, effect)
+            if self.crash_at_merge is not None:
+                self.world.count("crash_at_merge")
+                self.crash_after, self.crash_at_merge = self.crash_at_merge, None
         if isinstance(effect, PersistEntries):
             self.cluster.spoken(self, effect.entries)
             self.deliver(Persisted(effect.entries[-1].index, effect.entries[-1].chain))

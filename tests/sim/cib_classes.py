@@ -189,6 +189,8 @@ class CibRun(Planned):
                 return [Fault(at_ns=at_ns, kind=kind, nodes=one, for_ns=rng.randint(1, 3_000) * MS)]
             case "between":
                 return [Fault(at_ns=at_ns, kind=kind, nodes=one, link=rng.randrange(12))]
+            case "merge":
+                return [Fault(at_ns=at_ns, kind=kind, nodes=one, link=rng.randrange(6))]
             case "power":
                 off = names[: rng.randint(1, len(names))]
                 return [
@@ -233,6 +235,8 @@ class CibRun(Planned):
                 world.after(fault.for_ns, f"restart {victim.name}", victim.start)
             case "between":
                 victim.crash_after = fault.link
+            case "merge":
+                victim.crash_at_merge = fault.link
             case "power":
                 self._power(victim, fault.for_ns)
             case "pause":
@@ -319,6 +323,7 @@ def _class(name: str, profile: CibProfile) -> None:
 _class("cib3", CibProfile())
 _class("cib5", CibProfile(nodes=5))
 _class("cib3-force", CibProfile(kinds=("partition", "power", "kill"), force=0.5))
+_class("cib3-merge", CibProfile(kinds=("partition", "partition", "kill", "merge"), force=0.5))
 _class("cib3-power", CibProfile(kinds=("power", "between", "partition")))
 _class("cib3-wipe", CibProfile(kinds=("wipe", "partition", "kill"), mean_gap_ns=4 * SECOND))
 _class("cib5-damage", CibProfile(nodes=5, kinds=("damage", "wipe", "partition"), mean_gap_ns=4 * SECOND))

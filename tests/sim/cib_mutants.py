@@ -19,7 +19,7 @@ from crm.cib.replication.solo import SoloRight
 from crm.cib.replication.voters import VotersWanted
 from crm.cib.replication.waiters import Waiters
 from crm.cib.store import CibStore
-from crm.cib.versions import CibVersion
+from crm.cib.versions import NO_VERSION, CibVersion
 from crm.election import quorum
 from crm.election.core import Election
 from crm.election.messages import VoteRequest
@@ -351,7 +351,15 @@ def _reads_proven_by_age(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Questions, "ask", ask)
 
 
+def _shown_forgotten(patch: pytest.MonkeyPatch) -> None:
+    """What was shown is remembered only as long as the daemon runs."""
+    patch.setattr(Replication, "_not_in_log", lambda self: NO_VERSION)
+
+
 MUTANTS: tuple[CibMutant, ...] = (
+    CibMutant(
+        what="what was shown is forgotten with its entries", scenario="cib3-merge", break_it=_shown_forgotten
+    ),
     CibMutant(
         what="never written, says a DC that nobody follows",
         scenario="full3-net",

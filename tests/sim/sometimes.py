@@ -126,6 +126,7 @@ EXPECTED: Final[Mapping[str, tuple[str, ...]]] = {
     "cib3": (*CIB, *CIB_VOTES, *CIB_DISK, "crm.dc_silent", "crash_between_effects", "orphans_saved"),
     "cib5": (*CIB, *CIB_VOTES, *CIB_DISK, "crm.dc_silent", "crash_between_effects", "orphans_saved"),
     "cib3-force": (*CIB, *CIB_VOTES[:1], "orphans_saved", "answered_orphans"),
+    "cib3-merge": (*CIB, "orphans_saved", "answered_orphans", "crash_at_merge"),
     "cib3-power": (*CIB, *CIB_DISK, "crash_between_effects"),
     "cib3-wipe": (*CIB, "crm.vote_restored", "snapshot_sent", "fault wipe"),
     "cib3-eio": (*CIB, "daemon_ended_by_its_disk", "fault broken-disk"),

@@ -79,7 +79,7 @@ class Replication:
         self.lease_end_ns = 0
         self.followed_basis: Basis | None = None
         self.followed_established = False
-        self._shown = NO_VERSION
+        self._shown = stored.shown
         self._shown_digest = ""
         self._told_voters = 0  # index of the last that the shell was told of
         self._damages = 0
@@ -231,7 +231,7 @@ class Replication:
         last = message.previous_index + len(message.entries)
         log.commit(min(message.commit_index, last), safe=self._is_safe())
         if fresh:
-            effects.append(PersistEntries(fresh[0].index - 1, tuple(fresh), log.commit_index))
+            effects.append(self._persist(fresh))
         effects += self._compact()
         return effects, self._reply(message.term, promised, voter, stored=True, last_index=last)
 
@@ -245,7 +245,7 @@ class Replication:
         if self.log.chain_at(snapshot.index) != snapshot.chain:
             effects += self._cut_for(snapshot)
             self.log = Log(snapshot, (), snapshot.index, keep_entries=self.settings.keep_entries)
-            effects.append(PersistSnapshot(snapshot, (), snapshot.index))
+            effects.append(PersistSnapshot(snapshot, (), snapshot.index, self._not_in_log()))
         else:
             self.log.commit(snapshot.index, safe=self._is_safe())
         self._damages = 0
@@ -271,8 +271,7 @@ class Replication:
             except Damaged as damage:
                 self._damages += 1
                 if at:
-                    kept = tuple(fresh[:at])
-                    effects.append(PersistEntries(kept[0].index - 1, kept, self.log.commit_index))
+                    effects.append(self._persist(fresh[:at]))
                 return str(damage)
         if fresh:
             self._damages = 0
@@ -331,7 +330,20 @@ class Replication:
 
     def _compact(self) -> list[Effect]:
         bound = self.log.compactable()
-        return [] if bound is None else [PersistSnapshot(*self.log.compact(bound), self.log.commit_index)]
+        if bound is None:
+            return []
+        return [PersistSnapshot(*self.log.compact(bound), self.log.commit_index, self._not_in_log())]
+
+    def _persist(self, entries: list[LogEntry]) -> PersistEntries:
+        log = self.log
+        return PersistEntries(entries[0].index - 1, tuple(entries), log.commit_index, self._not_in_log())
+
+    def _not_in_log(self) -> CibVersion:
+        """The version that was shown, unless the next run of the daemon knows it by what is committed."""
+        state, shown = self.log.committed, self._shown
+        epochs = (state.version.admin_epoch, state.version.epoch) == (shown.admin_epoch, shown.epoch)
+        known = state.version > shown or (epochs and state.digest == self._shown_digest)
+        return NO_VERSION if known else shown
 
     def _reply(
         self,
@@ -371,9 +383,9 @@ class Replication:
         state: State = self.log.committed
         if state.index and state.digest != self._shown_digest and not self._is_behind_shown():
             self._shown_digest = state.digest
-            self._shown = max(self._shown, state.version)
+            self._shown = max(self._shown, state.version)  # higher only after a start: Stored.shown
             effects.append(MarkCommitted(state.index))
-            effects.append(Up(Committed(state.content, state.version, state.author, state.digest)))
+            effects.append(Up(Committed(state.content, self._shown, state.author, state.digest)))
         elif state.digest == self._shown_digest:
             self._shown = max(self._shown, state.version)
         index, voters = self.log.voters_at(max(self.log.commit_index, self.log.base.index))

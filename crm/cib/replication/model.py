@@ -93,13 +93,24 @@ class Promise:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stored:
-    """What a node finds on its disk at start. `corrupt` says why the former copy could not be used."""
+    """What a node finds on its disk at start. `corrupt` says why the former copy could not be used.
+
+    `shown` is the version to show what is committed with, where that has a lower one: the node showed more
+    before entries of its own gave way.
+    """
 
     promise: Promise = Promise()
     snapshot: Snapshot = field(default_factory=Snapshot)
     entries: tuple[LogEntry, ...] = ()
     commit_index: int = 0
+    shown: CibVersion = NO_VERSION
     corrupt: str = ""
+
+    @property
+    def committed_version(self) -> CibVersion:
+        """Of what is committed."""
+        at = self.commit_index - self.snapshot.index
+        return self.entries[at - 1].version if at > 0 else self.snapshot.version
 
 
 _HEAD: Final = struct.Struct(">QQHQQQ")

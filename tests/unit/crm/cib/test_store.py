@@ -77,6 +77,27 @@ def test_a_cut_comes_back(tmp_path: Path) -> None:
     assert stored.entries[-1].term == Term(4, 2)
 
 
+def test_what_was_shown_outlives_what_had_it(tmp_path: Path) -> None:
+    """Higher at each start: what is committed may be something else each time."""
+    log = a_log(3)
+    store = filled(tmp_path, log)
+    log.cut(2)
+    new = log.append_new(term=Term(4, 2), basis=Basis.MAJORITY, kind=Kind.BARRIER, version=CibVersion(0, 3))
+    store.entries(2, (new,), 3, CibVersion(0, 4, 7))
+    assert load(tmp_path).shown == CibVersion(0, 5, 0)
+    store = CibStore(FolderStorage(tmp_path))
+    assert store.load(wall_s=8).shown == CibVersion(0, 6, 0)
+    store.snapshot(log.snapshot(3), (), 3, CibVersion(0, 6, 0))
+    store = CibStore(FolderStorage(tmp_path))
+    assert store.load(wall_s=8).shown == CibVersion(0, 7, 0)
+    above = log.append_new(term=Term(4, 2), basis=Basis.MAJORITY, kind=Kind.BARRIER, version=CibVersion(0, 9))
+    store.entries(3, (above,), 4)
+    size = (tmp_path / "log.2").stat().st_size
+    stored = load(tmp_path)
+    assert stored.committed_version == CibVersion(0, 9) > stored.shown
+    assert (tmp_path / "log.2").stat().st_size == size
+
+
 def test_a_snapshot_begins_a_new_file(tmp_path: Path) -> None:
     log = a_log(5)
     store = filled(tmp_path, log)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +14,9 @@ from crm.cib.model import Element, element
 from crm.cib.replication.basis import Basis
 from crm.cib.replication.messages import Append, AppendReply, InstallSnapshot
 from crm.cib.replication.model import Promise, Stored
+from crm.cib.storage import FolderStorage
+from crm.cib.store import CibStore
+from crm.cib.versions import CibVersion
 from crm.election.model import ElectionSettings
 from crm.replica.core import Replica
 from crm.replica.effects import (
@@ -24,9 +29,12 @@ from crm.replica.effects import (
     Event,
     FenceConfirmed,
     ForceQuorum,
+    MarkCommitted,
     OutcomeAsked,
     Persisted,
     PersistEntries,
+    PersistPromise,
+    PersistSnapshot,
     ReadAsked,
     Received,
     Reply,
@@ -37,7 +45,7 @@ from crm.replica.effects import (
     WitnessSaid,
     WriteRequested,
 )
-from crm.replica.events import BecameDc, Outcome, ReplicaEvent, WriteOutcome
+from crm.replica.events import BecameDc, Committed, Outcome, ReplicaEvent, WriteOutcome
 from hacluster.vocabulary.ids import BootToken, NodeId, NodeName, ViewId
 from hacluster.vocabulary.membership import Authority, Member, MembershipView, QuorumConfig
 
@@ -59,12 +67,14 @@ class Net:
     now: int = SECOND
     held: set[int] = field(default_factory=set)  # nodes whose disk does not come back
     deaf: set[int] = field(default_factory=set)  # nodes that no entry reaches
+    mute: set[int] = field(default_factory=set)  # nodes whose "stored" reaches nobody
     events: list[tuple[int, ReplicaEvent]] = field(default_factory=list)
     answers: dict[int, WriteOutcome] = field(default_factory=dict)
     sent: list[tuple[int, int, object]] = field(default_factory=list)
     counter: int = 0
     tokens: int = 0
     replies: dict[int, AppendReply] = field(default_factory=dict)  # the last of each node
+    stores: dict[int, CibStore] = field(default_factory=dict)  # of the nodes that have a disk
 
     def __post_init__(self) -> None:
         ids = range(1, self.count + 1)
@@ -107,6 +117,8 @@ class Net:
                 self._apply(at, effect)
 
     def _apply(self, node: int, effect: Effect) -> None:
+        if node in self.stores:
+            _store(self.stores[node], effect)
         match effect:
             case Call(peer, message):
                 self.sent.append((node, peer, message))
@@ -119,9 +131,10 @@ class Net:
             case Reply(token, message):
                 if isinstance(message, AppendReply):
                     self.replies[node] = message
-                if node not in self.held:
+                stored = isinstance(message, AppendReply) and message.stored
+                if node not in self.held and not (stored and node in self.mute):
                     self.queue.append((self.requests.pop(token), Received(node, message)))
-            case PersistEntries(_, entries, _):
+            case PersistEntries(_, entries, _, _):
                 if node not in self.held:
                     self.queue.append((node, Persisted(entries[-1].index, entries[-1].chain)))
             case TellWitness(term, in_sync):
@@ -192,6 +205,20 @@ class Net:
 
     def names(self, node: int) -> list[str]:
         return [child.tag for child in self.content(node).children]
+
+
+def _store(store: CibStore, effect: Effect) -> None:
+    match effect:
+        case PersistPromise(promise):
+            store.promise(promise)
+        case PersistEntries(after, entries, commit_index, shown):
+            store.entries(after, entries, commit_index, shown)
+        case PersistSnapshot(snapshot, entries, commit_index, shown):
+            store.snapshot(snapshot, entries, commit_index, shown)
+        case MarkCommitted(index):
+            store.mark_committed(index)
+        case _:
+            pass
 
 
 @pytest.fixture
@@ -598,3 +625,48 @@ def test_what_another_run_of_a_follower_stored_does_not_count(three: Net) -> Non
     three.wait(SECOND)
     assert leading.followers[2].match == three.nodes[1].replication.log.last_index
     assert three.names(2) == ["crm_config", "one"]
+
+
+def _apart(folder: Path, keep_entries: int) -> Net:
+    """Node 1 has shown more alone than nodes 2 and 3, who have quorum."""
+    net = Net(3, keep_entries=keep_entries)
+    net.stores = {1: CibStore(FolderStorage(folder))}
+    net.stores[1].load(wall_s=1)
+    net.view(1, 2, 3)
+    net.write(1, "both")
+    net.view(2, 3)
+    net.view(1, quorate=False)
+    for name in "abcdefgh":
+        net.write(1, name, force=True)
+    net.write(2, "x")
+    return net
+
+
+def _shown(net: Net, node: int) -> list[tuple[CibVersion, str]]:
+    return [(e.version, e.digest) for at, e in net.events if at == node and isinstance(e, Committed)]
+
+
+@pytest.mark.parametrize("keep_entries", [1_000, 1])
+@pytest.mark.parametrize("crashes", [1, 2, 3])
+def test_no_version_goes_back_when_a_merge_is_interrupted(
+    tmp_path: Path, crashes: int, keep_entries: int
+) -> None:
+    """The daemon ends when what it had shown is cut from its disk and no DC knows of it yet (I12)."""
+    net = _apart(tmp_path, keep_entries)
+    for number in range(crashes):
+        net.mute = {1}
+        net.view(1, 2, 3)
+        net.write(2, f"y{number}")
+        assert "x" in net.names(1)
+        assert "a" not in net.names(1)
+        net.mute = set()
+        net.stores[1] = CibStore(FolderStorage(tmp_path))
+        net.restart(1, net.stores[1].load(wall_s=2))
+    net.view(1, 2, 3)
+    net.write(2, "z")
+    net.wait(SECOND)
+    assert net.content(1) == net.content(2)
+    shown = _shown(net, 1)
+    assert shown[-1][1] == net.nodes[2].replication.log.committed.digest
+    for (before, digest), (after, other) in itertools.pairwise(shown):
+        assert before < after or (before == after and digest == other), (before, after)
