@@ -11,6 +11,7 @@ from typing import Final
 
 from crm.cib.replication.basis import Basis
 from crm.cib.replication.model import Promise
+from crm.election.former import FormerDc
 from crm.election.messages import Claim, ClaimReply, DcLost, DcLostReply, VoteReply, VoteRequest, in_order
 from crm.election.model import ElectionSettings, Following, LogFacts, Lost, PeersChanged, Result, Won
 from crm.election.quorum import NOBODY, agree, is_quorum, is_voter, other_voter, voters_of
@@ -41,6 +42,7 @@ class Election:
         self.settings = settings
         self._facts = facts
         self.promise = promise
+        self.former = FormerDc(settings.me, settings.dc_timeout_ms * MS * 4 // 5)
         self.view = MembershipView()
         self.quorate = self._by_votes = False
         self.live: dict[int, int] = {}  # node -> instance of its ha-crm, in the order of ids; includes me
@@ -124,15 +126,13 @@ class Election:
         why = self._refusal(request, now)
         if not why:
             self._promise(request.term, voter=self.promise.voter or request.bootstrap)
-            counts = self.promise.voter
             self._stop_timers()
             self.phase, self.dc, self._granted = Phase.WAITING, NO_TERM, True
             wait_ms = self.settings.election_timeout_ms + len(self.live) * self.settings.rank_step_ms
             self._set("election", now, wait_ms)
         else:
-            counts = False
             self._out.append(Note("crm.vote_refused", (("peer", peer), ("reason", why))))
-        mine = self.promise.term
+        mine, counts = self.promise.term, not why and self.promise.voter
         reply = VoteReply(
             term=request.term, granted=not why, counts=counts, promised=mine, rank=self._facts.rank
         )
@@ -238,10 +238,11 @@ class Election:
     # -- rounds
 
     def _new_view(self, view: MembershipView, now: int) -> None:
-        leading = self.phase is Phase.LEADING
+        self._incumbent = self.phase is Phase.LEADING
         was_member = self.view.member(self.settings.me) is not None
+        if self.phase is Phase.FOLLOWING:
+            self.former.obeyed(self.dc.node_id, self._dc_instance, self.dc_heard_ns)
         self._stop_leading("the view changed")
-        self._incumbent = leading
         self._stop_timers()
         self.view = view
         self._lost.clear()
@@ -267,7 +268,7 @@ class Election:
         if self.phase is Phase.LEADING:
             if not fresh and quorate == was and before == self.live:
                 return
-            if self._is_provisional() and (fresh or quorate != was):
+            if not self._agreed() and (fresh or quorate != was):
                 self._stop_leading("the partition changed")
                 self._start_round(now, deposed=self.dc)
             else:
@@ -280,9 +281,6 @@ class Election:
                 self._ask_witness()
             else:
                 self._consider(now)
-
-    def _is_provisional(self) -> bool:
-        return not self._agreed()
 
     def _agreed(self, *, gone: int | None = None) -> bool:
         """Whether the votes so far are a quorum by our log, with the witness's when it may count."""
@@ -304,8 +302,7 @@ class Election:
             for node, claim in self._claims.items()
             if claim.view > self.view.id or (claim.view == self.view.id and claim.deposed >= self._deposed)
         }
-        mine = self._my_claim()
-        self._claims[self.settings.me] = mine
+        mine = self._claims[self.settings.me] = self._my_claim()
         self._out.extend(Call(peer, mine) for peer in self.peers)
         self._set("claim", now, self.settings.claim_timeout_ms)
         self._set("resend", now, self.settings.resend_ms)
@@ -357,7 +354,7 @@ class Election:
                 self._set("election", now, self.settings.election_timeout_ms)
             return
         position = self._position(claims)
-        if position == 0 and self._may_win(claims):
+        if position == 0 and self._may_win(claims, now):
             self._ask(claims, now)
         elif self.phase is Phase.CLAIMING:
             self.phase = Phase.WAITING
@@ -411,8 +408,10 @@ class Election:
         ids = [claim.node_id for claim in in_order(candidates)]
         return ids.index(self.settings.me) if self.settings.me in ids else None
 
-    def _may_win(self, claims: dict[int, Claim]) -> bool:
+    def _may_win(self, claims: dict[int, Claim], now: int) -> bool:
         """Whether the claimers suffice, for a DC or (without quorum of the partition) for a caretaker."""
+        if self.former.is_owed(claims, self.live, now):
+            return False
         if self._reaches_quorum(claims) or self._is_lone_survivor():
             return True
         return not self.quorate or self._memory_lost(claims)
@@ -462,6 +461,7 @@ class Election:
                 rank=self._facts.rank,
                 caretaker=caretaker,
                 bootstrap=bootstrap and not caretaker,
+                claimed=tuple(claims),
             )
             self._out.append(Call(peer, request))
         self._set("election", now, self.settings.election_timeout_ms)
@@ -500,14 +500,13 @@ class Election:
     def _win(self, basis: Basis, granters: frozenset[int], *, waits: bool = False) -> None:
         self._stop_timers()
         self.phase, self.dc = Phase.LEADING, self._ballot
-        shown = [c.version for c in self._current_claims().values()]
         self._out.append(
             Won(
                 term=self._ballot,
                 basis=basis,
                 waits=waits,
                 granters=granters,
-                version=max([self._facts.version, *shown]),
+                version=max([self._facts.version, *(c.version for c in self._current_claims().values())]),
             )
         )
 
@@ -523,6 +522,9 @@ class Election:
             return "the candidate's log is older"
         if self.phase is Phase.LEADING or (self.phase is Phase.FOLLOWING and not self._misses_dc(now)):
             return f"there is a DC, term {self.dc}"
+        said = (*self._current_claims(), *request.claimed, request.term.node_id)
+        if self.former.is_owed(said, self.live, now):
+            return "the DC of before has not said yet that it has seen this view"
         if request.bootstrap and not self._is_new:
             return "this node has a log"
         if request.bootstrap and not self._all_voters_here():
@@ -531,7 +533,7 @@ class Election:
 
     def _election_timeout(self, now: int) -> None:
         claims = self._current_claims()
-        if self.phase is Phase.WAITING and self._position(claims) is not None and self._may_win(claims):
+        if self.phase is Phase.WAITING and self._position(claims) is not None and self._may_win(claims, now):
             self._ask(claims, now)
         elif self.phase in (Phase.WAITING, Phase.ASKING):
             self._start_round(now, deposed=self._deposed)

@@ -55,7 +55,10 @@ class ClaimReply:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VoteRequest:
-    """`boot_token` is the addressed node's. `bootstrap`: nobody in the view has ever had a log."""
+    """`boot_token` is the addressed node's. `bootstrap`: nobody in the view has ever had a log.
+
+    `claimed`: whose claims of this view the candidate has.
+    """
 
     term: Term
     view: ViewId
@@ -63,6 +66,7 @@ class VoteRequest:
     rank: LogRank
     caretaker: bool = False
     bootstrap: bool = False
+    claimed: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -185,6 +185,7 @@ class Replica:
     def _handle(self, event: Event, now: int) -> list[Effect]:
         match event:
             case Started():
+                self.election.former.started(self.promise.term, now)
                 return [Up(Corrupt(self._corrupt))] if self._corrupt else []
             case AuthorityChanged(authority):
                 self.replication.lease_end_ns = authority.lease_end_ns if authority.quorate else NO_LEASE_NS

@@ -115,6 +115,7 @@ def vote_request_to(request: VoteRequest) -> cib_pb2.VoteRequest:
         rank=rank_to(request.rank),
         caretaker=request.caretaker,
         bootstrap=request.bootstrap,
+        claimed=request.claimed,
     )
 
 
@@ -127,6 +128,7 @@ def vote_request_from(message: cib_pb2.VoteRequest) -> VoteRequest:
         rank=rank_from(message.rank),
         caretaker=message.caretaker,
         bootstrap=message.bootstrap,
+        claimed=tuple(message.claimed),
     )
 
 

@@ -176,6 +176,7 @@ class VoteRequest(message.Message):
     RANK_FIELD_NUMBER: builtins.int
     CARETAKER_FIELD_NUMBER: builtins.int
     BOOTSTRAP_FIELD_NUMBER: builtins.int
+    CLAIMED_FIELD_NUMBER: builtins.int
     boot_token: builtins.str
     """the addressed node's"""
     caretaker: builtins.bool
@@ -187,6 +188,10 @@ class VoteRequest(message.Message):
     def view(self) -> common_pb2.ViewId: ...
     @builtins.property
     def rank(self) -> LogRank: ...
+    @builtins.property
+    def claimed(self) -> containers.RepeatedScalarFieldContainer[builtins.int]:
+        """whose claims of this view the candidate has"""
+
     def __init__(
         self,
         *,
@@ -196,10 +201,11 @@ class VoteRequest(message.Message):
         rank: LogRank | None = ...,
         caretaker: builtins.bool = ...,
         bootstrap: builtins.bool = ...,
+        claimed: abc.Iterable[builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["rank", b"rank", "term", b"term", "view", b"view"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["boot_token", b"boot_token", "bootstrap", b"bootstrap", "caretaker", b"caretaker", "rank", b"rank", "term", b"term", "view", b"view"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["boot_token", b"boot_token", "bootstrap", b"bootstrap", "caretaker", b"caretaker", "claimed", b"claimed", "rank", b"rank", "term", b"term", "view", b"view"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

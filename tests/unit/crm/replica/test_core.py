@@ -39,6 +39,7 @@ from crm.replica.effects import (
     Received,
     Reply,
     SetTimer,
+    Started,
     TellWitness,
     TimerFired,
     Up,
@@ -68,6 +69,7 @@ class Net:
     held: set[int] = field(default_factory=set)  # nodes whose disk does not come back
     deaf: set[int] = field(default_factory=set)  # nodes that no entry reaches
     mute: set[int] = field(default_factory=set)  # nodes whose "stored" reaches nobody
+    stopped: set[int] = field(default_factory=set)  # nodes whose ha-crm does not run: it hears all later
     events: list[tuple[int, ReplicaEvent]] = field(default_factory=list)
     answers: dict[int, WriteOutcome] = field(default_factory=dict)
     sent: list[tuple[int, int, object]] = field(default_factory=list)
@@ -113,6 +115,8 @@ class Net:
         self.queue.append((node, event))
         while self.queue:
             at, what = self.queue.popleft()
+            if at in self.stopped:
+                continue
             for effect in self.nodes[at].handle(what, self.now):
                 self._apply(at, effect)
 
@@ -393,6 +397,48 @@ def test_a_lease_answers_a_read_while_a_quorum_has_just_obeyed(three: Net) -> No
     assert answer is not None
     assert answer.outcome is Outcome.OK
     assert three.nodes[1].replication.log.last_index > last
+
+
+def next_dc_while_the_first_is_stopped(net: Net) -> None:
+    """The others have another DC, which has written; the first one runs again, and hears all that later."""
+    for _ in range(50):
+        if net.nodes[2].dc.established:
+            break
+        net.wait(SECOND // 10)
+    assert net.answers[net.write(2, "a")].outcome is Outcome.OK
+    net.stopped = set()
+    net.deaf = set(net.nodes) - {1}
+
+
+def test_no_lease_of_a_former_view_answers_what_the_next_dc_has_changed() -> None:
+    """The DC's daemon is stopped while a node joins: its lease runs on, as its node is in both views."""
+    net = Net(4, founders=3)
+    net.view(1, 2, 3, lease_end_ns=net.now + 60 * SECOND)
+    net.stopped = {1}
+    net.view(1, 2, 3, 4, lease_end_ns=net.now + 60 * SECOND)
+    next_dc_while_the_first_is_stopped(net)
+    assert read(net, 1) is None
+    assert net.names(1) != net.names(2)
+
+
+def test_no_lease_answers_what_others_wrote_who_forgot_at_a_restart_that_they_obeyed(three: Net) -> None:
+    three.same_view(1, 2, 3, lease_end_ns=three.now + 60 * SECOND)
+    three.wait(SECOND)
+    three.stopped = {1}
+    for node in (2, 3):
+        log, promise = three.nodes[node].replication.log, three.nodes[node].promise
+        kept = Stored(
+            promise=promise,
+            snapshot=log.base,
+            entries=tuple(log.after(log.base.index)),
+            commit_index=log.commit_index,
+        )
+        three.restart(node, kept)
+        three.give(node, Started())
+    three.same_view(1, 2, 3, lease_end_ns=three.now + 60 * SECOND)
+    next_dc_while_the_first_is_stopped(three)
+    assert read(three, 1) is None
+    assert three.names(1) != three.names(2)
 
 
 def test_reads_without_a_quorum_say_so() -> None:

@@ -58,7 +58,13 @@ def test_election() -> None:
     for reply in (ClaimReply(claim=CLAIM), ClaimReply(claim=None)):
         assert wire.claim_reply_from(wire.claim_reply_to(reply)) == reply
     request = VoteRequest(
-        term=TERM, view=VIEW, boot_token="t" * 64, rank=RANK, caretaker=True, bootstrap=True
+        term=TERM,
+        view=VIEW,
+        boot_token="t" * 64,
+        rank=RANK,
+        caretaker=True,
+        bootstrap=True,
+        claimed=(1, 3),
     )
     assert wire.vote_request_from(wire.vote_request_to(request)) == request
     vote = VoteReply(term=TERM, granted=True, counts=False, promised=TERM, rank=RANK)
