@@ -6,14 +6,22 @@ again in it, in a new term.
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Final
 
 from crm.cib.replication.basis import Basis
 from crm.cib.replication.model import Promise
 from crm.election.former import FormerDc
 from crm.election.messages import Claim, ClaimReply, DcLost, DcLostReply, VoteReply, VoteRequest, in_order
-from crm.election.model import ElectionSettings, Following, LogFacts, Lost, PeersChanged, Result, Won
+from crm.election.model import (
+    ElectionSettings,
+    Following,
+    LogFacts,
+    Lost,
+    PeersChanged,
+    Phase,
+    Result,
+    Won,
+)
 from crm.election.quorum import NOBODY, agree, is_quorum, is_voter, other_voter, voters_of
 from crm.election.witness import WitnessVote
 from crm.replica.effects import Call, CancelTimer, Note, PersistPromise, Reply, SetTimer, WitnessSaid
@@ -22,17 +30,6 @@ from hacluster.vocabulary.membership import Authority, MembershipView, QuorumCon
 
 MS: Final = 1_000_000
 TIMERS: Final = ("claim", "election", "resend", "dc")
-
-
-class Phase(StrEnum):
-    """What this node is doing about the DC."""
-
-    IDLE = "idle"  # no view
-    CLAIMING = "claiming"  # collecting the claims of this round
-    WAITING = "waiting"  # somebody else should win
-    ASKING = "asking"  # for votes
-    FOLLOWING = "following"
-    LEADING = "leading"
 
 
 class Election:
@@ -59,8 +56,7 @@ class Election:
         self._member_since = 0
         self._claims: dict[int, Claim] = {}
         self._votes: dict[int, VoteReply] = {}
-        self._ballot = NO_TERM
-        self._ballot_kind = (False, False)  # caretaker, bootstrap
+        self._ballot, self._ballot_kind = NO_TERM, (False, False)  # for a caretaker, of a bootstrap
         self._granted = False
         self._dc_instance = 0
         self._lost: dict[int, int] = {}  # node -> when it said that the DC is silent
@@ -157,8 +153,7 @@ class Election:
         agree = False
         if message.view == self.view.id and self.phase is Phase.FOLLOWING and message.term == self.dc:
             self._lost[peer] = now
-            agree = self._misses_dc(now)
-            if agree:
+            if agree := self._misses_dc(now):
                 self._lost[self.settings.me] = now
             self._depose_silent(now)
         self._out.append(Reply(token, DcLostReply(term=message.term, agree=agree)))
@@ -335,8 +330,7 @@ class Election:
     def _resend(self, now: int) -> None:
         if self.phase not in (Phase.CLAIMING, Phase.WAITING, Phase.ASKING):
             return
-        mine = self._my_claim()
-        known = self._current_claims()
+        mine, known = self._my_claim(), self._current_claims()
         self._out.extend(Call(peer, mine) for peer in self.peers if peer not in known)
         self._set("resend", now, self.settings.resend_ms)
 
@@ -353,12 +347,12 @@ class Election:
                 self.phase = Phase.WAITING
                 self._set("election", now, self.settings.election_timeout_ms)
             return
-        position = self._position(claims)
-        if position == 0 and self._may_win(claims, now):
+        position, hangs = self._position(claims), self._hangs(claims)
+        if position == 0 and not hangs and self._may_win(claims, now):
             self._ask(claims, now)
         elif self.phase is Phase.CLAIMING:
             self.phase = Phase.WAITING
-            steps = len(self.live) if position is None else position
+            steps = len(self.live) if position is None else position + len(self.live) * hangs
             wait_ms = self.settings.election_timeout_ms + steps * self.settings.rank_step_ms
             self._set("election", now, wait_ms)
 
@@ -394,6 +388,12 @@ class Election:
         enough = is_quorum(self._quorum, claims.keys(), witness=self.witness.supports)
         enough |= self.quorate and len(self.live) == len(self.view.members)  # but for a change in our log
         return enough and not self._reaches_quorum(claims)
+
+    def _hangs(self, claims: dict[int, Claim]) -> bool:
+        """A change of the voters needs others; who does not know of it may need nobody, and goes first."""
+        able = is_quorum(self._quorum, claims.keys(), witness=self.witness.supports)
+        older = any(claim.rank < self._facts.rank for claim in claims.values())
+        return older and not able and self._memory_lost(claims)
 
     def _position(self, claims: dict[int, Claim]) -> int | None:
         """Our place among the candidates, best first; None when we are not one."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Protocol
 
 from crm.cib.replication.basis import Basis
@@ -11,6 +12,17 @@ from crm.cib.versions import CibVersion
 from crm.replica.effects import Effect
 from hacluster.vocabulary.ids import Term
 from hacluster.vocabulary.membership import QuorumConfig
+
+
+class Phase(StrEnum):
+    """What a node is doing about the DC."""
+
+    IDLE = "idle"  # no view
+    CLAIMING = "claiming"  # collecting the claims of this round
+    WAITING = "waiting"  # somebody else should win
+    ASKING = "asking"  # for votes
+    FOLLOWING = "following"
+    LEADING = "leading"
 
 
 class LogFacts(Protocol):

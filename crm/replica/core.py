@@ -18,9 +18,9 @@ from crm.cib.replication.messages import Append, AppendReply, InstallSnapshot
 from crm.cib.replication.model import LogRank, Promise, Stored
 from crm.cib.replication.solo import SoloRight
 from crm.cib.versions import CibVersion
-from crm.election.core import Election, Phase
+from crm.election.core import Election
 from crm.election.messages import Claim, ClaimReply, DcLost, DcLostReply, VoteReply, VoteRequest
-from crm.election.model import ElectionSettings, Following, Lost, PeersChanged, Result, Won
+from crm.election.model import ElectionSettings, Following, Lost, PeersChanged, Phase, Result, Won
 from crm.election.quorum import is_voter, other_voter
 from crm.replica.effects import (
     Answer,

@@ -162,7 +162,7 @@ def _damage_is_torn(patch: pytest.MonkeyPatch) -> None:
 
 def _stale_term_obeyed(patch: pytest.MonkeyPatch) -> None:
     """A DC goes on when it hears of a higher term, and followers forget what they promised it."""
-    from crm.election.core import Phase
+    from crm.election.model import Phase
 
     original = Election._refusal
 

@@ -193,6 +193,22 @@ def test_a_change_that_does_not_end_ends_when_the_new_ones_are_back(four: Net) -
     assert sum(node.dc.is_me and node.dc.established for node in four.nodes.values()) == 1
 
 
+def test_those_who_do_not_know_of_a_change_go_on_without_the_one_who_does() -> None:
+    """Only the former DC has stored it, and hangs; the others are a quorum of the voters that they know."""
+    net = Net(5, founders=3)
+    net.view(1, 2, 3)
+    net.view(1, 2, 3, 4, 5)
+    net.deaf = {2, 3, 4, 5}
+    new = ((NodeId(4), 1), (NodeId(5), 1))
+    assert change(net, 1, VotersWanted(add=new, remove=(2, 3))) is None
+    net.deaf = set()
+    net.view(1, 2, 3, by_votes=True)
+    net.wait(5 * SECOND)
+    assert [node for node in (1, 2, 3) if at(net, node).dc.is_me and at(net, node).dc.established] == [2]
+    assert [voters(at(net, node).quorum) for node in (1, 2, 3)] == [[1, 2, 3]] * 3
+    assert at(net, 1).quorum.next is None
+
+
 def test_the_next_voters_do_not_act_alone() -> None:
     two = replace(config_of(1, 2), two_node=True)
     assert could_be_quorate(two, {1})
