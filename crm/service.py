@@ -14,11 +14,11 @@ from crm.api import reading
 from crm.api.access import AccessControl
 from crm.api.cluster import Cluster
 from crm.api.public_socket import name_of
+from crm.api.selecting import Selections
 from crm.api.voters import change_voters, voters_reply
 from crm.cib.codec import is_text, parse, render
 from crm.cib.history import FEATURE_SET
 from crm.cib.model import Element
-from crm.cib.selection import select
 from crm.cib.versions import CibVersion
 from crm.controller.core import Phase, Standing
 from crm.peers.lrm import LrmPeer
@@ -61,6 +61,7 @@ class CrmService(crm_pb2_grpc.CrmServicer):
         self._access = access
         self._cluster, self._name, self._lrm, self._folder = cluster, cluster_name, lrm, transitions
         self._revisions = revisions
+        self._selections, self._limited = Selections(), Selections()
         self._at_dc: dict[str, Callable[[bytes, str], Awaitable[bytes]]] = {
             "Status": self._status_at_dc,
             "QueryCib": self._query_at_dc,
@@ -108,35 +109,37 @@ class CrmService(crm_pb2_grpc.CrmServicer):
         )
         reply = await self._queried(wanted, context)
         if limited:
-            reply.xml = select(parse(self._access.shown(reply.xml, caller)), request.xpath)
+            shown = parse(self._access.shown(reply.xml, caller))
+            reply.xml = await self._limited.select(shown, request.xpath)
         return reply
 
     async def _queried(self, request: crm_pb2.QueryCibRequest, context: Context) -> crm_pb2.QueryCibReply:
         if request.local:
-            return self._query(request.xpath)
+            return await self._query(request.xpath)
         try:
             return crm_pb2.QueryCibReply.FromString(await self._at_the_dc("QueryCib", request, context))
         except HaError as error:
             if request.read or error.code not in (ErrorCode.NO_DC, ErrorCode.UNREACHABLE):
                 raise
-            return self._query(request.xpath)
+            return await self._query(request.xpath)
 
     async def _query_at_dc(self, raw: bytes, _user: str) -> bytes:
         request = crm_pb2.QueryCibRequest.FromString(raw)
         vouched = await reading.vouched(self._cluster.replica, request.read)
-        reply = self._query(request.xpath)
+        reply = await self._query(request.xpath)
         reply.certain, reply.reason = not vouched, vouched
         return reply.SerializeToString()
 
-    def _query(self, xpath: str) -> crm_pb2.QueryCibReply:
-        replica = self._cluster.replica
-        return crm_pb2.QueryCibReply(
-            xml=select(self._cluster.cib(), xpath),
+    async def _query(self, xpath: str) -> crm_pb2.QueryCibReply:
+        replica, cib = self._cluster.replica, self._cluster.cib()
+        reply = crm_pb2.QueryCibReply(
             version=_version(replica.version),
             digest=replica.digest,
             from_dc=self._cluster.is_dc,
             age_ms=replica.status_age_ms,
         )
+        reply.xml = await self._selections.select(cib, xpath)
+        return reply
 
     async def Status(self, request: crm_pb2.ClusterStatusRequest, context: Context) -> crm_pb2.ClusterStatus:
         """See crm.proto. Without a DC in reach the answer is this node's own view."""
