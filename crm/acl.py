@@ -237,10 +237,10 @@ def _addition(node: _Node, path: str) -> str:
 def _keyed(children: Iterable[_Child], element_of: Callable[[_Child], Element]) -> dict[_Key, _Child]:
     """Children by tag and id; those that have the same, or none, by their number, too."""
     found: dict[_Key, _Child] = {}
+    seen: dict[tuple[str, str], int] = {}
     for child in children:
-        element, number = element_of(child), 0
-        while (element.tag, element.id, number) in found:
-            number += 1
+        element = element_of(child)
+        number = seen[element.tag, element.id] = seen.get((element.tag, element.id), -1) + 1
         found[element.tag, element.id, number] = child
     return found
 

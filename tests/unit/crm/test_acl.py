@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -152,6 +154,17 @@ def test_the_order_is_a_change_too() -> None:
         )
     )
     assert "order" in acl.refusal(DOCUMENT, turned, reader)
+
+
+def test_many_children_that_are_alike_take_no_longer_than_others() -> None:
+    """Who may only read sends them, and the daemon serves nobody else meanwhile."""
+    reader = (Permission(kind=Kind.READ, xpath="/cib"),)
+    old = Element("cib", {}, (Element("configuration"),))
+    alike = tuple(Element("x") for _ in range(20_000))
+    before_s = time.process_time()
+    new = acl.restored(old, Element("cib", {}, (Element("configuration", {}, alike),)), reader)
+    assert "may not be added" in acl.refusal(old, new, reader)
+    assert time.process_time() - before_s < 5, "a minute and more when each looks at all before it"
 
 
 def test_a_nearer_permission_counts() -> None:
