@@ -220,9 +220,9 @@ class DcShell:
             log.info(log_events.REIGN_OVER, reason=why)
         self.tell(control.StoppedBeingDc(why))
 
-    def membership_changed(self, change: MembershipChange) -> None:
-        """A node came, went, or has booted anew."""
-        self._fencing.gone(change.gone)
+    def membership_changed(self, change: MembershipChange, *, apart: bool = False) -> None:
+        """A node came, went, or has booted anew. `apart`: before that this node's partition had no quorum."""
+        self._fencing.gone(change, apart=apart)
         for node in (*change.gone, *change.rebooted):
             self._tell_run(transition.NodeGone(node))
         for node in change.rebooted:

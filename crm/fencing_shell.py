@@ -15,7 +15,7 @@ from crm import log_events
 from crm.cib.document import cluster_options
 from crm.cib.model import Element
 from crm.controller.core import Phase
-from crm.controller.nodes import NodeTable
+from crm.controller.nodes import MembershipChange, NodeTable
 from crm.fencing import core, race
 from crm.fencing.devices import TIMEOUT_MS, Device, devices, levels, node_attributes, unfencing_level
 from crm.fencing.history import FencingRecord, FencingState
@@ -244,9 +244,10 @@ class FencingShell:
         """Whether a node's watchdog could confirm its death."""
         return any(self._watchdog_ms(record.name) for record in self._nodes.records())
 
-    def gone(self, names: Sequence[str]) -> None:
-        """These nodes have left the view now."""
-        for name in names:
+    def gone(self, change: MembershipChange, *, apart: bool) -> None:
+        """Some have left the view now, or (this node's partition had no quorum) that of those who came."""
+        absent = [record.name for record in self._nodes.records() if not record.member]
+        for name in absent if apart and change.joined else change.gone:
             self._gone_ns[name] = self._clock.now_ns()
 
     async def _wait_for_watchdog(self, target: str) -> AgentEnd:

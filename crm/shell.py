@@ -439,7 +439,7 @@ class CrmShell:
                     wanted.clear()
             self.replica.set_authority(authority)
             self.voters.suggested(update.suggested if update.HasField("suggested") else None)
-            self.dc.membership_changed(change)
+            self.dc.membership_changed(change, apart=not before[0])
             self.alerts.membership(change)
             if update.attributes:
                 changed = {

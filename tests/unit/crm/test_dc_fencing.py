@@ -358,6 +358,24 @@ async def test_a_watchdog_confirms_that_a_lost_node_is_dead() -> None:
         assert not world.lrms["node2"].executed
 
 
+async def test_a_watchdog_has_its_time_from_when_the_others_may_have_lost_the_node() -> None:
+    """This node was cut off for long; the node that is gone was a member of the others' views meanwhile."""
+    async with a_world() as world:
+        world.replica.configuration = guarded_by("400ms")
+        world.reign()
+        await world.until(lambda: world.dc.phase is Phase.IDLE)
+        world.nodes.set_attributes("node2", (1, 1), {"#watchdog": "hardware 30"})
+        world.view("node1", counter=3)
+        world.dc.membership_changed(MembershipChange(gone=("node2", "node3")))
+        await asyncio.sleep(0.5)
+        began = asyncio.get_running_loop().time()
+        world.dc.membership_changed(MembershipChange(joined=("node3",)), apart=True)
+        world.fencing.fence("node2", "off")
+        await world.until(lambda: world.nodes["node2"].fenced)
+        assert asyncio.get_running_loop().time() - began >= 0.4
+        assert world.nodes["node2"].fenced_by == ("watchdog",)
+
+
 async def test_a_watchdog_that_did_not_bite_confirms_nothing() -> None:
     async with a_world() as world:
         world.replica.configuration = guarded_by("60ms")
