@@ -431,7 +431,8 @@ class CrmShell:
         quorum_changed = before != (local.quorate, local.waiting, local.settling)
         self.cluster.notes.states = states or self.cluster.notes.states
         if update is not None:
-            change = self.nodes.set_view(authority.view, states, self._clock.wall_s())
+            apart = not before[0]
+            change = self.nodes.set_view(authority.view, states, self._clock.wall_s(), apart=apart)
             for name, wanted in self._lrm_wanted.items():
                 if self.nodes[name].member or name == self._node.name:
                     wanted.set()
@@ -439,7 +440,7 @@ class CrmShell:
                     wanted.clear()
             self.replica.set_authority(authority)
             self.voters.suggested(update.suggested if update.HasField("suggested") else None)
-            self.dc.membership_changed(change, apart=not before[0])
+            self.dc.membership_changed(change, apart=apart)
             self.alerts.membership(change)
             if update.attributes:
                 changed = {

@@ -22,6 +22,7 @@ class NodeRecord:
 
     `fenced`: this boot is confirmed to be over, by `fenced_by`. `lied`: that is not true, it was heard since.
     `barred`: it still is, though no view takes it any more. `forgiven`: an operator let it in all the same.
+    `doubted`: what ha-messaging knows of its leaving is of before we were cut off.
     """
 
     name: str
@@ -39,6 +40,7 @@ class NodeRecord:
     lied: bool = False
     forgiven: bool = False
     barred: bool = False
+    doubted: bool = False
     fenced_by: tuple[str, ...] = ()
     synced: bool = False
     arriving: NodeHistory | None = None
@@ -109,17 +111,26 @@ class NodeTable:
         return tuple(record.name for record in self._records.values() if record.member)
 
     def set_view(
-        self, view: MembershipView, states: Mapping[str, tuple[NodeState, bool]], wall_s: int
+        self,
+        view: MembershipView,
+        states: Mapping[str, tuple[NodeState, bool]],
+        wall_s: int,
+        *,
+        apart: bool = False,
     ) -> MembershipChange:
-        """Take a view. `states`: of each node, and whether it left cleanly."""
+        """Take a view. `states`: of each node, and whether it left cleanly.
+
+        `apart`: this node's partition had no quorum; another may have.
+        """
         present: dict[str, Member] = {member.name: member for member in view.members}
         joined, gone, rebooted, left = [], [], [], []
         for record in self._records.values():
             member = present.get(record.name)
             state, clean = states.get(record.name, (NodeState.LOST, False))
             record.barred = member is None and state is NodeState.BARRED
+            record.doubted = record.doubted and member is None and state is NodeState.LEFT
             if member is None:
-                has_left = clean and state is NodeState.LEFT
+                has_left = clean and state is NodeState.LEFT and not record.doubted
                 if record.member:
                     gone.append(record.name)
                     record.left_cleanly = has_left
@@ -145,9 +156,19 @@ class NodeTable:
                 record.boot_token = member.boot_token
             record.seen, record.left_cleanly = True, False
             record.lrm_instance, record.crm_instance = member.lrm_instance, member.crm_instance
+        if apart and joined:
+            self._doubt_the_absent()
         return MembershipChange(
             joined=tuple(joined), gone=tuple(gone), rebooted=tuple(rebooted), left=tuple(left)
         )
+
+    def _doubt_the_absent(self) -> None:
+        """They may have come back to others, and been lost by them: the last DC's status says what is so."""
+        for record in self._records.values():
+            if record.seen and not record.member:
+                self._forget_boot(record)
+                record.seen = record.left_cleanly = False
+                record.doubted = True
 
     def _forget_boot(self, record: NodeRecord) -> None:
         """A boot voids the journal and the transient attributes; the node has said so itself."""
@@ -260,6 +281,9 @@ class NodeTable:
             record = self._records.get(state.get("uname"))
             if record is None or record.fenced or record.lied:
                 continue  # what is certain is not taken back by what was said before
+            doubted, said = record.boot_token and not record.seen, state.get(BOOT)
+            if doubted and len(said) == 16 and _another_boot(record.boot_token, said):
+                record.boot_token = said
             if record.name != own and _is_of(state, record):
                 if by := state.get(FENCED_BY):
                     self.set_fenced(record.name, tuple(by.split()))
@@ -348,7 +372,7 @@ def _is_down(state: Element, record: NodeRecord) -> bool:
 
 def _is_of(state: Element, record: NodeRecord) -> bool:
     """Whether what is said is about the boot of the node that we know, if we know any."""
-    known, said = record.boot_token, state.get(BOOT)
+    known, said = record.boot_token if record.seen else "", state.get(BOOT)
     return len(said) == 16 and (not known or known[:16] == said)
 
 

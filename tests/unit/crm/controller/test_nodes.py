@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from crm.cib.codec import parse, render
 from crm.cib.document import whole
 from crm.cib.model import Element, element
@@ -156,6 +158,56 @@ def test_a_new_dc_fills_gaps_from_the_old_one_s_status() -> None:
     assert table["node1"].attributes == {}, "our own are ours to know"
     facts = {f.name: f for f in table.facts(EMPTY)}
     assert facts["node2"].expected_up
+
+
+@pytest.mark.parametrize("fenced", [False, True])
+@pytest.mark.parametrize("boot", ["a", "c"])
+def test_what_was_certain_before_this_node_was_cut_off_is_not_so_afterwards(fenced: bool, boot: str) -> None:
+    """node3 came back to the others meanwhile, and was lost; nobody told us of either."""
+    left = {"node3": (NodeState.LEFT, True)}
+    table = a_table("node1", "node2", "node3")
+    table.set_view(a_view("node1", "node2", counter=2), {} if fenced else left, 200)
+    if fenced:
+        table.set_fenced("node3", ("f",))
+        left = {}
+    table.set_view(a_view("node1", counter=3), left, 300)
+    others = a_table("node1", "node2", "node3")
+    others.set_view(a_view("node2", "node3", counter=4, boot=boot), {}, 300)
+    others.set_view(a_view("node1", "node2", counter=5, boot=boot), {}, 400)
+    table.set_view(a_view("node1", "node2", counter=5), left, 400, apart=True)
+    table.adopt_status(status_section(others.facts(EMPTY)), own="node1")
+    table.set_view(a_view("node1", "node2", counter=6), left, 500)
+    facts = {fact.name: fact for fact in table.facts(EMPTY)}
+    assert facts["node3"].expected_up, "it has to be fenced"
+    assert facts["node3"].boot_token[:16] == boot * 16, "in the boot that the others know"
+    again = {"node3": (NodeState.LOST, False)}
+    table.set_view(a_view("node1", "node2", counter=7), again, 600)
+    left = {"node3": (NodeState.LEFT, True)}
+    assert table.set_view(a_view("node1", "node2", counter=8), left, 700).left == ("node3",)
+
+
+def test_what_the_others_know_of_a_stopped_node_counts_for_who_was_cut_off() -> None:
+    left = {"node3": (NodeState.LEFT, True)}
+    tables = [a_table("node1", "node2", "node3") for _ in range(2)]
+    for table in tables:
+        table.set_view(a_view("node1", "node2", counter=2), left, 200)
+    tables[0].set_view(a_view("node1", counter=3), left, 300)
+    tables[0].set_view(a_view("node1", "node2", counter=4), left, 400, apart=True)
+    assert "node3" not in {fact.name for fact in tables[0].facts(EMPTY)}
+    tables[0].adopt_status(status_section(tables[1].facts(EMPTY)), own="node1")
+    assert not {fact.name: fact for fact in tables[0].facts(EMPTY)}["node3"].expected_up
+
+
+def test_who_was_cut_off_believes_the_others_that_a_later_boot_was_fenced() -> None:
+    table, others = a_table("node1", "node2", "node3"), a_table("node1", "node2", "node3")
+    table.set_view(a_view("node1", counter=3), {}, 300)
+    others.set_view(a_view("node2", "node3", counter=4, boot="c"), {}, 300)
+    others.set_view(a_view("node1", "node2", counter=5, boot="c"), {}, 400)
+    others.set_fenced("node3", ("f",))
+    table.set_view(a_view("node1", "node2", counter=5, boot="c"), {}, 400, apart=True)
+    table.adopt_status(status_section(others.facts(EMPTY)), own="node1")
+    assert (table["node3"].fenced, table["node3"].fenced_by) == (True, ("f",))
+    assert table["node3"].boot_token == "c" * 16
 
 
 def test_ids_come_from_the_configuration() -> None:
