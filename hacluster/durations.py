@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 
+MS_MAX = 1 << 62
+"""What is longer is as long as this: it fits a message's 64 bits and, as seconds, a timer's float."""
+
 _PATTERN = re.compile(r"\s*(\d+)(?:\.(\d+))?\s*([A-Za-z]*)\s*")
 _UNITS_US = {
     "us": 1,
@@ -27,7 +30,7 @@ _ISO_TIME_S = {"H": 3_600, "M": 60, "S": 1}
 
 
 def parse_ms(text: str) -> int:
-    """Milliseconds, rounded down. Raises ValueError saying which units exist."""
+    """Milliseconds, rounded down, at most MS_MAX. Raises ValueError saying which units exist."""
     if text.strip().startswith("P"):
         return _iso_ms(text.strip())
     match = _PATTERN.fullmatch(text)
@@ -37,7 +40,7 @@ def parse_ms(text: str) -> int:
     whole_us = int(match[1]) * unit_us
     if match[2]:
         whole_us += int(match[2]) * unit_us // 10 ** len(match[2])
-    return whole_us // 1_000
+    return min(whole_us // 1_000, MS_MAX)
 
 
 def _iso_ms(text: str) -> int:
@@ -48,7 +51,7 @@ def _iso_ms(text: str) -> int:
     for pieces, units in ((match[1], _ISO_DATE_S), (match[2], _ISO_TIME_S)):
         for amount, unit in re.findall(r"(\d+)([A-Z])", pieces or ""):
             total_s += int(amount) * units[unit]
-    return total_s * 1_000
+    return min(total_s * 1_000, MS_MAX)
 
 
 def render_ms(value_ms: int) -> str:

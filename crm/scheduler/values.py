@@ -103,7 +103,7 @@ def _iso_duration_ms(text: str) -> int | None:
         for amount, unit in _ISO_PIECE.findall(pieces):
             unit_s = 60 if in_time and unit == "M" else _ISO_UNITS_S[unit]
             total_s += int(amount[:12]) * unit_s
-    return total_s * 1000
+    return min(total_s * 1000, _VALUE_MAX)
 
 
 def interval_ms(text: str | None) -> int:

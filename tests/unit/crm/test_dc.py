@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from crm.cib.model import Element, element
 from crm.cib.status import history_of
 from crm.controller.core import Phase, Timings
 from crm.controller.nodes import MembershipChange, node_ids
@@ -39,6 +40,16 @@ async def test_from_the_first_plan_to_the_end() -> None:
         resources = history_of(world.dc.status(), "node1")
         assert [entry.id for entry in resources[0].children] == ["web_last_0", "web_monitor_10000"]
         assert node_ids(world.replica.configuration) == {"node1": "1", "node2": "2"}
+
+
+async def test_a_time_that_no_timer_can_hold_ends_no_daemon() -> None:
+    """It passes the schema, so the next DC would end of it as well."""
+    async with a_world() as world:
+        pair = Element("nvpair", {"id": "r", "name": "cluster-recheck-interval", "value": "9" * 400 + "h"})
+        options = Element("crm_config", {}, (Element("cluster_property_set", {"id": "c"}, (pair,)),))
+        world.replica.configuration = element("configuration", None, options, Element("nodes"))
+        world.reign()
+        await world.until(lambda: world.dc.phase is Phase.IDLE)
 
 
 async def test_the_scheduler_sees_quorum_nodes_and_the_dc() -> None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hacluster.durations import parse_ms, render_ms
+from hacluster.durations import MS_MAX, parse_ms, render_ms
 
 
 @pytest.mark.parametrize(
@@ -19,6 +19,11 @@ def test_units(text: str, ms: int) -> None:
 def test_bad_text_names_the_units(text: str) -> None:
     with pytest.raises(ValueError, match="is not a duration"):
         parse_ms(text)
+
+
+@pytest.mark.parametrize("text", ["9" * 400 + "h", "9" * 25 + "s", "P" + "9" * 30 + "Y"])
+def test_what_no_timer_and_no_message_can_hold_is_as_much_as_they_can(text: str) -> None:
+    assert parse_ms(text) == MS_MAX
 
 
 @given(st.integers(min_value=0, max_value=10**12))

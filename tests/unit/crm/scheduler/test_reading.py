@@ -80,6 +80,7 @@ def test_reading_scores(text: str, value: int) -> None:
         ("P 1D", None),
         ("P-1D", None),
         ("-3s", 0),
+        ("P" + "9" * 30 + "Y", 1 << 62),
         ("soon", None),
         (None, None),
     ],
