@@ -16,7 +16,13 @@ from crm.fencing.devices import AgentFacts, Device, HostCheck, Known, described,
 from hacluster.clock import Clock
 from hacluster.errors import HaError
 from hacluster.vocabulary.ids import OperationId, ResourceId
-from hacluster.vocabulary.operation import ExecutionStatus, Operation, OperationResult
+from hacluster.vocabulary.operation import (
+    FENCE_DEVICE,
+    FENCING_KEY,
+    ExecutionStatus,
+    Operation,
+    OperationResult,
+)
 
 if TYPE_CHECKING:
     from crm.dc import DcShell, Local, Spawn
@@ -199,8 +205,8 @@ class FenceAgents:
             action=told,
             timeout_ms=timeout_ms,
             parameters=parameters,
-            meta={"on_node": executor, "fence_target": target},
-            transition_key=f"{identity.action}:{identity.transition}:0:fencing",
+            meta={"on_node": executor, "fence_target": target, FENCE_DEVICE: device.id},
+            transition_key=f"{identity.action}:{identity.transition}:0:{FENCING_KEY}",
         )
         # Registered before the order is given: the result may be faster than the order's answer.
         waiting = self._waiting.setdefault(identity, asyncio.get_running_loop().create_future())

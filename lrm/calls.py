@@ -105,6 +105,10 @@ class Calls:
         warm = agent.name.type if agent.ours and not _TRACING & operation.parameters.keys() else ""
         return AgentCall(agent=agent, argv=argv, env=called.environ, warm=warm, stdin=called.stdin)
 
+    def without_secrets(self, operation: Operation, said: str) -> str:
+        """What an agent said, as it may be kept and shown."""
+        return secrets.hide(operation, self._var, said)
+
     def metadata_call(self, name: AgentName) -> AgentCall:
         """How to ask an agent for its meta-data. Raises NotFound, PermissionDenied, InvalidRequest."""
         agent = self.catalog.resolve(name)

@@ -10,7 +10,7 @@ import asyncio
 import os
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -432,6 +432,11 @@ class Executor:
     def _finish(self, order: _Order, finished: Finished) -> None:
         """Translate, tell, and only then let lrm-exec forget: the queue has journalled it by now."""
         operation = order.operation
+        finished = replace(
+            finished,
+            stdout=self._calls.without_secrets(operation, finished.stdout),
+            stderr=self._calls.without_secrets(operation, finished.stderr),
+        )
         status, rc, raw_status, reason = self._outcome(operation, finished)
         executed_ms = max(0, finished.ended_ns - finished.started_ns) // NS_PER_MS
         if finished.how is How.TIMEOUT:

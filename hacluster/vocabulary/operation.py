@@ -5,9 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
+from typing import Final
 
 from hacluster.vocabulary.agent import AgentName
 from hacluster.vocabulary.ids import OperationId, ResourceId
+
+FENCING_KEY: Final = "fencing"
+"""Ends the transition key of what the fencer has devices do; other keys end with the cluster's UUID."""
+FENCE_DEVICE: Final = "fence_device"
+"""The meta value that names the device then: the operation's resource has a name of the fencer's making."""
 
 
 class ExecutionStatus(IntEnum):
@@ -63,6 +69,16 @@ class Operation:
     def key(self) -> str:
         """RSC_ACTION_INTERVALms, Pacemaker's operation key."""
         return f"{self.resource}_{self.action}_{self.interval_ms}"
+
+    @property
+    def owner(self) -> str:
+        """The resource of the configuration that this is about: what the fencer orders is its device's.
+
+        Only of the fencer's is the meta value believed: others' meta values are what a configuration says.
+        """
+        if self.transition_key.rpartition(":")[2] == FENCING_KEY:
+            return self.meta.get(FENCE_DEVICE, self.resource)
+        return self.resource
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -426,7 +426,11 @@ async def test_cancel_ends_a_running_monitor(node: LrmNode, ocf_root: Path, tmp_
 async def test_parameters_secrets_and_what_the_dc_needs_of_the_metadata(
     node: LrmNode, ocf_root: Path, tmp_path: Path
 ) -> None:
-    agent = an_agent(ocf_root, "Env", 'start) echo "pw=$OCF_RESKEY_password size=$OCF_RESKEY_size"; exit 0;;')
+    script = (
+        f'echo "$OCF_RESKEY_password" >{tmp_path}/seen; echo "pw=$OCF_RESKEY_password size=$OCF_RESKEY_size"'
+    )
+    reason = 'echo "ocf-exit-reason:no login with $OCF_RESKEY_password" >&2'
+    agent = an_agent(ocf_root, "Env", f"start) {script}; {reason}; exit 0;;")
     await node.accept()
     result = await node.run("e", "start", agent, password="lrm://", size="3")
     assert (result.status, result.rc) == (ExecutionStatus.NO_SECRETS, 2)
@@ -437,13 +441,15 @@ async def test_parameters_secrets_and_what_the_dc_needs_of_the_metadata(
     assert (await node.run("e", "start", agent, password="lrm://")).rc == 2, "a wrong signature"
     (folder / "password.sign").write_text(hashlib.md5(b"geheim").hexdigest())
     result = await node.run("e", "start", agent, password="lrm://", size="3")
-    assert result.output == "pw=geheim size=3\n"
+    assert (tmp_path / "seen").read_text() == "geheim\n"
+    assert result.output.startswith("pw=lrm:// size=3\n"), "what an agent says of its secrets is not kept"
+    assert result.exit_reason == "no login with lrm://"
     assert list(result.private_parameters) == ["password"]
     assert list(result.reloadable_parameters) == ["size"]
     assert list(result.restart_parameters) == ["password", "path"]
     assert result.supports_reload
     assert dict(result.operation.parameters) == {"password": "lrm://", "size": "3"}
-    assert "geheim" not in node.log() + (node.paths.var / "lrm/journal").read_text().replace("pw=geheim", "")
+    assert "geheim" not in node.log() + (node.paths.var / "lrm/journal").read_text()
 
 
 async def test_units_of_systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
