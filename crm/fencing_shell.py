@@ -78,7 +78,8 @@ class FencingShell:
         self._once: set[str] = set()  # targets that only an operator wants fenced
         self._digests: dict[str, tuple[str, str]] = {}
         self._gone_ns: dict[str, int] = {}
-        self._read: tuple[Element | None, int, tuple[Device, ...]] = (None, 0, ())
+        self._read: tuple[Element | None, dict[str, dict[str, str]], int] = (None, {}, 0)
+        self._found: tuple[Device, ...] = ()
         self._asking: dict[str, asyncio.Task[None]] = {}
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._silent_after_ms = silent_after_ms
@@ -193,11 +194,14 @@ class FencingShell:
     def _devices(self) -> tuple[Device, ...]:
         """As configured; read again when the configuration is another, or a rule may say something else."""
         configuration, now_s = self._replica.configuration, self._clock.wall_s()
-        before, at_s, found = self._read
-        if before is not configuration or not 0 <= now_s - at_s < READ_EVERY_S:
-            found = devices(configuration, now_s=now_s)
-            self._read = (configuration, now_s, found)
-        return found
+        transient = {record.name: record.effective_attributes for record in self._nodes.records()}
+        before, attributes, at_s = self._read
+        same = before is configuration and attributes == transient
+        if not same or not 0 <= now_s - at_s < READ_EVERY_S:
+            self._found = devices(configuration, now_s=now_s, transient=transient)
+            # A copy: what a record has may be changed in place.
+            self._read = (configuration, {name: dict(one) for name, one in transient.items()}, now_s)
+        return self._found
 
     def _executors(self, target: str) -> tuple[str, ...]:
         members = [name for name in self._nodes.members() if name != target and self._lrm_answers(name)]

@@ -7,15 +7,18 @@ with what contains it, is none.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from crm.cib.model import Element
-from crm.scheduler import scores
+from crm.scheduler import patterns, scores
 from crm.scheduler.rules import Context, Elements, holds, merge_sets
 
+Transient = Mapping[str, Mapping[str, str]]
+"""The transient attributes of nodes, by the nodes' names."""
+
+NOTHING: Final[Transient] = {}
 _CONTAINERS: Final = frozenset({"group", "clone", "master"})
 _FALSE: Final = frozenset({"false", "no", "off", "0", "n"})
 
@@ -50,14 +53,17 @@ def fence_primitives(configuration: Element) -> Iterator[tuple[Element, tuple[El
     yield from below(resources, ())
 
 
-def configured(configuration: Element, now_s: int) -> tuple[Configured, ...]:
-    """All devices that are not wanted stopped, in the order of the document. `now_s` (1970): for rules."""
+def configured(configuration: Element, now_s: int, transient: Transient = NOTHING) -> tuple[Configured, ...]:
+    """All devices that are not wanted stopped, in the order of the document.
+
+    For rules: `now_s` (since 1970) is the time, `transient` has the transient attributes of nodes by name.
+    """
     found = list(fence_primitives(configuration))
     if not found:
         return ()
     elements = Elements(configuration)
     context = Context(now_s=now_s, recheck=lambda _at: None)
-    constraints = _Locations(configuration, elements, now_s)
+    constraints = _Locations(configuration, elements, now_s, transient)
     devices = []
     for item, above in found:
         meta: dict[str, str] = {}
@@ -95,7 +101,7 @@ def _merged(item: Element, templates: Mapping[str, Element]) -> Element | None:
 class _Locations:
     """What the location constraints say of resources."""
 
-    def __init__(self, configuration: Element, elements: Elements, now_s: int) -> None:
+    def __init__(self, configuration: Element, elements: Elements, now_s: int, transient: Transient) -> None:
         self._elements = elements
         section = configuration.child("constraints")
         self._all = section.all("rsc_location") if section is not None else ()
@@ -107,7 +113,9 @@ class _Locations:
         nodes = configuration.child("nodes")
         self._nodes = {
             node.get("uname"): Context(
-                now_s=now_s, recheck=lambda _at: None, attributes=_attributes(node, elements, now_s)
+                now_s=now_s,
+                recheck=lambda _at: None,
+                attributes=_attributes(node, elements, now_s, transient.get(node.get("uname"), {})),
             )
             for node in (nodes.all("node") if nodes is not None else ())
         }
@@ -134,10 +142,10 @@ class _Locations:
             if item.get("rsc") in known:
                 yield item.get("score")
         elif pattern is not None:
-            try:
-                matches = re.search(pattern.removeprefix("!"), outermost) is not None
-            except re.error:
+            compiled = patterns.compiled(pattern.removeprefix("!"))
+            if compiled is None:
                 return
+            matches = compiled.search(outermost) is not None
             if matches is not pattern.startswith("!"):
                 yield item.get("score")
         for one in item.all("resource_set"):
@@ -158,13 +166,16 @@ class _Locations:
                     totals[name] = scores.add(totals.get(name, 0), scores.parse(said or "0"))
 
 
-def _attributes(node: Element, elements: Elements, now_s: int) -> dict[str, str]:
-    """What rules may ask of a node; its transient attributes are not known here."""
+def _attributes(
+    node: Element, elements: Elements, now_s: int, transient: Mapping[str, str]
+) -> dict[str, str]:
+    """What rules may ask of a node: transient attributes come before permanent ones, as in the scheduler."""
     found = {"#uname": node.get("uname"), "#id": node.id, "#kind": node.get("type") or "cluster"}
     if found["#kind"] in ("member", "normal"):
         found["#kind"] = "cluster"
     context = Context(now_s=now_s, recheck=lambda _at: None)
     merge_sets(found, node, "instance_attributes", context, elements)
+    found |= {name: value for name, value in transient.items() if not name.startswith("#")}
     return found
 
 

@@ -8,13 +8,14 @@ fencing-level. What a device has to be asked (which nodes it knows) is in `Known
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Final
+from typing import Final, assert_never
 
 from crm.cib.model import Element
-from crm.fencing.configured import configured
+from crm.fencing.configured import NOTHING, Transient, configured
+from crm.scheduler import patterns
 from hacluster.digits import is_count
 from hacluster.durations import parse_ms
 from hacluster.vocabulary.agent import AgentName
@@ -25,6 +26,9 @@ ACTION_LIMIT: Final = 1
 OWN: Final = "pcmk_"
 BOOT: Final = "hacluster_boot"
 """A parameter that agents of ours have: which boot of the node is to end."""
+
+_MAPPED: Final = re.compile(r"((?:\\.|[^\\\s;:=])+)[:=]((?:\\.|[^\\\s;])+)", re.DOTALL)
+_ESCAPED: Final = re.compile(r"\\(.)", re.DOTALL)
 
 
 class HostCheck(StrEnum):
@@ -109,16 +113,23 @@ class Device:
         return any(self.parameters.get(name, "") for name in ("pcmk_delay_base", "pcmk_delay_max"))
 
     def knows(self, target: str) -> bool:
-        """Whether it can fence this node. What was not answered is taken as no."""
+        """Whether it can fence this node, in any case of letters. What was not answered is taken as no.
+
+        A list that it was asked for has its own names: of a node to which the map gives one, that one counts.
+        """
         match self.host_check:
             case HostCheck.NONE:
                 return True
             case HostCheck.STATIC:
                 listed = re.split(r"[\s,;]+", self.parameters.get("pcmk_host_list", "").strip())
-                return target in listed or target in self._map()
-            case _:
+                return _is_in(target, listed) or target.lower() in self._map()
+            case HostCheck.DYNAMIC:
                 known = self.answer.hosts if self.answer is not None else frozenset()
-                return target in known or self._map().get(target, "") in known
+                return _is_in(self._alias(target), known)
+            case HostCheck.STATUS:
+                return self.answer is not None and target in self.answer.hosts
+            case unknown:
+                assert_never(unknown)
 
     def can(self, action: str) -> bool:
         """Whether its agent has this action; what is not known of it is taken as yes."""
@@ -135,10 +146,10 @@ class Device:
         """The fixed delay before fencing this node, and how much may be added by chance."""
         base = self.parameters.get("pcmk_delay_base", "0")
         if ":" in base:  # "node1:0;node2:10s"
-            each = dict(item.split(":", 1) for item in re.split(r"[\s;]+", base) if ":" in item)
-            base = each.get(target, "0")
+            each = (item.split(":", 1) for item in re.split(r"[\s;]+", base) if ":" in item)
+            base = {name.lower(): delay for name, delay in each}.get(target.lower(), "0")
         most, fixed = _ms(self.parameters.get("pcmk_delay_max", "0"), 0), _ms(base, 0)
-        return fixed, max(most - fixed, 0)
+        return (min(fixed, most), max(most - fixed, 0)) if most else (fixed, 0)
 
     def call(self, action: str, target: str, boot: str = "") -> tuple[str, dict[str, str]]:
         """The agent's action and its parameters for doing `action` to `target` in its boot `boot`."""
@@ -151,10 +162,10 @@ class Device:
             ):  # cluster-glue's: told the name, or what the map says
                 return self.parameters.get(f"pcmk_{action}_action", action), {
                     **given,
-                    "nodename": self._map().get(target, target),
+                    "nodename": self._alias(target),
                 }
-            if argument != "none":
-                given.setdefault(argument, self._map().get(target, target))
+            if argument != "none" and given.get(argument, "dynamic") == "dynamic":
+                given[argument] = self._alias(target)
             given["nodename"] = target
             if boot and self.facts is not None and BOOT in self.facts.parameters:
                 given[BOOT] = boot
@@ -169,16 +180,19 @@ class Device:
         parameters = self.facts.parameters if self.facts is not None else frozenset()
         return "plug" if "plug" in parameters and "port" not in parameters else "port"
 
+    def _alias(self, target: str) -> str:
+        """What the device calls this node."""
+        return self._map().get(target.lower(), target)
+
     def _map(self) -> dict[str, str]:
-        text = self.parameters.get("pcmk_host_map", "")
-        pairs = (item.split(":", 1) for item in re.split(r"[\s;]+", text) if ":" in item)
-        return {pair[0]: pair[1] for pair in pairs}
+        """Plugs by the lower-case name of their node."""
+        return host_map(self.parameters.get("pcmk_host_map", ""))
 
 
-def devices(configuration: Element, *, now_s: int = 0) -> tuple[Device, ...]:
+def devices(configuration: Element, *, now_s: int = 0, transient: Transient = NOTHING) -> tuple[Device, ...]:
     """All devices that are not switched off by target-role=Stopped, by falling priority, then in order.
 
-    `now_s` (since 1970) is for sets and constraints whose rules ask for the time.
+    For rules: `now_s` (since 1970) is the time, `transient` has the transient attributes of nodes by name.
     """
     found = [
         Device(
@@ -188,7 +202,7 @@ def devices(configuration: Element, *, now_s: int = 0) -> tuple[Device, ...]:
             provides=one.meta.get("provides", "") or one.parameters.get("provides", ""),
             banned=one.banned,
         )
-        for one in configured(configuration, now_s)
+        for one in configured(configuration, now_s, transient)
     ]
     return tuple(sorted(found, key=lambda device: -_priority(device)))
 
@@ -201,19 +215,21 @@ def levels(
 ) -> tuple[tuple[Device, ...], ...]:
     """What to try, one after the other: of each level every device must succeed.
 
-    Without a topology for this node each device that knows it is a level of its own. A level that names a
-    device which is not there is none: the others alone do not make certain that the node is off.
+    Without a topology for this node each device that knows it is a level of its own. Levels for the node's
+    name hide those that fit it otherwise, and of these the first pattern or attribute hides the rest. A level
+    that names a device which is not there is none: the others alone do not make certain that the node is off.
     `attributes`: the target's permanent ones, for levels that name an attribute. `of`: the devices with what
     was found out about them.
     """
     known = {device.id: device for device in (of if of is not None else devices(configuration))}
     topology = configuration.child("fencing-topology")
     found: dict[int, list[str]] = {}
-    for level in topology.all("fencing-level") if topology is not None else ():
-        if _is_for(level, target, attributes):
-            names = re.split(r"[\s,]+", level.get("devices").strip())
-            index = int(level.get("index")) if is_count(level.get("index")) else 9
-            found.setdefault(index, []).extend(names)
+    for level in _levels_for(
+        topology.all("fencing-level") if topology is not None else (), target, attributes
+    ):
+        names = re.split(r"[\s,]+", level.get("devices").strip())
+        index = int(level.get("index")) if is_count(level.get("index")) else 9
+        found.setdefault(index, []).extend(names)
     if found:
         whole = (found[index] for index in sorted(found) if all(name in known for name in found[index]))
         return tuple(tuple(known[name] for name in names) for names in whole)
@@ -229,6 +245,17 @@ def unfencing_level(of: Sequence[Device], target: str) -> tuple[tuple[Device, ..
 def described(device: Device, facts: AgentFacts | None, answer: Known | None) -> Device:
     """The device with what was found out about it."""
     return replace(device, facts=facts, answer=answer)
+
+
+def host_map(text: str) -> dict[str, str]:
+    """The plugs that a pcmk_host_map gives, by the node's name in lower case.
+
+    "node1:1;node2=2,3" has several plugs for node2; a backslash takes the meaning from what follows it.
+    """
+    found = {}
+    for name, value in _MAPPED.findall(text):
+        found[_ESCAPED.sub(r"\1", name).lower()] = _ESCAPED.sub(r"\1", value)
+    return found
 
 
 def listed(output: str) -> frozenset[str]:
@@ -249,14 +276,26 @@ def node_attributes(configuration: Element, node: str) -> dict[str, str]:
     return {}
 
 
+def _levels_for(every: Sequence[Element], target: str, attributes: Mapping[str, str]) -> tuple[Element, ...]:
+    """The levels of the one topology that counts for a node (Pacemaker's find_topology_for_host)."""
+    fitting = [level for level in every if _is_for(level, target, attributes)]
+    named = tuple(level for level in fitting if level.get("target"))
+    if named or not fitting:
+        return named
+    first = _topology(fitting[0])
+    return tuple(level for level in fitting if _topology(level) == first)
+
+
+def _topology(level: Element) -> tuple[str, ...]:
+    return tuple(level.get(name) for name in ("target-pattern", "target-attribute", "target-value"))
+
+
 def _is_for(level: Element, target: str, attributes: Mapping[str, str]) -> bool:
     if level.get("target"):
-        return level.get("target") == target
+        return level.get("target").lower() == target.lower()
     if level.get("target-pattern"):
-        try:
-            return re.search(level.get("target-pattern"), target) is not None
-        except re.error:
-            return False
+        pattern = patterns.compiled(level.get("target-pattern"))
+        return pattern is not None and pattern.search(target) is not None
     name = level.get("target-attribute")
     return bool(name) and attributes.get(name) == level.get("target-value")
 
@@ -268,6 +307,10 @@ def _values(item: Element, tag: str) -> dict[str, str]:
         for pair in group.all("nvpair"):
             values.setdefault(pair.get("name"), pair.get("value"))
     return values
+
+
+def _is_in(name: str, names: Iterable[str]) -> bool:
+    return name.lower() in {one.lower() for one in names}
 
 
 def _priority(device: Device) -> int:

@@ -10,6 +10,7 @@ from crm.cib.schema import Problem
 from crm.explain.checks.finding import section, value, warning
 from crm.explain.facts import listed
 from crm.fencing.configured import fence_primitives
+from crm.fencing.devices import host_map
 
 
 def check(
@@ -53,5 +54,5 @@ def static_hosts(device: Element) -> set[str] | None:
     mapped = value(device, "pcmk_host_map", "instance_attributes")
     if check_kind in ("none", "dynamic-list", "status") or not (listed or mapped):
         return None
-    names = re.split(r"[,;\s]+", listed) + [part.partition(":")[0] for part in re.split(r"[;,\s]+", mapped)]
+    names = [*re.split(r"[,;\s]+", listed), *host_map(mapped)]
     return {name.lower() for name in names if name}

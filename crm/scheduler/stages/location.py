@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import Final
 
 from crm.cib.model import Element
-from crm.scheduler import references, scores
+from crm.scheduler import patterns, references, scores
 from crm.scheduler.failures import node_has_failures, threshold_reached
 from crm.scheduler.model import Entry, Location, Node, ProbeMode, Resource, Role, Variant, WorkingSet
 from crm.scheduler.operations import rule_context
@@ -18,15 +17,6 @@ from crm.scheduler.tables import ban
 from crm.scheduler.values import is_true
 
 _PROBE_MODES: Final = {"always": ProbeMode.ALWAYS, "never": ProbeMode.NEVER, "exclusive": ProbeMode.EXCLUSIVE}
-_POSIX_CLASSES: Final = {
-    "[:digit:]": "0-9",
-    "[:alpha:]": "A-Za-z",
-    "[:alnum:]": "A-Za-z0-9",
-    "[:lower:]": "a-z",
-    "[:upper:]": "A-Z",
-    "[:space:]": r"\s",
-    "[:punct:]": r"!-/:-@\[-`{-~",
-}
 
 
 # --- node health
@@ -113,12 +103,8 @@ def unpack_location(work: WorkingSet, item: Element) -> None:
 
 def _matching(work: WorkingSet, pattern: str) -> Iterator[tuple[Resource, tuple[str, ...]]]:
     inverted = pattern.startswith("!")
-    text = pattern[1:] if inverted else pattern
-    for name, characters in _POSIX_CLASSES.items():
-        text = text.replace(name, characters)
-    try:
-        compiled = re.compile(text)
-    except re.error:
+    compiled = patterns.compiled(pattern[1:] if inverted else pattern)
+    if compiled is None:
         return
     for resource in work.resources:
         match = compiled.search(resource.id)

@@ -40,6 +40,7 @@ async def test_what_waits_for_a_fence_waits_for_its_success() -> None:
         await world.executed("node1", "f-fencing_off_0")
         (identity, operation) = world.lrms["node1"].executed[0]
         assert operation.parameters == {"port": "node2", "nodename": "node2"}
+        assert operation.owner == "f", "whose secrets it is called with"
         assert world.dc.progress().waits == ("node2 must be fenced",)  # type: ignore[union-attr]
         world.result("node1", rc=1)
         await world.until(lambda: "f: done, rc 1 on node1" in world.fencing.notices()[0])
@@ -75,6 +76,24 @@ async def test_the_worse_connected_of_two_waits_longer() -> None:
         assert (await world.fencing.usable("node2")).extra_delay_ms == 2_000
         world.two_node = False  # a third has got a vote
         assert (await world.fencing.usable("node2")).extra_delay_ms == 0
+
+
+async def test_a_transient_attribute_bans_a_device_at_once() -> None:
+    """The configuration has not changed, and the device is not used from there all the same."""
+    rule = '<expression id="e" attribute="pingd" operation="lt" value="1" type="integer"/>'
+    configuration = parse(
+        f"""<configuration><crm_config/><nodes><node id="1" uname="node1"/><node id="2" uname="node2"/>
+        </nodes>
+        <resources><primitive id="f" class="stonith" type="fence_x"/></resources><constraints>
+        <rsc_location id="l" rsc="f"><rule id="r" score="-INFINITY">{rule}</rule></rsc_location></constraints>
+        </configuration>"""
+    )
+    async with a_world() as world:
+        world.replica.configuration = configuration
+        world.reign()
+        for number, (pingd, users) in enumerate([("1", ("node1",)), ("0", ()), ("2", ("node1",))], 1):
+            world.nodes.set_attributes("node1", (1, number), {"pingd": pingd})
+            assert (await world.fencing.usable("node2")).by_device == {"f": users}
 
 
 async def test_a_device_that_lies_is_found_out_and_not_believed_again() -> None:

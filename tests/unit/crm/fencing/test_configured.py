@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from crm.cib.codec import parse
+from crm.fencing.configured import NOTHING, Transient
 from crm.fencing.devices import Device, devices
 
 NODES = """<nodes><node id="1" uname="node1"><instance_attributes id="n1a">
@@ -13,11 +14,17 @@ NODES = """<nodes><node id="1" uname="node1"><instance_attributes id="n1a">
 
 
 def read(
-    resources: str, *, constraints: str = "", options: str = "", more: str = "", now_s: int = 0
+    resources: str,
+    *,
+    constraints: str = "",
+    options: str = "",
+    more: str = "",
+    now_s: int = 0,
+    transient: Transient = NOTHING,
 ) -> list[Device]:
     text = f"""<configuration><crm_config><cluster_property_set id="o">{options}</cluster_property_set>
     </crm_config>{NODES}<resources>{resources}</resources><constraints>{constraints}</constraints>{more}</configuration>"""
-    return list(devices(parse(text), now_s=now_s))
+    return list(devices(parse(text), now_s=now_s, transient=transient))
 
 
 def pair(name: str, value: str) -> str:
@@ -76,6 +83,7 @@ def test_what_is_wanted_stopped_with_its_group_is_no_device() -> None:
         ('<rsc_location id="l" rsc="f2" node="node1" score="-INFINITY"/>', set()),
         ('<rsc_location id="l" rsc-pattern="^f" node="node2" score="-INFINITY"/>', {"node2"}),
         ('<rsc_location id="l" rsc-pattern="!^x" node="node2" score="-INFINITY"/>', {"node2"}),
+        ('<rsc_location id="l" rsc-pattern="^f[[:digit:]]" node="node2" score="-INFINITY"/>', {"node2"}),
         ('<rsc_location id="l" rsc="power" node="node2" score="-INFINITY"/>', {"node2"}),
         (
             '<rsc_location id="l" node="node3" score="-INFINITY"><resource_set id="s"><resource_ref id="f1"/>'
@@ -102,6 +110,25 @@ def test_what_is_wanted_stopped_with_its_group_is_no_device() -> None:
 def test_where_it_is_not_executed(constraint: str, banned: set[str]) -> None:
     tags = '<tags><tag id="power"><obj_ref id="f1"/></tag></tags>'
     (device,) = read(one("f1"), constraints=constraint, more=tags)
+    assert device.banned == banned
+
+
+@pytest.mark.parametrize(
+    ("transient", "banned"),
+    [
+        ({}, {"node1"}),  # by its permanent attribute
+        ({"node1": {"rack": "b"}}, set()),
+        ({"node1": {"rack": "b"}, "node2": {"rack": "a"}}, {"node2"}),
+        ({"node1": {"#uname": "x"}}, {"node1"}),
+    ],
+)
+def test_transient_attributes_come_before_permanent_ones(
+    transient: dict[str, dict[str, str]], banned: set[str]
+) -> None:
+    """As in the scheduler: a device is not executed where pingd, say, bans it."""
+    rule = '<expression id="e" attribute="rack" operation="eq" value="a"/>'
+    constraint = f'<rsc_location id="l" rsc="f1"><rule id="r" score="-INFINITY">{rule}</rule></rsc_location>'
+    (device,) = read(one("f1"), constraints=constraint, transient=transient)
     assert device.banned == banned
 
 
