@@ -58,6 +58,7 @@ class Alerts:
     def __init__(self, runner: Runner, node: str) -> None:
         self._runner, self._node = runner, node
         self._waiting: asyncio.Queue[Alert] = asyncio.Queue(WAITING_MAX)
+        self._as_root = ""
 
     def add(self, alert: Alert) -> None:
         """Have it run when its turn comes. Raises InvalidRequest, ResourceExhausted."""
@@ -103,9 +104,13 @@ class Alerts:
             "HACLUSTER_NODE": self._node,
             **alert.environment,
         }
+        user, as_root = _as_user()
+        if as_root and as_root != self._as_root:  # once, not with each alert
+            log.warning(log_events.ALERT_AS_ROOT, reason=as_root)
+        self._as_root = as_root
         name = AgentName("ocf", "alert", "alert")
         agent = ResolvedAgent(name=name, standard="alert", path=alert.path)
-        return AgentCall(agent=agent, argv=(*_as_user(), alert.path), env=environment)
+        return AgentCall(agent=agent, argv=(*user, alert.path), env=environment)
 
 
 def _is_reserved(name: str) -> bool:
@@ -116,23 +121,22 @@ def _is_reserved(name: str) -> bool:
     return name in _RESERVED or name.startswith(("LD_", "MALLOC_", "PYTHON", "BASH_"))
 
 
-def _as_user() -> tuple[str, ...]:
-    """What makes root's child a child of user hacluster; nothing where we are not root or have none.
+def _as_user() -> tuple[tuple[str, ...], str]:
+    """What makes root's child a child of user hacluster; nothing, and why, where it stays root's.
 
     posix_spawn cannot change users, and forking is not for a process with gRPC: setpriv(1) does it.
     """
     program = shutil.which("setpriv", path=PATH)
     if os.geteuid() != 0:
-        return ()
+        return (), ""
     try:
         user = pwd.getpwnam(USER)
         group = grp.getgrnam(GROUP).gr_gid
     except KeyError:
-        return ()
+        return (), f"there is no user {USER} or no group {GROUP} (the package makes them)"
     if program is None:
-        log.warning(log_events.ALERT_AS_ROOT, reason="there is no setpriv (package util-linux)")
-        return ()
-    return (program, f"--reuid={user.pw_uid}", f"--regid={group}", "--clear-groups", "--")
+        return (), "there is no setpriv (package util-linux)"
+    return (program, f"--reuid={user.pw_uid}", f"--regid={group}", "--clear-groups", "--"), ""
 
 
 def _report(alert: Alert, finished: Finished) -> None:

@@ -22,10 +22,14 @@ TIMESTAMP_FORMAT: Final = "%H:%M:%S.%06N"
 VERSION: Final = "2.1.5"
 """Of Pacemaker's interface to alert agents; they compare it."""
 
-_NANOSECONDS: Final = re.compile(r"%(\d*)N")
+TIMEOUT_MS_MAX: Final = 3_600_000
+"""No alert agent has longer, whatever the configuration says: one that hangs keeps others waiting."""
+
+_NANOSECONDS: Final = re.compile(r"%%|%0*(\d{0,2})N")
 _NS: Final = 1_000_000_000
 _FENCE_ACTIONS: Final = frozenset({"on", "off", "reboot", "status", "list"})
-_OF_PACEMAKER: Final = "CRM_alert_"
+_OF_PACEMAKER: Final = ("CRM_alert_", "CRM_notify_")
+"""Each value has both names: scripts that were written for ClusterMon know the second one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,10 +136,15 @@ class Alerts:
 def format_time(text: str, wall_ns: int) -> str:
     """strftime with GNU date's %N: nanoseconds, or with a width so many of their digits. UTC is local here.
 
-    A format that cannot be used gives the default one's text.
+    Widths have two digits at most. A format that cannot be used gives the default one's text.
     """
     digits = f"{wall_ns % _NS:09}"
-    filled = _NANOSECONDS.sub(lambda match: digits[: int(match[1] or 9)].ljust(int(match[1] or 9), "0"), text)
+
+    def fraction(match: re.Match[str]) -> str:
+        width = int(match[1] or 9) if match[1] is not None else 0
+        return digits[:width].ljust(width, "0") if width else match[0]
+
+    filled = _NANOSECONDS.sub(fraction, text)
     moment = datetime.fromtimestamp(wall_ns // _NS, UTC).astimezone()
     try:
         return moment.strftime(filled)
@@ -195,7 +204,7 @@ def _selected(alert: Element) -> tuple[frozenset[str], frozenset[str]]:
 
 def _timeout_ms(text: str) -> int:
     try:
-        return parse_ms(text) or TIMEOUT_MS
+        return min(parse_ms(text) or TIMEOUT_MS, TIMEOUT_MS_MAX)
     except ValueError:
         return TIMEOUT_MS
 
@@ -261,7 +270,7 @@ def _call(recipient: _Recipient, kind: str, values: Mapping[str, str], sequence:
         "timestamp_usec": str(wall_ns % _NS // 1_000),
         **values,
     }
-    environment = {f"{_OF_PACEMAKER}{name}": value for name, value in told.items() if value}
+    environment = {f"{one}{name}": value for one in _OF_PACEMAKER for name, value in told.items() if value}
     chosen = {n: v for n, v in recipient.variables.items() if v and not n.startswith(_OF_PACEMAKER)}
     return Call(
         alert=recipient.alert,

@@ -14,7 +14,7 @@ from crm.cib.model import Element
 from crm.controller.nodes import MembershipChange, NodeTable
 from crm.fencing.history import FencingRecord, FencingState
 from hacluster.clock import wall_ns
-from hacluster.errors import HaError
+from hacluster.errors import ErrorCode, HaError
 from hacluster.vocabulary.operation import OperationResult
 
 WAITING_MAX: Final = 1_000
@@ -55,8 +55,11 @@ class AlertShell:
                     await self._runner.run_alert(call.alert, call.path, call.environment, call.timeout_ms)
                     break
                 except HaError as error:
-                    if attempt == ATTEMPTS:
+                    refused = error.code is ErrorCode.INVALID_REQUEST  # and will be the next time, too
+                    if refused or attempt == ATTEMPTS:
                         log.warning(log_events.ALERT_NOT_SENT, alert=call.alert, reason=str(error))
+                    if refused:
+                        break
                 await asyncio.sleep(RETRY_S)
 
     def membership(self, change: MembershipChange) -> None:

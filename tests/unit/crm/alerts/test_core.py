@@ -60,7 +60,14 @@ def test_the_variables_of_each_kind() -> None:
 
     def own(environment: object) -> dict[str, str]:
         assert isinstance(environment, dict)
-        values = {name.removeprefix("CRM_alert_"): value for name, value in environment.items()}
+        values = {
+            name.removeprefix("CRM_alert_"): value
+            for name, value in environment.items()
+            if name.startswith("CRM_alert_")
+        }
+        former = {f"CRM_notify_{name}": value for name, value in values.items()}
+        assert former.items() <= environment.items(), "what scripts for ClusterMon know them by"
+        assert len(environment) == len(values) + len(former)
         assert common <= values.keys()
         return {name: value for name, value in values.items() if name not in common}
 
@@ -82,7 +89,8 @@ def test_recipients_and_what_they_add() -> None:
     calls = told(
         '<alert id="a" path="/bin/a"><meta_attributes id="m"><nvpair id="m1" name="timeout" value="5s"/>'
         '</meta_attributes><instance_attributes id="i"><nvpair id="i1" name="level" value="low"/>'
-        '<nvpair id="i2" name="CRM_alert_kind" value="forged"/></instance_attributes>'
+        '<nvpair id="i2" name="CRM_alert_kind" value="forged"/>'
+        '<nvpair id="i3" name="CRM_notify_rc" value="forged"/></instance_attributes>'
         '<recipient id="r1" value="root@x"/>'
         '<recipient id="r2" value="ops@x"><meta_attributes id="n"><nvpair id="n1" name="timeout" value="9s"/>'
         '<nvpair id="n2" name="timestamp-format" value="%s"/></meta_attributes><instance_attributes id="j">'
@@ -97,6 +105,7 @@ def test_recipients_and_what_they_add() -> None:
     ]
     assert [call.environment["CRM_alert_recipient"] for call in calls] == ["root@x", "ops@x"]
     assert {call.environment["CRM_alert_kind"] for call in calls} == {"node"}
+    assert not any("CRM_notify_rc" in call.environment for call in calls), "a node has none"
     assert calls[1].environment["CRM_alert_timestamp"] == "1700000000"
 
 
@@ -127,7 +136,30 @@ def test_without_alerts_nothing_is_counted() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"), [("%3N", "123"), ("%N", "123456789"), ("%012N", "123456789000"), ("%06N", "123456")]
+    ("text", "expected"),
+    [
+        ("%3N", "123"),
+        ("%N", "123456789"),
+        ("%012N", "123456789000"),
+        ("%06N", "123456"),
+        ("%%06N", "%06N"),
+        ("%00N", "123456789"),
+        ("a%" + "0" * 6_000 + "3N", "a123"),
+    ],
 )
 def test_fractions_of_a_second(text: str, expected: str) -> None:
     assert format_time(text, WALL_NS) == expected
+
+
+@pytest.mark.parametrize(
+    "text", ["%9999999999N", "%" + "9" * 6_000 + "N", "%2147483647d", "%99999999999999s"]
+)
+def test_no_width_takes_the_memory(text: str) -> None:
+    assert len(format_time(text, WALL_NS)) < 10_000
+
+
+def test_no_alert_has_longer_than_an_hour() -> None:
+    """ha-lrm refuses more, and then nobody would be told."""
+    meta = '<meta_attributes id="m"><nvpair id="m1" name="timeout" value="2h"/></meta_attributes>'
+    (call,) = told(f'<alert id="a" path="/bin/a">{meta}</alert>', NODE)
+    assert call.timeout_ms == 3_600_000
