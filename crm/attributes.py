@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 from collections.abc import Callable, Mapping
@@ -21,8 +22,9 @@ log = structlog.get_logger()
 class AttributeKeeper:
     """The keeper of one node's attributes.
 
-    Agents on this node read `current`; the cluster is told `published`, which follows it after the dampening
-    that was asked for. `later(delay_ms, name)` must call `settle(name)` after the delay.
+    Agents on this node read `current`; the cluster is told `published`, which follows it when the attribute
+    has not changed for the dampening time that was asked for (as Pacemaker's attrd does it).
+    `later(delay_ms, name)` must call `settle(name)` after the delay, and forget that it was to do so before.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class AttributeKeeper:
 
     def change(self, changes: Mapping[str, str], dampen_ms: int | None = NOW) -> None:
         """Set attributes, or remove those with an empty value. `dampen_ms` None: as asked for before."""
+        before = dict(self._current)
         for name, value in changes.items():
             if dampen_ms is not None:
                 self._dampening[name] = dampen_ms
@@ -66,7 +69,8 @@ class AttributeKeeper:
         self._write()
         waiting = [name for name in changes if self._dampening.get(name, NOW) > 0]
         for name in waiting:
-            self._later(self._dampening[name], name)
+            if self._current.get(name) != before.get(name):
+                self._later(self._dampening[name], name)
         self._publish([name for name in changes if name not in waiting])
 
     def settle(self, name: str) -> None:
@@ -108,3 +112,22 @@ class AttributeKeeper:
             with contextlib.suppress(OSError):
                 fresh.unlink(missing_ok=True)
             log.warning(log_events.ATTRIBUTES_NOT_KEPT, file=str(self._path), reason=str(error))
+
+
+class DampeningTimers:
+    """One timer an attribute: asked for again, it begins anew."""
+
+    def __init__(self, settle: Callable[[str], None]) -> None:
+        self._settle = settle
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+
+    def later(self, delay_ms: int, name: str) -> None:
+        """Settle the attribute when the delay is over, and not before."""
+        if name in self._timers:
+            self._timers[name].cancel()
+        loop = asyncio.get_running_loop()
+        self._timers[name] = loop.call_later(delay_ms / 1_000, self._fired, name)
+
+    def _fired(self, name: str) -> None:
+        del self._timers[name]
+        self._settle(name)

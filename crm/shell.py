@@ -19,7 +19,7 @@ from crm.api.changes import Changes
 from crm.api.cluster import Cluster
 from crm.api.ports import listen, server_for_users
 from crm.api.public_socket import PublicSocket
-from crm.attributes import AttributeKeeper
+from crm.attributes import AttributeKeeper, DampeningTimers
 from crm.cib.document import cluster_options
 from crm.cib.history import NodeHistory
 from crm.cib.schema import refusal
@@ -135,7 +135,7 @@ class CrmShell:
             paths.run / "attributes.json",
             boot_token,
             instance,
-            later=self._later,
+            later=DampeningTimers(self._settle).later,
             changed=self._attributes_changed,
         )
         self._told_attributes = dict(self.keeper.published)
@@ -518,8 +518,8 @@ class CrmShell:
 
     # This node's attributes.
 
-    def _later(self, delay_ms: int, name: str) -> None:
-        asyncio.get_running_loop().call_later(delay_ms / 1_000, self.keeper.settle, name)
+    def _settle(self, name: str) -> None:
+        self.keeper.settle(name)
 
     def _attributes_changed(self) -> None:
         self.changes.touch()

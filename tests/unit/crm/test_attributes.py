@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
-from crm.attributes import AttributeKeeper
+from crm.attributes import AttributeKeeper, DampeningTimers
 from hacluster.vocabulary.ids import BootToken
 
 
@@ -64,3 +65,37 @@ def test_dampening_holds_back_only_what_it_was_asked_for(tmp_path: Path) -> None
     changes = kept.changes
     kept.keeper.settle("pingd")
     assert kept.changes == changes, "nothing new"
+
+
+def test_dampening_begins_anew_with_each_change_and_with_nothing_else(tmp_path: Path) -> None:
+    kept = Kept(tmp_path / "attributes.json")
+    for value in ("2", "2", "1", "1"):
+        kept.keeper.change({"pingd": value}, 5_000)
+    assert kept.delays == [(5_000, "pingd")] * 2
+
+
+async def test_an_attribute_has_one_timer() -> None:
+    """Else the first change's would tell the cluster what is about to change again."""
+    settled: list[str] = []
+    fired = asyncio.Event()
+
+    def settle(name: str) -> None:
+        settled.append(name)
+        if name == "last":
+            fired.set()
+
+    timers = DampeningTimers(settle)
+    timers.later(1, "pingd")
+    timers.later(3_600_000, "pingd")
+    timers.later(1, "once")
+    timers.later(2, "last")
+    async with asyncio.timeout(10):
+        await fired.wait()
+    assert settled == ["once", "last"], "pingd's first delay is over, and does not count"
+    fired.clear()
+    timers.later(0, "pingd")
+    timers.later(1, "once")
+    timers.later(2, "last")
+    async with asyncio.timeout(10):
+        await fired.wait()
+    assert settled == ["once", "last", "pingd", "once", "last"]
