@@ -26,6 +26,8 @@ VALUE_BYTES_MAX: Final = 32 * 4096 - 512
 
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,254}", re.ASCII)
 _SHELL_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+_NUMBER: Final = re.compile(r"[1-9][0-9]{0,3}", re.ASCII)
+_SHOWN_MAX: Final = 40
 _ACTION: Final = re.compile(r"[a-z][a-z0-9_-]{0,63}", re.ASCII)
 
 # Agents written for OCF 1.0 ask for these; Pacemaker sends both names.
@@ -215,10 +217,10 @@ def positional(parameters: Mapping[str, str]) -> tuple[str, ...]:
 
     Raises InvalidRequest for any other name and for a gap, which would shift what follows.
     """
-    wrong = sorted(name for name in parameters if not name.isascii() or not name.isdigit())
+    wrong = sorted(name for name in parameters if _NUMBER.fullmatch(name) is None)
     if wrong:
         raise InvalidRequest(
-            what=f"a heartbeat script has no parameter {wrong[0]!r}",
+            what=f"a heartbeat script has no parameter {wrong[0][:_SHOWN_MAX]!r}",
             remedy="its arguments are named 1, 2, 3, …",
         )
     numbers = sorted(int(name) for name in parameters)
@@ -244,7 +246,7 @@ def fence_input(operation: Operation) -> str:
             continue
         _checked_name(operation, name)
         _check_value(operation, name, value)
-        if "\n" in value:
+        if "\n" in value or "\r" in value:  # Python's agents take either for the end of a line
             raise InvalidRequest(what=f"parameter {name} of {operation.resource} contains a line break")
         lines.append(f"{name}={value}")
     return "\n".join(lines) + "\n"

@@ -107,7 +107,12 @@ class Units:
             await self._manager.call("Reload")
         elif action == "stop" and await asyncio.to_thread(dropin.remove, self._folder, unit):
             await self._manager.call("Reload")
-        (job,) = await self._manager.call(_JOBS[action], "ss", unit, "replace")
+        try:
+            (job,) = await self._manager.call(_JOBS[action], "ss", unit, "replace")
+        except Refused as refused:
+            if refused.name == "InvalidArgs":  # the name, or something else: LoadUnit is told nothing else
+                await self._load(unit)
+            raise
         result = await self._end_of(job, unit)
         if result == "done":
             return Result(status=ExecutionStatus.DONE, rc=OcfExit.OK)
@@ -150,7 +155,11 @@ class Units:
         return Result(status=ExecutionStatus.DONE, rc=OcfExit.NOT_RUNNING, reason=reason)
 
     async def _load(self, unit: str) -> str:
-        (path,) = await self._manager.call("LoadUnit", "s", unit)
+        """Raises BusGone; Refused, as InvalidName if no unit can have the name (blanks, a bare template)."""
+        try:
+            (path,) = await self._manager.call("LoadUnit", "s", unit)
+        except Refused as refused:
+            raise Refused("InvalidName", str(refused)) if refused.name == "InvalidArgs" else refused from None
         return str(path)
 
     async def _warn_if_enabled(self, unit: str) -> None:

@@ -155,9 +155,10 @@ def test_a_mebibyte_is_refused_not_cut() -> None:
 
 
 def test_a_line_break_cannot_add_a_line_for_a_fence_agent() -> None:
-    operation = an_operation("stonith:fence_x", {"port": "1\naction=off\nplug=2"})
-    with pytest.raises(InvalidRequest, match="line break"):
-        fence_input(operation)
+    for end in ("\n", "\r", "\r\n"):  # Python reads each of them as the end of a line
+        operation = an_operation("stonith:fence_x", {"port": f"1{end}action=off{end}plug=2"})
+        with pytest.raises(InvalidRequest, match="line break"):
+            fence_input(operation)
 
 
 def test_output_is_bounded_and_no_terminal_obeys_it() -> None:

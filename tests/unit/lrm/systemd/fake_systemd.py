@@ -43,6 +43,7 @@ class FakeSystemd:
     said: list[str] = field(default_factory=list)
     mute_jobs: bool = False
     no_reply: int = 0  # so many calls are answered as by a systemd that executes itself anew
+    refuses: str = ""  # a method whose arguments are wrong, whatever they are
     early_signal: bool = False  # JobRemoved comes before the answer that names the job
     jobs: int = 0
     running: set[asyncio.Task[None]] = field(default_factory=set)
@@ -58,8 +59,13 @@ class FakeSystemd:
         if self.no_reply > 0 and message.member != "Subscribe":
             self.no_reply -= 1
             return Message.new_error(message, "org.freedesktop.DBus.Error.NoReply", "disconnected")
+        if message.member == self.refuses:
+            return Message.new_error(message, "org.freedesktop.DBus.Error.InvalidArgs", "Job mode is invalid")
         if message.member == "Get":
             return self._get(message)
+        if message.member in ("LoadUnit", "StartUnit", "StopUnit") and " " in message.body[0]:
+            text = f"Unit name {message.body[0]} is not valid."
+            return Message.new_error(message, "org.freedesktop.DBus.Error.InvalidArgs", text)
         self.said.append(" ".join([str(message.member), *map(str, message.body[:1])]))
         match member:
             case "Subscribe" | "Reload":
@@ -135,22 +141,12 @@ async def fake_systemd(folder: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIt
     configuration, socket = folder / "bus.conf", folder / "bus.sock"
     configuration.write_text(_CONFIGURATION.format(socket=socket))
     daemon = await asyncio.create_subprocess_exec(
-        program,
-        f"--config-file={configuration}",
-        "--nofork",
-        "--nopidfile",
-        "--nosyslog",
-        "--print-address=1",
-        stdout=asyncio.subprocess.PIPE,
+        program, f"--config-file={configuration}", "--nofork", "--nopidfile", "--nosyslog"
     )
     try:
-        async with asyncio.timeout(20):
-            assert daemon.stdout is not None
-            # It says its address when it listens; its socket's file is there before.
-            assert await daemon.stdout.readline(), "dbus-daemon ended"
         address = f"unix:path={socket}"
         monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", address)
-        bus = await MessageBus(bus_address=address).connect()
+        bus = await _connected(address)
         fake = FakeSystemd(bus)
         bus.add_message_handler(fake.handle)
         await bus.request_name(NAME)
@@ -164,3 +160,13 @@ async def fake_systemd(folder: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIt
     finally:
         daemon.terminate()
         await daemon.wait()
+
+
+async def _connected(address: str) -> MessageBus:
+    """The daemon may have bound its socket, and not listen yet."""
+    async with asyncio.timeout(20):
+        while True:
+            try:
+                return await MessageBus(bus_address=address).connect()
+            except OSError:
+                await asyncio.sleep(0.01)

@@ -101,6 +101,25 @@ async def test_a_unit_nobody_knows(units: Units, systemd: FakeSystemd) -> None:
     assert of(await run(units, "monitor", "none.service")) == ("DONE", 7)
 
 
+async def test_a_name_that_no_unit_can_have(units: Units, systemd: FakeSystemd, folder: Path) -> None:
+    """A typing error must not end in a stop that fails, and by that in a node that is fenced."""
+    assert of(await run(units, "monitor", "my web.service")) == ("NOT_INSTALLED", 5)
+    assert of(await run(units, "start", "my web.service")) == ("NOT_INSTALLED", 5)
+    assert of(await run(units, "stop", "my web.service")) == ("DONE", 0)
+    assert not (folder / "my web.service.d").exists()
+
+
+async def test_a_refused_stop_of_a_unit_that_may_run_is_no_success(
+    units: Units, systemd: FakeSystemd
+) -> None:
+    """Else it would be started on another node beside it."""
+    systemd.unit(WEB, active="active")
+    systemd.refuses = "StopUnit"
+    assert of(await run(units, "stop")) == ("ERROR", 1)
+    systemd.refuses = "Get"
+    assert of(await run(units, "monitor"))[0] == "ERROR"
+
+
 async def test_systemd_executes_itself_anew(units: Units, systemd: FakeSystemd) -> None:
     """Calls are without an answer, a job's end is not heard: the unit's state says what became of it."""
     systemd.unit(WEB)
