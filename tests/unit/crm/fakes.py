@@ -37,6 +37,8 @@ from hacluster.vocabulary.operation import ExecutionStatus, Operation, Operation
 
 TERM = Term(4, 1)
 VIEW = ViewId(2, 1)
+SILENT_AFTER_MS = 3_600_000
+"""Nobody is a liar in a test that is not about lies, however long the machine has other things to do."""
 
 
 class FakeReplica:
@@ -228,10 +230,18 @@ class FakePeer:
 
 
 class World:
-    """node1 is DC; node1 and node2 are members."""
+    """node1 is DC; node1 and node2 are members.
+
+    Whoever is confirmed off and stays in the view has `silent_after_ms` before that is a lie.
+    """
 
     def __init__(
-        self, tasks: asyncio.TaskGroup, timings: control.Timings | None = None, *, two_node: bool = False
+        self,
+        tasks: asyncio.TaskGroup,
+        timings: control.Timings | None = None,
+        *,
+        two_node: bool = False,
+        silent_after_ms: int = SILENT_AFTER_MS,
     ) -> None:
         self._tasks, self.two_node = tasks, two_node
         self.names = ("node1", "node2")
@@ -264,7 +274,7 @@ class World:
             rng=random.Random(1),
             two_node=lambda: self.two_node,
             deadtime_ms=40,
-            silent_after_ms=40,
+            silent_after_ms=silent_after_ms,
             records=FencingRecords(Path("/proc/none/fencing.json"), "node1", SystemClock()),
         )
         self.dc = DcShell(
@@ -351,9 +361,11 @@ PATIENT = control.Timings(integration_ms=20_000, node_pending_ms=30_000, retry_m
 
 
 @asynccontextmanager
-async def a_world(timings: control.Timings = PATIENT, *, two_node: bool = False) -> AsyncIterator[World]:
+async def a_world(
+    timings: control.Timings = PATIENT, *, two_node: bool = False, silent_after_ms: int = SILENT_AFTER_MS
+) -> AsyncIterator[World]:
     """A world whose tasks have ended when it is left."""
     async with asyncio.TaskGroup() as tasks:
-        world = World(tasks, timings, two_node=two_node)
+        world = World(tasks, timings, two_node=two_node, silent_after_ms=silent_after_ms)
         yield world
         world.close()

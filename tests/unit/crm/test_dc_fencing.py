@@ -96,9 +96,11 @@ async def test_a_transient_attribute_bans_a_device_at_once() -> None:
             assert (await world.fencing.usable("node2")).by_device == {"f": users}
 
 
-async def test_a_device_that_lies_is_found_out_and_not_believed_again() -> None:
+async def test_a_device_that_lies_is_found_out_and_not_believed_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """It says that node2 is off, and node2 lives on: fail closed until node2 has booted."""
-    async with a_world() as world:
+    async with a_world(silent_after_ms=40) as world:
         world.replica.configuration = DEVICE
         barred: list[tuple[int, str]] = []
 
@@ -111,16 +113,24 @@ async def test_a_device_that_lies_is_found_out_and_not_believed_again() -> None:
         world.scheduler.graphs.append(a_graph("1 stonith node2 node2 stonith_action=off"))
         world.reign()
         await world.executed("node1", "f-fencing_off_0")
-        world.scheduler.graphs.append(a_graph("1 stonith node2 node2 stonith_action=off"))
+        when_fenced: list[tuple[bool, bool]] = []
+        fenced = world.dc.node_fenced
+
+        def node_fenced(node: str, by: tuple[str, ...]) -> None:
+            fenced(node, by)
+            when_fenced.append((world.nodes[node].fenced, world.nodes[node].lied))
+
+        monkeypatch.setattr(world.dc, "node_fenced", node_fenced)
         world.result("node1")
-        await world.until(lambda: world.nodes["node2"].fenced or world.nodes["node2"].lied)
-        assert barred == [], "it may need a moment to fall silent"
         await world.until(lambda: world.nodes["node2"].lied)
+        assert when_fenced == [(True, False)], "it may need a moment to fall silent"
         await world.until(lambda: barred == [(2, "b" * 64)])
         world.fencing.adopt()  # another reign says it again
         await world.until(lambda: barred == [(2, "b" * 64)] * 2)
         (notice,) = [notice for notice in world.fencing.notices() if "lives on" in notice]
         assert notice.startswith("node2 was confirmed to be off by f, but lives on")
+        await world.until(lambda: any("lives on" in one.cause for one in world.scheduler.requests))
+        world.fencing.fence("node2", "off")
         await world.executed("node1", "f-fencing_off_0", "f-fencing_off_0")
         world.result("node1")
         await world.until(lambda: any("as before" in notice for notice in world.fencing.notices()))
@@ -136,7 +146,7 @@ async def test_a_device_that_lies_is_found_out_and_not_believed_again() -> None:
 
 async def test_who_is_let_in_is_not_fenced_by_who_lied() -> None:
     """An operator's word is on the node, not on the device."""
-    async with a_world() as world:
+    async with a_world(silent_after_ms=40) as world:
         world.replica.configuration = DEVICE
         said: list[str] = []
 
