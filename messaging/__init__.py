@@ -1,7 +1,3 @@
 """ha-messaging: who is here. Heartbeats, failure detection, membership views, quorum."""
 
-import sys
-
-# structlog imports rich for tracebacks in colour when it is there: a fifth of the CPU time of a restart,
-# which has one second in all.
-sys.modules.setdefault("rich", None)  # type: ignore[arg-type]  # None is "not there"; typeshed lacks it
+import hacluster  # noqa: F401 - before structlog and gRPC: see there
