@@ -28,13 +28,16 @@ async def heard_of(paths: Paths, *, writes_first: bool) -> list[Message]:
         if writes_first:  # before there was time to read
             link.send(Ping())
 
-    link = ExecLink(paths, "node1", on_up=up, on_down=down.set, on_message=heard.append)
+    def ended() -> None:
+        down.set()
+        running.cancel()  # or it starts a real lrm-exec and waits for that
+
+    link = ExecLink(paths, "node1", on_up=up, on_down=ended, on_message=heard.append)
     running = asyncio.create_task(link.run(ours))
-    reached = asyncio.create_task(down.wait())
-    await asyncio.wait((reached, running), timeout=WITHIN_S, return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait((running,), timeout=WITHIN_S)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
-    assert reached.done(), "the end was noticed"
+    assert down.is_set(), "the end was noticed"
     return heard
 
 
