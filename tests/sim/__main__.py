@@ -105,17 +105,21 @@ def cut_down(options: argparse.Namespace) -> int:
     return 0
 
 
-def mutants(seeds: int, seconds: float) -> int:
+def mutants(seeds: int, seconds: float, *, write: bool) -> int:
     """The table of seeds to kill; exit code 1 when one survives."""
     survivors = 0
+    found: dict[str, int] = {}
     for mutant in broken.ALL:
         began = time.process_time()
         seed, why = broken.kill(mutant, seeds, seconds)
         survivors += not seed
+        found |= {mutant.what: seed} if seed else {}
         took = time.process_time() - began
         first = " ".join(why.split())[:60]
         print(f"{mutant.scenario:18} seed {seed or '-':>4} {took:6.1f} s  {mutant.what}: {first}", flush=True)
     print(f"{len(broken.ALL) - survivors} of {len(broken.ALL)} mutants killed")
+    if write:
+        broken.write_shown_by(found)
     return 1 if survivors else 0
 
 
@@ -180,6 +184,7 @@ def parser() -> argparse.ArgumentParser:
     command = sub.add_parser("mutants", help="break rules, and see them caught")
     command.add_argument("--seeds", type=int, default=2_000, help="tried for each")
     command.add_argument("--seconds", type=float, default=60.0, help="of CPU for each")
+    command.add_argument("--write", action="store_true", help="keep the seeds: the tests try them first")
     sub.add_parser("classes", help="all classes")
     return top
 
@@ -197,7 +202,7 @@ def main(arguments: list[str] | None = None) -> int:
         case "ledger":
             return keep_account(options)
         case "mutants":
-            return mutants(options.seeds, options.seconds)
+            return mutants(options.seeds, options.seconds, write=options.write)
         case "explore":
             return explore(options)
         case _:

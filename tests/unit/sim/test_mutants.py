@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.sim.mutants import ALL, kill
+from tests.sim.mutants import ALL, kill, shown_by
 from tests.sim.mutants.one import Mutant
 
 SEEDS = 2_000
@@ -21,6 +21,12 @@ def test_there_are_enough_of_them() -> None:
     assert len(ALL) >= 30
 
 
+def test_the_seeds_that_are_tried_first_are_those_of_mutants() -> None:
+    known = shown_by()
+    assert set(known) <= {mutant.what for mutant in ALL}
+    assert all(seed > 0 for seed in known.values())
+
+
 @pytest.mark.parametrize(
     "mutant", [one for one in ALL if one.what in AT_ONCE], ids=lambda mutant: mutant.what
 )
@@ -32,4 +38,5 @@ def test_a_mutant_is_caught_at_once(mutant: Mutant) -> None:
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("mutant", ALL, ids=lambda mutant: mutant.what)
 def test_every_mutant_is_caught(mutant: Mutant) -> None:
-    assert kill(mutant, SEEDS, SECONDS)[0], f"{mutant.scenario} does not show it: {mutant.what}"
+    first = shown_by().get(mutant.what, 0)
+    assert kill(mutant, SEEDS, SECONDS, first=first)[0], f"{mutant.scenario} does not show it: {mutant.what}"
