@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import socket
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -22,6 +21,7 @@ from hacluster.paths import Paths
 from hacluster.vocabulary.ids import NO_TERM, BootToken, NodeId, NodeName, ViewId
 from hacluster.vocabulary.membership import Authority, Member, MembershipView
 from tests import certificates
+from tests.ports import free_ports
 
 TOML = """
 [cluster]
@@ -39,18 +39,6 @@ id = {id}
 name = "n{id}"
 addresses = ["127.0.0.{id}"]
 """
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on now."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [int(one.getsockname()[1]) for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()
 
 
 async def until(holds: Callable[[], bool], *, timeout_s: float = 10.0) -> None:

@@ -18,6 +18,7 @@ from google.protobuf.message import Message
 from hacluster.paths import Paths
 from hacluster.v1 import crm_pb2
 from tests.certificates import make
+from tests.ports import loopback_net
 
 SERVICES = ("lrm", "messaging", "crm")
 ROOT = Path(__file__).parents[2]
@@ -73,18 +74,30 @@ class LocalNode:
     def power_cut(self) -> None:
         """Everything of the node ends at once, agents and all; its run folder is emptied as by a reboot."""
         self.kill()
-        marker = str(self.root).encode()
-        for folder in Path("/proc").glob("[0-9]*"):
+        until(lambda: not self._killed(), 20, f"an end of all processes of {self.root}")
+        for path in sorted((self.root / "run").glob("**/*"), reverse=True):
+            path.rmdir() if path.is_dir() else path.unlink()
+
+    def _killed(self) -> int:
+        """Kill what names the root in its words or its environment: so many, zombies have neither."""
+        marker, killed = str(self.root).encode(), 0
+        for number in (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()):
             try:
-                mine = (
-                    marker in (folder / "cmdline").read_bytes() or marker in (folder / "environ").read_bytes()
-                )
+                pidfd = os.pidfd_open(number)
             except OSError:
                 continue
-            if mine and int(folder.name) != os.getpid():
-                os.kill(int(folder.name), signal.SIGKILL)
-        for path in sorted((self.root / "run").glob("**/*"), reverse=True):
-            path.rmdir() if path.is_dir() else path.unlink(missing_ok=True)
+            try:
+                said = b"".join(
+                    Path(f"/proc/{number}/{name}").read_bytes() for name in ("cmdline", "environ")
+                )
+                if marker in said and number != os.getpid():
+                    signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+                    killed += 1
+            except OSError:
+                continue
+            finally:
+                os.close(pidfd)
+        return killed
 
     def call(self, method: str, request: Message, reply: type[Reply], within_s: float = 5.0) -> Reply:
         """Call its ha-crm. Raises grpc.RpcError."""
@@ -120,14 +133,12 @@ class LocalCluster:
         *,
         keepalive_ms: int = 100,
         deadtime_ms: int = 1_000,
+        initdead_ms: int = 30_000,
         cib: str = "",
     ) -> None:
-        second = 64 + secrets.randbelow(160)
-        third = secrets.randbelow(250)
-        self.nodes = [
-            LocalNode(f"node{n}", f"127.{second}.{third}.{n}", folder / f"n{n}") for n in range(1, count + 1)
-        ]
-        text = self._toml(keepalive_ms, deadtime_ms)
+        net = loopback_net()
+        self.nodes = [LocalNode(f"node{n}", f"{net}.{n}", folder / f"n{n}") for n in range(1, count + 1)]
+        text = self._toml(keepalive_ms, deadtime_ms, initdead_ms)
         key = secrets.token_hex(32)
         certificates = make(node.name for node in self.nodes)
         for node in self.nodes:
@@ -148,7 +159,7 @@ class LocalCluster:
                 (etc / "initial-cib.xml").write_text(cib)
                 (etc / "initial-cib.xml").chmod(0o600)
 
-    def _toml(self, keepalive_ms: int, deadtime_ms: int) -> str:
+    def _toml(self, keepalive_ms: int, deadtime_ms: int, initdead_ms: int) -> str:
         lines = [
             "[cluster]",
             'name = "local"',
@@ -156,6 +167,7 @@ class LocalCluster:
             "[timers]",
             f'keepalive = "{keepalive_ms}ms"',
             f'deadtime = "{deadtime_ms}ms"',
+            f'initdead = "{initdead_ms}ms"',
             "[quorum]",
             f"two_node = {str(len(self.nodes) == 2).lower()}",
             "[[link]]",

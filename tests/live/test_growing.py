@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import secrets
 import shutil
 import subprocess
 import sys
@@ -17,8 +16,9 @@ import pytest
 
 from hacluster import settings as ha_settings
 from tests.live.local_cluster import ROOT, LocalNode, until
+from tests.ports import loopback_net
 
-pytestmark = [pytest.mark.slow, pytest.mark.alone]
+pytestmark = [pytest.mark.slow, pytest.mark.live]
 CONFIGURATION = """\
 property stonith-enabled=false
 primitive a ocf:hacluster:Dummy op monitor interval=2s
@@ -49,7 +49,7 @@ class Site:
     """Nodes that `hacli cluster init` made, and a machine that is none yet."""
 
     def __init__(self, folder: Path, count: int = 3, deadtime: str = "1s") -> None:
-        net = f"127.{64 + secrets.randbelow(160)}.{secrets.randbelow(250)}"
+        net = loopback_net()
         self.machines = [LocalNode(f"n{n}", f"{net}.{n}", folder / f"m{n}") for n in range(1, count + 2)]
         self.nodes = self.machines[:count]
         self.ca = folder / "made/ca"

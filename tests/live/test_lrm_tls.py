@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from hacluster import rpc
 from hacluster.errors import ErrorCode, HaError
 from hacluster.v1 import lrm_pb2, lrm_pb2_grpc
 from tests.live.lrm_node import LrmNode
+from tests.ports import free_port
 
 pytestmark = pytest.mark.netns
 
@@ -37,9 +37,7 @@ def ca() -> Pair:
 
 @pytest.fixture
 async def node(tmp_path: Path, ca: Pair) -> AsyncIterator[LrmNode]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     write(tmp_path / "n/etc/hacluster/tls", issue(ca, "node1"))
     async with LrmNode(tmp_path / "n", port=port) as node:
         yield node

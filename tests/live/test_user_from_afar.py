@@ -10,17 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.cib_lab import free_ports
 from tests.live.local_cluster import ROOT, until
 from tests.live.test_growing import Site, hacli
+from tests.ports import free_port
 
-pytestmark = [pytest.mark.slow, pytest.mark.alone]
+pytestmark = [pytest.mark.slow, pytest.mark.live]
 
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[tuple[Site, int]]:
     site = Site(tmp_path, 1)
-    (port,) = free_ports(1)
+    port = free_port()
     (node,) = site.nodes
     text = node.paths.cluster_toml.read_text()
     node.paths.cluster_toml.write_text(text.replace("[ports]\n", f"[ports]\napi = {port}\n"))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import datetime
-import socket
 import ssl
 import statistics
 import time
@@ -27,6 +26,7 @@ from hacluster.errors import ErrorCode, HaError
 from hacluster.tls import ReloadingChannel, TlsFolder
 from hacluster.v1 import lrm_pb2, lrm_pb2_grpc
 from lrm import service
+from tests.ports import free_port
 
 HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 SETTINGS_FRAME = b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"
@@ -57,9 +57,7 @@ class Target:
         for name, data in files.items():
             (folder / name).write_bytes(data)
             (folder / name).chmod(0o600)
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = int(free.getsockname()[1])
+        self.port = free_port()
         self.handlers = Handlers()
         self.server = rpc.Server(
             names=(service.NAME,), access=service.access(lambda: frozenset({"n1", "n2"}))
@@ -249,9 +247,7 @@ async def test_a_history_goes_on_after_its_channel_was_given_up(
     target: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tls_module, "LINGER_S", 0.1)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = int(free.getsockname()[1])
+    port = free_port()
     server = rpc.Server(names=(service.NAME,))
     server.add(lrm_pb2_grpc.add_LrmServicer_to_server, Told())
     server.listen_tcp("127.0.0.1", port, TlsFolder(target.folder))

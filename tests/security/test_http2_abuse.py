@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 import statistics
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
@@ -21,6 +20,7 @@ from hacluster import rpc
 from hacluster.tls import TlsFolder
 from hacluster.v1 import lrm_pb2, lrm_pb2_grpc
 from lrm import service
+from tests.ports import free_port
 from tests.security.test_grpc_tls import HTTP2_PREFACE, Handlers, Target, context_of, latencies
 
 pytestmark = pytest.mark.alone
@@ -210,9 +210,7 @@ async def test_a_watcher_whose_window_is_shut(tmp_path: Path) -> None:
     """It is asked for no more than what is under way, and nobody else waits for it."""
     target = Target(tmp_path)
     told = Told(target.handlers)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        target.port = int(free.getsockname()[1])
+    target.port = free_port()
     server = rpc.Server(names=(service.NAME,), access=service.access(lambda: frozenset({"n1", "n2"})))
     server.add(lrm_pb2_grpc.add_LrmServicer_to_server, told)
     server.listen_tcp("127.0.0.1", target.port, TlsFolder(tmp_path))

@@ -27,7 +27,7 @@ from hacluster.rpc import USER_URI, Caller
 from hacluster.tls import TlsFolder
 from hacluster.v1 import cib_pb2, crm_pb2, crm_pb2_grpc, lrm_pb2, lrm_pb2_grpc, node_pb2
 from lrm import service as lrm_service
-from tests.cib_lab import free_ports
+from tests.ports import free_port
 from tests.security.test_method_roles import ALL, READ, WRITE, an_access_control, methods
 
 CONFIGURATION = parse(
@@ -136,7 +136,7 @@ class Site:
         put(
             self.tls, {"ca.pem": self.authority.certificate, "node.pem": own.certificate, "node.key": own.key}
         )
-        (self.port,) = free_ports(1)
+        self.port = free_port()
 
     def server(self, pair: Pair) -> Server:
         """As `hacli --server n1=127.0.0.1:PORT` has it."""

@@ -15,21 +15,16 @@ from cli.preflight import Level
 from hacluster import settings as ha_settings
 from hacluster.settings import Link, Node, Settings
 from hacluster.vocabulary.ids import NodeId, NodeName
+from tests.ports import free_port
 
 CLUSTER = bytes(range(16))
-
-
-def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
-    with closing(socket.socket(socket.AF_INET, kind)) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def some_settings(*links: Link) -> Settings:
     return Settings(
         cluster_name="web",
         cluster_id=CLUSTER,
-        links=links or (Link(kind="udp", port=free_port(socket.SOCK_DGRAM)),),
+        links=links or (Link(kind="udp", port=free_port()),),
         nodes=(Node(id=NodeId(1), name=NodeName("n1"), addresses=("127.0.0.1",)),),
         ports=ha_settings.Ports(crm=free_port(), lrm=free_port()),
     )
@@ -101,7 +96,7 @@ def packet(cluster: bytes) -> bytes:
 @pytest.fixture
 def speaker() -> Iterator[tuple[Link, list[bytes]]]:
     """Says what is in the list on the link, every 50 ms."""
-    link, said, stop = Link(kind="bcast", port=free_port(socket.SOCK_DGRAM)), list[bytes](), threading.Event()
+    link, said, stop = Link(kind="bcast", port=free_port()), list[bytes](), threading.Event()
 
     def speak() -> None:
         with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as out:

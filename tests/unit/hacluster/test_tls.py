@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import datetime
-import socket
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from hacluster import rpc
 from hacluster.errors import ErrorCode, HaError, InvalidDocument
 from hacluster.tls import ReloadingChannel, TlsFolder
 from hacluster.v1 import lrm_pb2, lrm_pb2_grpc
+from tests.ports import free_port
 
 
 class Service:
@@ -78,9 +78,7 @@ async def pair(tmp_path: Path, ca: Pair) -> AsyncIterator[tuple[TlsFolder, TlsFo
     """The folders of a server and of a client, and a call of the one at the other."""
     fill(tmp_path / "server", ca, "n1")
     fill(tmp_path / "client", ca, "n2")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     server_tls, client_tls = TlsFolder(tmp_path / "server"), TlsFolder(tmp_path / "client")
     server = rpc.Server(names=("hacluster.v1.Lrm",))
     server.add(lrm_pb2_grpc.add_LrmServicer_to_server, Service())

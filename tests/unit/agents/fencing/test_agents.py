@@ -17,6 +17,7 @@ import pytest
 from agents.catalog import Catalog, our_fence_folder, our_ocf_root
 from agents.metadata import parse
 from hacluster.vocabulary.agent import AgentName
+from tests.ports import free_port
 
 
 def run(agent: str, **options: str) -> tuple[int, str, str]:
@@ -242,9 +243,7 @@ def test_qemu(tmp_path: Path) -> None:
 
 
 def test_qemu_on_another_host() -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
+    port = str(free_port())
     options = {"socket": f"tcp:127.0.0.1:{port}", "plug": "vm1"}
     machine = Machine(port)
     assert run("fence_qemu", action="status", **options)[0] == 0

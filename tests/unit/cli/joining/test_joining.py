@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 import ssl
 import time
 from collections.abc import Callable
@@ -28,6 +27,7 @@ from cli.joining.host import Admission, Host, Newcomer
 from cli.joining.token import Token, parse_token
 from hacluster.errors import HaError, InvalidRequest, PermissionDenied, Unavailable, Unreachable
 from hacluster.paths import Paths
+from tests.ports import free_port
 
 TOML = """
 [cluster]
@@ -52,9 +52,7 @@ class Member:
         self.authority = make_authority("web")
         self.paths.tls.mkdir(parents=True)
         self.fill(self.authority, "n1")
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        port = free_port()
         self.token = Token(
             cluster="web",
             node="n1",
