@@ -70,9 +70,9 @@ class Processes(threading.Thread):
         """Until `ended`."""
         while not self.ended.wait(0.01):
             self.looks += 1
-            for path in Path("/proc").glob("[0-9]*/cmdline"):
+            for number in (entry.name for entry in Path("/proc").iterdir() if entry.name.isdigit()):
                 with suppress(OSError):
-                    line = path.read_bytes()
+                    line = Path(f"/proc/{number}/cmdline").read_bytes()
                     self.found |= {f"{one} in {line!r}" for one in self._canaries.found(line)}
 
 

@@ -18,7 +18,7 @@ from hacluster import settings as ha_settings
 from tests.live.local_cluster import ROOT, LocalNode, until
 from tests.ports import loopback_net
 
-pytestmark = [pytest.mark.slow, pytest.mark.live]
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 CONFIGURATION = """\
 property stonith-enabled=false
 primitive a ocf:hacluster:Dummy op monitor interval=2s

@@ -20,6 +20,8 @@ pytestmark = pytest.mark.netns
 
 SLEEP = ("/bin/sleep", "1000")
 VIP = "172.16.20.100"
+# Names of labs: others may run these tests on the same machine.
+ORPHAN, FAILING, USER = (f"{what}{os.getpid()}" for what in ("orphan", "failing", "user"))
 
 WEB = """
 import http.server, os
@@ -163,25 +165,25 @@ def remains(name: str) -> list[str]:
 def test_nothing_is_left_when_the_owner_is_killed() -> None:
     script = (
         "import time\nfrom cli.demo.lab import Lab\n"
-        "lab = Lab(['n1'], name='orphan')\nlab.nodes[0].boot(command=('/bin/sleep', '1000'))\n"
+        f"lab = Lab(['n1'], name={ORPHAN!r})\nlab.nodes[0].boot(command=('/bin/sleep', '1000'))\n"
         "print(lab.nodes[0].first, flush=True)\ntime.sleep(1000)\n"
     )
     owner = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
     assert owner.stdout is not None
     first = int(owner.stdout.readline())
-    assert running_labs("orphan")
+    assert running_labs(ORPHAN)
     owner.kill()
     owner.wait()
     owner.stdout.close()
-    until(lambda: not running_labs("orphan") and not Path(f"/proc/{first}").exists(), 10)
-    for folder in Path(tempfile.gettempdir()).glob("hacluster-orphan-*"):
+    until(lambda: not running_labs(ORPHAN) and not Path(f"/proc/{first}").exists(), 10)
+    for folder in Path(tempfile.gettempdir()).glob(f"hacluster-{ORPHAN}-*"):
         folder.rmdir()  # an empty mount point is all that a SIGKILL leaves
 
 
 def test_nothing_is_left_after_a_failure() -> None:
-    with pytest.raises(LabError), Lab(["n1"], name="failing") as lab:
+    with pytest.raises(LabError), Lab(["n1"], name=FAILING) as lab:
         lab.nodes[0].boot(command=("/bin/sleep", "1000")).exec("false")
-    assert remains("failing") == []
+    assert remains(FAILING) == []
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
@@ -194,7 +196,7 @@ def test_as_an_ordinary_user() -> None:
         pytest.skip("another user cannot read the code")
     script = (
         "from cli.demo.lab import Lab\n"
-        "with Lab(['n1', 'n2'], name='user') as lab:\n"
+        f"with Lab(['n1', 'n2'], name={USER!r}) as lab:\n"
         "    [node.boot(command=('/bin/sleep', '1000')) for node in lab.nodes]\n"
         "    print(lab.nodes[0].exec('ping', '-c', '1', '-W', '2', '172.16.20.32').returncode)\n"
         "    lab.nodes[0].power_cut()\n"
@@ -210,4 +212,4 @@ def test_as_an_ordinary_user() -> None:
     if "no namespaces here" in done.stderr:
         pytest.skip("this kernel does not let ordinary users make user namespaces")
     assert done.stdout == "0\n", done.stderr
-    assert remains("user") == []
+    assert remains(USER) == []

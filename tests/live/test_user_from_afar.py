@@ -14,7 +14,7 @@ from tests.live.local_cluster import ROOT, until
 from tests.live.test_growing import Site, hacli
 from tests.ports import free_port
 
-pytestmark = [pytest.mark.slow, pytest.mark.live]
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 
 @pytest.fixture

@@ -39,6 +39,7 @@ from lrm.exec.protocol import (
     encode,
 )
 from lrm.exec.server import is_registered
+from tests.ports import free_port
 from tests.unit.lrm.exec.cleanup import clear_cgroups
 
 WITHIN_S = 20.0
@@ -307,19 +308,26 @@ def test_nothing_is_started_after_its_authority_has_run_out(client: Client, tmp_
     assert not (tmp_path / "late").exists()
 
 
-def test_results_wait_for_the_next_ha_lrm(client: Client, connect: Connect) -> None:
+def waiting(path: Path, code: int) -> str:
+    """A script that ends with that code when the file is there."""
+    return f"while ! [ -e {path} ]; do sleep 0.02; done; exit {code}"
+
+
+def test_results_wait_for_the_next_ha_lrm(client: Client, connect: Connect, tmp_path: Path) -> None:
     """ha-lrm is killed while one operation runs, and another ends before it is back."""
-    client.say(sh("short", "sleep 0.1; exit 5"))
-    client.say(sh("long", "sleep 0.6; exit 6"))
-    client.hear(Started, "short")
+    client.say(sh("short", waiting(tmp_path / "short", 5)))
+    client.say(sh("long", waiting(tmp_path / "long", 6)))
+    pid = client.hear(Started, "short").pid
     client.hear(Started, "long")
     client.connection.close()
-    time.sleep(0.3)
+    (tmp_path / "short").touch()
+    until(lambda: not Path(f"/proc/{pid}").exists(), "it has ended, and lrm-exec knows")
     second = connect()
     welcome = second.hello()
     assert welcome.ended == ("short",)
     assert [run.token for run in welcome.running] == ["long"]
     assert code(second.hear(Finished, "short")) == 5
+    (tmp_path / "long").touch()
     assert code(second.hear(Finished, "long")) == 6
     second.say(Acknowledge(token="short"))
     second.connection.close()
@@ -452,9 +460,11 @@ def test_a_pid_that_is_another_process_now_is_not_touched(client: Client) -> Non
     assert client.hear(Finished).how is How.LOST
 
 
-def test_it_leaves_when_told_and_nothing_runs(paths: Paths, client: Client, connect: Connect) -> None:
+def test_it_leaves_when_told_and_nothing_runs(
+    paths: Paths, client: Client, connect: Connect, tmp_path: Path
+) -> None:
     pid = int((paths.run / "lrm-exec.lock").read_text())
-    client.say(sh("1", "sleep 0.3"))
+    client.say(sh("1", waiting(tmp_path / "go_on", 0)))
     client.hear(Started)
     client.say(Bye())
     client.connection.close()
@@ -462,6 +472,7 @@ def test_it_leaves_when_told_and_nothing_runs(paths: Paths, client: Client, conn
     assert processes.is_alive(pid, processes.start_ticks(pid)), "not while something runs"
     second = connect()
     second.hello()
+    (tmp_path / "go_on").touch()
     second.hear(Finished)
     second.say(Acknowledge(token="1"))
     second.say(Bye())
@@ -625,9 +636,7 @@ def test_what_a_worker_s_action_left_is_the_resource_s_also_when_lrm_exec_died_o
 ) -> None:
     """A server was started and had left the worker when lrm-exec was killed, which was not told of it."""
     needs_cgroups(client)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     client.say(warm(paths, "1", "WebServer", "start", docroot=str(paths.root), port=str(port)))
     client.hear(Started, "1")
     first = int((paths.run / "lrm-exec.lock").read_text())
@@ -661,9 +670,7 @@ def test_as_many_workers_are_kept_as_were_needed_at_once(paths: Paths, client: C
 
 def test_a_worker_whose_action_left_a_process_gets_no_other(paths: Paths, client: Client) -> None:
     """A server that the agent started may be in a session of the worker's, and would be killed with it."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        root = {"docroot": str(paths.root), "port": str(free.getsockname()[1])}
+    root = {"docroot": str(paths.root), "port": str(free_port())}
     client.say(warm(paths, "1", "WebServer", "start", **root))
     started = client.hear(Started, "1").pid
     assert code(client.hear(Finished, "1")) == 0

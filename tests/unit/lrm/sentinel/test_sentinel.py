@@ -200,7 +200,9 @@ def test_it_gives_the_watchdog_back_only_when_nothing_is_active(tmp_path: Path) 
 def test_in_software_a_node_kills_its_own_and_nothing_else(tmp_path: Path) -> None:
     """The lab's way: all below the supervisor; a bystander lives on."""
     bystander = subprocess.Popen(["/bin/sleep", "60"])
-    tree = subprocess.Popen(["/bin/sh", "-c", "sleep 61 & sleep 62 & wait"], start_new_session=True)
+    tree = subprocess.Popen(
+        ["/bin/sh", "-c", f"sleep {NAPS[0]} & sleep {NAPS[1]} & wait"], start_new_session=True
+    )
     sentinel = Process(
         tmp_path, "--watchdog", "software", "--timeout", "300ms", "--supervisor", str(tree.pid)
     )
@@ -218,16 +220,18 @@ def test_in_software_a_node_kills_its_own_and_nothing_else(tmp_path: Path) -> No
     assert "no lease, with 1 active" in err
 
 
+NAPS = (f"61.{os.getpid()}", f"62.{os.getpid()}")  # as nobody else sleeps
+
+
 def sleepers() -> list[str]:
     found = []
-    for folder in Path("/proc").glob("[0-9]*"):
+    for number in (entry.name for entry in Path("/proc").iterdir() if entry.name.isdigit()):
         try:
-            command = (folder / "cmdline").read_bytes()
-            zombie = (folder / "stat").read_text().rpartition(")")[2].split()[0] == "Z"
+            command = Path(f"/proc/{number}/cmdline").read_bytes()  # empty of a zombie
         except OSError:
             continue
-        if command in (b"sleep\x0061\x00", b"sleep\x0062\x00") and not zombie:
-            found.append(folder.name)
+        if command in [f"sleep\0{nap}\0".encode() for nap in NAPS]:
+            found.append(number)
     return found
 
 
