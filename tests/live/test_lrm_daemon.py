@@ -112,27 +112,37 @@ async def test_the_same_operation_again_is_not_run_again(
     assert (tmp_path / "count").read_text() == "ran\n"
 
 
+def held(folder: Path) -> str:
+    """A step of an agent's that lasts until the file is there: as long as the test needs, and no longer."""
+    return f"while ! [ -e {folder}/go_on ]; do sleep 0.05; done"
+
+
+async def running_pid(folder: Path) -> int:
+    """Of an agent that writes its pid there."""
+    path = folder / "pid"
+    await until(lambda: path.exists() and path.read_text().endswith("\n"), "it runs")
+    return int(path.read_text())
+
+
 @pytest.mark.parametrize("agent_ends", ["before the restart", "after the restart"])
 async def test_ha_lrm_is_killed_in_the_middle_of_an_operation(
     node: LrmNode, ocf_root: Path, tmp_path: Path, agent_ends: str
 ) -> None:
     """The agent goes on, the next ha-lrm gets its result, whether it ends before or after the restart."""
-    seconds = 0.5 if agent_ends == "before the restart" else 4
-    agent = an_agent(
-        ocf_root,
-        "Slow",
-        f"start) echo $$ >>{tmp_path}/ran; sleep {seconds}; echo done >>{tmp_path}/ran; exit 5;;",
-    )
+    script = f"start) echo $$ >>{tmp_path}/ran; {held(tmp_path)}; echo done >>{tmp_path}/ran; exit 5;;"
+    agent = an_agent(ocf_root, "Slow", script)
     await node.accept()
     call_id = (await node.execute("s", "start", agent)).call_id
     await until((tmp_path / "ran").exists, "the agent runs")
     await node.kill()
     if agent_ends == "before the restart":
+        (tmp_path / "go_on").touch()
         await until(lambda: "done" in (tmp_path / "ran").read_text(), "the agent ends meanwhile")
     await node.start()
     running = [event.running for event in await node.recorded() if event.HasField("running")]
     if agent_ends == "after the restart":
         assert [(r.call_id, r.status) for r in running] == [(call_id, PENDING)]
+        (tmp_path / "go_on").touch()
     result = await node.result(call_id)
     assert (result.status, result.rc) == (ExecutionStatus.DONE, 5)
     assert len((tmp_path / "ran").read_text().split()) == 2, "once"
@@ -178,13 +188,17 @@ async def test_lrm_exec_is_killed_in_the_middle_of_an_operation(
     node: LrmNode, ocf_root: Path, tmp_path: Path
 ) -> None:
     """Its result is lost, which is said when the agent is gone and not before; the next operation waits."""
-    agent = an_agent(ocf_root, "Slow", f"start) echo $$ >{tmp_path}/pid; sleep 1; exit 0;;\nstop) exit 0;;")
+    script = f"start) echo $$ >{tmp_path}/pid; {held(tmp_path)}; exit 0;;\nstop) exit 0;;"
+    agent = an_agent(ocf_root, "Slow", script)
     await node.accept()
     call_id = (await node.execute("s", "start", agent)).call_id
     stop = (await node.execute("s", "stop", agent)).call_id
-    await until(lambda: bool((tmp_path / "pid").exists() and (tmp_path / "pid").read_text()), "it runs")
-    pid = int((tmp_path / "pid").read_text())
+    pid = await running_pid(tmp_path)
     os.kill(node.exec_pid, signal.SIGKILL)
+    await connected(node, 2)
+    assert processes.is_alive(pid, processes.start_ticks(pid)), "the next lrm-exec waits for it"
+    assert not [e for e in await node.recorded() if e.HasField("result") and e.result.call_id == call_id]
+    (tmp_path / "go_on").touch()
     result = await node.result(call_id)
     assert result.status == ExecutionStatus.UNKNOWN
     assert not processes.is_alive(pid, processes.start_ticks(pid))
@@ -262,31 +276,33 @@ async def test_a_run_that_the_next_ha_lrm_finds_is_waited_for_by_the_next_lrm_ex
     node: LrmNode, ocf_root: Path, tmp_path: Path
 ) -> None:
     """ha-lrm was killed before it was told of the process, lrm-exec after that."""
-    agent = an_agent(ocf_root, "Slow", f"start) echo $$ >{tmp_path}/pid; sleep 3; exit 0;;\nstop) exit 0;;")
+    script = f"start) echo $$ >{tmp_path}/pid; {held(tmp_path)}; exit 0;;\nstop) exit 0;;"
+    agent = an_agent(ocf_root, "Slow", script)
     await node.accept()
     await node.run("s", "stop", agent)
     os.kill(node.exec_pid, signal.SIGSTOP)
     start = (await node.execute("s", "start", agent)).call_id
     await node.kill()
     os.kill(node.exec_pid, signal.SIGCONT)
-    await until(lambda: bool((tmp_path / "pid").exists() and (tmp_path / "pid").read_text()), "it runs")
-    pid = int((tmp_path / "pid").read_text())
+    pid = await running_pid(tmp_path)
     ticks = processes.start_ticks(pid)
     await node.start()
     journal = node.paths.var / "lrm/journal"
     await until(lambda: b"Spawned" in journal.read_bytes(), "ha-lrm knows the process")
     os.kill(node.exec_pid, signal.SIGKILL)
+    await connected(node, 3)
+    (tmp_path / "go_on").touch()
     assert (await node.result(start)).status == ExecutionStatus.UNKNOWN
     assert not processes.is_alive(pid, ticks)
 
 
 async def test_lrm_exec_hangs(node: LrmNode, ocf_root: Path, tmp_path: Path) -> None:
     """Stopped, it would hold the DC's plan for ever: it is killed, and another takes over what it ran."""
-    agent = an_agent(ocf_root, "Slow", f"start) echo $$ >{tmp_path}/pid; sleep 14; exit 0;;\nstop) exit 0;;")
+    script = f"start) echo $$ >{tmp_path}/pid; {held(tmp_path)}; exit 0;;\nstop) exit 0;;"
+    agent = an_agent(ocf_root, "Slow", script)
     await node.accept()
     start = (await node.execute("s", "start", agent, timeout_ms=60_000)).call_id
-    await until(lambda: bool((tmp_path / "pid").exists() and (tmp_path / "pid").read_text()), "it runs")
-    pid, hung = int((tmp_path / "pid").read_text()), node.exec_pid
+    pid, hung = await running_pid(tmp_path), node.exec_pid
     ticks = processes.start_ticks(pid)
     os.kill(hung, signal.SIGSTOP)
     never_heard_of = (await node.execute("t", "start", agent)).call_id
@@ -295,19 +311,21 @@ async def test_lrm_exec_hangs(node: LrmNode, ocf_root: Path, tmp_path: Path) -> 
     assert node.exec_pid != hung
     assert (await node.result(never_heard_of)).status == ExecutionStatus.UNKNOWN
     assert processes.is_alive(pid, ticks), "the agent lives on"
+    (tmp_path / "go_on").touch()
     assert (await node.result(start)).status == ExecutionStatus.UNKNOWN
     assert not processes.is_alive(pid, ticks), "and is waited for"
     assert (await node.run("s", "stop", agent)).rc == 0
 
 
 async def test_both_are_killed(node: LrmNode, ocf_root: Path, tmp_path: Path) -> None:
-    agent = an_agent(ocf_root, "Slow", f"start) echo $$ >{tmp_path}/pid; sleep 1.5; exit 0;;")
+    agent = an_agent(ocf_root, "Slow", f"start) echo $$ >{tmp_path}/pid; {held(tmp_path)}; exit 0;;")
     await node.accept()
     call_id = (await node.execute("s", "start", agent)).call_id
-    await until(lambda: bool((tmp_path / "pid").exists() and (tmp_path / "pid").read_text()), "it runs")
+    await running_pid(tmp_path)
     os.kill(node.exec_pid, signal.SIGKILL)
     await node.kill()
     await node.start()
+    (tmp_path / "go_on").touch()
     assert (await node.result(call_id)).status == ExecutionStatus.UNKNOWN
 
 
