@@ -35,7 +35,10 @@ def finish_session(context: Context, client: str = "hacli configure") -> int:
 
 
 def _is_valid(context: Context, workspace: Workspace) -> bool:
+    """Says what is wrong. What no schema allows is not written, whoever insists; the rest is with `force`."""
+    from cli.grammar.document import configuration_of
     from cli.grammar.verify import Severity, verify
+    from crm.cib import schema
 
     known = set(verify(workspace.base.cib))
     problems = [
@@ -45,9 +48,15 @@ def _is_valid(context: Context, workspace: Workspace) -> bool:
     ]
     for problem in problems:
         (context.error if problem.severity is Severity.ERROR else context.warning)(str(problem))
-    if any(problem.severity is Severity.ERROR for problem in problems) and not context.options.force:
-        context.error("nothing was written; -F or `commit force` writes all the same")
-        return False
+    if any(problem.severity is Severity.ERROR for problem in problems):
+        before = schema.refusal(configuration_of(workspace.base.cib)).splitlines()
+        after = schema.refusal(configuration_of(workspace.cib)).splitlines()
+        if any(line not in before for line in after):
+            context.error("nothing was written: the cluster would refuse it")
+            return False
+        if not context.options.force:
+            context.error("nothing was written; -F or `commit force` writes all the same")
+            return False
     said = {str(problem) for problem in problems}
     for doubt in _new_doubts(workspace):
         if str(doubt) not in said:

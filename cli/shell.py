@@ -65,6 +65,8 @@ class Shell:
         if word in _QUIT:
             self.done = True
             return EXIT_OK
+        if words == ("cd",):
+            return self._to_the_root()
         if word in _UP or words == ("cd", ".."):
             return self.leave()
         if word == "ls":
@@ -73,6 +75,14 @@ class Shell:
         if word == "cd" and len(words) == 2:
             words = words[1:]
         return self._run_here(words)
+
+    def _to_the_root(self) -> int:
+        """Leave all levels, as far as that goes."""
+        while (depth := len(self.levels)) > 1:
+            status = self.leave()
+            if status != EXIT_OK or len(self.levels) == depth:
+                return status
+        return EXIT_OK
 
     def _run_here(self, words: tuple[str, ...]) -> int:
         """A level by itself is entered; else it is a command here, or from the root."""

@@ -117,29 +117,20 @@ def edit_set(
 
 
 def set_pair(cib: Element, name: str, tag: str, attribute: str, value: str | None) -> Element:
-    """Set or remove one pair; a set that a removal leaves empty goes when nobody refers to it."""
+    """Set or remove one pair; a set that a removal leaves empty stays, as it does with crmsh."""
     node = next((one for one in section(cib, "nodes").all("node") if one.get("uname") == name), None)
-    if node is not None and find_resource(cib, name) is None and tag == "instance_attributes":
-        changed = set_attribute(
-            cib,
-            name,
-            tag,
-            attribute,
-            value,
-            set_id=f"nodes-{node.id}",
-            pair_id=f"nodes-{node.id}-{attribute}",
-        )
-    else:
-        changed = set_attribute(cib, name, tag, attribute, value)
-    return changed if value is not None else without_empty_sets(changed, name, tag)
+    if node is None or find_resource(cib, name) is not None:
+        return set_attribute(cib, name, tag, attribute, value)
+    set_id = f"nodes-{node.id}" + ("" if tag == "instance_attributes" else f"-{tag}")
+    return set_attribute(cib, name, tag, attribute, value, set_id=set_id, pair_id=f"{set_id}-{attribute}")
 
 
 def without_empty_sets(cib: Element, name: str, tag: str) -> Element:
-    """Remove empty sets of that kind from a resource or node."""
+    """Remove empty sets of that kind, which nobody refers to, from a resource."""
     kept = referenced_ids(cib)
 
     def visit(item: Element) -> Element:
-        if item.id == name or item.get("uname") == name:
+        if item.id == name:
             item = item.mapped(
                 lambda one: (
                     None if one.tag == tag and not one.children and one.id not in kept and one.id else one

@@ -18,7 +18,7 @@ from cli.grammar import edits
 from cli.grammar.definitions import Definition, parse_text, parse_words
 from cli.grammar.document import RESOURCE_TAGS, find, object_id, objects, section
 from cli.grammar.exact import exact
-from cli.grammar.load import Mode, definition_names, erased, load, xml_definitions
+from cli.grammar.load import Mode, definition_names, erased, load, without_nodes, xml_definitions
 from cli.grammar.resources import ProviderLookup, usual_provider
 from cli.grammar.select import obscured, select
 from cli.grammar.show import show as show_objects
@@ -382,7 +382,8 @@ def erase(context: Context, words: Sequence[str]) -> int:
     if words not in ((), ("nodes",)):
         raise UsageError(what="erase is not understood", usage="erase [nodes]")
     workspace = context.open_workspace()
-    workspace.cib = erased(workspace.cib, nodes=words == ("nodes",))
+    only_nodes = words == ("nodes",)
+    workspace.cib = without_nodes(workspace.cib) if only_nodes else erased(workspace.cib)
     return EXIT_OK
 
 

@@ -123,7 +123,7 @@ def online(context: Context, words: Sequence[str]) -> int:
 
 def maintenance(context: Context, words: Sequence[str]) -> int:
     """`maintenance [NODE]`."""
-    return _set(context, _one(context, words, "maintenance [NODE]"), "maintenance", "on")
+    return _set(context, _one(context, words, "maintenance [NODE]"), "maintenance", "true")
 
 
 def ready(context: Context, words: Sequence[str]) -> int:

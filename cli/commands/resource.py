@@ -16,6 +16,7 @@ from cli.commands.changes import (
     set_pair,
     view,
     view_of,
+    without_empty_sets,
 )
 from cli.context import EXIT_NOT_REACHED, EXIT_OK, Context, UsageError
 from cli.goals import Goal
@@ -57,7 +58,9 @@ def _with_control(cib: Element, name: str, attribute: str, value: str) -> Elemen
     here = name
     while here != owner:
         if pair_value(resource_of(cib, here), "meta_attributes", attribute):
-            cib = set_pair(cib, here, "meta_attributes", attribute, None)
+            cib = without_empty_sets(
+                set_pair(cib, here, "meta_attributes", attribute, None), here, "meta_attributes"
+            )
         parent = parent_of(cib, here)
         assert parent is not None  # the owner is above
         here = parent.id
@@ -190,6 +193,7 @@ def restart(context: Context, words: Sequence[str]) -> int:
     def back(cib: Element) -> Element:
         for name in targets:
             cib = set_pair(cib, name, "meta_attributes", "target-role", before[name])
+            cib = without_empty_sets(cib, name, "meta_attributes")
         return cib
 
     change(context, f"{_CLIENT} restart", back)
@@ -407,7 +411,7 @@ def _operations(cib: Element, wanted: frozenset[str]) -> Iterator[dict[str, str 
 
 
 def _trace(
-    words: Sequence[str], usage: str, edit: Callable[[Element, Ids], Element]
+    words: Sequence[str], usage: str, edit: Callable[[Element, Ids], Element], *other: str
 ) -> Callable[[Element], Element]:
     if not 1 <= len(words) <= 4:
         raise UsageError(what="name a resource", usage=usage)
@@ -419,9 +423,15 @@ def _trace(
             raise InvalidRequest(what=f"{name} is a {resource.tag}: only agents of primitives are traced")
         ids = Ids(used_ids(cib))
         operations = resource.child("operations") or element("operations")
-        names = [wanted] if wanted else [op.get("name") for op in operations.all("op")] or ["monitor"]
-        for one in dict.fromkeys(names):
-            if not any(op.get("name") == one for op in operations.all("op")):
+        every = dict.fromkeys([*(op.get("name") for op in operations.all("op")), *other])
+        names = [wanted] if wanted else list(every)
+        for one in dict.fromkeys(names if wanted else other):
+            if not any(op.get("name") == one and _same_interval(op, interval) for op in operations.all("op")):
+                if not _same_interval(element("op"), interval):
+                    raise InvalidRequest(
+                        what=f"{name} has no operation {one} with the interval {interval}",
+                        remedy=f"one that is configured, or 0 (see `hacli configure show {name}`)",
+                    )
                 made = ids.take(f"{name}-{one}-{interval or '0'}")
                 op = element("op", {"name": one, "interval": interval or "0", "id": made})
                 operations = operations.with_children((*operations.children, op))
@@ -450,6 +460,9 @@ def _says_nothing(op: Element) -> bool:
     )
 
 
+_TRACED: Final = ("start", "stop")  # whether they are configured or not; the others only where they are
+
+
 def trace(context: Context, words: Sequence[str]) -> int:
     """`trace RSC [OP] [INTERVAL] [DIR]`: trace_ra=1 for the operation, and where to (trace_dir)."""
     folder = words[3] if len(words) == 4 else ""
@@ -458,7 +471,7 @@ def trace(context: Context, words: Sequence[str]) -> int:
         op = with_attribute(op, "instance_attributes", "trace_ra", "1", ids)
         return with_attribute(op, "instance_attributes", "trace_dir", folder, ids) if folder else op
 
-    change(context, f"{_CLIENT} trace", _trace(words, "trace RSC [OP] [INTERVAL] [DIR]", add))
+    change(context, f"{_CLIENT} trace", _trace(words, "trace RSC [OP] [INTERVAL] [DIR]", add, *_TRACED))
     return EXIT_OK
 
 

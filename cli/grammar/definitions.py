@@ -8,6 +8,7 @@ from typing import Final
 
 from cli.grammar import access, constraints, options, resources
 from cli.grammar.lexer import Line, Unclosed, logical_lines, split_words, unwritable, word_columns
+from cli.grammar.possible import impossible
 from cli.grammar.resources import ProviderLookup, usual_provider
 from cli.grammar.words import IDENTIFIER, Misplaced, Words
 from crm.cib import codec
@@ -91,9 +92,21 @@ def parse_words(words: tuple[str, ...], provider: ProviderLookup = usual_provide
         wrong = [name for one in built.walk() for name in one.attributes if not _is_attribute(name)]
         if wrong:
             raise InvalidRequest(what=f"{wrong[0]!r} cannot be the name of an XML attribute")
-        return built
     except InvalidRequest as error:
         raise cursor.misplaced(error) from None
+    for one in impossible(built):
+        raise Misplaced(what=one.what, remedy=one.remedy, left=_left(words, one.words))
+    return built
+
+
+def _left(words: tuple[str, ...], wrong: tuple[str, ...]) -> int:
+    """How many words are left at the one that is wrong, the last of its kind; 0: something is missing."""
+    for text in wrong:
+        for index in range(len(words) - 1, 0, -1):
+            if words[index].lower() == text.lower():
+                return len(words) - index
+    inside = (index for index in range(len(words) - 1, 0, -1) if wrong and wrong[-1] in words[index])
+    return len(words) - next(inside, 1) if wrong else 0
 
 
 def _is_attribute(name: str) -> bool:

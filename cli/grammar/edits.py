@@ -94,7 +94,7 @@ def _delete_primitive(cib: Element, item: Element) -> Element:
     cib = without_tagged(without_constraints_of(cib, item.id), item.id)
     while parent is not None:
         now = find_resource(cib, parent.id)
-        if now is None or members(now) or now.tag == "bundle":
+        if now is None or members(now):
             break
         above = parent_of(cib, parent.id)
         gone = parent.id
@@ -184,8 +184,7 @@ def modgroup_add(cib: Element, group: str, member: str, *, before: str = "", aft
         at = positions[0] + (1 if after else 0)
     children.insert(at, resource)
     cib = change_resource(cib, member, lambda _old: None)
-    cib = change_resource(cib, group, lambda old: old.with_children(tuple(children)))
-    return change_constraints(cib, member, group)
+    return change_resource(cib, group, lambda old: old.with_children(tuple(children)))
 
 
 def modgroup_remove(cib: Element, group: str, member: str) -> Element:

@@ -36,26 +36,28 @@ _UNFIT: Final = re.compile(r"[^\w.-]")
 class Ids:
     """The ids in use; `take` makes one that is not."""
 
-    def __init__(self, used: Iterable[str] = ()) -> None:
+    def __init__(self, used: Iterable[str] = (), reserved: Iterable[str] = ()) -> None:
+        """`reserved`: not in use yet, but given to something that comes later."""
         self._used = set(used)
+        self._reserved = frozenset(reserved)
 
     def take(self, wanted: str) -> str:
         """`wanted`, or with -0, -1, … after it when it is taken; what no id can hold becomes a dot."""
         wanted = _UNFIT.sub(".", wanted)
-        return self._mark(wanted) if wanted not in self._used else self.numbered(wanted)
+        return self._mark(wanted) if self._is_free(wanted) else self.numbered(wanted)
 
     def numbered(self, prefix: str) -> str:
         """The first free one of PREFIX-0, PREFIX-1, …"""
         prefix = _UNFIT.sub(".", prefix)
         number = 0
-        while f"{prefix}-{number}" in self._used:
+        while not self._is_free(f"{prefix}-{number}"):
             number += 1
         return self._mark(f"{prefix}-{number}")
 
     def after(self, prefix: str) -> str:
         """The first free one of PREFIX-1, PREFIX-2, …"""
         number = 1
-        while f"{prefix}-{number}" in self._used:
+        while not self._is_free(f"{prefix}-{number}"):
             number += 1
         return self._mark(f"{prefix}-{number}")
 
@@ -70,6 +72,9 @@ class Ids:
     def free(self, item: Element) -> None:
         """Everything in this tree is free again."""
         self._used.difference_update(used_ids(item))
+
+    def _is_free(self, identifier: str) -> bool:
+        return identifier not in self._used and identifier not in self._reserved
 
     def _mark(self, made: str) -> str:
         self._used.add(made)
@@ -172,7 +177,7 @@ def _made(item: Element, prefix: str, ids: Ids) -> str:
         case "nvpair":
             return ids.take(f"{prefix}-{item.get('name')}")
         case "op":
-            return ids.take(f"{prefix}-{item.get('name')}-{item.get('interval')}")
+            return ids.take("-".join(filter(None, (prefix, item.get("name"), item.get("interval")))))
         case "expression" | "date_expression" | "rsc_expression" | "op_expression":
             return ids.take(f"{prefix}-expression")
         case "recipient":

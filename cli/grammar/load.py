@@ -20,7 +20,7 @@ from cli.grammar.document import (
 from cli.grammar.ids import Ids, adopted, used_ids, with_ids
 from cli.grammar.options import ALL_NODES
 from cli.grammar.references import Names, id_index, missing_names, repointed, resolved
-from cli.grammar.resources import MEMBER, MONITOR
+from cli.grammar.resources import MEMBER, MONITOR, OLD_OP_ATTRIBUTES
 from cli.grammar.table import Table, flattened
 from crm.cib.model import COMMENT, Element, element
 from hacluster.errors import HaError, InvalidDocument, InvalidDocuments, InvalidRequest
@@ -79,6 +79,7 @@ def load(cib: Element, definitions: Sequence[Definition], *, source: str, mode: 
             templates=loader.table.names("template"),
             roles=frozenset(one.id for one in loader.table.rows("acls")),
         )
+        loader.name_operations(one for _definition, one in done)
         for definition, identifier in done:
             try:
                 loader.check(definition, identifier, names)
@@ -108,6 +109,12 @@ def erased(cib: Element, *, nodes: bool = False, keep: frozenset[tuple[str, str]
         always = part.tag in ("crm_config", "nodes", "resources", "constraints")
         cib = with_section(cib, part.tag, part.with_children(kept) if kept or always else None)
     return cib
+
+
+def without_nodes(cib: Element) -> Element:
+    """All but the nodes."""
+    nodes = configuration_of(cib).child("nodes")
+    return cib if nodes is None else with_section(cib, "nodes", nodes.with_children(()))
 
 
 def _option_sets(definitions: Iterable[Definition]) -> frozenset[tuple[str, str]]:
@@ -143,7 +150,8 @@ class _Loader:
             self.cib = erased(self.cib)
         self.table = Table(self.cib)
         self.old = Table(self.before) if self.mode in (Mode.PUSH, Mode.PRUNE) else self.table
-        self.ids = Ids(used_ids(configuration_of(self.cib)))
+        given = (name for one in self.definitions for name in used_ids(one.element))
+        self.ids = Ids(used_ids(configuration_of(self.cib)), reserved=given)
         redefined = {definition.element.id for definition in self.definitions}
         self.settled = {one.id: None for one in self.table.rows("constraints") if one.id not in redefined}
 
@@ -184,6 +192,20 @@ class _Loader:
             self.table.put(with_ids(item, self.ids, self.old.get(item.tag, item.id)))
         return (item.id,)
 
+    def name_operations(self, identifiers: Iterable[str]) -> None:
+        """Operations that are referred to by their resource get an id, for there is nothing else to write."""
+        both = ("primitive", "template")
+        for item in filter(None, (self.table.get(tag, name) for name in identifiers for tag in both)):
+            for one in item.all("operations"):
+                for target in filter(None, (self.table.get(tag, one.get("id-ref")) for tag in both)):
+                    self._name_own_operations(target)
+
+    def _name_own_operations(self, item: Element) -> None:
+        own = item.child("operations")
+        if own is not None and not own.id and "id-ref" not in own.attributes:
+            named = own.with_attributes(id=self.ids.take(f"{item.id}-operations"))
+            self.table.put_resource(item.mapped(lambda one: named if one is own else one))
+
     def check(self, definition: Definition, identifier: str, names: Names) -> None:
         """References of a finished definition. Raises InvalidRequest."""
         tag = definition.element.tag
@@ -197,6 +219,12 @@ class _Loader:
             elif fixed != item:
                 self.table.put(fixed)
         missing = missing_names(item, names)
+        if tag == "acl_role" and any("reference" in one.attributes for one in item.children):
+            known_ids = id_index(self.table.built())
+            named = (one.get("reference") for one in item.children)
+            missing += tuple(
+                f"nothing has the id {name!r}" for name in named if name and name not in known_ids
+            )
         if missing:
             raise InvalidRequest(
                 what=f"{identifier}: {', '.join(missing)}", remedy="define it in the same text, or before"
@@ -219,11 +247,12 @@ class _Loader:
             raise InvalidRequest(what=f"the id {item.id!r} is in use inside another object")
 
     def _for_schema(self, item: Element) -> Element:
-        """Old role names for a CIB whose schema does not know the new ones."""
+        """Old names of roles, and old attributes of operations, for a CIB whose schema is that old."""
         match = re.fullmatch(r"pacemaker-(\d+)\.(\d+)", self.cib.get("validate-with"))
-        if match is None or (int(match[1]), int(match[2])) >= (3, 7):
-            return item
-        return _with_old_roles(item)
+        schema = (int(match[1]), int(match[2])) if match is not None else (3, 7)
+        if schema < (3, 0):
+            item = item.mapped(_with_old_operations)
+        return item if schema >= (3, 7) else _with_old_roles(item)
 
     # options and nodes
 
@@ -429,6 +458,25 @@ def _with_old_roles(item: Element) -> Element:
         if item.children
         else item
     )
+
+
+def _with_old_operations(item: Element) -> Element:
+    """An <operations> whose operations have as attributes what older schemas call so."""
+    if item.tag == "operations":
+        return item.mapped(_with_old_operations)
+    if item.tag != "op":
+        return item
+    attributes: dict[str, str | None] = {}
+    children: list[Element] = []
+    for child in item.children:
+        if child.tag == "instance_attributes":
+            old = [one for one in child.all("nvpair") if one.get("name") in OLD_OP_ATTRIBUTES]
+            attributes |= {one.get("name"): one.get("value") for one in old}
+            child = child.with_children(tuple(one for one in child.children if one not in old))
+            if old and not child.children:
+                continue
+        children.append(child)
+    return item.with_attribute_map(attributes).with_children(tuple(children))
 
 
 def definition_names(definitions: Iterable[Definition]) -> Iterator[str]:

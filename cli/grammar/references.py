@@ -11,6 +11,7 @@ from cli.grammar.document import (
     change_section,
     configuration_of,
 )
+from cli.grammar.words import boolean_of
 from crm.cib.model import Element
 from hacluster.errors import InvalidRequest
 
@@ -69,18 +70,23 @@ def without_resource(constraint: Element, gone: str) -> Element | None:
 
 
 def simplified(constraint: Element) -> Element | None:
-    """Two resources left in sets become the simple form (one, of a ticket); None for fewer."""
+    """Two resources left in sets become the simple form; None for fewer (for none, of a ticket).
+
+    Two of one set that is not sequential stay in it: nothing relates them, as the simple form would.
+    """
     sets = constraint.all("resource_set")
     if not sets and constraint.get("rsc"):
         return constraint
     found = [
         (ref.id, one.get("role") or one.get("action")) for one in sets for ref in one.all("resource_ref")
     ]
-    needed = {"rsc_location": 0, "rsc_ticket": 1}.get(constraint.tag, 2)
-    if len(found) < max(needed, 1):
+    needed = 1 if constraint.tag in ("rsc_location", "rsc_ticket") else 2
+    if len(found) < needed:
         return None
-    if needed == 0 or len(found) > needed:
+    if needed == 1 or len(found) > needed or (len(sets) == 1 and not _is_sequential(sets[0])):
         return constraint
+    if constraint.tag == "rsc_colocation" and len(sets) == 1:
+        found.reverse()  # within a set the later one is placed with the earlier one
     names = REFERENCES[constraint.tag]
     marks = {"rsc": "rsc-role", "with-rsc": "with-rsc-role", "first": "first-action", "then": "then-action"}
     attributes: dict[str, str | None] = {}
@@ -90,6 +96,10 @@ def simplified(constraint: Element) -> Element | None:
             attributes[marks[name]] = kind
     rest = tuple(child for child in constraint.children if child.tag != "resource_set")
     return constraint.with_children(rest).with_attribute_map(attributes)
+
+
+def _is_sequential(one: Element) -> bool:
+    return boolean_of(one.get("sequential", "true")) is not False
 
 
 def change_constraints(cib: Element, old: str, new: str, only: frozenset[str] | None = None) -> Element:
@@ -156,18 +166,34 @@ def resolved(ids: Mapping[str, Element], item: Element) -> Element:
     def visit(one: Element) -> Element:
         reference = one.get("id-ref")
         if reference:
-            target = ids.get(reference)
-            if target is not None and target.tag != one.tag:
-                target = next((part for part in target.walk() if part.tag == one.tag and part.id), None)
-            if target is None:
+            found = _part_named(ids, one.tag, reference)
+            if not found:
                 raise InvalidRequest(
                     what=f"id-ref {reference!r}: no <{one.tag}> has that id, nor is it an object with one"
                 )
-            if target.id != reference:
-                one = one.with_attribute_map({"id-ref": target.id})
+            if found != reference:
+                one = one.with_attribute_map({"id-ref": found})
         return one.with_children(tuple(visit(child) for child in one.children)) if one.children else one
 
     return visit(item) if any("id-ref" in one.attributes for one in item.walk()) else item
+
+
+def _part_named(ids: Mapping[str, Element], tag: str, reference: str) -> str:
+    """The id of the part that is meant by its own id, or by that of the object it is in; "" for none.
+
+    A part that is itself a reference stands for what it refers to.
+    """
+    seen: set[str] = set()
+    while reference not in seen:
+        seen.add(reference)
+        target = ids.get(reference)
+        if target is None or target.tag == tag:
+            return reference if target is not None else ""
+        part = next((one for one in target.walk() if one.tag == tag), None)
+        if part is None or not (part.id or part.get("id-ref")):
+            return ""
+        reference = part.id or part.get("id-ref")
+    return ""
 
 
 def referenced_ids(cib: Element) -> frozenset[str]:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Final
 
 from cli.grammar.attributes import KEYWORDS, SET_ELEMENTS, attribute_set, description, nvpair
-from cli.grammar.words import Words, checked_identifier, role_of
+from cli.grammar.words import Words, boolean_as_written, checked_identifier, role_of
 from crm.cib.model import Element, element
 from hacluster.errors import InvalidRequest
 
@@ -19,9 +19,11 @@ CLASSES: Final = ("ocf", "systemd", "service", "lsb", "stonith", "heartbeat", "u
 OP_ATTRIBUTES: Final = frozenset(
     {
         *("id", "interval", "timeout", "start-delay", "interval-origin", "enabled", "record-pending"),
-        *("role", "requires", "on-fail", "description"),
+        *("role", "on-fail", "description"),
     }
 )
+# Attributes of operations in schemas before pacemaker-3.0: made ones again for a CIB of such a schema.
+OLD_OP_ATTRIBUTES: Final = ("requires",)
 # Agents that Pacemaker ships and that resource-agents has not: what look-up finds where they are installed.
 _PACEMAKER_AGENTS: Final = frozenset(
     {
@@ -93,7 +95,7 @@ def _typed(words: Words, tag: str, provider: ProviderLookup) -> Element:
         elif keyword == "op":
             words.take()
             operations.append(_op(words))
-        elif first and "=" in (words.peek() or ""):
+        elif first and "=" in keyword:
             children.append(attribute_set(words, "instance_attributes"))
         else:
             words.expect_end("params, meta, utilization, operations, op or description=… may stand here")
@@ -130,17 +132,30 @@ def _op(words: Words) -> Element:
         name, _, value = word.partition("=")
         name = "id" if name == "$id" else name
         if name in OP_ATTRIBUTES:
-            if plain:
+            if any(one.get("name") not in OLD_OP_ATTRIBUTES for one in plain):
                 raise InvalidRequest(
                     what=f"{word!r} follows {plain[-1].get('name')}=…, which is a parameter of the agent",
                     remedy=f"put {name} before the parameters, or those after `op_params`",
                 )
-            attributes[name] = role_of(value) if name == "role" else value
+            attributes[name] = _operation_value(name, value)
+        elif name.lower() in OP_ATTRIBUTES:
+            raise InvalidRequest(
+                what=f"{name} is no attribute of an operation (names count as they are written)",
+                remedy=f"{name.lower()}=…, or after `op_params` for the agent",
+            )
         else:
             plain.append(nvpair(word))
     attributes.setdefault("interval", "0")
     own = (element("instance_attributes", None, *plain),) if plain else ()
     return element("op", attributes, *own, *sets)
+
+
+def _operation_value(name: str, value: str) -> str:
+    if name == "role":
+        return role_of(value)
+    if name in ("enabled", "record-pending"):
+        return boolean_as_written(value)
+    return value
 
 
 def group(words: Words) -> Element:
@@ -229,6 +244,8 @@ def bundle(words: Words) -> Element:
 
 def _bundle_part(words: Words, keyword: str) -> Element:
     attributes = _pairs(words)
+    if "add-host" in attributes:
+        attributes["add-host"] = boolean_as_written(attributes["add-host"])
     mapping = "port-mapping" if keyword == "network" else "storage-mapping"
     mappings: list[Element] = []
     while words.keyword() == mapping:

@@ -10,6 +10,7 @@ from hacluster.errors import InvalidRequest
 
 IDENTIFIER: Final = re.compile(r"[A-Za-z_][\w.-]*")
 INTEGER: Final = re.compile(r"[+-]?\d+")
+_NAMES: Final = re.compile(r"[\w-]+")
 _INFINITY: Final = re.compile(r"([+-]?)(?:inf|infinity)", re.IGNORECASE)
 _NAMED_SCORES: Final = {"advisory": "0", "mandatory": "INFINITY"}
 ROLES: Final = {
@@ -79,8 +80,14 @@ class Words:
         return Misplaced(what=error.what, remedy=error.remedy, left=len(self._words) - place)
 
     def expect_end(self, hint: str = "") -> None:
-        """Raises InvalidRequest when words are left."""
+        """Raises InvalidRequest when words are left; it says which word of the hint was probably meant."""
         if not self.at_end:
+            from difflib import get_close_matches
+
+            word = (self.peek() or "").lower().partition("=")[0]
+            meant = get_close_matches(word, _NAMES.findall(hint), n=1, cutoff=0.7) if len(word) > 2 else []
+            if meant and meant[0] != word:
+                hint = f"did you mean {meant[0]}? {hint}"
             raise InvalidRequest(what=f"{self.peek()!r} is not understood here", remedy=hint)
 
 
@@ -149,4 +156,12 @@ def boolean_text(name: str, word: str) -> str:
     value = boolean_of(word)
     if value is None:
         raise InvalidRequest(what=f"{name}={word}: not a boolean", remedy="use true or false")
+    return "true" if value else "false"
+
+
+def boolean_as_written(word: str) -> str:
+    """A boolean that the CIB's schema knows as it is (true, false, 1, 0); others as true or false."""
+    value = boolean_of(word)
+    if value is None or word in ("true", "false", "1", "0"):
+        return word
     return "true" if value else "false"

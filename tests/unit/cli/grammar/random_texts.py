@@ -225,9 +225,8 @@ def _constraints(writer: Writer, names: list[str]) -> None:
     rng, lines = writer.rng, writer.lines
     for _ in range(rng.randint(1, 3)):
         what = writer.a_word(rng.choice(names), "/p.*/", f"{{ {writer.members(names, _ROLES)} }}")
-        options = writer.maybe(f"role={writer.any_case('promoted')}", 0.2) + writer.maybe(
-            " resource-discovery=never", 0.2
-        )
+        role = "" if what[0] == "{" else writer.maybe(f"role={writer.any_case('promoted')}", 0.2)
+        options = role + writer.maybe(" resource-discovery=never", 0.2)
         if rng.random() < 0.5:
             where = f"{rng.choice(_SCORES)}: {rng.choice(NODES)}"
         else:
