@@ -183,6 +183,13 @@ def _presence(item: Element) -> Iterator[Impossible]:
             remedy="add port=…",
             words=_written("internal-port", item.get("internal-port")),
         )
+    kinds = item.all("docker", "podman", "rkt") if item.tag == "bundle" else ()
+    if len(kinds) > 1:
+        yield Impossible(
+            what=f"{spoken} has {kinds[0].tag} and {kinds[1].tag}",
+            remedy="it is made by one of them",
+            words=(kinds[1].tag,),
+        )
     for tag in _ONCE.get(item.tag, ()):
         if len(item.all(tag)) > 1:
             yield Impossible(
@@ -208,6 +215,7 @@ _SPOKEN: Final = {
     "op": "an operation",
     "rsc_location": "a location",
     "network": "network",
+    "bundle": "a bundle",
     "rule": "a rule",
     "fencing-level": "a level of fencing",
 }

@@ -177,6 +177,6 @@ def sets_text(sets: Sequence[Element], simple_count: int) -> str | None:
             parts.append(f"( {names} )" if loose else names)
     text = " ".join(parts)
     count = sum(len(one.children) for one in sets)
-    if count <= simple_count and not any(part[0] in "([" for part in parts):
-        return f"{FORCED} {text}"
+    if count <= simple_count and (simple_count == 1 or not sets or sets[-1].get("sequential") != "false"):
+        return f"{FORCED} {text}"  # where brackets say it as well, crmsh has the word before them, too
     return text
