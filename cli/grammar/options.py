@@ -7,7 +7,7 @@ from collections import Counter
 from typing import Final
 
 from cli.grammar.attributes import SET_ELEMENTS, attribute_set, description
-from cli.grammar.words import IDENTIFIER, Words, checked_identifier, is_score_word
+from cli.grammar.words import Words, checked_identifier, is_score_word
 from crm.cib.model import Element, element
 from hacluster.errors import InvalidRequest
 
@@ -98,7 +98,7 @@ def node(words: Words) -> Element:
     if not re.fullmatch(r"[\w.-]+", name):
         raise InvalidRequest(what=f"{name!r} is not the name of a node")
     identifier = identifier or name
-    if not (identifier.isdigit() or IDENTIFIER.fullmatch(identifier)):
+    if not re.fullmatch(r"[\w.-]+", identifier):  # a number, or a UUID of heartbeat's: no XML id
         raise InvalidRequest(what=f"{identifier!r} is not a valid id of a node")
     attributes = {"id": identifier, "uname": name}
     if colon:

@@ -13,7 +13,7 @@ from cli.grammar.document import object_id, objects, section
 from cli.grammar.lexer import Line, in_quotes, logical_lines, quoted, split_words
 from cli.grammar.references import id_index, referenced_ids, resolved
 from cli.grammar.resource_sets import sets_text
-from cli.grammar.resources import MEMBER
+from cli.grammar.resources import MEMBER, usual_provider
 from cli.grammar.words import score_text
 from cli.grammar.xml_lines import notes_of, without_notes, xml_text
 from crm.cib.model import COMMENT, Element, element
@@ -101,7 +101,7 @@ def object_text(item: Element, style: Style) -> str:
             raise UnsayableError
         body = " \\\n\t".join(lines)
     except UnsayableError:
-        body = xml_text(_obscured(without_notes(item), style))
+        body = xml_text(_obscured(_without_defaults(without_notes(item)), style))
     return "\n".join([*notes, body])
 
 
@@ -156,6 +156,13 @@ _DEFAULTS: Final = {
 }
 
 
+def _without_defaults(item: Element) -> Element:
+    """Without what crmsh leaves out of XML that it shows, too."""
+    gone = {name: None for name, value in _DEFAULTS.get(item.tag, ()) if item.get(name) == value}
+    item = item.with_attribute_map(gone) if gone and item.tag != "node" else item
+    return item.mapped(_without_defaults)
+
+
 def _levels(item: Element, style: Style) -> list[tuple[str, ...]]:
     found: list[tuple[str, ...]] = []
     for level in _parts(item):
@@ -205,8 +212,9 @@ def _parts(item: Element) -> Iterable[Element]:
 def _type_text(item: Element, style: Style) -> str:
     if item.get("template"):
         return f"@{item.get('template')}"
-    if not style.full_types and item.get("class") == "ocf" and item.get("provider") == "heartbeat":
-        return item.get("type")
+    usual = (item.get("class"), item.get("provider")) == ("ocf", usual_provider(item.get("type")))
+    if usual and item.get("provider") == "heartbeat" and not style.full_types:
+        return item.get("type")  # a bare name is read as heartbeat's, but for what Pacemaker ships
     return ":".join(item.get(name) for name in ("class", "provider", "type") if item.get(name))
 
 
