@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
+from cli.commands.changes import this_node
 from cli.commands.fence import fence
 from cli.context import EXIT_NOT_REACHED, EXIT_OK, Context, Unsafe, UsageError
 from hacluster.errors import HaError, InvalidRequest
@@ -53,7 +54,7 @@ def _kill(context: Context, daemon: str) -> int:
         "lrm": context.paths.lrm_socket,
     }[daemon]
     pid = pid_behind(path)
-    me = context.client.status().node
+    me = this_node(context)  # `Status` says who answered: the DC
     _ask(context, f"This kills ha-{daemon} of {me} (process {pid}); {me} may be fenced for it.")
     os.kill(pid, signal.SIGKILL)
     context.info(f"ha-{daemon} (process {pid}) is killed")
@@ -70,7 +71,7 @@ def _kill(context: Context, daemon: str) -> int:
 
 def _fence(context: Context, node: str) -> int:
     _whole_before(context)
-    if node == context.client.status().node:
+    if node == this_node(context):
         raise InvalidRequest(what=f"{node} is this node: it would not see the end", remedy="ask another one")
     _ask(context, f"This fences {node}: what runs there is stopped the hard way.")
     began = time.monotonic()
