@@ -10,13 +10,13 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from cli.context import EXIT_OK, Context, UsageError
-from cli.grammar.document import find_resource, section
+from cli.grammar.document import find_resource, not_found, resource_not_found, section
 from cli.grammar.edits import set_attribute
 from cli.grammar.references import referenced_ids
 from cli.workspace import ATTEMPTS_MAX, PAUSE_S, Workspace
 from crm.cib.model import Element
 from crm.cib.objects import ConflictingChanges
-from hacluster.errors import InvalidRequest, NotFound
+from hacluster.errors import InvalidRequest
 
 if TYPE_CHECKING:
     from cli.render.cluster_view import ClusterView
@@ -75,7 +75,7 @@ def resource_of(cib: Element, name: str) -> Element:
     """The resource. Raises NotFound."""
     found = find_resource(cib, name)
     if found is None:
-        raise NotFound(kind="resource", name=name)
+        raise resource_not_found(cib, name)
     return found
 
 
@@ -84,7 +84,7 @@ def node_of(cib: Element, name: str) -> Element:
     for one in section(cib, "nodes").all("node"):
         if one.get("uname") == name:
             return one
-    raise NotFound(kind="node", name=name)
+    raise not_found("node", name, (one.get("uname") for one in section(cib, "nodes").all("node")))
 
 
 def this_node(context: Context) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from crm.cib.model import Element, element
+from hacluster.errors import NotFound
 
 SECTIONS: Final = (
     *("crm_config", "nodes", "resources", "constraints", "fencing-topology", "tags", "acls", "alerts"),
@@ -42,6 +43,9 @@ REFERENCES: Final = {
     "rsc_order": ("first", "then"),
     "rsc_ticket": ("rsc",),
 }
+
+
+_NO_DIGITS: Final = str.maketrans("", "", "0123456789")
 
 
 def empty_cib() -> Element:
@@ -128,6 +132,31 @@ def find(cib: Element, identifier: str, *tags: str) -> Element | None:
             if one.tag == "node" and one.id == identifier and (not tags or "node" in tags)
         ]
     return min(found, key=lambda one: one.tag == "node", default=None)
+
+
+def not_found(kind: str, name: str, names: Iterable[str]) -> NotFound:
+    """The error that says which of the names there are was probably meant."""
+    from difflib import get_close_matches
+
+    known = list(names)
+    base, _, number = name.rpartition(":")
+    if number.isdigit() and base in known:
+        return NotFound(kind=kind, name=name, remedy=f"it is an instance of {base}: name that")
+    letters = name.translate(_NO_DIGITS)  # node3 is not meant by node9
+    others = [one for one in known if one.translate(_NO_DIGITS) != letters]
+    close = get_close_matches(name, others, n=1, cutoff=0.65)
+    return NotFound(kind=kind, name=name, remedy=f"did you mean {close[0]}?" if close else "")
+
+
+def object_not_found(cib: Element, name: str) -> NotFound:
+    """No object has that id."""
+    return not_found("object", name, (object_id(one) for one in objects(cib)))
+
+
+def resource_not_found(cib: Element, name: str) -> NotFound:
+    """No resource has that id."""
+    every = section(cib, "resources").walk()
+    return not_found("resource", name, (one.id for one in every if one.tag in RESOURCE_TAGS))
 
 
 def find_resource(cib: Element, identifier: str) -> Element | None:

@@ -17,9 +17,11 @@ from cli.grammar.document import (
     find_resource,
     members,
     object_id,
+    object_not_found,
     objects,
     parent_of,
     put_in_section,
+    resource_not_found,
     section,
     with_section,
 )
@@ -36,7 +38,7 @@ def delete(cib: Element, identifiers: Sequence[str]) -> Element:
     for identifier in dict.fromkeys(identifiers):
         item = find(cib, identifier)
         if item is None:
-            raise NotFound(kind="object", name=identifier)
+            raise object_not_found(cib, identifier)
         found.append(item)
 
     def rank(item: Element) -> int:
@@ -131,7 +133,7 @@ def rename(cib: Element, old: str, new: str) -> Element:
     """Rename an object and all references to it, not its parts. Raises NotFound, InvalidRequest."""
     item = find(cib, old)
     if item is None:
-        raise NotFound(kind="object", name=old)
+        raise object_not_found(cib, old)
     if item.tag in ("node", "fencing-topology"):
         raise InvalidRequest(what=f"a {item.tag} cannot be renamed")
     checked_identifier(new)
@@ -166,7 +168,7 @@ def modgroup_add(cib: Element, group: str, member: str, *, before: str = "", aft
     item = _group(cib, group)
     resource = find_resource(cib, member)
     if resource is None:
-        raise NotFound(kind="resource", name=member)
+        raise resource_not_found(cib, member)
     if resource.tag != "primitive":
         raise InvalidRequest(what=f"{member} is a {resource.tag}: a group contains primitives only")
     parent = parent_of(cib, member)
@@ -223,7 +225,7 @@ def set_path(cib: Element, path: str, value: str) -> Element:
         if path.startswith(prefix):
             changed = _set_in(item, path[len(prefix) :], value, path)
             return _replaced(cib, item, changed)
-    raise NotFound(kind="object", name=path.partition(".")[0])
+    raise object_not_found(cib, path.partition(".")[0])
 
 
 def _set_in(item: Element, rest: str, value: str, path: str) -> Element:

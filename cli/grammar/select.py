@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Sequence
 
-from cli.grammar.document import CONSTRAINT_TAGS, find, object_id, objects, section
+from cli.grammar.document import CONSTRAINT_TAGS, find, not_found, object_id, objects, section
 from cli.grammar.references import named_by
 from crm.cib.model import Element
 from hacluster.errors import InvalidRequest, NotFound
@@ -70,7 +70,7 @@ def _matching(
     if word in ("fencing-topology", "fencing_topology"):
         found = [one for one in everything if one.tag == "fencing-topology"]
     if not found:
-        raise NotFound(kind="object", name=word)
+        raise not_found("object", word, map(object_id, everything))
     return found
 
 
