@@ -4,12 +4,13 @@ so that any prefix of the journal is a state the LRM was in."""
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import assert_never
 
+from agents.environment import CHECK_LEVEL
 from hacluster.vocabulary.agent import OcfExit
 from hacluster.vocabulary.ids import NO_TERM, OperationId, ResourceId, Term
-from hacluster.vocabulary.operation import ExecutionStatus, OperationResult
+from hacluster.vocabulary.operation import ExecutionStatus, Operation, OperationResult
 from lrm.journal.records import (
     Accepted,
     Begun,
@@ -31,6 +32,20 @@ KNOWN_IDS_MAX = 2_048
 
 _ACTIVATING = frozenset({"start", "promote", "migrate_from"})
 _TELLING = frozenset({*_ACTIVATING, "stop", "monitor", "demote", "migrate_to"})
+_OF_WHAT_RUNS = frozenset({"stop", "demote"})
+_OF_ONE_RUN = frozenset({CHECK_LEVEL, "trace_ra", "trace_dir", "trace_file"})
+_REFUSED = frozenset({ExecutionStatus.NOT_INSTALLED, ExecutionStatus.INVALID, ExecutionStatus.NO_SECRETS})
+_NO_PROCESS = _REFUSED | {ExecutionStatus.NOT_RUN, ExecutionStatus.PENDING}
+_ACTIVE = frozenset(
+    {
+        OcfExit.OK,
+        OcfExit.RUNNING_PROMOTED,
+        OcfExit.FAILED_PROMOTED,
+        OcfExit.DEGRADED,
+        OcfExit.DEGRADED_PROMOTED,
+    }
+)
+_ABSENT = frozenset({OcfExit.NOT_RUNNING, OcfExit.ERR_INSTALLED})
 _GOOD = frozenset({OcfExit.OK, OcfExit.NOT_RUNNING, OcfExit.RUNNING_PROMOTED, OcfExit.DEGRADED})
 
 
@@ -99,6 +114,9 @@ class Ledger:
             case Begun(call_id=call_id, run=run, began_ns=began_ns):
                 flight = self.flight(call_id)
                 if flight is not None:
+                    wanted = flight.accepted.operation
+                    if wanted.action in _OF_WHAT_RUNS:
+                        flight.accepted = replace(flight.accepted, operation=self.as_started(wanted))
                     flight.run, flight.in_flight, flight.began_ns = run, True, began_ns
                     flight.pid = flight.start_ticks = flight.deadline_ns = 0
             case Spawned(call_id=call_id):
@@ -177,7 +195,7 @@ class Ledger:
         action, done = newest.operation.action, newest.status is ExecutionStatus.DONE
         if action in ("stop", "migrate_to"):
             return not (done and newest.rc == OcfExit.OK)
-        absent = newest.rc in (OcfExit.NOT_RUNNING, OcfExit.ERR_INSTALLED) and done
+        absent = newest.rc in _ABSENT and done
         return not (action == "monitor" and absent)
 
     def has_started(self, resource: ResourceId) -> bool:
@@ -189,6 +207,35 @@ class Ledger:
             if action in ("start", "stop") and not is_failure(entry.last)
         }
         return calls.get("start", 0) > calls.get("stop", 0)
+
+    def never_began(self, resource: ResourceId) -> bool:
+        """Its newest start was refused before there was a process, and nothing else made it active."""
+        entries = self.history.get(resource, {})
+        start = entries.get(("start", 0))
+        if start is None or start.last.status not in _REFUSED:
+            return False
+        newest = max(
+            (entry.last for entry in entries.values() if _may_have_changed_it(entry.last)),
+            key=lambda result: result.call_id,
+            default=None,
+        )
+        return newest is None or _is_good_stop(newest)
+
+    def as_started(self, operation: Operation) -> Operation:
+        """A stop or demotion as what runs needs it: with its own agent and parameters (Pacemaker's rule).
+
+        The configuration may have others by now, or none any more. With these the old address would stay,
+        and the old mount. They are those of the newest operation that made it active or found it so.
+        """
+        entries = self.history.get(operation.resource, {}).values()
+        known = [entry.last for entry in entries if _shows_how(entry.last)]
+        newest = max(known, key=lambda result: result.call_id, default=None)
+        if newest is None or _is_good_stop(newest):
+            return operation
+        running = newest.operation
+        started = {name: value for name, value in running.parameters.items() if name not in _OF_ONE_RUN}
+        told = {name: value for name, value in operation.parameters.items() if name in _OF_ONE_RUN}
+        return replace(operation, agent=running.agent, parameters={**started, **told})
 
     def has_failed(self, resource: ResourceId) -> bool:
         """Some operation's newest result is a failure."""
@@ -301,6 +348,28 @@ def is_failure(result: OperationResult) -> bool:
     if result.operation.interval_ms and result.rc == OcfExit.NOT_RUNNING:
         return result.operation.meta.get("role") != "Stopped"
     return result.rc not in _GOOD and result.rc != OcfExit.DEGRADED_PROMOTED
+
+
+def _shows_how(result: OperationResult) -> bool:
+    """Whether this operation's agent and parameters are those of an instance that may run."""
+    action, done = result.operation.action, result.status is ExecutionStatus.DONE
+    if result.status in _NO_PROCESS:
+        return False
+    if action == "monitor":
+        return done and result.rc in _ACTIVE
+    if action in ("reload", "reload-agent"):
+        return done and result.rc == OcfExit.OK
+    return action in _ACTIVATING or action in _OF_WHAT_RUNS
+
+
+def _may_have_changed_it(result: OperationResult) -> bool:
+    """All but what had no process, and a look that found nothing."""
+    absent = result.status is ExecutionStatus.DONE and result.rc in _ABSENT
+    return result.status not in _NO_PROCESS and not (result.operation.action == "monitor" and absent)
+
+
+def _is_good_stop(result: OperationResult) -> bool:
+    return result.operation.action == "stop" and not is_failure(result)
 
 
 def _records_of(flight: Flight) -> Iterator[Record]:

@@ -499,9 +499,10 @@ class Queue:
         self._tidy(resource)
 
     def _begin(self, flight: Flight, lane: _Lane, now_ns: int) -> None:
-        operation, call_id = flight.accepted.operation, flight.accepted.call_id
+        call_id = flight.accepted.call_id
         run = RunId(call_id, flight.run)
         self._record(records.Begun(call_id=call_id, run=flight.run, began_ns=now_ns))
+        operation = flight.accepted.operation  # of a stop it may be another since then
         lane.running = run
         self._running += 1
         after_failure = operation.action == "stop" and self.ledger.has_failed(operation.resource)

@@ -217,6 +217,7 @@ class LrmNode:
         term: tuple[int, int] | None = None,
         number: int = 0,
         parameters: dict[str, str] | None = None,
+        meta: dict[str, str] | None = None,
         **more_parameters: str,
     ) -> lrm_pb2.ExecuteReply:
         self.actions += 1
@@ -234,6 +235,7 @@ class LrmNode:
                 timeout_ms=timeout_ms,
                 start_within_ms=5_000,
                 parameters={**(parameters or {}), **more_parameters},
+                meta=meta or {},
             ),
         )
         reply = await rpc.call(self.stub.Execute, request, timeout_ms=5_000, who="ha-lrm")

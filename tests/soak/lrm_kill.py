@@ -39,13 +39,15 @@ ATTEMPTS_MAX: Final = 20
 PATIENCE_S: Final = 300.0  # the machine may be busy, and we are nice
 LOST: Final = frozenset({ErrorCode.UNREACHABLE, ErrorCode.TIMEOUT, ErrorCode.UNAVAILABLE})
 
+# Parameters are of the instance: a stop has those of the start.
 SCRIPT: Final = """start|stop|monitor)
+  serial=$OCF_RESKEY_CRM_meta_serial seconds=$OCF_RESKEY_CRM_meta_seconds
   in={folder}/in-$OCF_RESOURCE_INSTANCE
-  mkdir $in || echo "$OCF_RESKEY_serial overlap" >>{folder}/log
-  echo "$OCF_RESKEY_serial begin" >>{folder}/log
-  sleep $OCF_RESKEY_seconds
+  mkdir $in || echo "$serial overlap" >>{folder}/log
+  echo "$serial begin" >>{folder}/log
+  sleep $seconds
   rmdir $in
-  echo "$OCF_RESKEY_serial end" >>{folder}/log
+  echo "$serial end" >>{folder}/log
   exit 0;;"""
 
 
@@ -163,7 +165,7 @@ class Soak:
             self._agent,
             number=operation.serial,
             interval_ms=interval_ms,
-            parameters={"serial": str(operation.serial), "seconds": str(operation.seconds)},
+            meta={"serial": str(operation.serial), "seconds": str(operation.seconds)},
         )
         if operation.call_id and reply.call_id != operation.call_id:
             raise Broken(f"{operation}: accepted a second time as call {reply.call_id}")
