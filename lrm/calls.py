@@ -20,6 +20,10 @@ from lrm import legacy, secrets
 _FENCE_ACTIONS: Final = {"start": "monitor"}
 _TRACING: Final = frozenset({"trace_ra", "trace_file"})
 
+_REMOTE: Final = AgentName("ocf", "pacemaker", "remote")
+"""Its program fails whatever it is asked for: a probe would lead to a stop that fails, and to fencing."""
+_NO_REMOTE_NODES: Final = "remote nodes are not supported: there is no connection to them"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentCall:
@@ -71,6 +75,10 @@ class Calls:
         `started` says whether the history has the resource as started: that is all a probe of a fence
         device can ask.
         """
+        if operation.agent == _REMOTE:
+            return CannotCall(
+                status=ExecutionStatus.NOT_INSTALLED, rc=OcfExit.ERR_INSTALLED, reason=_NO_REMOTE_NODES
+            )
         try:
             agent = self.catalog.resolve(operation.agent)
         except NotFound as error:

@@ -112,6 +112,7 @@ class Daemon:
             tell=lambda event: _tell(shell, event),
             flights=shell.queue.in_flight,
             has_started=shell.queue.ledger.has_started,
+            never_began=shell.queue.ledger.never_began,
         )
         shell.connect(executor)
         shell.start()

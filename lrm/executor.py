@@ -92,6 +92,7 @@ class Executor:
         tell: Callable[[Event], None],
         flights: Callable[[], list[Flight]],
         has_started: Callable[[ResourceId], bool],
+        never_began: Callable[[ResourceId], bool],
     ) -> None:
         self._instance = instance
         self._journal_id = journal_id
@@ -100,7 +101,7 @@ class Executor:
         self._tasks = tasks
         self._tell = tell
         self._flights = flights
-        self._has_started = has_started
+        self._has_started, self._never_began = has_started, never_began
         self._orders: dict[str, _Order] = {}
         self._asides: dict[str, asyncio.Future[Finished]] = {}
         self._aside_count = 0
@@ -121,6 +122,9 @@ class Executor:
         self._orders[token] = entry
         call = self._calls.call(order.operation, started=self._has_started(order.operation.resource))
         if isinstance(call, CannotCall):
+            if order.operation.action == "stop" and self._never_began(order.operation.resource):
+                # Its start was refused, too. A stop that fails would fence the node, and then the next one.
+                call = CannotCall(status=ExecutionStatus.DONE, rc=OcfExit.OK, reason=call.reason)
             asyncio.get_running_loop().call_soon(self._cannot, token, call)
             return
         operation = order.operation

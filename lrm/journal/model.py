@@ -3,7 +3,7 @@ so that any prefix of the journal is a state the LRM was in."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import assert_never
 
@@ -35,7 +35,6 @@ _TELLING = frozenset({*_ACTIVATING, "stop", "monitor", "demote", "migrate_to"})
 _OF_WHAT_RUNS = frozenset({"stop", "demote"})
 _OF_ONE_RUN = frozenset({CHECK_LEVEL, "trace_ra", "trace_dir", "trace_file"})
 _REFUSED = frozenset({ExecutionStatus.NOT_INSTALLED, ExecutionStatus.INVALID, ExecutionStatus.NO_SECRETS})
-_NO_PROCESS = _REFUSED | {ExecutionStatus.NOT_RUN, ExecutionStatus.PENDING}
 _ACTIVE = frozenset(
     {
         OcfExit.OK,
@@ -76,16 +75,26 @@ class Flight:
 
 @dataclass(slots=True)
 class Entry:
-    """The history of one operation of a resource: the newest result, and the newest that was a failure."""
+    """The history of one operation of a resource: the newest result, and the newest that was a failure.
+
+    `executed` is the newest that was not refused: what it has made is there, whatever was refused since.
+    """
 
     last: OperationResult
     failure: OperationResult | None = None
+    executed: OperationResult | None = None
 
     def both(self) -> tuple[OperationResult, ...]:
         """The failure, if there was one, and the newest, once if they are the same."""
         if self.failure is None or self.failure is self.last:
             return (self.last,)
         return (self.failure, self.last)
+
+    def all(self) -> tuple[OperationResult, ...]:
+        """Each once, in the order of calls: by these, in this order, it becomes what it is."""
+        earlier = self.executed is not None and all(self.executed is not one for one in self.both())
+        found = (*((self.executed,) if self.executed is not None and earlier else ()), *self.both())
+        return tuple(sorted(found, key=lambda result: result.call_id))
 
 
 @dataclass(slots=True)
@@ -210,15 +219,10 @@ class Ledger:
 
     def never_began(self, resource: ResourceId) -> bool:
         """Its newest start was refused before there was a process, and nothing else made it active."""
-        entries = self.history.get(resource, {})
-        start = entries.get(("start", 0))
-        if start is None or start.last.status not in _REFUSED:
+        start = self.history.get(resource, {}).get(("start", 0))
+        if start is None or not _was_refused(start.last):
             return False
-        newest = max(
-            (entry.last for entry in entries.values() if _may_have_changed_it(entry.last)),
-            key=lambda result: result.call_id,
-            default=None,
-        )
+        newest = self._newest(resource, _may_have_changed_it)
         return newest is None or _is_good_stop(newest)
 
     def as_started(self, operation: Operation) -> Operation:
@@ -227,15 +231,20 @@ class Ledger:
         The configuration may have others by now, or none any more. With these the old address would stay,
         and the old mount. They are those of the newest operation that made it active or found it so.
         """
-        entries = self.history.get(operation.resource, {}).values()
-        known = [entry.last for entry in entries if _shows_how(entry.last)]
-        newest = max(known, key=lambda result: result.call_id, default=None)
+        newest = self._newest(operation.resource, _shows_how)
         if newest is None or _is_good_stop(newest):
             return operation
         running = newest.operation
         started = {name: value for name, value in running.parameters.items() if name not in _OF_ONE_RUN}
         told = {name: value for name, value in operation.parameters.items() if name in _OF_ONE_RUN}
         return replace(operation, agent=running.agent, parameters={**started, **told})
+
+    def _newest(
+        self, resource: ResourceId, counts: Callable[[OperationResult], bool]
+    ) -> OperationResult | None:
+        entries = self.history.get(resource, {}).values()
+        executed = (entry.executed for entry in entries if entry.executed is not None)
+        return max(filter(counts, executed), key=lambda result: result.call_id, default=None)
 
     def has_failed(self, resource: ResourceId) -> bool:
         """Some operation's newest result is a failure."""
@@ -247,7 +256,7 @@ class Ledger:
         yield Watermarks(next_call_id=self.next_call_id, floor=self.floor)
         for entries in self.history.values():
             for entry in entries.values():
-                yield from (Concluded(result=result) for result in entry.both())
+                yield from (Concluded(result=result) for result in entry.all())
         everything = [*self._dying.values(), *self.pending.values(), *self.recurring.values()]
         for flight in everything:
             yield from _records_of(flight)
@@ -309,7 +318,8 @@ class Ledger:
         name = (operation.action, operation.interval_ms)
         entry = entries.get(name)
         failure = result if is_failure(result) else (entry.failure if entry else None)
-        entries[name] = Entry(result, failure)
+        executed = result if not _was_refused(result) else (entry.executed if entry else None)
+        entries[name] = Entry(result, failure, executed)
 
     def _forget(self, record: Forgotten) -> None:
         entries = self.history.get(record.resource, {})
@@ -317,7 +327,7 @@ class Ledger:
             if record.action and name != (record.action, record.interval_ms):
                 continue
             if record.failures_only and not is_failure(entry.last):
-                entries[name] = Entry(entry.last)
+                entries[name] = Entry(entry.last, executed=entry.executed)
             else:
                 del entries[name]
                 flight = self.recurring.get(RecurringKey(record.resource, *name))
@@ -353,8 +363,6 @@ def is_failure(result: OperationResult) -> bool:
 def _shows_how(result: OperationResult) -> bool:
     """Whether this operation's agent and parameters are those of an instance that may run."""
     action, done = result.operation.action, result.status is ExecutionStatus.DONE
-    if result.status in _NO_PROCESS:
-        return False
     if action == "monitor":
         return done and result.rc in _ACTIVE
     if action in ("reload", "reload-agent"):
@@ -363,9 +371,15 @@ def _shows_how(result: OperationResult) -> bool:
 
 
 def _may_have_changed_it(result: OperationResult) -> bool:
-    """All but what had no process, and a look that found nothing."""
+    """All but a look that found nothing."""
     absent = result.status is ExecutionStatus.DONE and result.rc in _ABSENT
-    return result.status not in _NO_PROCESS and not (result.operation.action == "monitor" and absent)
+    return not (result.operation.action == "monitor" and absent)
+
+
+def _was_refused(result: OperationResult) -> bool:
+    """There was no process. Of a monitor that may not be executed the DC takes it as active all the same."""
+    not_permitted = result.status is ExecutionStatus.ERROR and result.rc == OcfExit.ERR_PERM
+    return result.status in _REFUSED or (not_permitted and result.operation.action != "monitor")
 
 
 def _is_good_stop(result: OperationResult) -> bool:

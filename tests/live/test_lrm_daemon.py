@@ -470,6 +470,56 @@ async def test_parameters_secrets_and_what_the_dc_needs_of_the_metadata(
     assert "geheim" not in node.log() + (node.paths.var / "lrm/journal").read_text()
 
 
+async def test_what_runs_is_stopped_with_what_it_was_started_with(
+    node: LrmNode, ocf_root: Path, tmp_path: Path
+) -> None:
+    """Neither new parameters nor another agent reach it, nor does a restart of ha-lrm lose the old ones."""
+    script = f'start|stop) echo "$0 $1 $OCF_RESKEY_ip" >>{tmp_path}/said; exit 0;;'
+    old, new = (an_agent(ocf_root, kind, script) for kind in ("Old", "New"))
+    await node.accept()
+    await node.run("a", "start", old, ip="10.0.0.1")
+    await node.kill()
+    await node.start()
+    await node.accept()
+    stopped = await node.run("a", "stop", new, ip="10.0.0.2")
+    assert (stopped.rc, dict(stopped.operation.parameters)) == (0, {"ip": "10.0.0.1"})
+    await node.run("a", "start", new, ip="10.0.0.2")
+    await node.run("a", "stop", new)  # it has been taken out of the configuration
+    said = [line.rpartition("/")[2] for line in (tmp_path / "said").read_text().splitlines()]
+    assert said == [
+        "Old start 10.0.0.1",
+        "Old stop 10.0.0.1",
+        "New start 10.0.0.2",
+        "New stop 10.0.0.2",
+    ]
+
+
+async def test_a_stop_after_a_refused_start_fences_nobody(node: LrmNode) -> None:
+    """A value that no environment takes: the start never had a process, so the stop has nothing to stop."""
+    await node.accept()
+    big = "x" * 140_000
+    start = await node.run("b", "start", "ocf:hacluster:Dummy", state=big)
+    assert (start.status, start.rc) == (ExecutionStatus.INVALID, 2)
+    assert (await node.run("b", "stop", "ocf:hacluster:Dummy", state=big)).rc == 0
+    assert (await node.run("c", "start", "ocf:hacluster:Dummy")).rc == 0
+    assert (await node.run("c", "stop", "ocf:test:Nowhere")).rc == 0, "what runs is stopped by its own agent"
+    assert (await node.run("d", "stop", "ocf:test:Nowhere")).rc == 5, "nobody knows what may be there"
+
+
+async def test_an_lrm_exec_that_hangs_when_ha_lrm_begins(node: LrmNode) -> None:
+    """Its socket still takes connections, and nothing else."""
+    await node.accept()
+    await node.run("w", "start")
+    hung = node.exec_pid
+    os.kill(hung, signal.SIGSTOP)
+    await node.kill()
+    await node.start()
+    await node.accept()
+    call_id = (await node.execute("w", "stop")).call_id
+    assert (await node.result(call_id)).rc == 0
+    assert node.exec_pid != hung
+
+
 async def test_units_of_systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Over a bus of the test's own; a restart of ha-lrm in a job's middle loses its result, and says so."""
     folder = tmp_path / "units"

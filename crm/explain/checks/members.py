@@ -49,12 +49,29 @@ def check(cib: Element) -> Iterator[Problem]:
     for one in resources(cib):
         yield from _values(one)
         yield from _target_role(one, inside)
+        yield from _remote(one)
         if one.tag in ("clone", "master"):
             yield from _clone(one)
         if one.tag in ("clone", "master", "bundle") and is_promotable(one):
             yield from _left_out(cib, one)
     yield from _tickets(cib)
     yield from _capacity(cib)
+
+
+def _remote(one: Element) -> Iterator[Problem]:
+    """Remote nodes, guests and what runs in a bundle's containers are planned, and never reached."""
+    agent = (one.get("class"), one.get("provider"), one.get("type"))
+    what = ""
+    if agent == ("ocf", "pacemaker", "remote"):
+        what = "remote nodes are not supported: the connection is not made, and nothing runs there"
+    elif guest := value(one, "remote-node"):
+        what = f"guests are not supported: no connection to {guest} is made, and nothing runs there"
+    elif one.tag == "bundle" and any(child.tag == "primitive" for child in one.children):
+        what = (
+            "resources in containers are not supported: no connection is made, and nothing is managed in them"
+        )
+    if what:
+        yield warning(one.id, what, "run the services on full nodes, or have the container start them")
 
 
 def _values(one: Element) -> Iterator[Problem]:

@@ -224,3 +224,13 @@ def test_parameters_that_no_environment_can_hold(calls: Calls, folder: Path) -> 
     program(folder / "ocf/resource.d/p/A", "")
     cannot = refused(calls, an_operation("ocf:p:A", "start", parameters={"a=b": "c"}))
     assert (cannot.status, cannot.rc) == (ExecutionStatus.INVALID, 2)
+
+
+@pytest.mark.parametrize("action", ["monitor", "start", "stop"])
+def test_a_remote_node_s_connection_is_not_installed(calls: Calls, folder: Path, action: str) -> None:
+    """Debian's program for it fails always: a probe would lead to a stop that fails, and to fencing."""
+    program(folder / "ocf/resource.d/pacemaker/remote", "exit 1")
+    call = calls.call(an_operation("ocf:pacemaker:remote", action))
+    assert isinstance(call, CannotCall)
+    assert (call.status, call.rc) == (ExecutionStatus.NOT_INSTALLED, 5)
+    assert "not supported" in call.reason

@@ -117,11 +117,21 @@ def test_the_newest_that_may_be_active_counts(action: str, rc: int, expected: st
     assert node.run("stop", "10.0.0.3").parameters == {"ip": expected}
 
 
-def test_a_start_that_was_refused_has_started_nothing() -> None:
+@pytest.mark.parametrize("compacted", [False, True])
+@pytest.mark.parametrize(
+    ("rc", "status"),
+    [(2, ExecutionStatus.INVALID), (5, ExecutionStatus.NOT_INSTALLED), (4, ExecutionStatus.ERROR)],
+)
+def test_what_was_refused_has_changed_nothing(rc: int, status: ExecutionStatus, compacted: bool) -> None:
+    """Neither a start nor a stop: what ran before still does."""
     node = Node()
     node.run("start", "10.0.0.1")
-    node.run("stop", "10.0.0.2", rc=1)
-    node.run("start", "bad", rc=2, status=ExecutionStatus.INVALID)
+    assert node.run("stop", "bad", rc=rc, status=status).parameters == {"ip": "10.0.0.1"}
+    node.run("start", "bad", rc=rc, status=status)
+    if compacted:
+        node.compacted()
+    assert not node.queue.ledger.never_began(WEB)
+    assert [result.rc for result in node.queue.ledger.results()] == [rc, rc], "as a DC is told"
     assert node.run("stop", "bad").parameters == {"ip": "10.0.0.1"}
 
 
@@ -157,6 +167,17 @@ INVALID, NOT_INSTALLED = ExecutionStatus.INVALID, ExecutionStatus.NOT_INSTALLED
     [
         ([("start", 2, INVALID)], True),
         ([("monitor", 7, ExecutionStatus.DONE), ("start", 5, NOT_INSTALLED)], True),
+        ([("monitor", 7, ExecutionStatus.DONE), ("start", 4, ExecutionStatus.ERROR)], True),
+        ([("start", 4, ExecutionStatus.DONE)], False),
+        ([("start", 1, ExecutionStatus.ERROR)], False),
+        (
+            [
+                ("start", 0, ExecutionStatus.DONE),
+                ("stop", 4, ExecutionStatus.ERROR),
+                ("start", 4, ExecutionStatus.ERROR),
+            ],
+            False,
+        ),
         (
             [("start", 0, ExecutionStatus.DONE), ("stop", 0, ExecutionStatus.DONE), ("start", 2, INVALID)],
             True,
