@@ -20,7 +20,7 @@ from urllib.parse import quote
 _MOUNTS = Path("/proc/self/mountinfo")
 _OWN = Path("/proc/self/cgroup")
 _POPULATED_RETRIES = 3
-_SWEPT_RETRIES = 5
+_SWEPT_RETRIES = 20
 _RUN = "user.hacluster.run"  # the attribute with the token of what a worker was given last
 _NOT_THERE = frozenset({errno.ENOENT, errno.ENODEV})  # ENODEV: it was removed just now
 
@@ -159,7 +159,8 @@ def join(group: Path, pid: int) -> None:
     for _ in range(_SWEPT_RETRIES):
         if _joined(group, pid):
             return
-        group.mkdir(parents=True, exist_ok=True)
+        with suppress(FileNotFoundError):  # a folder above it was swept in between
+            group.mkdir(parents=True, exist_ok=True)
     if not _joined(group, pid):
         raise FileNotFoundError(errno.ENOENT, "it is removed again and again", str(group))
 

@@ -241,7 +241,10 @@ class Runs:
         group = run.group = self._cgroups.operation(order.resource, order.token)
         # We are single-threaded: going into the group, spawning and coming back leaves no window in which
         # the agent could fork outside it.
-        self._cgroups.enter(group)
+        try:
+            self._cgroups.enter(group)
+        except OSError as error:  # not ENOENT or EPERM, which would say something of the agent
+            raise OSError(errno.EAGAIN, f"cgroup {group}: {error.strerror}") from error
         try:
             run.pid = spawn(order.argv, order.env, pipes, order.stdin)
         except OSError:
