@@ -515,9 +515,12 @@ async def test_an_lrm_exec_that_hangs_when_ha_lrm_begins(node: LrmNode) -> None:
     await node.kill()
     await node.start()
     await node.accept()
-    call_id = (await node.execute("w", "stop")).call_id
-    assert (await node.result(call_id)).rc == 0
+    stop = (await node.execute("w", "stop")).call_id
+    lost = await node.result(stop)
+    assert (lost.status, lost.operation.action) == (ExecutionStatus.UNKNOWN, "stop"), "it may have begun"
     assert node.exec_pid != hung
+    assert (await node.run("w", "monitor")).rc == 0, "what ran runs, and is answered for"
+    assert (await node.run("w", "stop")).rc == 0
 
 
 async def test_units_of_systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
