@@ -12,7 +12,7 @@ from typing import Final
 
 import grpc
 
-from hacluster import cluster_toml, rpc, shared_files
+from hacluster import certificates, cluster_toml, rpc, shared_files
 from hacluster.errors import Conflict, ErrorCode, HaError, InvalidRequest
 from hacluster.paths import Paths
 from hacluster.settings import Node, Settings
@@ -147,8 +147,8 @@ class Members:
 def known_certificates(files: SharedFiles, tls: rpc.Tls) -> bytes:
     """nodes.pem without those of former nodes, and those that were revoked. Raises InvalidDocument."""
     names = {str(node.name) for node in files.settings().nodes}
-    revoked = rpc.revoked_serials(files.crl, tls.ca, source="crl.pem") if files.crl else frozenset()
-    kept = [one for name, one in rpc.named_certificates(files.nodes_pem, revoked) if name in names]
+    revoked = certificates.revoked_serials(files.crl, tls.ca, source="crl.pem") if files.crl else frozenset()
+    kept = [one for name, one in certificates.named_certificates(files.nodes_pem, revoked) if name in names]
     return b"".join(dict.fromkeys(kept))
 
 

@@ -352,6 +352,7 @@ class CrmShell:
             await stop.wait()
             await self._leave_cleanly()
             self.dc.stopped_being_dc("ha-crm stops")
+            self._peer_service.end_streams()
             await asyncio.gather(*(one.stop() for one in servers))
             self.worker.stop()
             for task in list(self._spawned):

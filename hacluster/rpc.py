@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
 
@@ -20,6 +19,7 @@ import structlog
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from hacluster.certificates import named_certificates, revoked_serials, serial_of
 from hacluster.errors import (
     ErrorCode,
     HaError,
@@ -173,23 +173,6 @@ def _known(path: Path, revoked: frozenset[int]) -> tuple[tuple[str, bytes], ...]
         ) from None
 
 
-def named_certificates(pem: bytes, revoked: frozenset[int]) -> tuple[tuple[str, bytes], ...]:
-    """Name and certificate of each node's that was not revoked. Raises ValueError."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives.serialization import Encoding
-
-    found: list[tuple[str, bytes]] = []
-    for one in x509.load_pem_x509_certificates(pem) if pem.strip() else ():
-        if one.serial_number not in revoked:
-            try:
-                names = one.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-            except x509.ExtensionNotFound:
-                continue
-            raw = one.public_bytes(Encoding.PEM)
-            found += [(name, raw) for name in names.get_values_for_type(x509.DNSName)]
-    return tuple(found)
-
-
 def _revoked(path: Path, ca: bytes) -> frozenset[int]:
     if not path.exists():
         return frozenset()
@@ -199,34 +182,6 @@ def _revoked(path: Path, ca: bytes) -> frozenset[int]:
         raise InvalidDocument(
             source=str(path), line=0, what=str(error), remedy=f"make {path} readable"
         ) from None
-
-
-def revoked_serials(crl: bytes, ca: bytes, *, source: str) -> frozenset[int]:
-    """The serial numbers on the list of that CA; one that is overdue still counts. Raises InvalidDocument."""
-    from cryptography import x509  # takes long, and most who import this module need none of it
-    from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-
-    keys = (ec.EllipticCurvePublicKey, rsa.RSAPublicKey, ed25519.Ed25519PublicKey)
-    try:
-        revoked = x509.load_pem_x509_crl(crl)
-        issuer = x509.load_pem_x509_certificate(ca).public_key()
-        if not isinstance(issuer, keys) or not revoked.is_signature_valid(issuer):
-            raise ValueError("it is not signed by the CA of ca.pem")
-    except (ValueError, TypeError) as error:
-        raise InvalidDocument(
-            source=source,
-            line=0,
-            what=f"no certificate revocation list of this cluster ({error})",
-            remedy="make it again with the CA's key, or remove it",
-        ) from None
-    return frozenset(entry.serial_number for entry in revoked)
-
-
-@lru_cache(maxsize=1_024)
-def _serial_of(certificate: bytes) -> int:
-    from cryptography import x509
-
-    return x509.load_pem_x509_certificate(certificate).serial_number
 
 
 def _check_pem(folder: Path, own: str) -> None:
@@ -416,29 +371,21 @@ class _ErrorInterceptor(grpc.aio.ServerInterceptor):
         if handler is None:
             return None
         method = str(handler_call_details.method)
-        if handler.request_streaming and not handler.response_streaming:
-            return grpc.stream_unary_rpc_method_handler(
-                self._unary(method, handler.stream_unary),
-                handler.request_deserializer,
-                handler.response_serializer,
-            )
-        if handler.response_streaming and not handler.request_streaming:
-            return grpc.unary_stream_rpc_method_handler(
-                self._stream(method, handler.unary_stream),
-                handler.request_deserializer,
-                handler.response_serializer,
-            )
-        if not handler.response_streaming:
-            return grpc.unary_unary_rpc_method_handler(
-                self._unary(method, handler.unary_unary),
-                handler.request_deserializer,
-                handler.response_serializer,
-            )
-        return handler
+        if handler.request_streaming and handler.response_streaming:
+            if method.startswith("/grpc."):
+                return handler
+            make, run = grpc.stream_stream_rpc_method_handler, self._both(method, handler.stream_stream)
+        elif handler.request_streaming:
+            make, run = grpc.stream_unary_rpc_method_handler, self._unary(method, handler.stream_unary)
+        elif handler.response_streaming:
+            make, run = grpc.unary_stream_rpc_method_handler, self._stream(method, handler.unary_stream)
+        else:
+            make, run = grpc.unary_unary_rpc_method_handler, self._unary(method, handler.unary_unary)
+        return make(run, handler.request_deserializer, handler.response_serializer)
 
-    def _check(self, method: str, context: Any) -> None:
+    def _check(self, method: str, context: Any, caller: Caller | None = None) -> None:
         try:
-            self._judge(method, context)
+            self._judge(method, context, caller)
         except PermissionDenied as error:
             self._log_refusal(method, context.peer(), str(error))
             raise
@@ -453,13 +400,13 @@ class _ErrorInterceptor(grpc.aio.ServerInterceptor):
         self._logged_ns[source] = now_ns
         log.warning(REFUSED, peer=peer, method=method, reason=reason)
 
-    def _judge(self, method: str, context: Any) -> None:
+    def _judge(self, method: str, context: Any, caller: Caller | None) -> None:
         if revoked := self.revoked():
             for certificate in context.auth_context().get("x509_pem_cert", ()):
-                if _serial_of(certificate) in revoked:
+                if serial_of(certificate) in revoked:
                     raise PermissionDenied(what="the caller's certificate has been revoked")
         if self._access is not None and not method.startswith("/grpc."):
-            self._access(method, caller_of(context))
+            self._access(method, caller or caller_of(context))
 
     def _unary(self, method: str, behaviour: Any) -> Any:
         async def run(request: Any, context: Any) -> Any:
@@ -481,6 +428,24 @@ class _ErrorInterceptor(grpc.aio.ServerInterceptor):
                 async for reply in behaviour(request, context):
                     self._check(method, context)  # what was revoked meanwhile hears no more
                     yield reply
+            except HaError as error:
+                await _abort(context, error)
+
+        return run
+
+    def _both(self, method: str, behaviour: Any) -> Any:
+        """A coroutine that reads an iterator and writes to the context."""
+
+        async def checked(requests: Any, context: Any) -> AsyncIterator[Any]:
+            caller = caller_of(context)
+            async for request in requests:
+                self._check(method, context, caller)  # what was revoked meanwhile is heard no more
+                yield request
+
+        async def run(requests: Any, context: Any) -> None:
+            try:
+                self._check(method, context)
+                await behaviour(checked(requests, context), context)
             except HaError as error:
                 await _abort(context, error)
 

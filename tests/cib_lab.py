@@ -71,6 +71,7 @@ class LabNode:
     shell: ReplicaShell | None = None
     task: asyncio.Task[None] | None = None
     server: rpc.Server | None = None
+    service: CrmPeerService | None = None
     peers: GrpcCrmPeers | None = None
 
     @property
@@ -112,7 +113,8 @@ class Lab:
             validate=accept_all,
         )
         node.server = rpc.Server(names=(SERVICE_NAME,))
-        register(node.server, CrmPeerService(node.shell, self.settings))
+        node.service = CrmPeerService(node.shell, self.settings)
+        register(node.server, node.service)
         node.server.listen_tcp(f"127.0.0.{node_id}", self.ports[node_id], self.tls[name])
         await node.server.start()
         node.task = asyncio.create_task(node.shell.run(), name=f"replica {name}")
@@ -128,7 +130,7 @@ class Lab:
             await node.server.stop(0)
         if node.peers is not None:
             await node.peers.close()
-        node.shell = node.task = node.server = node.peers = None
+        node.shell = node.task = node.server = node.service = node.peers = None
 
     def view(self, ids: Iterable[int], *, quorate: bool = True) -> None:
         """A new view at its members."""

@@ -17,6 +17,7 @@ from crm.cib.model import Element
 from crm.cib.replication.messages import Append, AppendReply, InstallSnapshot
 from crm.cib.versions import CibVersion
 from crm.election.messages import Claim, ClaimReply, DcLost, DcLostReply, VoteReply, VoteRequest
+from crm.peers.appends import AppendStream
 from crm.replica import wire
 from crm.replica.effects import Message
 from crm.replica.events import WriteOutcome
@@ -45,6 +46,7 @@ class _Node:
     current: int = 0
     channel: grpc.aio.Channel | None = None
     stub: cib_pb2_grpc.CrmPeerStub | None = None  # of the channel: to make one costs as much as half a call
+    appends: AppendStream | None = None  # of the channel, too
 
 
 class GrpcCrmPeers:
@@ -83,7 +85,7 @@ class GrpcCrmPeers:
         for node in self._nodes.values():
             if node.channel is not None:
                 await node.channel.close()
-                node.channel = node.stub = None
+                node.channel = node.stub = node.appends = None
 
     def _stub(self, peer: int) -> cib_pb2_grpc.CrmPeerStub:
         node = self._nodes.get(peer)
@@ -92,6 +94,7 @@ class GrpcCrmPeers:
         if node.channel is None or node.stub is None:
             node.channel = self._channel(peer, node)
             node.stub = cib_pb2_grpc.CrmPeerStub(node.channel)
+            node.appends = AppendStream(f"ha-crm on {node.name}")
         return node.stub
 
     def _channel(self, peer: int, node: _Node) -> grpc.aio.Channel:
@@ -121,10 +124,20 @@ class GrpcCrmPeers:
             await self._next_address(node)
             raise
 
+    async def _append(self, peer: int, request: cib_pb2.AppendRequest) -> cib_pb2.AppendReply:
+        stub = self._stub(peer)
+        node = self._nodes[peer]
+        assert node.appends is not None
+        try:
+            return await node.appends.exchange(stub, request, APPEND_MS)
+        except (Unreachable, Timeout):
+            await self._next_address(node)
+            raise
+
     async def _next_address(self, node: _Node) -> None:
         """With several links: try the next address from the next call on."""
         if len(node.addresses) > 1 and node.channel is not None:
-            channel, node.channel, node.stub = node.channel, None, None
+            channel, node.channel, node.stub, node.appends = node.channel, None, None, None
             node.current += 1
             await channel.close(grace=0.1)
 
@@ -145,9 +158,7 @@ class GrpcCrmPeers:
                 assert isinstance(vote, cib_pb2.VoteReply)
                 return wire.vote_reply_from(vote)
             case Append():
-                stored = await self._call(peer, lambda stub: stub.Append, wire.append_to(message), APPEND_MS)
-                assert isinstance(stored, cib_pb2.AppendReply)
-                return wire.append_reply_from(stored)
+                return wire.append_reply_from(await self._append(peer, wire.append_to(message)))
             case InstallSnapshot():
                 chunks = wire.snapshot_chunks(message)
                 taken = await self._call(peer, lambda stub: stub.Snapshot, chunks, SNAPSHOT_MS)

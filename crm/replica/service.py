@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -38,6 +39,7 @@ class CrmPeerService(cib_pb2_grpc.CrmPeerServicer):
     def __init__(self, shell: ReplicaShell, settings: Settings) -> None:
         self._shell = shell
         self._ids: Mapping[str, int] = {}
+        self._streams: set[asyncio.Task[None]] = set()
         self.use(settings)
 
     def use(self, settings: Settings) -> None:
@@ -46,7 +48,10 @@ class CrmPeerService(cib_pb2_grpc.CrmPeerServicer):
 
     def _peer(self, context: Context) -> int:
         """The calling node's id by its certificate."""
-        for name in rpc.caller_of(context).names:
+        return self._node(rpc.caller_of(context).names)
+
+    def _node(self, names: tuple[str, ...]) -> int:
+        for name in names:
             if name in self._ids:
                 return self._ids[name]
         raise PermissionDenied(what="only the cluster's nodes call each other's ha-crm")
@@ -70,6 +75,31 @@ class CrmPeerService(cib_pb2_grpc.CrmPeerServicer):
         """See cib.proto."""
         reply = await self._answer(self._peer(context), wire.append_from(request), AppendReply)
         return wire.append_reply_to(reply)
+
+    async def Appends(  # type: ignore[override]  # a coroutine that writes will do, its stub does not know
+        self, request_iterator: AsyncIterator[cib_pb2.AppendRequest], context: Context
+    ) -> None:
+        """See cib.proto."""
+        task = asyncio.create_task(self._appends(request_iterator, context), name="appends of the DC")
+        self._streams.add(task)
+        try:
+            await asyncio.wait((task,))
+        finally:
+            self._streams.discard(task)
+            task.cancel()
+        if not task.cancelled():
+            task.result()
+
+    async def _appends(self, requests: AsyncIterator[cib_pb2.AppendRequest], context: Context) -> None:
+        names = rpc.caller_of(context).names
+        async for request in requests:
+            reply = await self._answer(self._node(names), wire.append_from(request), AppendReply)
+            await context.write(wire.append_reply_to(reply))
+
+    def end_streams(self) -> None:
+        """This ha-crm stops: it would wait for calls that are open."""
+        for task in self._streams:
+            task.cancel()
 
     async def Snapshot(
         self, request_iterator: AsyncIterator[cib_pb2.SnapshotChunk], context: Context

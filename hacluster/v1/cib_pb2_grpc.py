@@ -49,6 +49,11 @@ class CrmPeerStub(object):
                 request_serializer=hacluster_dot_v1_dot_cib__pb2.AppendRequest.SerializeToString,
                 response_deserializer=hacluster_dot_v1_dot_cib__pb2.AppendReply.FromString,
                 _registered_method=True)
+        self.Appends = channel.stream_stream(
+                '/hacluster.v1.CrmPeer/Appends',
+                request_serializer=hacluster_dot_v1_dot_cib__pb2.AppendRequest.SerializeToString,
+                response_deserializer=hacluster_dot_v1_dot_cib__pb2.AppendReply.FromString,
+                _registered_method=True)
         self.Snapshot = channel.stream_unary(
                 '/hacluster.v1.CrmPeer/Snapshot',
                 request_serializer=hacluster_dot_v1_dot_cib__pb2.SnapshotChunk.SerializeToString,
@@ -106,6 +111,13 @@ class CrmPeerServicer(object):
 
     def Append(self, request, context):
         """DC to follower: entries of the log (none: a keepalive), the commit index, the DC's announcement.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Appends(self, request_iterator, context):
+        """The same on a call that stays open: each request is answered before the next is read.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -176,6 +188,11 @@ def add_CrmPeerServicer_to_server(servicer, server):
             ),
             'Append': grpc.unary_unary_rpc_method_handler(
                     servicer.Append,
+                    request_deserializer=hacluster_dot_v1_dot_cib__pb2.AppendRequest.FromString,
+                    response_serializer=hacluster_dot_v1_dot_cib__pb2.AppendReply.SerializeToString,
+            ),
+            'Appends': grpc.stream_stream_rpc_method_handler(
+                    servicer.Appends,
                     request_deserializer=hacluster_dot_v1_dot_cib__pb2.AppendRequest.FromString,
                     response_serializer=hacluster_dot_v1_dot_cib__pb2.AppendReply.SerializeToString,
             ),
@@ -294,6 +311,33 @@ class CrmPeer(object):
             request,
             target,
             '/hacluster.v1.CrmPeer/Append',
+            hacluster_dot_v1_dot_cib__pb2.AppendRequest.SerializeToString,
+            hacluster_dot_v1_dot_cib__pb2.AppendReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Appends(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/hacluster.v1.CrmPeer/Appends',
             hacluster_dot_v1_dot_cib__pb2.AppendRequest.SerializeToString,
             hacluster_dot_v1_dot_cib__pb2.AppendReply.FromString,
             options,

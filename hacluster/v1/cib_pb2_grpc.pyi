@@ -24,6 +24,8 @@ class CrmPeerStub:
     """Ask for a vote. The promise is on disk before a yes is answered."""
     Append: aio.UnaryUnaryMultiCallable[cib_pb2.AppendRequest, cib_pb2.AppendReply]
     """DC to follower: entries of the log (none: a keepalive), the commit index, the DC's announcement."""
+    Appends: aio.StreamStreamMultiCallable[cib_pb2.AppendRequest, cib_pb2.AppendReply]
+    """The same on a call that stays open: each request is answered before the next is read."""
     Snapshot: aio.StreamUnaryMultiCallable[cib_pb2.SnapshotChunk, cib_pb2.AppendReply]
     """DC to follower: the whole configuration at a log position, in pieces of 1 MiB."""
     StatusUpdate: aio.UnaryUnaryMultiCallable[cib_pb2.StatusUpdateRequest, cib_pb2.StatusUpdateReply]
@@ -68,6 +70,14 @@ class CrmPeerServicer(metaclass=abc_1.ABCMeta):
         context: aio.ServicerContext[cib_pb2.AppendRequest, abc.Awaitable[cib_pb2.AppendReply]],
     ) -> abc.Awaitable[cib_pb2.AppendReply]:
         """DC to follower: entries of the log (none: a keepalive), the commit index, the DC's announcement."""
+
+    @abc_1.abstractmethod
+    def Appends(
+        self,
+        request_iterator: abc.AsyncIterator[cib_pb2.AppendRequest],
+        context: aio.ServicerContext[abc.AsyncIterator[cib_pb2.AppendRequest], abc.AsyncIterator[cib_pb2.AppendReply]],
+    ) -> abc.AsyncIterator[cib_pb2.AppendReply]:
+        """The same on a call that stays open: each request is answered before the next is read."""
 
     @abc_1.abstractmethod
     def Snapshot(

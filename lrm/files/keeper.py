@@ -12,7 +12,7 @@ from typing import Final, Protocol
 
 import structlog
 
-from hacluster import rpc, shared_files
+from hacluster import certificates, rpc, shared_files
 from hacluster.errors import Conflict, ErrorCode, HaError, InvalidRequest
 from hacluster.paths import Paths
 from hacluster.settings import Settings
@@ -137,7 +137,7 @@ class FilesKeeper:
             raise InvalidRequest(what="authkeys is empty")
         ca = (self._paths.tls / "ca.pem").read_bytes()
         if files.crl:
-            rpc.revoked_serials(files.crl, ca, source="the new crl.pem")
+            certificates.revoked_serials(files.crl, ca, source="the new crl.pem")
         try:
             check_issued(files.nodes_pem, ca)
         except ValueError as error:

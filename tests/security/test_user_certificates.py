@@ -22,6 +22,7 @@ from crm.peers import service as node_service
 from crm.replica import service as replica_service
 from crm.service import NAME
 from hacluster import rpc
+from hacluster.certificates import serial_of
 from hacluster.errors import ErrorCode, HaError, InvalidDocument, InvalidRequest, PermissionDenied
 from hacluster.rpc import USER_URI, Caller
 from hacluster.tls import TlsFolder
@@ -197,7 +198,10 @@ async def test_a_revoked_user_is_out(tmp_path: Path) -> None:
         async with server.channel() as channel:
             stub = crm_pb2_grpc.CrmStub(channel)
             await rpc.call(stub.QueryCib, crm_pb2.QueryCibRequest(), timeout_ms=5_000, who="n1")
-            put(site.tls, {"crl.pem": make_crl(site.authority, b"", [rpc._serial_of(pair.certificate)])})
+            put(
+                site.tls,
+                {"crl.pem": make_crl(site.authority, b"", [serial_of(pair.certificate)])},
+            )
             assert (
                 await called(site.server(make_user(site.authority, "reader"))) is None
             )  # looks at the files
@@ -212,7 +216,10 @@ async def test_a_revoked_user_watches_no_longer(tmp_path: Path) -> None:
             stream = crm_pb2_grpc.CrmStub(channel).Watch(crm_pb2.WatchClusterRequest(), timeout=20)
             replies = aiter(stream)
             await anext(replies)
-            put(site.tls, {"crl.pem": make_crl(site.authority, b"", [rpc._serial_of(pair.certificate)])})
+            put(
+                site.tls,
+                {"crl.pem": make_crl(site.authority, b"", [serial_of(pair.certificate)])},
+            )
             assert await called(site.server(make_user(site.authority, "writer"))) is None
             with pytest.raises(grpc.aio.AioRpcError, match="revoked"):
                 async for _ in replies:

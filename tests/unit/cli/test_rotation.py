@@ -11,7 +11,7 @@ from cli.authority import AuthorityFolder
 from cli.certificates import make_authority, make_crl, make_node
 from cli.commands.cluster_keys import is_finished, next_step, signing
 from cli.members import with_votes
-from hacluster import rpc, settings
+from hacluster import certificates, settings
 from hacluster.errors import InvalidDocument, InvalidRequest
 from hacluster.paths import Paths
 from messaging import keys
@@ -62,9 +62,9 @@ def test_the_list_grows() -> None:
     authority = make_authority("web")
     first = make_crl(authority, b"", [5])
     second = make_crl(authority, first, [5, 9])
-    assert rpc.revoked_serials(second, authority.certificate, source="crl") == {5, 9}
+    assert certificates.revoked_serials(second, authority.certificate, source="crl") == {5, 9}
     with pytest.raises(InvalidDocument, match="not signed by the CA"):
-        rpc.revoked_serials(second, make_authority("other").certificate, source="crl")
+        certificates.revoked_serials(second, make_authority("other").certificate, source="crl")
 
 
 def test_the_folder_of_the_ca(tmp_path: Path) -> None:

@@ -51,6 +51,28 @@ async def test_a_write_commits_on_three_nodes(tmp_path: Path) -> None:
         assert any(isinstance(event, BecameDc) for event in _drain(events[0]))
 
 
+async def test_who_stops_waits_for_no_open_call(tmp_path: Path) -> None:
+    """The DC has one to each follower; it opens another when the follower is back."""
+    async with lab(tmp_path) as cluster:
+        await running(cluster)
+        cluster.view([1, 2, 3])
+        assert await cluster.dc(1, 2, 3) == 1
+        assert (await cluster.shell(1).write(with_tag("a"), author="root")).outcome is Outcome.OK
+        follower = cluster.nodes[2]
+        assert follower.server is not None
+        assert follower.service is not None
+        follower.service.end_streams()
+        async with asyncio.timeout(10):
+            await follower.server.stop(60)
+        await cluster.stop(2)
+        await cluster.start(2)
+        await running(cluster)
+        cluster.view([1, 2, 3])
+        await cluster.dc(1, 2, 3)
+        assert (await cluster.shell(1).write(with_tag("b"), author="root")).outcome is Outcome.OK
+        assert await cluster.agree(1, 2, 3) == codec.digest(with_tag("b"))
+
+
 def _drain(queue: asyncio.Queue[ReplicaEvent]) -> list[ReplicaEvent]:
     found = []
     while not queue.empty():
