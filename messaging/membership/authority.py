@@ -6,13 +6,24 @@ Quorum is counted over those whose support has not run out, so a quorate node al
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from hacluster.vocabulary.ids import NO_VIEW, BootToken
 from hacluster.vocabulary.membership import Authority, Member, MembershipView, NodeState, QuorumConfig
 from messaging import log_events
 from messaging.membership.agreement import Agreement
 from messaging.membership.deadtime import lease_ns
 from messaging.membership.detector import Detector, Peer
-from messaging.membership.events import AskWitness, Config, Note, PeerStatus, Start, Status, ViewMember
+from messaging.membership.events import (
+    AskWitness,
+    Config,
+    ConfiguredNode,
+    Note,
+    PeerStatus,
+    Start,
+    Status,
+    ViewMember,
+)
 from messaging.membership.quorum import WITNESS, all_voters_in, by_votes, lease_end_ns
 from messaging.membership.standing import LastManStanding
 from messaging.membership.witness import WitnessSide
@@ -26,6 +37,7 @@ class AuthorityKeeper:
         self._config, self._start, self._detector, self._agreement = config, start, detector, agreement
         self._support_until_ns: dict[int, int] = {}
         self._support_view = NO_VIEW
+        self._support_runs: dict[int, int] = {}  # that view's members with their incarnations
         self._all_seen, self._met = start.all_seen, start.met
         self._own_daemons = (0, 0)
         self._was_member: set[int] = set()
@@ -55,9 +67,9 @@ class AuthorityKeeper:
             return
         if self._support_view != view.id:
             self._support_view = view.id
+            self._support_runs = {member.id: member.incarnation for member in view.members}
             self._support_until_ns.clear()
-        member = view.member(peer.id)
-        if member is None or member.incarnation != peer.incarnation or peer.tag not in (view.id, NO_VIEW):
+        if self._support_runs.get(peer.id) != peer.incarnation or peer.tag not in (view.id, NO_VIEW):
             self._support_until_ns.pop(peer.id, None)
         elif peer.tag == view.id and sent_ns >= self._detector.grace_from_ns:
             told_ms = peer.heartbeat.told_ms if peer.heartbeat is not None else 0
@@ -120,9 +132,10 @@ class AuthorityKeeper:
         own_until_ns = now_ns + lease_ns(self._detector.deadtime.ns)
         return lease_end_ns(config, self._config.node_id, live, own_until_ns=own_until_ns)
 
-    def _by_votes(self, now_ns: int) -> bool:
-        """Whether the installed view is quorate without the leave of `two_node`."""
-        return self._lease_end_ns(by_votes(self._agreement.quorum.config), now_ns) > now_ns
+    def _by_votes(self, now_ns: int, lease: int) -> bool:
+        """Whether the view, in which we have this lease, is quorate without the leave of `two_node`."""
+        config = self._agreement.quorum.config
+        return (self._lease_end_ns(by_votes(config), now_ns) if config.two_node else lease) > now_ns
 
     def next_deadline_ns(self, now_ns: int) -> int | None:
         """When authority begins, or the support that we have now runs out."""
@@ -157,18 +170,23 @@ class AuthorityKeeper:
         """The whole picture, as of now."""
         view = self._agreement.installed
         lease_ns_ = self.lease_end_ns(now_ns)
-        members = tuple(self._member(member) for member in view.members) if view is not None else ()
+        nodes = {int(node.id): node for node in self._config.nodes}
+        votes = dict[int, int](self._agreement.quorum.config.voters)
+        there = {member.id: member for member in view.members} if view is not None else {}
         authority = Authority(
-            view=MembershipView(id=view.id if view is not None else NO_VIEW, members=members),
+            view=MembershipView(
+                id=view.id if view is not None else NO_VIEW,
+                members=tuple(self._member(one, nodes[one.id], votes) for one in there.values()),
+            ),
             quorate=lease_ns_ > now_ns,
             waiting=self.waiting,
             lease_end_ns=lease_ns_,
             witness=self._has_witness(now_ns),
-            by_votes=self._by_votes(now_ns),
+            by_votes=self._by_votes(now_ns, lease_ns_),
         )
         return Status(
             authority=authority,
-            nodes=tuple(self._node(node.id, now_ns) for node in self._config.nodes),
+            nodes=tuple(self._node(node, there.get(node.id), now_ns) for node in self._config.nodes),
             suggested=self._standing.suggested,
         )
 
@@ -193,7 +211,7 @@ class AuthorityKeeper:
             lease > now_ns,
             self.waiting,
             self._has_witness(now_ns),
-            self._by_votes(now_ns),
+            self._by_votes(now_ns, lease),
             self._standing.suggested,
             self._own_daemons,
             self.connectivity,
@@ -216,28 +234,24 @@ class AuthorityKeeper:
         self._published, self._published_lease_ns = key, lease
         return self.status(now_ns)
 
-    def _member(self, member: ViewMember) -> Member:
+    def _member(self, member: ViewMember, node: ConfiguredNode, votes: Mapping[int, int]) -> Member:
         crm, lrm = self._own_daemons
         if member.id != self._config.node_id:
             heartbeat = self._detector.peers[member.id].heartbeat
             crm = heartbeat.crm_instance if heartbeat is not None else 0
             lrm = heartbeat.lrm_instance if heartbeat is not None else 0
-        node = next(node for node in self._config.nodes if node.id == member.id)
         return Member(
             id=node.id,
             name=node.name,
             incarnation=member.incarnation,
             boot_token=member.boot_token,
-            votes=dict(self._agreement.quorum.config.voters).get(node.id, 0),
+            votes=votes.get(node.id, 0),
             crm_instance=crm,
             lrm_instance=lrm,
         )
 
-    def _node(self, node_id: int, now_ns: int) -> PeerStatus:
-        node = next(node for node in self._config.nodes if node.id == node_id)
-        view = self._agreement.installed
-        member = view.member(node_id) if view is not None else None
-        if node_id == self._config.node_id:
+    def _node(self, node: ConfiguredNode, member: ViewMember | None, now_ns: int) -> PeerStatus:
+        if node.id == self._config.node_id:
             own = self._agreement.state
             state = NodeState.MEMBER if member is not None else NodeState.JOINING
             state = NodeState.BARRED if self._agreement.candidates.excluded(node.id) else state
@@ -249,7 +263,7 @@ class AuthorityKeeper:
                 boot_token=self._start.boot_token,
                 connectivity=self.connectivity,
             )
-        peer = self._detector.peers[node_id]
+        peer = self._detector.peers[node.id]
         known = next((m.boot_token for m in (member,) if m is not None), BootToken(peer.boot_token.hex()))
         return PeerStatus(
             id=node.id,

@@ -21,6 +21,7 @@ from messaging.transport.links import GapHistory, LinkTracker
 HEALTH_MAX: Final = 8
 FORMER_LIST_NS: Final = 600_000_000_000  # for so long we speak to a silent node in the list it had
 HEALTH_STRETCH_MAX: Final = 3
+_STATES: Final = {int(state): state for state in State}
 
 
 class SentLog:
@@ -86,7 +87,7 @@ class Peer:
     @property
     def state(self) -> State | None:
         """What it says of itself; None before its first live heartbeat."""
-        return State(self.heartbeat.state) if self.heartbeat is not None else None
+        return _STATES[self.heartbeat.state] if self.heartbeat is not None else None
 
     @property
     def established(self) -> bool:

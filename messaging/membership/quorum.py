@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -19,14 +18,32 @@ def is_quorate(config: QuorumConfig, present: Collection[int]) -> bool:
     More than half of all votes; or half of them and the tie-break node; or, with `two_node`, one of the two.
     While the voters change, by the old ones and by the new ones, of whom one alone does not act yet.
     """
-    if config.next is not None and not is_quorate(by_votes(config.next), present):
-        return False
-    present_votes = sum(votes for node, votes in config.voters if node in present)
-    witness = config.witness_votes if WITNESS in present and present_votes else 0
-    twice, total = 2 * (present_votes + witness), config.votes_total + config.witness_votes
-    if twice > total or (twice == total and total > 0 and config.tiebreak in present):
-        return True
-    return config.two_node and len(config.voters) == 2 and present_votes > 0
+    return fewest(config, present) is not None
+
+
+def fewest(config: QuorumConfig, nodes: Iterable[int]) -> int | None:
+    """How many of `nodes`, from the first on, are quorate; None: not even all of them.
+
+    Who comes to a quorate set never ends that.
+    """
+    if config.next is not None:
+        nodes = tuple(nodes)
+        both = fewest(replace(config, next=None), nodes), fewest(by_votes(config.next), nodes)
+        return None if None in both else max(count for count in both if count is not None)
+    votes = dict[int, int](config.voters)
+    total = sum(votes.values()) + config.witness_votes
+    is_enough = config.two_node and len(votes) == 2
+    present = witness = 0
+    tie = False
+    for count, node in enumerate(nodes, start=1):
+        present += votes.get(node, 0)
+        if node == WITNESS:
+            witness = config.witness_votes
+        tie = tie or node == config.tiebreak
+        twice = 2 * (present + witness) if present else 0
+        if twice > total or (tie and twice == total > 0) or (is_enough and present):
+            return count
+    return None
 
 
 def by_votes(config: QuorumConfig) -> QuorumConfig:
@@ -41,13 +58,10 @@ def lease_end_ns(config: QuorumConfig, node: int, supports: Mapping[int, int], *
     bounds the result.
     """
     longest_first = sorted(supports, key=lambda peer: (-supports[peer], peer))
-    if not is_quorate(config, {node, *longest_first}):
+    needed = fewest(config, (node, *longest_first))
+    if needed is None:
         return 0
-    # The fewest that are needed: who comes to a quorate set never ends that.
-    needed = bisect_left(
-        range(len(longest_first)), True, key=lambda count: is_quorate(config, {node, *longest_first[:count]})
-    )
-    return min(own_until_ns, supports[longest_first[needed - 1]]) if needed else own_until_ns
+    return min(own_until_ns, supports[longest_first[needed - 2]]) if needed > 1 else own_until_ns
 
 
 def all_voters_in(config: QuorumConfig, members: Collection[int]) -> bool:

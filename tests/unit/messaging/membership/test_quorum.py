@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from hacluster.vocabulary.ids import NodeId
 from hacluster.vocabulary.membership import QuorumConfig
-from messaging.membership.quorum import all_voters_in, by_votes, is_quorate, lease_end_ns
+from messaging.membership.quorum import WITNESS, all_voters_in, by_votes, fewest, is_quorate, lease_end_ns
 
 
 def a_config(*votes: int, two_node: bool = False, tiebreak: int | None = None) -> QuorumConfig:
@@ -83,3 +83,39 @@ def test_the_lease_lasts_while_the_supporters_are_quorate(
         if is_quorate(config, {1, *(node for node, until in supports.items() if until >= at)})
     ]
     assert lease_end_ns(config, 1, supports, own_until_ns=own) == max(lasting, default=0)
+
+
+def quorate_by_the_rule(config: QuorumConfig, present: set[int]) -> bool:
+    """Cluster-protocol.md 7.2, word by word."""
+    if config.next is not None:
+        both = replace(config, next=None), by_votes(config.next)
+        return all(quorate_by_the_rule(one, present) for one in both)
+    votes = sum(count for node, count in config.voters if node in present)
+    if votes and WITNESS in present:
+        votes += config.witness_votes
+    total = sum(count for _, count in config.voters) + config.witness_votes
+    if 2 * votes > total or (2 * votes == total > 0 and config.tiebreak in present):
+        return True
+    return config.two_node and len(config.voters) == 2 and votes > 0
+
+
+any_config = st.builds(
+    lambda config, two_node, witness: replace(config, two_node=two_node, witness_votes=witness),
+    configs,
+    st.booleans(),
+    st.integers(0, 3),
+)
+
+
+@given(
+    st.builds(lambda config, after: replace(config, next=after), any_config, st.none() | any_config),
+    st.permutations(range(8)),
+    st.integers(0, 8),
+)
+def test_the_fewest_are_the_shortest_beginning_that_is_quorate(
+    config: QuorumConfig, nodes: list[int], length: int
+) -> None:
+    nodes = nodes[:length]
+    enough = [count for count in range(length + 1) if quorate_by_the_rule(config, set(nodes[:count]))]
+    assert fewest(config, nodes) == min(enough, default=None)
+    assert is_quorate(config, set(nodes)) is bool(enough)
