@@ -104,21 +104,35 @@ def _compare_children(
 ) -> tuple[Keep | Insert | Alter, ...] | None:
     if before == after:
         return None
-    where = {key: index for index, key in enumerate(_keys(before))}
+    shorter = min(len(before), len(after))
+    head = tail = 0  # what is the very same at both ends needs no names
+    while head < shorter and before[head] is after[head]:
+        head += 1
+    while tail < shorter - head and before[-1 - tail] is after[-1 - tail]:
+        tail += 1
     parts: list[Keep | Insert | Alter] = []
-    for key, child in zip(_keys(after), after, strict=True):
+    _keep(parts, 0, head)
+    where = {key: head + at for at, key in enumerate(_keys(before[head : len(before) - tail]))}
+    changed = after[head : len(after) - tail]
+    for key, child in zip(_keys(changed), changed, strict=True):
         index = where.get(key)
         if index is None:
             parts.append(Insert(child))
         elif before[index] == child:
-            last = parts[-1] if parts else None
-            if isinstance(last, Keep) and last.stop == index:
-                parts[-1] = Keep(last.start, index + 1)
-            else:
-                parts.append(Keep(index, index + 1))
+            _keep(parts, index, index + 1)
         else:
             parts.append(Alter(index, _compare(before[index], child)))
+    _keep(parts, len(before) - tail, len(before))
     return tuple(parts)
+
+
+def _keep(parts: list[Keep | Insert | Alter], start: int, stop: int) -> None:
+    """As one range with the one before if it goes on there."""
+    last = parts[-1] if parts else None
+    if isinstance(last, Keep) and last.stop == start:
+        parts[-1] = Keep(last.start, stop)
+    elif start < stop:
+        parts.append(Keep(start, stop))
 
 
 def apply(before: Element, patch: Patch, *, base_known: bool = False) -> Element:

@@ -1,9 +1,11 @@
-"""Those who wait for the answer to a write, by token."""
+"""Writes that come together, and those who wait for the answer, by token."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
+from crm.replica.effects import WriteRequested
 from crm.replica.events import Outcome, WriteOutcome
 
 
@@ -34,3 +36,21 @@ class Answers:
         future = self._waiting.get(token)
         if future is not None and not future.done():
             future.set_result(outcome)
+
+
+class Together:
+    """Writes of one pass of the loop are handed on at its end: one sync for all, not one and the rest."""
+
+    def __init__(self, hand_on: Callable[[tuple[WriteRequested, ...]], None]) -> None:
+        self._hand_on = hand_on
+        self._requests: list[WriteRequested] = []
+
+    def add(self, request: WriteRequested) -> None:
+        """One more."""
+        self._requests.append(request)
+        if len(self._requests) == 1:
+            asyncio.get_running_loop().call_soon(self._end_pass)
+
+    def _end_pass(self) -> None:
+        requests, self._requests = tuple(self._requests), []
+        self._hand_on(requests)

@@ -43,7 +43,7 @@ from crm.replica.effects import (
     Up,
     VotersChangeRequested,
     WitnessSaid,
-    WriteRequested,
+    WritesRequested,
 )
 from crm.replica.events import (
     BecameDc,
@@ -143,6 +143,11 @@ class Replica:
         return self.election.promise
 
     @property
+    def knows_dc(self) -> bool:
+        """Whether `dc` names one."""
+        return self.replication.leading is not None or self.election.phase is Phase.FOLLOWING
+
+    @property
     def dc(self) -> DcState:
         """Who is DC as this node knows it."""
         leading = self.replication.leading
@@ -206,8 +211,8 @@ class Replica:
                 return self._witness_said(event, now)
             case TimerFired(key):
                 return self._timer(key, now)
-            case WriteRequested():
-                return self.replication.write(event, now)
+            case WritesRequested(requests):
+                return self.replication.write(requests, now)
             case VotersChangeRequested():
                 return self.replication.change_voters(event, now)
             case OutcomeAsked(token, request_id):

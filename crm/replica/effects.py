@@ -237,7 +237,7 @@ class TimerFired:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WriteRequested:
-    """A client's write at this node, which must be DC."""
+    """A client's write."""
 
     token: int
     change: Element | Callable[[Element], Element]
@@ -246,6 +246,13 @@ class WriteRequested:
     expected_digest: str = ""
     force: bool = False
     deadline_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class WritesRequested:
+    """Clients' writes at this node, which must be DC: those that came together, in the order they came."""
+
+    requests: tuple[WriteRequested, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -311,7 +318,7 @@ Event = (
     | Persisted
     | WitnessSaid
     | TimerFired
-    | WriteRequested
+    | WritesRequested
     | VotersChangeRequested
     | OutcomeAsked
     | ReadAsked

@@ -23,7 +23,7 @@ from crm.cib.store import CibStore
 from crm.cib.versions import NO_VERSION, CibVersion
 from crm.election.model import ElectionSettings
 from crm.replica import log_events
-from crm.replica.answers import Answers
+from crm.replica.answers import Answers, Together
 from crm.replica.cib_xml import CibXml
 from crm.replica.core import Replica
 from crm.replica.effects import (
@@ -58,6 +58,7 @@ from crm.replica.effects import (
     Up,
     VotersChangeRequested,
     WriteRequested,
+    WritesRequested,
 )
 from crm.replica.events import (
     BecameDc,
@@ -131,6 +132,7 @@ class ReplicaShell:
         self._timers = Timers(clock, lambda key: self._feed(TimerFired(key)))
         self._tokens = 0
         self._answers = Answers()
+        self._writes = Together(lambda requests: self._feed(WritesRequested(requests)))
         self._replies: dict[int, asyncio.Future[Message]] = {}
         self._subscribers: list[asyncio.Queue[ReplicaEvent]] = []
         self._forward_handler: ForwardHandler | None = None
@@ -404,7 +406,7 @@ class ReplicaShell:
             force=force,
             deadline_ns=self._clock.now_ns() + deadline_ms * MS,
         )
-        self._feed(request)
+        self._writes.add(request)
         outcome = await self._answers.wait(token, deadline_ms / 1_000 + SERVE_S)
         if outcome.outcome is Outcome.FAILED and outcome.reason == DC_CHANGED:
             raise NoDc
@@ -447,6 +449,8 @@ class ReplicaShell:
             raise NoDc
 
     async def _dc_within(self, timeout_ms: int) -> bool:
+        if self._dc_known.is_set():
+            return True
         try:
             await asyncio.wait_for(self._dc_known.wait(), timeout_ms / 1_000)
         except TimeoutError:
@@ -501,10 +505,10 @@ class ReplicaShell:
                     self._timers.cancel(key)
                 case _:
                     self._queue.append(effect)
-        if self._core.dc.dc_node_id is None:
-            self._dc_known.clear()
-        else:
+        if self._core.knows_dc:
             self._dc_known.set()
+        else:
+            self._dc_known.clear()
         self._wake.set()
 
     async def _pump(self) -> None:

@@ -44,6 +44,7 @@ from crm.replica.effects import (
     TimerFired,
     Up,
     WriteRequested,
+    WritesRequested,
 )
 from crm.replica.events import Outcome, ReplicaEvent, VotersCommitted, WriteOutcome
 from hacluster.vocabulary.ids import NO_TERM, NodeId
@@ -349,7 +350,7 @@ class Clients:
             force=force,
             deadline_ns=process.node.clock.now_ns() + deadline_ns,
         )
-        process.deliver(request)
+        process.deliver(WritesRequested((request,)))
         return write
 
     def ask_again(self, process: ReplicaProcess) -> None:

@@ -124,12 +124,12 @@ class Replication:
         self.leading = None
         return effects
 
-    def write(self, request: WriteRequested, now: int) -> list[Effect]:
-        """A client's write. Fails at once where this node is not DC."""
+    def write(self, requests: tuple[WriteRequested, ...], now: int) -> list[Effect]:
+        """Clients' writes. They fail at once where this node is not DC."""
         if self.leading is None:
             outcome = WriteOutcome(outcome=Outcome.FAILED, reason=DC_CHANGED)
-            return [Answer(request.token, outcome)]
-        return [*self.leading.write(request, now), *self.settle(now)]
+            return [Answer(request.token, outcome) for request in requests]
+        return [*self.leading.write(requests, now), *self.settle(now)]
 
     def change_voters(self, request: VotersChangeRequested, now: int) -> list[Effect]:
         """As `write`."""

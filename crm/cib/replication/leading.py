@@ -120,9 +120,15 @@ class Leading(Counting):
         self._pump()
         return self._take()
 
-    def write(self, request: WriteRequested, now: int) -> list[Effect]:
-        """A client's write: answered at once when it cannot be, else when its entry is committed."""
+    def write(self, requests: tuple[WriteRequested, ...], now: int) -> list[Effect]:
+        """Clients' writes: each answered at once when it cannot be, else when its entry is committed."""
         self._now = now
+        for request in requests:
+            self._take_up(request)
+        self._pump()
+        return self._take()
+
+    def _take_up(self, request: WriteRequested) -> None:
         if self._is_repeated(request):
             self._set_at(f"write:{request.token}", request.deadline_ns)
         elif request.request_id in self._refused:
@@ -134,8 +140,6 @@ class Leading(Counting):
         else:
             self._pending.append(request)
             self._set_at(f"write:{request.token}", request.deadline_ns)
-            self._pump()
-        return self._take()
 
     def change_voters(self, request: VotersChangeRequested, now: int) -> list[Effect]:
         """Begin a joint change: the answer is OK when the new voters count alone."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Final
 
 from crm.cib import diff
@@ -44,6 +45,12 @@ class State:
         """Become equal to `other`."""
         self.index, self.content, self.digest = other.index, other.content, other.digest
         self.version, self.author = other.version, other.author
+
+    def copy(self) -> State:
+        """Another one, equal to this."""
+        other = State.__new__(State)
+        other.copy_from(self)
+        return other
 
     def advance(self, entry: LogEntry, digester: Digester | None) -> None:
         """Apply the next entry. Raises Damaged when its digests do not fit.
@@ -95,6 +102,7 @@ class Log:
         self._digester = Digester()
         self.committed = State(base)
         self.head = State(base)
+        self._ahead: deque[State] = deque()  # after each entry that is not known to be committed
         self.safe_commit_index = base.index  # committed by a DC of a safe basis: final
         last_patch = max((entry.index for entry in entries if entry.kind is Kind.PATCH), default=0)
         for entry in entries:
@@ -104,6 +112,8 @@ class Log:
             self.head.advance(entry, self._digester if entry.index == last_patch else None)
             if entry.index <= commit_index:
                 self.committed.copy_from(self.head)
+            else:
+                self._ahead.append(self.head.copy())
 
     @property
     def last_index(self) -> int:
@@ -226,6 +236,7 @@ class Log:
         )
         self._push(entry)
         self.head.known(entry, self.head.content if content is None else content)
+        self._ahead.append(self.head.copy())
         return entry
 
     def append(self, entry: LogEntry, *, verify: bool = True) -> None:
@@ -235,6 +246,7 @@ class Log:
         if entry.kind is Kind.CONFIG:
             _voters_in(entry)
         self.head.advance(entry, self._digester if verify else None)
+        self._ahead.append(self.head.copy())
         self._push(entry)
 
     def cut(self, after: int) -> tuple[LogEntry, ...]:
@@ -253,10 +265,9 @@ class Log:
                 del self._requests[entry.request_id]
         if self.committed.index > after:
             self._replay(self.committed, after)
-            self.head.copy_from(self.committed)
-        else:
-            self.head.copy_from(self.committed)
-            self._advance(self.head, after)
+        while self._ahead and self._ahead[-1].index > after:
+            self._ahead.pop()
+        self.head.copy_from(self._ahead[-1] if self._ahead else self.committed)
         return dropped
 
     def commit(self, index: int, *, safe: bool) -> list[LogEntry]:
@@ -268,10 +279,8 @@ class Log:
         if safe:
             self.safe_commit_index = max(self.safe_commit_index, min(index, self.last_index))
         fresh = [self.entry(i) for i in range(self.committed.index + 1, min(index, self.last_index) + 1)]
-        if fresh and fresh[-1].index == self.head.index:
-            self.committed.copy_from(self.head)
-        else:
-            self._advance(self.committed, self.committed.index + len(fresh))
+        for _ in fresh:
+            self.committed.copy_from(self._ahead.popleft())
         return fresh
 
     def snapshot(self, index: int) -> Snapshot:

@@ -54,6 +54,19 @@ def test_a_small_change_in_a_large_tree_is_small() -> None:
     assert len(diff.encode(diff.diff(before, after))) < 100
 
 
+@settings(max_examples=100)
+@given(st.lists(TREES, max_size=6), st.data())
+def test_trees_that_share_parts(children: list[Element], data: st.DataObject) -> None:
+    """What is the same object at both ends is not looked at."""
+    before = Element("r", {}, tuple(children))
+    start = data.draw(st.integers(0, len(children)))
+    stop = data.draw(st.integers(start, len(children)))
+    fresh = data.draw(st.lists(TREES, max_size=3))
+    after = before.with_children((*children[:start], *fresh, *children[stop:]))
+    patch = diff.diff(before, after)
+    assert diff.apply(before, diff.decode(diff.encode(patch), base=patch.base, result=patch.result)) == after
+
+
 def test_no_change_is_an_empty_patch() -> None:
     patch = diff.diff(a_tree("a"), a_tree("a"))
     assert diff.encode(patch) == b"null"

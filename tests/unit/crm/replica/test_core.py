@@ -13,7 +13,7 @@ import pytest
 from crm.cib.model import Element, element
 from crm.cib.replication.basis import Basis
 from crm.cib.replication.messages import Append, AppendReply, InstallSnapshot
-from crm.cib.replication.model import Promise, Stored
+from crm.cib.replication.model import Kind, Promise, Stored
 from crm.cib.storage import FolderStorage
 from crm.cib.store import CibStore
 from crm.cib.versions import CibVersion
@@ -45,6 +45,7 @@ from crm.replica.effects import (
     Up,
     WitnessSaid,
     WriteRequested,
+    WritesRequested,
 )
 from crm.replica.events import BecameDc, Committed, Outcome, ReplicaEvent, WriteOutcome
 from hacluster.vocabulary.ids import BootToken, NodeId, NodeName, ViewId
@@ -193,7 +194,11 @@ class Net:
     def write(self, node: int, name: str, **more: object) -> int:
         self.tokens += 1
         token = self.tokens
-        request = WriteRequested(
+        self.give(node, WritesRequested((self.request(token, name, **more),)))
+        return token
+
+    def request(self, token: int, name: str, **more: object) -> WriteRequested:
+        return WriteRequested(
             token=token,
             change=lambda old: old.with_children((*old.children, element(name))),
             author="me",
@@ -201,8 +206,6 @@ class Net:
             deadline_ns=self.now + 5 * SECOND,
             **more,  # type: ignore[arg-type]
         )
-        self.give(node, request)
-        return token
 
     def content(self, node: int) -> Element:
         return self.nodes[node].replication.log.committed.content
@@ -243,6 +246,53 @@ def test_a_write_is_answered_when_a_majority_has_it(three: Net) -> None:
     three.view(1, 2, 3)
     assert three.answers[token].outcome is Outcome.OK
     assert three.names(2) == ["crm_config", "a"]
+
+
+def test_those_that_come_together_are_stored_together(three: Net) -> None:
+    """Each is judged by itself, and makes an entry of its own."""
+    requests = [three.request(100 + number, name) for number, name in enumerate("abc")]
+    requests[1] = three.request(101, "b", expected_digest="another")
+    three.sent.clear()
+    before = three.nodes[1].replication.log.last_index
+    three.give(1, WritesRequested(tuple(requests)))
+    outcomes = [three.answers[100 + number].outcome for number in range(3)]
+    assert outcomes == [Outcome.OK, Outcome.FAILED, Outcome.OK]
+    first = [what for _, _, what in three.sent[:2] if isinstance(what, Append)]
+    assert [[entry.index - before for entry in what.entries] for what in first] == [[1, 2], [1, 2]]
+    assert three.names(1) == three.names(2) == three.names(3) == ["crm_config", "a", "c"]
+
+
+def test_what_is_committed_of_several_is_shown(three: Net) -> None:
+    """And what is cut of the rest leaves no trace, whichever is the last that stays."""
+    log = three.nodes[2].replication.log
+    three.deaf = {1, 3}  # nobody else has what node 2 is told
+    before = log.commit_index
+    leader = three.nodes[1].replication.log
+    entries = [
+        leader.append_new(
+            term=leader.term_at(leader.last_index),
+            basis=Basis.MAJORITY,
+            kind=Kind.PATCH,
+            version=leader.head.version.configuration_changed(),
+            content=leader.head.content.with_children((*leader.head.content.children, element(name))),
+        )
+        for name in "abc"
+    ]
+    for entry in entries:
+        log.append(entry)
+    assert [entry.index for entry in log.commit(before + 2, safe=True)] == [before + 1, before + 2]
+    assert three.names(2) == ["crm_config", "a", "b"]
+    assert log.committed.digest == entries[1].digest_after
+    assert log.cut(before + 2) == (entries[2],)
+    assert log.head.content == log.committed.content
+    log.append(entries[2])
+    assert log.cut(before + 1) == (entries[1], entries[2])
+    assert (log.commit_index, log.head.index) == (before + 1, before + 1)
+    assert three.names(2) == ["crm_config", "a"]
+    for entry in entries[1:]:
+        log.append(entry)
+    assert [entry.index for entry in log.commit(before + 9, safe=True)] == [before + 2, before + 3]
+    assert log.committed.digest == log.head.digest == entries[2].digest_after
 
 
 def test_the_slowest_is_waited_for_only_a_little(three: Net) -> None:
@@ -574,13 +624,17 @@ def test_disabling_fencing_by_force_lets_a_lone_survivor_go_on() -> None:
     token = net.tokens
     net.give(
         2,
-        WriteRequested(
-            token=token,
-            change=lambda old: old.with_child(off),
-            author="root",
-            request_id="off",
-            force=True,
-            deadline_ns=net.now + SECOND,
+        WritesRequested(
+            (
+                WriteRequested(
+                    token=token,
+                    change=lambda old: old.with_child(off),
+                    author="root",
+                    request_id="off",
+                    force=True,
+                    deadline_ns=net.now + SECOND,
+                ),
+            )
         ),
     )
     assert net.answers[token].outcome is Outcome.OK
