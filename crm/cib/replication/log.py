@@ -103,6 +103,7 @@ class Log:
         self.committed = State(base)
         self.head = State(base)
         self._ahead: deque[State] = deque()  # after each entry that is not known to be committed
+        self._midway: State | None = None  # where the next snapshot will be
         self.safe_commit_index = base.index  # committed by a DC of a safe basis: final
         last_patch = max((entry.index for entry in entries if entry.kind is Kind.PATCH), default=0)
         for entry in entries:
@@ -112,6 +113,7 @@ class Log:
             self.head.advance(entry, self._digester if entry.index == last_patch else None)
             if entry.index <= commit_index:
                 self.committed.copy_from(self.head)
+                self._look_midway()
             else:
                 self._ahead.append(self.head.copy())
 
@@ -265,6 +267,8 @@ class Log:
                 del self._requests[entry.request_id]
         if self.committed.index > after:
             self._replay(self.committed, after)
+        if self._midway is not None and self._midway.index > after:
+            self._midway = None
         while self._ahead and self._ahead[-1].index > after:
             self._ahead.pop()
         self.head.copy_from(self._ahead[-1] if self._ahead else self.committed)
@@ -281,11 +285,13 @@ class Log:
         fresh = [self.entry(i) for i in range(self.committed.index + 1, min(index, self.last_index) + 1)]
         for _ in fresh:
             self.committed.copy_from(self._ahead.popleft())
+            self._look_midway()
         return fresh
 
     def snapshot(self, index: int) -> Snapshot:
         """The snapshot at a known position."""
-        state = State(self.base)
+        midway = self._midway
+        state = State(self.base) if midway is None or midway.index > index else midway.copy()
         if index == self.committed.index:
             state.copy_from(self.committed)
         elif index == self.head.index:
@@ -327,7 +333,14 @@ class Log:
         self._voters = [(at, config) for at, config in self._voters if at > index]
         if len(self._requests) > 2 * REQUESTS_MAX:
             self._requests = dict(list(self._requests.items())[-REQUESTS_MAX:])
+        self._midway = None
+        self._look_midway()
         return base, tuple(self._entries)
+
+    def _look_midway(self) -> None:
+        """So that a snapshot of there need not be computed from the one before, entry by entry."""
+        if self._midway is None and self.committed.index >= self.base.index + self.keep_entries:
+            self._midway = self.committed.copy()
 
     def _push(self, entry: LogEntry) -> None:
         safe = self._safe[-1] if self._safe else (self.base.safe_term, self.base.safe_index)

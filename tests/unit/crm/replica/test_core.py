@@ -12,8 +12,9 @@ import pytest
 
 from crm.cib.model import Element, element
 from crm.cib.replication.basis import Basis
+from crm.cib.replication.log import Log
 from crm.cib.replication.messages import Append, AppendReply, InstallSnapshot
-from crm.cib.replication.model import Kind, Promise, Stored
+from crm.cib.replication.model import Kind, Promise, Snapshot, Stored
 from crm.cib.storage import FolderStorage
 from crm.cib.store import CibStore
 from crm.cib.versions import CibVersion
@@ -48,7 +49,7 @@ from crm.replica.effects import (
     WritesRequested,
 )
 from crm.replica.events import BecameDc, Committed, Outcome, ReplicaEvent, WriteOutcome
-from hacluster.vocabulary.ids import BootToken, NodeId, NodeName, ViewId
+from hacluster.vocabulary.ids import BootToken, NodeId, NodeName, Term, ViewId
 from hacluster.vocabulary.membership import Authority, Member, MembershipView, QuorumConfig
 
 SECOND = 1_000_000_000
@@ -770,3 +771,33 @@ def test_no_version_goes_back_when_a_merge_is_interrupted(
     assert shown[-1][1] == net.nodes[2].replication.log.committed.digest
     for (before, digest), (after, other) in itertools.pairwise(shown):
         assert before < after or (before == after and digest == other), (before, after)
+
+
+def test_a_snapshot_is_the_same_however_it_is_come_by() -> None:
+    """From the one before, or from what was remembered midway, also when that was cut off meanwhile."""
+    log = Log(Snapshot(), (), 0, keep_entries=4)
+    version = CibVersion(0, 1, 0)
+    for number in range(40):
+        version = version.configuration_changed()
+        content = log.head.content
+        entry = log.append_new(
+            term=Term(1, 1),
+            basis=Basis.MAJORITY,
+            kind=Kind.PATCH,
+            version=version,
+            content=content.with_children((*content.children[-2:], element(f"e{number}"))),
+        )
+        if number == 6:  # beyond the middle, which goes with it
+            log.commit(entry.index, safe=True)
+            again = log.cut(3)
+            for one in again:
+                log.append(one)
+        if number % 3 == 0:
+            continue  # two are committed at a time then
+        log.commit(entry.index, safe=True)
+        bound = log.compactable()
+        if bound is not None:
+            entries = tuple(log.after(log.base.index))
+            plain = Log(log.base, entries, log.commit_index, keep_entries=1_000)
+            assert log.compact(bound)[0] == plain.snapshot(bound)
+    assert log.base.index >= 30
