@@ -11,7 +11,7 @@ import asyncio
 import grpc
 
 from hacluster import rpc
-from hacluster.errors import Timeout, Unreachable
+from hacluster.errors import HaError, Timeout, Unreachable
 from hacluster.v1 import cib_pb2, cib_pb2_grpc
 
 
@@ -21,6 +21,7 @@ class AppendStream:
     def __init__(self, who: str) -> None:
         self._who = who
         self._turn = asyncio.Lock()
+        self._speaking = asyncio.Lock()  # gRPC takes one message of a call at a time
         self._call: grpc.aio.StreamStreamCall[cib_pb2.AppendRequest, cib_pb2.AppendReply] | None = None
         self._single = False  # the other side is of a release without such calls
 
@@ -62,7 +63,8 @@ class AppendStream:
             call = self._call = stub.Appends()
         answered = False
         try:
-            await call.write(request)
+            async with self._speaking:
+                await call.write(request)
             reply = await call.read()
             answered = isinstance(reply, cib_pb2.AppendReply)
             if not isinstance(reply, cib_pb2.AppendReply):
@@ -71,6 +73,24 @@ class AppendStream:
         finally:
             if not answered:
                 self.end()
+
+    async def tell(
+        self, stub: cib_pb2_grpc.CrmPeerStub, request: cib_pb2.AppendRequest, timeout_ms: int
+    ) -> None:
+        """Without an answer. It is lost when no call is open, and nothing is raised."""
+        call = self._call
+        try:
+            if self._single:
+                request.told = False
+                await self.exchange(stub, request, timeout_ms)
+            elif call is not None and not call.done():
+                async with asyncio.timeout(timeout_ms / 1_000), self._speaking:
+                    await call.write(request)
+        except (HaError, TimeoutError, asyncio.InvalidStateError, grpc.aio.AioRpcError):
+            return  # the call has ended
+        except asyncio.CancelledError:
+            if rpc.is_cancelled():
+                raise
 
     def end(self) -> None:
         """The next request opens another call."""

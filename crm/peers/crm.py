@@ -134,6 +134,12 @@ class GrpcCrmPeers:
             await self._next_address(node)
             raise
 
+    async def tell(self, peer: int, message: Append) -> None:
+        """What needs no answer."""
+        node = self._nodes.get(peer)
+        if node is not None and node.appends is not None and node.stub is not None:
+            await node.appends.tell(node.stub, wire.append_to(message, told=True), APPEND_MS)
+
     async def _next_address(self, node: _Node) -> None:
         """With several links: try the next address from the next call on."""
         if len(node.addresses) > 1 and node.channel is not None:

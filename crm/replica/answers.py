@@ -1,16 +1,17 @@
-"""Writes that come together, and those who wait for the answer, by token."""
+"""Writes that come together, and those who wait for an answer, by token."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
 
-from crm.replica.effects import WriteRequested
+from crm.replica.effects import Message, WriteRequested
 from crm.replica.events import Outcome, WriteOutcome
+from hacluster.errors import Timeout
 
 
 class Answers:
-    """One future a token."""
+    """Of clients that wrote or asked."""
 
     def __init__(self) -> None:
         self._last = 0
@@ -36,6 +37,35 @@ class Answers:
         future = self._waiting.get(token)
         if future is not None and not future.done():
             future.set_result(outcome)
+
+
+class Replies:
+    """Of other nodes' ha-crms that called."""
+
+    def __init__(self) -> None:
+        self._last = 0
+        self._waiting: dict[int, asyncio.Future[Message]] = {}
+
+    def expect(self) -> int:
+        """A new token; `wait` for it."""
+        self._last += 1
+        self._waiting[self._last] = asyncio.get_running_loop().create_future()
+        return self._last
+
+    async def wait(self, token: int, timeout_s: float) -> Message:
+        """The reply. Raises Timeout."""
+        try:
+            return await asyncio.wait_for(self._waiting[token], timeout_s)
+        except TimeoutError:
+            raise Timeout(what="the disk of this node", after_ms=int(timeout_s * 1_000)) from None
+        finally:
+            self._waiting.pop(token, None)
+
+    def give(self, token: int, reply: Message) -> None:
+        """Nothing when nobody waits any more."""
+        future = self._waiting.get(token)
+        if future is not None and not future.done():
+            future.set_result(reply)
 
 
 class Together:

@@ -251,14 +251,15 @@ class Replica:
             case DcLostReply():
                 return self._apply(election.dc_lost_reply(peer, message, now), now)
             case Append() | InstallSnapshot():
-                assert token is not None
                 return self._appended(peer, message, token, now)
             case AppendReply():
                 return self._append_reply(peer, message, now)
             case _:
                 assert_never(message)
 
-    def _appended(self, peer: int, message: Append | InstallSnapshot, token: int, now: int) -> list[Effect]:
+    def _appended(
+        self, peer: int, message: Append | InstallSnapshot, token: int | None, now: int
+    ) -> list[Effect]:
         """A DC speaks: obeyed when it is of this view, not below the promise, and means this boot."""
         election = self.election
         why = ""
@@ -280,7 +281,7 @@ class Replica:
                 why=why,
                 instance=self.election.settings.instance,
             )
-            return [Reply(token, refusal)]
+            return [] if token is None else [Reply(token, refusal)]
         effects = self._apply(election.dc_heard(message.term, now), now)
         if isinstance(message, Append) and message.restores == election.settings.instance:
             effects += self._apply(election.restored(), now)
@@ -289,7 +290,10 @@ class Replica:
             more, reply = self.replication.follow(message, voter=promise.voter, promised=promise.term)
         else:
             more, reply = self.replication.install(message, voter=promise.voter, promised=promise.term)
-        return [*effects, *more, Reply(token, replace(reply, instance=election.settings.instance))]
+        effects += more
+        if token is not None:
+            effects.append(Reply(token, replace(reply, instance=election.settings.instance)))
+        return effects
 
     def _append_reply(self, peer: int, reply: AppendReply, now: int) -> list[Effect]:
         leading = self.replication.leading

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from crm.cib.model import Element
-from crm.cib.replication.messages import ReplicationMessage
+from crm.cib.replication.messages import Append, ReplicationMessage
 from crm.cib.replication.model import LogEntry, Promise, Snapshot
 from crm.cib.replication.voters import VotersWanted
 from crm.cib.versions import NO_VERSION, CibVersion
@@ -28,6 +28,14 @@ class Call:
 
     peer: int
     message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class Tell:
+    """Send to a peer that does not answer it. It arrives after what was sent before, or not at all."""
+
+    peer: int
+    message: Append
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +170,7 @@ class Die:
 
 Effect = (
     Call
+    | Tell
     | Reply
     | PersistPromise
     | PersistEntries
@@ -193,7 +202,7 @@ class AuthorityChanged:
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A request (with a token to answer it) or the answer to a Call (without)."""
+    """A request (with a token to answer it), the answer to a Call, or what was told (without)."""
 
     peer: int
     message: Message

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from crm.cib.model import Element
+from crm.cib.replication.messages import Append
 from crm.cib.versions import CibVersion
 from crm.replica.effects import Message, TellWitness, WitnessSaid
 from crm.replica.events import WriteOutcome
@@ -20,6 +21,10 @@ class CrmPeers(Protocol):
 
     async def exchange(self, peer: int, message: Message) -> Message:
         """A message of the election or the log, and its answer."""
+        ...
+
+    async def tell(self, peer: int, message: Append) -> None:
+        """Without an answer; after what was sent before, or it is lost and nothing is raised."""
         ...
 
     async def write(

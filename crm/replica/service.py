@@ -93,7 +93,11 @@ class CrmPeerService(cib_pb2_grpc.CrmPeerServicer):
     async def _appends(self, requests: AsyncIterator[cib_pb2.AppendRequest], context: Context) -> None:
         names = rpc.caller_of(context).names
         async for request in requests:
-            reply = await self._answer(self._node(names), wire.append_from(request), AppendReply)
+            peer, message = self._node(names), wire.append_from(request)
+            if request.told:
+                self._shell.told(peer, message)
+                continue
+            reply = await self._answer(peer, message, AppendReply)
             await context.write(wire.append_reply_to(reply))
 
     def end_streams(self) -> None:

@@ -23,7 +23,7 @@ from crm.cib.store import CibStore
 from crm.cib.versions import NO_VERSION, CibVersion
 from crm.election.model import ElectionSettings
 from crm.replica import log_events
-from crm.replica.answers import Answers, Together
+from crm.replica.answers import Answers, Replies, Together
 from crm.replica.cib_xml import CibXml
 from crm.replica.core import Replica
 from crm.replica.effects import (
@@ -53,6 +53,7 @@ from crm.replica.effects import (
     SaveOrphans,
     SetTimer,
     Started,
+    Tell,
     TellWitness,
     TimerFired,
     Up,
@@ -76,7 +77,7 @@ from crm.replica.status_stream import Reign, StatusStream
 from crm.replica.telling import log_event
 from crm.replica.timers import Timers
 from hacluster.clock import Clock
-from hacluster.errors import ErrorCode, HaError, InvalidRequest, NoDc, Timeout, Unavailable
+from hacluster.errors import ErrorCode, HaError, InvalidRequest, NoDc, Unavailable
 from hacluster.vocabulary.ids import Term
 from hacluster.vocabulary.membership import Authority, QuorumConfig
 
@@ -130,10 +131,9 @@ class ReplicaShell:
         self._wake = asyncio.Event()
         self._dc_known = asyncio.Event()
         self._timers = Timers(clock, lambda key: self._feed(TimerFired(key)))
-        self._tokens = 0
         self._answers = Answers()
         self._writes = Together(lambda requests: self._feed(WritesRequested(requests)))
-        self._replies: dict[int, asyncio.Future[Message]] = {}
+        self._replies = Replies()
         self._subscribers: list[asyncio.Queue[ReplicaEvent]] = []
         self._forward_handler: ForwardHandler | None = None
         self._configuration = element("configuration")
@@ -463,17 +463,13 @@ class ReplicaShell:
         """A peer's message of the election or the log. Raises Unavailable while starting, Timeout."""
         if self._core is None:
             raise Unavailable(why="this ha-crm is still reading its disk")
-        self._tokens += 1
-        token = self._tokens
-        future: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
-        self._replies[token] = future
-        try:
-            self._feed(Received(peer, message, token))
-            return await asyncio.wait_for(future, SERVE_S)
-        except TimeoutError:
-            raise Timeout(what="the disk of this node", after_ms=int(SERVE_S * 1_000)) from None
-        finally:
-            self._replies.pop(token, None)
+        token = self._replies.expect()
+        self._feed(Received(peer, message, token))
+        return await self._replies.wait(token, SERVE_S)
+
+    def told(self, peer: int, message: Message) -> None:
+        """What a peer says without waiting for an answer."""
+        self._feed(Received(peer, message))
 
     def take_status(self, peer: int, term: Term, version: CibVersion, status: Element) -> bool:
         """The DC's status section; false when this node does not follow that DC."""
@@ -522,10 +518,10 @@ class ReplicaShell:
         match effect:
             case Call(peer, message):
                 self._group.create_task(self._call(peer, message), name=f"replica-call-{peer}")
+            case Tell(peer, message):
+                self._group.create_task(self._peers.tell(peer, message))
             case Reply(token, reply):
-                future = self._replies.get(token)
-                if future is not None and not future.done():
-                    future.set_result(reply)
+                self._replies.give(token, reply)
             case PersistPromise(promise):
                 await self._on_disk(self._store.promise, promise)
             case PersistEntries(after, entries, commit_index, shown):

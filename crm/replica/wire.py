@@ -193,8 +193,8 @@ def entry_from(message: cib_pb2.LogEntry) -> LogEntry:
     )
 
 
-def append_to(append: Append) -> cib_pb2.AppendRequest:
-    """Entries, or a keepalive."""
+def append_to(append: Append, *, told: bool = False) -> cib_pb2.AppendRequest:
+    """Entries, or a keepalive. `told`: it is not to be answered."""
     return cib_pb2.AppendRequest(
         term=term_to(append.term),
         view=view_to(append.view),
@@ -207,6 +207,7 @@ def append_to(append: Append) -> cib_pb2.AppendRequest:
         restores=append.restores,
         aligned=append.aligned,
         basis=append.basis,
+        told=told,
     )
 
 

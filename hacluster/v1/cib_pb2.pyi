@@ -312,6 +312,7 @@ class AppendRequest(message.Message):
     ALIGNED_FIELD_NUMBER: builtins.int
     BASIS_FIELD_NUMBER: builtins.int
     RESTORES_FIELD_NUMBER: builtins.int
+    TOLD_FIELD_NUMBER: builtins.int
     boot_token: builtins.str
     """the addressed node's"""
     previous_index: builtins.int
@@ -324,6 +325,8 @@ class AppendRequest(message.Message):
     basis: builtins.str
     restores: builtins.int
     """this run of the receiver's ha-crm counts as a voter from now on; 0: none"""
+    told: builtins.bool
+    """only on an open call: not to be answered"""
     @builtins.property
     def term(self) -> common_pb2.Term: ...
     @builtins.property
@@ -344,10 +347,11 @@ class AppendRequest(message.Message):
         aligned: builtins.bool = ...,
         basis: builtins.str = ...,
         restores: builtins.int = ...,
+        told: builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["term", b"term", "view", b"view"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["aligned", b"aligned", "basis", b"basis", "boot_token", b"boot_token", "commit_index", b"commit_index", "entries", b"entries", "established", b"established", "previous_chain", b"previous_chain", "previous_index", b"previous_index", "restores", b"restores", "term", b"term", "view", b"view"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["aligned", b"aligned", "basis", b"basis", "boot_token", b"boot_token", "commit_index", b"commit_index", "entries", b"entries", "established", b"established", "previous_chain", b"previous_chain", "previous_index", b"previous_index", "restores", b"restores", "term", b"term", "told", b"told", "view", b"view"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -117,7 +117,8 @@ class CrmPeerServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def Appends(self, request_iterator, context):
-        """The same on a call that stays open: each request is answered before the next is read.
+        """The same on a call that stays open: each request but what is only told is answered before
+        the next is read.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

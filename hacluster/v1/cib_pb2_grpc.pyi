@@ -25,7 +25,9 @@ class CrmPeerStub:
     Append: aio.UnaryUnaryMultiCallable[cib_pb2.AppendRequest, cib_pb2.AppendReply]
     """DC to follower: entries of the log (none: a keepalive), the commit index, the DC's announcement."""
     Appends: aio.StreamStreamMultiCallable[cib_pb2.AppendRequest, cib_pb2.AppendReply]
-    """The same on a call that stays open: each request is answered before the next is read."""
+    """The same on a call that stays open: each request but what is only told is answered before
+    the next is read.
+    """
     Snapshot: aio.StreamUnaryMultiCallable[cib_pb2.SnapshotChunk, cib_pb2.AppendReply]
     """DC to follower: the whole configuration at a log position, in pieces of 1 MiB."""
     StatusUpdate: aio.UnaryUnaryMultiCallable[cib_pb2.StatusUpdateRequest, cib_pb2.StatusUpdateReply]
@@ -77,7 +79,9 @@ class CrmPeerServicer(metaclass=abc_1.ABCMeta):
         request_iterator: abc.AsyncIterator[cib_pb2.AppendRequest],
         context: aio.ServicerContext[abc.AsyncIterator[cib_pb2.AppendRequest], abc.AsyncIterator[cib_pb2.AppendReply]],
     ) -> abc.AsyncIterator[cib_pb2.AppendReply]:
-        """The same on a call that stays open: each request is answered before the next is read."""
+        """The same on a call that stays open: each request but what is only told is answered before
+        the next is read.
+        """
 
     @abc_1.abstractmethod
     def Snapshot(

@@ -40,6 +40,7 @@ from crm.replica.effects import (
     SaveOrphans,
     SetTimer,
     Started,
+    Tell,
     TellWitness,
     TimerFired,
     Up,
@@ -214,6 +215,8 @@ class ReplicaProcess(Process[Event, Effect]):
                 elif isinstance(message, InstallSnapshot):
                     self.world.count("snapshot_sent")
                 self._call(peer, message)
+            case Tell(peer, message):
+                self._tell(peer, message)
             case Reply(token, message):
                 if isinstance(message, AppendReply) and not message.stored:
                     self.world.count("append_refused")
@@ -258,6 +261,25 @@ class ReplicaProcess(Process[Event, Effect]):
         self.world.count("daemon_ended_by_its_disk")
         self.died += 1
         self.crash()
+
+    def _tell(self, peer: int, message: Append) -> None:
+        """On the way like a call; nobody waits for its end."""
+        target = self.cluster.by_id[peer]
+
+        def execute(answer: Callable[[object], None]) -> None:
+            if target.alive:
+                target.deliver(Received(self.id, message))
+                answer(None)
+
+        self.cluster.calls.call(
+            self.node.name,
+            target.node.name,
+            execute,
+            lambda _: None,
+            lambda _: None,
+            timeout_ns=APPEND_NS,
+            size_bytes=_size_bytes(message),
+        )
 
     def _call(self, peer: int, message: object) -> None:
         target = self.cluster.by_id[peer]

@@ -27,6 +27,7 @@ from crm.replica.effects import (
     PersistEntries,
     PersistSnapshot,
     SetTimer,
+    Tell,
     VotersChangeRequested,
     WitnessSaid,
     WriteRequested,
@@ -466,15 +467,13 @@ class Leading(Counting):
             snapshot = log.snapshot(log.safe_commit_index if self.basis.safe else log.commit_index)
             follower.next = snapshot.index + 1
             self._call(peer, follower, self._install(follower, snapshot))
-        elif (
-            force
-            or follower.next <= log.last_index
-            or (follower.matched and follower.sent_commit < log.commit_index)
-            or self._restores(peer)
-        ):
+        elif force or follower.next <= log.last_index or self._restores(peer):
             self._call(
                 peer, follower, self._append(follower, restores=follower.instance * self._restores(peer))
             )
+        elif follower.matched and follower.sent_commit < log.commit_index:
+            # The next entries need not wait for an answer; if it gets lost, they or a keepalive say it again.
+            self._out.append(Tell(peer, self._append(follower)))
 
     def _call(self, peer: int, follower: Follower, message: Append | InstallSnapshot) -> None:
         follower.in_flight, follower.asked_ns = True, self._now
@@ -541,6 +540,7 @@ class Leading(Counting):
                 break
 
     def _committed(self) -> None:
+        was_established = self.established
         if self._barrier and self._log.commit_index >= self._barrier:
             self.established = True
         log = self._log
@@ -548,7 +548,7 @@ class Leading(Counting):
         if bound is not None:
             self._out.append(PersistSnapshot(*log.compact(bound), log.commit_index))
         self._end_change()
-        self._send_all()
+        self._send_all(force=self.established and not was_established)  # that must not get lost
 
     def _end_change(self) -> None:
         """Both halves have the change: from now on the new voters alone, whoever began it."""

@@ -34,6 +34,7 @@ class Follower:
     opened: int = 0
     single: int = 0
     denied: list[str] = field(default_factory=list)
+    told: list[int] = field(default_factory=list)
     old: bool = False
 
     def __getattr__(self, name: str) -> Any:
@@ -48,7 +49,10 @@ class Follower:
         if self.old:
             await context.abort(grpc.StatusCode.UNIMPLEMENTED, "Method not found!")
         async for request in request_iterator:
-            await context.write(await self.answer(request))
+            if request.told:
+                self.told.append(request.commit_index)
+            else:
+                await context.write(await self.answer(request))
 
     async def Append(self, request: cib_pb2.AppendRequest, context: Any) -> cib_pb2.AppendReply:
         self.single += 1
@@ -64,7 +68,10 @@ class Site:
     stub: cib_pb2_grpc.CrmPeerStub
     stream: AppendStream
 
-    async def ask(self, number: int, timeout_ms: int = 5_000) -> int:
+    async def tell(self, number: int) -> None:
+        await self.stream.tell(self.stub, cib_pb2.AppendRequest(commit_index=number, told=True), 30_000)
+
+    async def ask(self, number: int, timeout_ms: int = 30_000) -> int:
         request = cib_pb2.AppendRequest(commit_index=number)
         return (await self.stream.exchange(self.stub, request, timeout_ms)).last_index
 
@@ -94,20 +101,46 @@ async def test_answers_go_to_who_asked(site: Site) -> None:
     assert site.follower.opened == 1
 
 
+async def test_what_is_told_comes_between(site: Site) -> None:
+    """In its order, without an answer, and beside a request that is under way."""
+    await site.tell(1)
+    assert await site.ask(2) == 2
+    await site.tell(3)
+    four, _, six = await asyncio.gather(site.ask(4), site.tell(5), site.ask(6))
+    assert (four, six) == (4, 6)
+    await site.tell(7)
+    assert await site.ask(8) == 8
+    assert site.follower.told == [3, 5, 7], "the first had no call to go by"
+    assert site.follower.opened == 1
+
+
+async def test_what_is_told_to_nobody_is_lost(site: Site) -> None:
+    assert await site.ask(1) == 1
+    await site.server.stop(0)
+    await site.tell(2)
+    with pytest.raises(Unreachable):
+        await site.ask(3)
+    await site.tell(4)
+    assert site.follower.told == []
+
+
 async def test_what_is_late_does_not_answer_the_next(site: Site) -> None:
-    ended = asyncio.Event()
+    began, ended = asyncio.Event(), asyncio.Event()
 
     async def never(request: cib_pb2.AppendRequest) -> cib_pb2.AppendReply:
+        began.set()
         try:
             await asyncio.sleep(60)
         finally:
             ended.set()
         return await stored(request)
 
+    assert await site.ask(0) == 0
     site.follower.answer = never
     with pytest.raises(Timeout):
-        await site.ask(1, timeout_ms=200)
-    await asyncio.wait_for(ended.wait(), 5)  # nothing of it goes on at the other end
+        await site.ask(1, timeout_ms=500)
+    if began.is_set():
+        await asyncio.wait_for(ended.wait(), 30)  # nothing of it goes on at the other end
     site.follower.answer = stored
     assert await site.ask(2) == 2
     assert site.follower.opened == 2
@@ -157,4 +190,5 @@ async def test_nobody_there_is_said(site: Site) -> None:
 async def test_a_release_without_such_calls_is_asked_one_by_one(site: Site) -> None:
     site.follower.old = True
     assert [await site.ask(number) for number in range(3)] == [0, 1, 2]
-    assert (site.follower.opened, site.follower.single) == (1, 3)
+    await site.tell(3)
+    assert (site.follower.opened, site.follower.single) == (1, 4)

@@ -41,6 +41,7 @@ from crm.replica.effects import (
     Reply,
     SetTimer,
     Started,
+    Tell,
     TellWitness,
     TimerFired,
     Up,
@@ -72,6 +73,8 @@ class Net:
     deaf: set[int] = field(default_factory=set)  # nodes that no entry reaches
     mute: set[int] = field(default_factory=set)  # nodes whose "stored" reaches nobody
     stopped: set[int] = field(default_factory=set)  # nodes whose ha-crm does not run: it hears all later
+    lost: set[int] = field(default_factory=set)  # nodes that no news reach
+    news: list[tuple[int, int, Append]] = field(default_factory=list)  # told without a reply
     events: list[tuple[int, ReplicaEvent]] = field(default_factory=list)
     answers: dict[int, WriteOutcome] = field(default_factory=dict)
     sent: list[tuple[int, int, object]] = field(default_factory=list)
@@ -126,6 +129,10 @@ class Net:
         if node in self.stores:
             _store(self.stores[node], effect)
         match effect:
+            case Tell(peer, message):
+                self.news.append((node, peer, message))
+                if peer not in self.deaf | self.lost:
+                    self.queue.append((peer, Received(node, message)))
             case Call(peer, message):
                 self.sent.append((node, peer, message))
                 self.tokens += 1
@@ -247,6 +254,39 @@ def test_a_write_is_answered_when_a_majority_has_it(three: Net) -> None:
     three.view(1, 2, 3)
     assert three.answers[token].outcome is Outcome.OK
     assert three.names(2) == ["crm_config", "a"]
+
+
+def test_that_it_is_committed_is_told_and_not_asked(three: Net) -> None:
+    """So the next write need not wait for an answer."""
+    three.sent.clear()
+    three.news.clear()
+    three.write(1, "a")
+    assert [peer for _, peer, what in three.sent if isinstance(what, Append) and what.entries] == [2, 3]
+    assert len(three.sent) == 2
+    assert [(peer, what.entries) for _, peer, what in three.news] == [(2, ()), (3, ())]
+    assert three.names(2) == three.names(3) == ["crm_config", "a"]
+
+
+def test_news_that_get_lost_come_with_the_next_message(three: Net) -> None:
+    three.lost = {3}
+    three.write(1, "a")
+    assert (three.names(2), three.names(3)) == (["crm_config", "a"], ["crm_config"])
+    three.write(1, "b")
+    assert three.names(3) == ["crm_config", "a"]
+    three.wait(SECOND // 2)
+    assert three.names(3) == ["crm_config", "a", "b"], "a keepalive says it, too"
+
+
+def test_old_news_change_nothing(three: Net) -> None:
+    three.write(1, "a")
+    _, peer, news = three.news[-1]
+    three.write(1, "b")
+    three.give(peer, Received(1, news))
+    assert three.names(peer) == ["crm_config", "a", "b"]
+    three.view(1, 2, 3)
+    three.give(peer, Received(1, replace(news, commit_index=news.commit_index + 5)))
+    three.give(peer, Received(2, news))
+    assert three.names(peer) == ["crm_config", "a", "b"]
 
 
 def test_those_that_come_together_are_stored_together(three: Net) -> None:
