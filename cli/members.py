@@ -157,14 +157,13 @@ def rendered(settings: Settings) -> bytes:
     return cluster_toml.render(settings, heading=HEADING).encode()
 
 
-def with_votes(settings: Settings, voters: dict[int, int], *, two_node: bool) -> Settings:
+def with_votes(settings: Settings, voters: dict[int, int], *, two_node: bool, wait_for_all: bool) -> Settings:
     """The votes as the DC's log has them, and what two voters need beside."""
     nodes = tuple(replace(node, votes=voters.get(node.id, 0)) for node in settings.nodes)
     quorum = settings.quorum
     both = two_node and sum(1 for node in nodes if node.votes) == 2
     if both != quorum.two_node:
-        waits = both if quorum.wait_for_all == quorum.two_node else quorum.wait_for_all
-        quorum = replace(quorum, two_node=both, wait_for_all=waits)
+        quorum = replace(quorum, two_node=both, wait_for_all=wait_for_all)
     if quorum.tiebreak and all(node.name != quorum.tiebreak for node in nodes if node.votes):
         quorum = replace(quorum, tiebreak=None)
     if isinstance(quorum.tie_breakers, tuple):

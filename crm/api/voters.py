@@ -29,6 +29,7 @@ def voters_reply(replica: Replica) -> crm_pb2.VotersReply:
         in_sync=in_sync,
         two_node=config.two_node,
         witness_votes=config.witness_votes,
+        wait_for_all=config.wait_for_all,
     )
 
 

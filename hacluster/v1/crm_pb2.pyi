@@ -1165,10 +1165,12 @@ class VotersReply(message.Message):
     IN_SYNC_FIELD_NUMBER: builtins.int
     TWO_NODE_FIELD_NUMBER: builtins.int
     WITNESS_VOTES_FIELD_NUMBER: builtins.int
+    WAIT_FOR_ALL_FIELD_NUMBER: builtins.int
     log_index: builtins.int
     """where the log says so; 0: cluster.toml"""
     two_node: builtins.bool
     witness_votes: builtins.int
+    wait_for_all: builtins.bool
     @builtins.property
     def voters(self) -> containers.RepeatedCompositeFieldContainer[Voter]:
         """in the order of ids"""
@@ -1190,10 +1192,11 @@ class VotersReply(message.Message):
         in_sync: abc.Iterable[builtins.int] | None = ...,
         two_node: builtins.bool = ...,
         witness_votes: builtins.int = ...,
+        wait_for_all: builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["in_sync", b"in_sync", "log_index", b"log_index", "next", b"next", "two_node", b"two_node", "voters", b"voters", "witness_votes", b"witness_votes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["in_sync", b"in_sync", "log_index", b"log_index", "next", b"next", "two_node", b"two_node", "voters", b"voters", "wait_for_all", b"wait_for_all", "witness_votes", b"witness_votes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

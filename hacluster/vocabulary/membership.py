@@ -78,6 +78,7 @@ class QuorumConfig:
     `tiebreak_order`: who breaks ties, the first of these that is a voter (`tiebreak` is that one, resolved).
     `lms_window_ms`: last_man_standing, 0 for no. `next`: a change is under way (cluster-protocol.md, 9.5);
     both configurations have to agree until it is over. `witness_votes` are counted beside the voters'.
+    `wait_for_all_kept`: it is an operator's choice and stays when `two_node` comes and goes with the voters.
     """
 
     voters: tuple[tuple[NodeId, int], ...]
@@ -87,6 +88,7 @@ class QuorumConfig:
     tiebreak_order: tuple[NodeId, ...] = ()
     lms_window_ms: int = 0
     witness_votes: int = 0
+    wait_for_all_kept: bool = False
     next: QuorumConfig | None = None
 
     def among(self, voters: tuple[tuple[NodeId, int], ...]) -> QuorumConfig:

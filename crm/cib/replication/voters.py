@@ -38,6 +38,7 @@ def _out(config: QuorumConfig) -> dict[str, Any]:
         "tiebreak_order": list(config.tiebreak_order),
         "lms_window_ms": config.lms_window_ms,
         "witness_votes": config.witness_votes,
+        **({"wait_for_all_kept": True} if config.wait_for_all_kept else {}),
         "next": _out(config.next) if config.next is not None else None,
     }
 
@@ -52,6 +53,7 @@ def _in(data: dict[str, Any]) -> QuorumConfig:
         tiebreak_order=tuple(NodeId(int(node)) for node in data["tiebreak_order"]),
         lms_window_ms=int(data["lms_window_ms"]),
         witness_votes=int(data["witness_votes"]),
+        wait_for_all_kept=bool(data.get("wait_for_all_kept", False)),
         next=_in(data["next"]) if data["next"] is not None else None,
     )
 
@@ -87,12 +89,16 @@ class VotersWanted:
         rules = founding if self.rules else config
         order = rules.tiebreak_order or ((rules.tiebreak,) if rules.tiebreak is not None else ())
         changed = replace(rules.among(tuple(sorted(voters.items()))), tiebreak_order=order)
-        return _with_two_node(config, changed) if self.two_node and not self.rules else changed
+        if not self.rules:
+            return _with_two_node(config, changed) if self.two_node else changed
+        same = (rules.two_node, rules.wait_for_all) == (config.two_node, config.wait_for_all)
+        return replace(changed, wait_for_all_kept=config.wait_for_all_kept) if same else changed
 
 
 def _with_two_node(before: QuorumConfig, after: QuorumConfig) -> QuorumConfig:
     """`two_node` comes with two voters of equal votes, and goes with a third one; wait_for_all with it.
 
+    Unless an operator has chosen otherwise: three that wait for all do so still when they were two meanwhile.
     Not where something else decides between two: a tie-break, a witness, or votes of different number.
     """
     equal = len(after.voters) == 2 and len({votes for _, votes in after.voters}) == 1
@@ -100,8 +106,9 @@ def _with_two_node(before: QuorumConfig, after: QuorumConfig) -> QuorumConfig:
     two_node = after.two_node or (equal and alone)
     if two_node == before.two_node:
         return after
-    waits = two_node if before.wait_for_all == before.two_node else before.wait_for_all
-    return replace(after, two_node=two_node, wait_for_all=waits)
+    kept = before.wait_for_all_kept or before.wait_for_all != before.two_node
+    waits = before.wait_for_all if kept else two_node
+    return replace(after, two_node=two_node, wait_for_all=waits, wait_for_all_kept=kept)
 
 
 def voters_text(config: QuorumConfig) -> str:

@@ -129,6 +129,32 @@ def test_two_that_are_left_of_more_may_act_alone_if_an_operator_made_them_two(
     assert (after.two_node, after.wait_for_all) == (two_node, waits)
 
 
+@pytest.mark.parametrize(
+    ("before", "rules"),
+    [
+        (replace(config_of(1, 2, 3), wait_for_all=True), False),
+        (replace(config_of(1, 2, 3), wait_for_all=True), True),
+        (config_of(1, 2, 3), False),
+        (replace(config_of(1, 2, 3), wait_for_all=False), True),
+    ],
+)
+def test_wait_for_all_is_as_before_when_two_are_three_again(before: QuorumConfig, rules: bool) -> None:
+    fewer = VotersWanted(remove=(3,), two_node=True).among(before, before)
+    assert (fewer.two_node, fewer.wait_for_all) == (True, True)
+    fewer = decode_voters(encode_voters(replace(before, next=fewer))).next or before
+    if rules:  # cluster.toml is applied again: it says the same
+        fewer = VotersWanted(rules=True).among(fewer, replace(fewer, wait_for_all_kept=False))
+    again = VotersWanted(add=((NodeId(3), 1),), two_node=True).among(fewer, before)
+    assert (again.two_node, again.wait_for_all) == (False, before.wait_for_all)
+
+
+def test_two_that_need_not_wait_need_not_when_they_were_three() -> None:
+    before = replace(config_of(1, 2), two_node=True)
+    three = VotersWanted(add=((NodeId(3), 1),), two_node=True).among(before, before)
+    again = VotersWanted(remove=(3,), two_node=True).among(three, before)
+    assert (again.two_node, again.wait_for_all) == (True, False)
+
+
 def test_one_of_two_that_are_left_goes_on_alone(four: Net) -> None:
     four.view(1, 2, 3)
     outcome = change(four, 1, VotersWanted(remove=(3,), two_node=True))
