@@ -20,7 +20,7 @@ from hacluster.supervision import (
     EXIT_FAILURE,
     DaemonOptions,
     end_on_bugs,
-    no_core_files,
+    keep_to_ourselves,
     options_from,
     parser,
     report_and_code,
@@ -31,7 +31,7 @@ from hacluster.tls import TlsFolder
 
 def main() -> int:
     """Run until SIGTERM. Exit codes: see hacluster.supervision."""
-    no_core_files()
+    keep_to_ourselves()
     options = options_from(parser("ha-crm", "decides what runs where").parse_args())
     ha_logging.configure(format=options.log_format, level=options.log_level, service="crm", node=options.node)
     try:

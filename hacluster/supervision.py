@@ -48,9 +48,13 @@ def parser(service: str, description: str) -> argparse.ArgumentParser:
     return result
 
 
-def no_core_files() -> None:
-    """What this process knows (keys, the CIB) gets into no core file; what it starts may want one again."""
+def keep_to_ourselves() -> None:
+    """What this process knows (keys, the CIB) gets into no core file; what it starts may want one again.
+
+    Nor can others write what it makes, whoever started it with whatever umask.
+    """
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+    os.umask(os.umask(0o022) | 0o022)
 
 
 def options_from(arguments: argparse.Namespace) -> DaemonOptions:

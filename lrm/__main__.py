@@ -19,7 +19,7 @@ from hacluster.paths import Paths
 from hacluster.supervision import (
     DaemonOptions,
     end_on_bugs,
-    no_core_files,
+    keep_to_ourselves,
     options_from,
     parser,
     report_and_code,
@@ -31,7 +31,7 @@ from lrm.exec import launch
 
 def main() -> int:
     """Run until SIGTERM. Exit codes: see hacluster.supervision."""
-    no_core_files()
+    keep_to_ourselves()
     options = options_from(parser("ha-lrm", "runs resource agents on this node").parse_args())
     ha_logging.configure(format=options.log_format, level=options.log_level, service="lrm", node=options.node)
     os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"

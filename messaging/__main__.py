@@ -26,7 +26,7 @@ from hacluster.supervision import (
     DaemonOptions,
     Notifier,
     end_on_bugs,
-    no_core_files,
+    keep_to_ourselves,
     options_from,
     parser,
     report_and_code,
@@ -51,7 +51,7 @@ DAMAGED = "nothing, a view that exists takes this node in; or remove the files, 
 
 def main() -> int:
     """Run until SIGTERM. Exit codes: see hacluster.supervision."""
-    no_core_files()
+    keep_to_ourselves()
     options = options_from(parser("ha-messaging", "says who is here: heartbeats and views").parse_args())
     ha_logging.configure(
         format=options.log_format, level=options.log_level, service="messaging", node=options.node

@@ -29,7 +29,7 @@ class Store:
         self._diskless = diskless
         self._all_seen, self._met = paths.run / "all-voters-seen", paths.run / "nodes-met"
         self._boot_token = boot_token
-        self._folder.mkdir(parents=True, exist_ok=True)
+        self._folder.mkdir(mode=0o750, parents=True, exist_ok=True)
         self._serials: dict[str, int] = {}
 
     def next_incarnation(self) -> int:

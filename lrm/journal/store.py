@@ -49,7 +49,7 @@ class Store:
 
     def open(self) -> Opened:
         """Read the journal, or begin a new one. Raises OSError."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         opened = self._read()
         self._journal_id = opened.journal_id
         self.compact(opened.ledger)

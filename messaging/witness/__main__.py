@@ -27,7 +27,7 @@ from hacluster.paths import Paths
 from hacluster.supervision import (
     Notifier,
     end_on_bugs,
-    no_core_files,
+    keep_to_ourselves,
     options_from,
     parser,
     report_and_code,
@@ -222,7 +222,7 @@ class Qnet:
 
 def main() -> int:
     """Run until SIGTERM. Exit codes: see hacluster.supervision."""
-    no_core_files()
+    keep_to_ourselves()
     options = options_from(parser("ha-qnet", "the witness of clusters, on a third machine").parse_args())
     ha_logging.configure(
         format=options.log_format, level=options.log_level, service="qnet", node=options.node
