@@ -25,6 +25,7 @@ from crm.cib.history import NodeHistory
 from crm.cib.schema import refusal
 from crm.confirming import watch_confirmations
 from crm.controller.core import Phase
+from crm.controller.leaving import LEAVE_WITHOUT_DC_MS
 from crm.controller.nodes import NodeTable
 from crm.dc import DcShell, Local
 from crm.dc_orders import Orders
@@ -78,7 +79,6 @@ LAG_EVERY_MS: Final = 100
 PUSH_RETRY_MS: Final = 200
 PUSH_ATTEMPTS: Final = 25
 LEAVE_MS_MAX: Final = 85_000
-LEAVE_WITHOUT_DC_MS: Final = 5_000
 
 log = structlog.get_logger()
 
@@ -391,10 +391,9 @@ class CrmShell:
         """A clean stop: the resources move away first, then the node says that it leaves.
 
         Bounded: by then whoever stops the services would kill this one. Without a DC in reach nothing can be
-        moved; what runs here is then named, and the others treat the node as lost.
+        moved; what runs here is then named, and the others treat the node as lost. Without a view, too: the
+        others may be installing one with this node in it.
         """
-        if self.local.view == NO_VIEW:
-            return
         try:
             async with asyncio.timeout(LEAVE_MS_MAX / 1_000):
                 await self.cluster.stop_node(without_dc_ms=LEAVE_WITHOUT_DC_MS)

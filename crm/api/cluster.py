@@ -17,11 +17,13 @@ from crm.cib.document import primitives_of, whole
 from crm.cib.model import Element
 from crm.cib.status import SHUTDOWN, failure_of
 from crm.controller.core import Changed, Phase, Standing
+from crm.controller.leaving import LEAVE_POLL_MS, Leaving
 from crm.controller.nodes import NodeTable, node_ids
 from crm.replica.interface import Replica
 from crm.succession import Succession
 from hacluster.clock import Clock
-from hacluster.errors import Conflict, InvalidRequest, NoDc, NotFound
+from hacluster.errors import Conflict, InvalidRequest, NoDc, NotFound, Unreachable
+from hacluster.vocabulary.ids import NO_VIEW
 from hacluster.vocabulary.membership import NodeState
 
 if TYPE_CHECKING:
@@ -34,7 +36,6 @@ if TYPE_CHECKING:
     from crm.replica.events import WriteOutcome
 
 FENCING_ACTIONS: Final = frozenset({"reboot", "off", "on"})
-LEAVE_POLL_MS: Final = 100
 PRIORITY_LEAVING: Final = -1_000_000
 """dc-priority of a node that is about to leave: others are better DCs."""
 
@@ -279,8 +280,8 @@ class Cluster:
     async def stop_node(self, *, without_dc_ms: int = 0) -> None:
         """Ask the DC to empty this node, then leave. Returns when it is safe to stop the services.
 
-        `without_dc_ms`: leave anyway when there has been no DC for so long; 0: wait for one. Raises HaError
-        when ha-messaging does not take it.
+        Without a view and with nothing to move it leaves at once. `without_dc_ms`: leave anyway when there
+        has been no DC for so long; 0: wait for one. Raises HaError when ha-messaging does not take it.
         """
         if self.left.is_set():
             return
@@ -288,22 +289,38 @@ class Cluster:
         self.replica.set_eligibility(eligible=self.local.may_be_dc, priority=PRIORITY_LEAVING)
         self.keeper.change({SHUTDOWN: str(self.clock.wall_s())})
         log.info(log_events.NODE_LEAVES, peer=self.local.node)
-        alone_ms = 0
+        leaving = Leaving(without_dc_ms)
         while not self.left.is_set():
             try:
                 async with asyncio.timeout(LEAVE_POLL_MS / 1_000):
                     await self.left.wait()
             except TimeoutError:
-                alone_ms = alone_ms + LEAVE_POLL_MS if self.replica.dc.dc_node_id is None else 0
-                if 0 < without_dc_ms <= alone_ms:
-                    await self.leave()
+                own = self.nodes[self.local.node]
+                if leaving.may_leave(
+                    LEAVE_POLL_MS,
+                    has_view=self.local.view != NO_VIEW,
+                    has_dc=self.replica.dc.dc_node_id is not None,
+                    active=own.history.active() if own.synced else None,
+                ):
+                    await self._leave_by_own_word(leaving)
 
-    async def leave(self) -> None:
-        """The DC says that nothing is left to run here. Raises Conflict when nobody asked for it."""
+    async def _leave_by_own_word(self, leaving: Leaving) -> None:
+        try:
+            await self.leave(known=self.nodes[self.local.node].synced)
+        except Unreachable:
+            if leaving.out_of_patience:
+                raise
+            # ha-messaging is being restarted, perhaps; there is time to wait for it.
+
+    async def leave(self, *, known: bool = True) -> None:
+        """Nothing is left to run here, or what is left is named. Raises Conflict when nobody asked for it.
+
+        `known`: the DC says so, or ha-lrm has told us all; else the node does not leave cleanly.
+        """
         if SHUTDOWN not in self.keeper.current:
             raise Conflict(what=f"{self.local.node} does not want to leave")
         active = self.nodes[self.local.node].history.active()
-        await self.messaging.leave(active)
+        await self.messaging.leave(active, known=known)
         self.keeper.change({SHUTDOWN: ""})
         self.left.set()
 

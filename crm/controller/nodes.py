@@ -134,10 +134,11 @@ class NodeTable:
                 if record.member:
                     gone.append(record.name)
                     record.left_cleanly = has_left
-                elif has_left and record.seen and not (record.left_cleanly or record.fenced):
-                    # Its heartbeat said that it goes, and was faster than LEAVE, of which a copy may be lost.
+                elif has_left and not (record.left_cleanly or record.fenced):
+                    # Its heartbeat said that it goes, and was faster than LEAVE, of which a copy may be lost;
+                    # or it was stopped before it came into any view that we know of.
                     left.append(record.name)
-                    record.left_cleanly = True
+                    record.seen = record.left_cleanly = True
                 if record.lied and has_left:
                     record.lied, record.left_cleanly = False, True
                 record.member_since_s = 0

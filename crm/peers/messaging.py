@@ -80,10 +80,10 @@ class MembershipPeer:
             await asyncio.sleep(pause_ms / 1_000)
             pause_ms = min(pause_ms * 2, RECONNECT_MS_MAX)
 
-    async def leave(self, active_unmanaged: tuple[str, ...]) -> None:
-        """Leave the view; clean when nothing is named. Raises HaError."""
+    async def leave(self, active_unmanaged: tuple[str, ...], *, known: bool = True) -> None:
+        """Leave the view; clean when it is known that nothing runs here. Raises HaError."""
         request = membership_pb2.LeaveRequest(
-            clean=not active_unmanaged, active_unmanaged=list(active_unmanaged)
+            clean=known and not active_unmanaged, active_unmanaged=list(active_unmanaged)
         )
         await rpc.call(self._stub.Leave, request, timeout_ms=LEAVE_TIMEOUT_MS, who="ha-messaging")
 

@@ -23,9 +23,9 @@ from crm.confirming import take_back
 from crm.controller.core import Phase
 from crm.replica.events import DcState
 from hacluster.clock import SystemClock
-from hacluster.errors import Conflict, HaError, InvalidRequest, NoDc, NotFound
+from hacluster.errors import Conflict, HaError, InvalidRequest, NoDc, NotFound, Unreachable
 from hacluster.v1 import crm_pb2
-from hacluster.vocabulary.ids import BootToken
+from hacluster.vocabulary.ids import NO_VIEW, BootToken
 from hacluster.vocabulary.membership import NodeState
 from tests.builders import a_result, an_operation
 from tests.unit.crm.fakes import World
@@ -43,9 +43,15 @@ CONFIGURATION = parse(
 class FakeMessaging:
     def __init__(self) -> None:
         self.left: list[tuple[str, ...]] = []
+        self.known = True
+        self.down = 0  # so many calls find nobody
 
-    async def leave(self, active_unmanaged: tuple[str, ...]) -> None:
+    async def leave(self, active_unmanaged: tuple[str, ...], *, known: bool = True) -> None:
+        if self.down:
+            self.down -= 1
+            raise Unreachable(who="ha-messaging")
         self.left.append(active_unmanaged)
+        self.known = known
 
 
 @asynccontextmanager
@@ -216,6 +222,31 @@ async def test_leaving_without_a_dc_is_bounded(tmp_path: Path) -> None:
         world.replica.dc = DcState()
         await cluster.stop_node(without_dc_ms=200)
         assert messaging.left == [()]
+
+
+async def test_without_a_view_an_empty_node_says_that_it_leaves(tmp_path: Path) -> None:
+    """It may have accepted a view that the others have installed: silent, it would be fenced."""
+    async with a_cluster(tmp_path) as (world, cluster, messaging):
+        world.replica.dc, world.local.view, messaging.down = DcState(), NO_VIEW, 1
+        world.sync("node1")
+        await asyncio.wait_for(cluster.stop_node(), 5)
+        assert (messaging.left, messaging.known) == ([()], True), "ha-messaging was waited for"
+
+
+async def test_a_node_does_not_leave_cleanly_as_long_as_its_lrm_says_nothing(tmp_path: Path) -> None:
+    async with a_cluster(tmp_path) as (world, cluster, messaging):
+        world.replica.dc, world.local.view = DcState(), NO_VIEW
+        world.nodes.lost_sync("node1")
+        await cluster.stop_node(without_dc_ms=200)
+        assert (messaging.left, messaging.known) == ([()], False)
+
+
+async def test_without_ha_messaging_a_stop_ends_in_an_error(tmp_path: Path) -> None:
+    async with a_cluster(tmp_path) as (world, cluster, messaging):
+        world.replica.dc, world.local.view, messaging.down = DcState(), NO_VIEW, 100
+        world.sync("node1")
+        with pytest.raises(Unreachable):
+            await cluster.stop_node(without_dc_ms=200)
 
 
 async def test_notices(tmp_path: Path) -> None:

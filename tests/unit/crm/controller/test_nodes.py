@@ -73,6 +73,17 @@ def test_a_clean_leave_may_be_heard_after_the_view_without_the_node() -> None:
     assert table.set_view(alone, left, 202) == MembershipChange()
 
 
+def test_a_node_that_says_that_it_leaves_before_it_was_in_a_view_is_not_to_be_fenced() -> None:
+    table = a_table("node1", "node2")
+    states = {"node3": (NodeState.LEFT, True)}
+    view = a_view("node1", "node2")
+    assert table.set_view(view, {"node3": (NodeState.LEFT, False)}, 101) == MembershipChange()
+    assert len(table.facts(EMPTY)) == 2, "one that may run something is as unknown as before"
+    assert table.set_view(view, states, 101) == MembershipChange(left=("node3",))
+    facts = {f.name: f for f in table.facts(EMPTY)}
+    assert (facts["node3"].expected_up, facts["node3"].join) == (False, Join.DOWN)
+
+
 def test_a_lost_node_keeps_its_history_and_a_rebooted_one_does_not() -> None:
     table = a_table("node1", "node2")
     table.take("node2", a_result(), initial=False)
