@@ -256,11 +256,15 @@ class Detector:
         if header.link >= len(self.sent):
             return None
         sent_ns = self.sent[header.link].sent_ns(echo)
+        # One that the network has kept may say what was true before its sender heard somebody, or left.
+        is_news = peer.links[header.link].is_news(header.sequence)
         if sent_ns is None or sent_ns < now_ns - self.deadtime.ns:
-            self._deaf(peer, heartbeat)
+            if is_news:
+                self._deaf(peer, heartbeat)
             return None
-        self._compare(peer, heartbeat, now_ns)
-        peer.heartbeat = heartbeat
+        if is_news or peer.heartbeat is None:
+            self._compare(peer, heartbeat, now_ns)
+            peer.heartbeat = heartbeat
         self._alive(peer, arrived_ns, now_ns)
         self._round_trip(peer, header.link, now_ns - sent_ns)
         return sent_ns

@@ -24,7 +24,7 @@ class LinkTracker:
         self.rtt_min_ns = 0
         self.last_ns = 0
         self.state = LinkState.DOWN
-        self._highest = -1
+        self._highest = self._newest_heartbeat = -1
         self._wanted = LinkState.DOWN
         self._wanted_since_ns = 0
         self._lost_ns = 0  # when a loss was found last
@@ -42,7 +42,7 @@ class LinkTracker:
 
     def begin_run(self) -> None:
         """The peer's daemon is new: its sequences start anew."""
-        self._highest = -1
+        self._highest = self._newest_heartbeat = -1
 
     def heard(self, sequence: int, now_ns: int) -> None:
         """A new packet came.
@@ -70,6 +70,12 @@ class LinkTracker:
             self._minute.append([number, 0, 0])
         self._minute[-1][1] += 1
         self._minute[-1][2] += lost
+
+    def is_news(self, sequence: int) -> bool:
+        """Whether this heartbeat was said after all that came before it: the network may have kept it."""
+        newer = sequence > self._newest_heartbeat
+        self._newest_heartbeat = max(self._newest_heartbeat, sequence)
+        return newer
 
     def round_trip(self, rtt_ns: int) -> None:
         """The peer echoed what we sent `rtt_ns` ago; the least of all is what counts."""

@@ -55,3 +55,23 @@ def test_a_probe_that_we_echo_is_support_like_a_heartbeat() -> None:
     detector.packet(header(4, Kind.PROBE), 900 * MS)
     # It says that it hears us no more; but our next echo may reach it again, and is support from then on.
     assert support.rest_ns(VIEW, (1,), 900 * MS) == after_beat_ns
+
+
+def test_a_heartbeat_that_the_network_has_kept_is_a_sign_of_life_and_no_news() -> None:
+    detector = Detector(CONFIG, 100, 0, Layouts(node_list(CONFIG.nodes)))
+    echo = detector.sent[0].take(0)
+    peer = detector.packet(header(8, Kind.HEARTBEAT), 10 * MS)
+    beat = heartbeat(echo, hears_us=True)
+    assert detector.heartbeat(peer, header(8, Kind.HEARTBEAT), beat, 10 * MS, 10 * MS) == 0
+    before = heartbeat(echo, hears_us=False)._replace(state=State.JOINING, view_counter=0)
+    assert detector.heartbeat(peer, header(5, Kind.HEARTBEAT), before, 70 * MS, 70 * MS) == 0
+    assert (peer.heartbeat, peer.tag, peer.last_rx_ns) == (beat, ViewId(1, 1), 70 * MS)
+    deaf = heartbeat(0, hears_us=False)
+    assert detector.heartbeat(peer, header(4, Kind.HEARTBEAT), deaf, 80 * MS, 80 * MS) is None
+    assert detector.bidirectional(peer)
+    assert detector.heartbeat(peer, header(9, Kind.HEARTBEAT), deaf, 90 * MS, 90 * MS) is None
+    assert not detector.bidirectional(peer)
+    peer = detector.packet(header(1, Kind.HEARTBEAT)._replace(incarnation=2), 100 * MS)
+    anew = header(1, Kind.HEARTBEAT)._replace(incarnation=2)
+    assert detector.heartbeat(peer, anew, before, 100 * MS, 100 * MS) == 0
+    assert peer.heartbeat == before, "sequences of a new run start anew"
