@@ -271,7 +271,7 @@ class AuthorityKeeper:
             state=self._state(peer, now_ns, in_view=member is not None),
             incarnation=peer.incarnation,
             boot_token=known,
-            clean_leave=peer.leave is not None and peer.leave.clean,
+            clean_leave=peer.left_cleanly,
             silent_ms=(now_ns - peer.last_rx_ns) // 1_000_000 if peer.last_rx_ns else 0,
             key_ids=peer.heartbeat.key_ids if peer.heartbeat is not None else 0,
             signs_with=peer.signs_with,

@@ -287,9 +287,9 @@ class MembershipCore:
         if peer.leave is None:
             fields = (("peer", peer.name), ("clean", leave.clean))
             self._out.append(Note("info", log_events.NODE_LEFT, fields))
-            if leave.clean and self.agreement.candidates.excluded(peer.id):
-                self._say_bar(peer.id, b"", now_ns)
             peer.leave = leave
+            if peer.left_cleanly and self.agreement.candidates.excluded(peer.id):
+                self._say_bar(peer.id, b"", now_ns)
             self.detector.changed = True
 
     def _outdated(self, event: OutdatedSender, now_ns: int) -> None:

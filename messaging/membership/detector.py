@@ -94,6 +94,15 @@ class Peer:
         """Says that it is in a view."""
         return self.heartbeat is not None and self.heartbeat.state == State.MEMBER
 
+    @property
+    def left_cleanly(self) -> bool:
+        """Nothing is active there, as its LEAVE says.
+
+        Whoever has kept a LEAVE of a former run may play it to a node that has forgotten the run after it. So
+        it has to be of the run whose heartbeats we take, which echo what this run of ours has sent.
+        """
+        return self.leave is not None and self.leave.clean and self.heartbeat is not None
+
     def begin_run(self, incarnation: int, now_ns: int) -> None:
         """Its ha-messaging is new. Being heard goes on until deadtime: it may be the same boot."""
         self.incarnation, self.run_since_ns = incarnation, now_ns

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from hacluster.vocabulary.membership import NodeState
+from messaging.membership.events import Leave, LeaveRequested, Received
+from messaging.packet import TO_ALL, Header, Kind
 from tests.sim.engine import MS, SECOND, START_NS, World
 from tests.sim.membership import MembershipCluster, MessagingProcess
 
@@ -27,3 +30,28 @@ def test_a_slow_disk_lets_no_old_status_come_last() -> None:
     world.run_until(START_NS + 12 * SECOND)
     assert told[-1] == 3
     assert cluster.one_view()
+
+
+def test_a_leave_that_somebody_has_kept_says_nothing_of_what_runs_there() -> None:
+    """A node that has forgotten the later run of the other, or never knew it, takes it for news."""
+    world, cluster, process = a_member()
+    cluster.nodes["n3"].power_cut(world.stream("test"))
+    cluster.nodes["n1"].power_cut(world.stream("test"))
+    world.run_until(START_NS + 10 * SECOND)
+    cluster.nodes["n1"].boot()
+    world.run_until(START_NS + 20 * SECOND)
+
+    def said() -> tuple[NodeState, bool]:
+        assert process.status is not None
+        node = next(node for node in process.status.nodes if node.name == "n3")
+        return node.state, node.clean_leave
+
+    kept = Header(Kind.LEAVE, 1, 0, 0, 3, TO_ALL, bytes(16), 1, 77)
+    process.deliver(Received(kept, Leave(clean=True), process.node.clock.now_ns()))
+    assert said() == (NodeState.LEFT, False), "the others must not take what ran there for gone"
+    cluster.nodes["n3"].boot()
+    world.run_until(START_NS + 30 * SECOND)
+    assert said() == (NodeState.MEMBER, False)
+    cluster.processes["n3"].deliver(LeaveRequested(Leave(clean=True)))
+    world.run_until(START_NS + 31 * SECOND)
+    assert said() == (NodeState.LEFT, True)
