@@ -111,6 +111,7 @@ class NodeHistory:
         self._digest = digest
         self._resources: dict[str, _Resource] = {}
         self._elements: tuple[Element, ...] | None = None
+        self._lost: set[str] = set()  # the result of their last operation is lost, and nobody has looked since
 
     def elements(self) -> tuple[Element, ...]:
         """The `<lrm_resource>` elements, sorted by id."""
@@ -139,7 +140,7 @@ class NodeHistory:
 
     def active(self) -> tuple[str, ...]:
         """Resources that may be active by their last operation: a clean leave must not leave them behind."""
-        return tuple(name for name in sorted(self._resources) if self._may_be_active(name))
+        return tuple(sorted(self._lost.union(filter(self._may_be_active, self._resources))))
 
     def failed_stops(self) -> tuple[str, ...]:
         """Resources whose last operation was a stop that failed."""
@@ -175,7 +176,9 @@ class NodeHistory:
             pass
         elif result.status is ExecutionStatus.UNKNOWN:
             resource.entries.clear()
+            self._lost.add(operation.resource)
         else:
+            self._lost.discard(operation.resource)
             for entry_id in entry_ids(result):
                 resource.entries[entry_id] = history_entry(result, entry_id, self._node, self._digest)
             if operation.action == "stop" and not failed(result):
@@ -203,6 +206,8 @@ class NodeHistory:
 
         `failures_only`: an entry of a success stays. Says whether there was something to forget.
         """
+        if not action:
+            self._lost.discard(name)
         resource = self._resources.get(name)
         if resource is None:
             return False

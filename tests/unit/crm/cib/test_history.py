@@ -193,6 +193,14 @@ def test_a_lost_result_leaves_nothing_to_rely_on() -> None:
     history = a_history(a_result())
     history.record(a_result(an_operation(action="stop"), status=ExecutionStatus.UNKNOWN, rc=1))
     assert history.elements() == ()
+    assert history.active() == ("web",), "it may be, until somebody has looked"
+    history.record(a_result(an_operation(action="stop"), status=ExecutionStatus.NOT_RUN, rc=1))
+    assert history.active() == ("web",)
+    history.record(a_result(an_operation(action="monitor"), rc=7))
+    assert history.active() == ()
+    history.record(a_result(an_operation(), status=ExecutionStatus.UNKNOWN, rc=1))
+    history.forget("web")
+    assert history.active() == ()
 
 
 def test_forgetting_one_operation_and_all() -> None:
