@@ -16,7 +16,7 @@ from crm.cib.replication.log import Log
 from crm.cib.replication.messages import Append, AppendReply, InstallSnapshot
 from crm.cib.replication.model import Kind, LogEntry, Snapshot
 from crm.cib.replication.questions import Questions
-from crm.cib.replication.waiters import Waiters
+from crm.cib.replication.waiters import VOTERS_UNKNOWN, Waiters
 from crm.cib.versions import CibVersion
 from crm.election.quorum import has_witness, other_voter
 from crm.replica.effects import (
@@ -299,7 +299,7 @@ class Leading(Counting):
             self._fail(request.token, DC_CHANGED)
         self._pending.clear()
         if self._change is not None:
-            self._give_up_change("the DC changed while the voters did: look at the voters")
+            self._give_up_change(VOTERS_UNKNOWN)
         timers = ["keepalive", "linger", "witness", *(f"retry:{peer}" for peer in self.followers)]
         self._out.extend(CancelTimer(key) for key in timers)
         return self._take()
@@ -560,7 +560,7 @@ class Leading(Counting):
             next_, author=self._log.entry(index).author if index > self._log.base.index else ""
         )
         if self._change is not None:
-            self._waiters.add(self._change.token, entry)
+            self._waiters.add(self._change.token, entry, began=self._change.request_id)
             self._change = None
         self._store([entry])
 

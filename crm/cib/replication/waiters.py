@@ -12,15 +12,20 @@ from crm.replica.events import Outcome, WriteOutcome
 PROVISIONAL = (
     "written without a quorum: if the other side wrote too, this may have to give way (it is reported)"
 )
+VOTERS_UNKNOWN = "the DC changed while the voters did: look at the voters"
 
 
 @dataclass(frozen=True, slots=True)
 class Waiter:
-    """One writer: the entry it waits for."""
+    """One writer: the entry it waits for.
+
+    `began`: that entry is the end of a change of voters, and this is the request that began it.
+    """
 
     token: int
     entry: LogEntry
     committed_ns: int | None = None
+    began: str | None = None
 
 
 class Waiters:
@@ -32,9 +37,9 @@ class Waiters:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def add(self, token: int, entry: LogEntry) -> None:
-        """A writer waits for `entry`."""
-        self._waiting[token] = Waiter(token, entry)
+    def add(self, token: int, entry: LogEntry, *, began: str | None = None) -> None:
+        """A writer waits for `entry`; `began`: see Waiter."""
+        self._waiting[token] = Waiter(token, entry, began=began)
 
     def expire(self, token: int) -> list[Effect]:
         """The writer's deadline has come: it may or may not be written."""
@@ -62,10 +67,10 @@ class Waiters:
                 mine = chain == entry.chain
             if not mine:
                 if log.safe_commit_index >= entry.index:
-                    effects += self._answer(token, Outcome.FAILED, "another history was committed instead")
+                    effects += self._displaced(waiter, log)
                 continue
             if waiter.committed_ns is None:
-                waiter = Waiter(token, entry, now)
+                waiter = replace(waiter, committed_ns=now)
                 self._waiting[token] = waiter
             assert waiter.committed_ns is not None
             lingered = now - waiter.committed_ns >= linger_ns
@@ -73,6 +78,12 @@ class Waiters:
                 reason = "" if log.safe_commit_index >= entry.index else PROVISIONAL
                 effects += self._answer(token, Outcome.OK, reason)
         return effects
+
+    def _displaced(self, waiter: Waiter, log: Log) -> list[Effect]:
+        """Another entry was committed in its place. A change that has begun is ended by the next DC, too."""
+        if waiter.began is not None and (not waiter.began or log.find_request(waiter.began) is not None):
+            return self._answer(waiter.token, Outcome.UNKNOWN, VOTERS_UNKNOWN)
+        return self._answer(waiter.token, Outcome.FAILED, "another history was committed instead")
 
     def lingers(self) -> bool:
         """Whether a committed entry still waits to be answered."""

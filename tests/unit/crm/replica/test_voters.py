@@ -304,6 +304,31 @@ def test_the_next_dc_ends_the_change(four: Net) -> None:
     assert at(four, 1).quorum.next is None
 
 
+def test_a_change_that_another_dc_has_ended_did_not_fail(four: Net, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Node 1 alone has its end of the change; in its place the next DC has another, of the same change."""
+    apply = four._apply
+
+    def losing(node: int, effect: Effect) -> None:
+        if isinstance(effect, Call) and isinstance(effect.message, Append):
+            changes = [decode_voters(e.payload) for e in effect.message.entries if e.kind is Kind.CONFIG]
+            if any(config.next is None for config in changes):
+                four.queue.append((node, CallFailed(effect.peer, effect.message)))
+                return
+        apply(node, effect)
+
+    monkeypatch.setattr(four, "_apply", losing)
+    token = four.tokens + 1
+    assert change(four, 1, add(4)) is None
+    assert at(four, 1).quorum.next is None
+    monkeypatch.undo()
+    four.view(2, 3, 4)
+    assert voters(at(four, 2).quorum) == [1, 2, 3, 4]
+    four.view(1, 2, 3, 4)
+    four.wait(5 * SECOND)
+    assert [voters(node.quorum) for node in four.nodes.values()] == [[1, 2, 3, 4]] * 4
+    assert four.answers[token].outcome is Outcome.UNKNOWN
+
+
 def test_the_dc_gives_its_vote_away_and_another_is_dc(four: Net) -> None:
     outcome = change(four, 1, VotersWanted(remove=(1,)))
     assert outcome is not None
