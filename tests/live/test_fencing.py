@@ -57,16 +57,20 @@ CIB = """<cib><configuration><crm_config><cluster_property_set id="cib-bootstrap
 </configuration></cib>"""
 
 
-@pytest.fixture(params=[3, 2], ids=["three nodes", "two nodes"])
-def lab(
-    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[tuple[LocalCluster, Ground]]:
+@pytest.fixture
+def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder for a cluster, with the device's agent."""
     folder = tmp_path / "agents"
     folder.mkdir()
     (folder / "fence_lab").write_text(AGENT.format(base=tmp_path))
     (folder / "fence_lab").chmod(0o755)
     monkeypatch.setenv("HACLUSTER_FENCE_FOLDER", str(folder))
-    cluster = LocalCluster(tmp_path, request.param, cib=CIB)
+    return tmp_path
+
+
+@pytest.fixture(params=[3, 2], ids=["three nodes", "two nodes"])
+def lab(request: pytest.FixtureRequest, base: Path) -> Iterator[tuple[LocalCluster, Ground]]:
+    cluster = LocalCluster(base, request.param, cib=CIB)
     ground = Ground(cluster)
     try:
         cluster.start()
@@ -188,6 +192,48 @@ def test_who_was_fenced_and_lives_stops_what_it_runs_and_stays_out(
     assert log.index("resource=b operation=stop") < log.index("resource=a operation=stop")
     assert not ground.is_on(first)
     ground.wait_on(second, 30)
+
+
+def test_a_node_stopped_before_it_has_a_view_is_not_fenced(base: Path) -> None:
+    """Since their own start the others have seen it in no view, and would fence it; but it said that it goes.
+
+    As long as node4 is not there the first view waits for it, up to initdead.
+    """
+    cluster = LocalCluster(base, 4, initdead_ms=15_000, cib=CIB)
+    ground = Ground(cluster)
+    first, second, third, fourth = cluster.nodes
+    try:
+        cluster.start()
+        ground.wait_on(first, 60)
+        ground.wait_whole(60)
+        for node in cluster.nodes:
+            node.power_cut()
+        assert ground.files("a") == {}
+        views = third.log("messaging").count("view_installed")
+        for node in (first, second, third):
+            node.start("lrm", "crm")
+        for node in (first, second, third):
+            until(node.paths.crm_socket.exists, 60, f"ha-crm of {node.name} is there")
+        for node in (first, second, third):
+            node.start("messaging")
+        for node in (first, second):
+            seen = f"node_seen peer={node.name}"
+            until(lambda seen=seen: third.log("messaging").count(seen) == 2, 10, f"node3: {seen}")  # type: ignore[misc]
+        crm = third.processes["crm"]
+        crm.send_signal(signal.SIGTERM)
+        until(lambda: crm.poll() is not None, 10, "ha-crm of node3 ends")
+        third.kill(number=signal.SIGTERM)
+        assert crm.returncode == 0
+        assert third.log("messaging").count("view_installed") == views
+        fourth.start()
+        ground.wait_on(first, 60)
+        assert [state_of(node, "node3") for node in (first, second)] == ["left", "left"]
+        assert shots(cluster) == []
+        third.start()
+        ground.wait_whole(60)
+        assert shots(cluster) == []
+    finally:
+        cluster.stop()
 
 
 def state_of(node: LocalNode, name: str) -> str:
