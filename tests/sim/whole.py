@@ -85,11 +85,9 @@ class WholeRun(FullRun):
         for lrm in self.lrms.values():
             lrm.crash_after = None
             lrm.start()
-        end_ns = self.world.now_ns + 200 * SECOND
-        while self.world.now_ns < end_ns and not self._placed():
-            self.world.run_until(self.world.now_ns + SECOND)
+        self._wait_placed()
         super()._settle()
-        if not self._placed():
+        if not self._wait_placed():  # a monitor that hung before then may have failed only now
             where = {resource: self.truth.where(resource) for resource in RESOURCES}
             raise InvariantBroken("I16", f"resources are not placed when nothing fails any more: {where}")
         for resource in RESOURCES:
@@ -99,6 +97,12 @@ class WholeRun(FullRun):
                 believed = lrm.queue.ledger.has_started(resource)
                 if believed is not (other == name):
                     raise InvariantBroken("I28", f"{resource} is active on {name}, {other} says {believed}")
+
+    def _wait_placed(self) -> bool:
+        end_ns = self.world.now_ns + 200 * SECOND
+        while self.world.now_ns < end_ns and not self._placed():
+            self.world.run_until(self.world.now_ns + SECOND)
+        return self._placed()
 
     def _placed(self) -> bool:
         return all(len(self.truth.where(resource)) == 1 for resource in RESOURCES)
