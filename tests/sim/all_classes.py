@@ -10,6 +10,7 @@ from tests.sim import (  # noqa: F401 - register their classes
     nodes,
     qdisk,
     standing,
+    stop,
     talk,
     trouble,
     whole,

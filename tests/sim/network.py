@@ -171,7 +171,7 @@ class Calls:
         """`slow`: the chance that something is on its way for seconds, longer perhaps than its call waits."""
         self.network = network
         self.world = network.world
-        self._slow = slow
+        self.slow = slow
         self._rng = self.world.stream("calls")
         self._last_ns: dict[tuple[str, str], int] = {}
 
@@ -209,7 +209,7 @@ class Calls:
         too long for every path (its answer is short).
         """
         delay_ns = self._rng.randint(200_000, 1_000_000)
-        if self._slow and self._rng.random() < self._slow:
+        if self.slow and self._rng.random() < self.slow:
             delay_ns = self._rng.randint(1, 4_000) * MS
         when_ns = max(self.world.now_ns + delay_ns, self._last_ns.get((src, dst), 0) + 1)
         self._last_ns[src, dst] = when_ns

@@ -144,7 +144,7 @@ class Planner:
     def _act(self, reign: Reign) -> None:
         if reign.accepted != set(reign.members):
             return  # pending: nothing is started, nothing recovered
-        lost = [name for name in self.membership.nodes if name not in reign.members and name not in reign.off]
+        lost = self._lost(reign)
         for name in lost:
             self._fence(reign, name)
         for resource in self.resources:
@@ -153,6 +153,10 @@ class Planner:
                 not name or reign.looked_ns[name] > at_ns
             ):  # calls arrive in order: what is seen has the order in it
                 self._place(reign, resource, safe=not lost)
+
+    def _lost(self, reign: Reign) -> list[str]:
+        """Who must be off before anything starts that may run there."""
+        return [name for name in self.membership.nodes if name not in reign.members and name not in reign.off]
 
     def _fence(self, reign: Reign, name: str) -> None:
         if name in reign.shooting:
@@ -179,7 +183,7 @@ class Planner:
         self.world.after(self.rng.randint(1, 200) * MS, f"dispatch {name}", dispatch)
 
     def _place(self, reign: Reign, resource: ResourceId, *, safe: bool) -> None:
-        states = {name: _state(reign.seen[name], resource) for name in reign.members}
+        states = {name: state_of(reign.seen[name], resource) for name in reign.members}
         if "busy" in states.values():
             return
         for name, state in states.items():
@@ -224,7 +228,7 @@ class Planner:
         )
 
 
-def _state(seen: Seen, resource: ResourceId) -> str:
+def state_of(seen: Seen, resource: ResourceId) -> str:
     """busy, dirty (must be stopped first), active, or absent."""
     if seen.queued or any(one.operation.resource == resource for one in seen.running):
         return "busy"

@@ -147,6 +147,10 @@ EXPECTED: Final[Mapping[str, tuple[str, ...]]] = {
     "whole5": WHOLE,
     "whole3-net": (*WHOLE, "call_in_mtu_hole", "fault swizzle", "fault flap"),
     "whole3-two-dcs": ("BecameDc", "stale_term_refused", "call_in_mtu_hole", "fault lrm-kill", "reattached"),
+    "stop3": (
+        *("BecameDc", "left_cleanly", "moved_away", "all_down", "caretaker", "stopped_by_caretaker"),
+        "left_without_a_view",
+    ),
     "full3-force": (*CIB, "orphans_saved", "answered_orphans"),
 }
 

@@ -28,6 +28,9 @@ RESOURCES = (ResourceId("web"), ResourceId("ip"))
 class WholeRun(FullRun):
     """As `full`, with ha-lrm and agents on each node."""
 
+    planner: type[Planner] = Planner
+    device: type[Device] = Device
+
     def __init__(self, seed: int, profile: FullProfile) -> None:
         super().__init__(seed, profile)
         self.truth = Truth(self.world)
@@ -36,10 +39,10 @@ class WholeRun(FullRun):
             agents = Agents(self.world, messaging.node, Dials(), self.truth)
             self.truth.machines.append(agents)
             self.lrms[name] = LrmProcess(messaging.node, messaging, agents)
-        device = Device(self.world, self.membership, self.lrms)
-        calls = Calls(self.membership.network, slow=0.02)
+        device = self.device(self.world, self.membership, self.lrms)
+        self.calls = Calls(self.membership.network, slow=0.02)
         self.planners = {
-            replica.id: Planner(replica, self.membership, self.lrms, calls, device, RESOURCES)
+            replica.id: self.planner(replica, self.membership, self.lrms, self.calls, device, RESOURCES)
             for replica in self.cluster.processes
         }
         self.cluster.listeners.append(self._heard)

@@ -14,12 +14,23 @@ import pytest
 from tests.sim.all_classes import REGISTRY
 
 ROOT = Path(__file__).resolve().parents[3]
-QUICK = ("split2", "split2-two-node", "startup", "power", "pause", "restart", "chaos3", "diskless", "disks")
+QUICK = (
+    "split2",
+    "split2-two-node",
+    "startup",
+    "power",
+    "pause",
+    "restart",
+    "chaos3",
+    "diskless",
+    "disks",
+    "stop3",
+)
 LONG = (
     "talk", "talk-noise", "talk-flood", "auto3", "auto5", "auto-load", "nodes", "lms7", "lms5-chaos",
     "lms5-step", "noise", "bridge", "clock", "stand-still", "wipe", "chaos5", "chaos9",
     "wire3", "wire5", "net5", "lying", "wall", "clock-bound", "keys", "whole3-two-dcs",
-    "qdisk2", "qdisk4", "qdisk-halves",
+    "qdisk2", "qdisk4", "qdisk-halves", "stop5",
 )  # fmt: skip
 REGRESSIONS = tomllib.loads((ROOT / "tests/sim/regressions.toml").read_text())["seed"]
 
