@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.sim import (  # noqa: F401 - register their classes
     cib_classes,
     cib_trouble,
+    cib_turns,
     full,
     keys,
     nodes,

@@ -74,6 +74,7 @@ class ReplicaProcess(Process[Event, Effect]):
         self.instance = 0
         self.died = 0
         self.crash_at_merge: int | None = None  # effects from the next report of orphans to a crash
+        self.had_index = 0  # while it is down: its disk holds no entry above
         self._queue: deque[Effect] = deque()
         self._busy = False
         self._answers: dict[int, Callable[[object], None]] = {}
@@ -121,6 +122,8 @@ class ReplicaProcess(Process[Event, Effect]):
             with contextlib.suppress(OSError):
                 self.storage.finish(self._disk_rng.randint(0, self.storage.pending))
             self.cluster.clients.process_gone(self)
+            if self.core is not None:
+                self.had_index = self.core.replication.log.last_index
             self.core = None
         super().crash()
         self.cluster.views.crm_changed()

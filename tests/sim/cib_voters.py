@@ -6,7 +6,7 @@ import random
 
 from crm.cib.replication.basis import Basis
 from crm.cib.replication.voters import VotersWanted
-from crm.election.quorum import is_quorum, other_voter
+from crm.election.quorum import halves, is_quorum, other_voter
 from crm.replica.effects import VotersChangeRequested
 from crm.replica.events import BecameDc, Outcome, ReplicaEvent, VotersCommitted, WriteOutcome
 from hacluster.vocabulary.ids import NodeId
@@ -68,15 +68,36 @@ class VoterChanges:
     def _event(self, process: ReplicaProcess, event: ReplicaEvent) -> None:
         if isinstance(event, BecameDc) and event.established and event.basis.safe:
             self._look(process)
-        if isinstance(event, VotersCommitted) and event.quorum.next is not None:
-            self._look_at_next(process, event.quorum.next, event.log_index)
+        core = process.core
+        if isinstance(event, VotersCommitted) and core is not None:
+            if event.log_index > core.replication.log.safe_commit_index:
+                return  # of one alone, or by a decree: it may have to give way yet
+            self._look_at_step(process, event.quorum, event.log_index)
+            if event.quorum.next is not None:
+                self._look_at_next(process, event.quorum.next, event.log_index)
+
+    def _look_at_step(self, process: ReplicaProcess, now: QuorumConfig, index: int) -> None:
+        """9.5: the old voters with the next, then the next alone; the survivor of two may go on alone."""
+        assert process.core is not None
+        log = process.core.replication.log
+        before = log.voters_at(index - 1)[1] if index > log.base.index else None
+        if before is None:
+            return
+        if now.next is not None:
+            in_order = before.next is None and before.voters == now.voters
+        else:
+            alone = len(before.voters) == 2 and len(now.voters) == 1
+            in_order = alone or now.voters == (before.next or before).voters
+        if not in_order:
+            what = f"{process.name} has committed {_votes(now)} after {_votes(before)}"
+            raise InvariantBroken("9.5", what)
 
     def _look_at_next(self, process: ReplicaProcess, following: QuorumConfig, index: int) -> None:
-        """9.5: a change is committed when the next voters have it, too. Whoever is down may have it."""
+        """9.5: a change is committed when the next voters have it, too. Whoever is down may have had it."""
         there = set()
         for one in self.cluster.processes:
-            log = one.core.replication.log if one.core is not None else None
-            if log is None or log.last_index >= index:
+            has = one.core.replication.log.last_index if one.core is not None else one.had_index
+            if has >= index:
                 there.add(one.id)
         self.cluster.world.count("changes_committed")
         if not is_quorum(following, there, witness=True):
@@ -147,3 +168,8 @@ class WaitsForTheOther:
 
     def settled(self, world: World) -> None:
         """Nothing more."""
+
+
+def _votes(config: QuorumConfig) -> str:
+    """For people."""
+    return " -> ".join(str([node for node, _ in half.voters]) for half in halves(config))

@@ -51,6 +51,10 @@ CIB_VOTES: Final = (
     "crm.vote_refused another view",
 )
 CIB_DISK: Final = ("crash_in_sync", "unsynced_lost", "unsynced_torn", "unsynced_kept")
+TURNS: Final = (
+    *("turn_to_next", "turn_is_over", "changes_committed", "dc_crashed"),
+    *("voter_changes_ok", "voter_changes_failed", "voter_changes_unknown"),
+)
 WHOLE: Final = (
     *("BecameDc", "agent_starts", "start_failed", "agent_hung", "resource_died", "moved"),
     *("fenced", "fence_failed", "shot_cancelled", "stale_term_refused", "operation_refused", "not_run"),
@@ -123,6 +127,9 @@ EXPECTED: Final[Mapping[str, tuple[str, ...]]] = {
     "qnet4": WITNESS,
     "qnet4-clock": WITNESS,
     "lms5-chaos": ("voters_changed", "two_views_at_once"),
+    "voters3-turn": (*TURNS, "turn_alone", "turn_some"),
+    "voters5-turn": (*TURNS, "turn_alone", "turn_some"),
+    "voters3-turn-two": (*TURNS, "turn_apart", "one_of_two_alone"),
     "cib3": (*CIB, *CIB_VOTES, *CIB_DISK, "crm.dc_silent", "crash_between_effects", "orphans_saved"),
     "cib5": (*CIB, *CIB_VOTES, *CIB_DISK, "crm.dc_silent", "crash_between_effects", "orphans_saved"),
     "cib3-force": (*CIB, *CIB_VOTES[:1], "orphans_saved", "answered_orphans"),
