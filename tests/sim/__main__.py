@@ -13,7 +13,7 @@ import time
 import traceback
 from pathlib import Path
 
-from tests.sim import ballots, explorer, ledger, log_explorer, shrink, sometimes
+from tests.sim import ballots, explorer, ledger, log_explorer, shrink, sometimes, witness_explorer
 from tests.sim import mutants as broken
 from tests.sim.all_classes import REGISTRY
 from tests.sim.classes import Planned
@@ -134,9 +134,12 @@ def keep_account(options: argparse.Namespace) -> int:
 
 def explore(options: argparse.Namespace) -> int:
     """Exit code 1 when a rule turns out not to be enough. With --log only the log's rules are played."""
-    of_log = options.log or options.without in log_explorer.RULES
+    of_witness = options.witness or options.without in witness_explorer.RULES
+    of_log = of_witness or options.log or options.without in log_explorer.RULES
     try:
-        if of_log:
+        if of_witness:
+            print(witness_explorer.explore(options.nodes, options.seconds, options.without))
+        elif of_log:
             print(log_explorer.explore(options.nodes, options.seconds, options.without))
         if not of_log and options.without not in ballots.RULES:
             print(explorer.explore(options.nodes, options.seconds, options.without))
@@ -178,9 +181,10 @@ def parser() -> argparse.ArgumentParser:
     search = sub.add_parser("explore")
     search.add_argument("--nodes", type=int, default=3)
     search.add_argument("--seconds", type=float, default=30.0, help="of CPU")
-    rules = sorted({*explorer.RULES, *ballots.RULES, *log_explorer.RULES})
+    rules = sorted({*explorer.RULES, *ballots.RULES, *witness_explorer.ALL_RULES})
     search.add_argument("--without", choices=rules, default="", help="leave a rule out")
     search.add_argument("--log", action="store_true", help="the log's rules while the voters change")
+    search.add_argument("--witness", action="store_true", help="the log's rules with a witness that votes")
     command = sub.add_parser("mutants", help="break rules, and see them caught")
     command.add_argument("--seeds", type=int, default=2_000, help="tried for each")
     command.add_argument("--seconds", type=float, default=60.0, help="of CPU for each")

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from tests.sim.explorer import Violation
@@ -108,6 +109,9 @@ def majority(voters: Voters, nodes: set[int]) -> bool:
 class LogExplorer:
     """One run."""
 
+    member: type[Member] = Member
+    rules_known: Mapping[str, str] = RULES
+
     def __init__(self, seed: int, nodes: int, rules: set[str]) -> None:
         self.rng = random.Random(seed)
         self.rules = rules
@@ -115,7 +119,7 @@ class LogExplorer:
         count = self.rng.randint(min(2, nodes), nodes)
         first = Entry((0, 1), 0, frozenset(self.rng.sample(self.ids, count)))
         assert first.now is not None
-        self.nodes = {one: Member(one, [first], memory=one in first.now) for one in self.ids}
+        self.nodes = {one: self.member(one, [first], memory=one in first.now) for one in self.ids}
         self.side = dict.fromkeys(self.ids, 0)
         self.pool: list[tuple[int, int, str, tuple[object, ...]]] = []
         self.won: dict[Term, int] = {}
@@ -124,8 +128,9 @@ class LogExplorer:
         self.value = 0
         self.blank = not self.rng.randrange(2)  # whether this run loses disks (or fences)
 
-    def run(self, steps: int) -> None:
-        acts = (
+    def acts(self) -> tuple[tuple[Callable[[Member], None], int], ...]:
+        """What may happen next, and how often."""
+        return (
             (self._deliver, 400),
             (self._replicate, 90),
             (self._campaign, 6),
@@ -137,6 +142,9 @@ class LogExplorer:
             (self._meet, 10),
             (self._start, 10),
         )
+
+    def run(self, steps: int) -> None:
+        acts = self.acts()
         chosen, weights = [act for act, _ in acts], [weight for _, weight in acts]
         for act in self.rng.choices(chosen, weights, k=steps):
             act(self.nodes[self.rng.choice(self.ids)])
@@ -155,8 +163,12 @@ class LogExplorer:
         if not self.pool:
             return
         source, target, kind, body = self.pool.pop(self.rng.randrange(len(self.pool)))
+        if self.side[source] == self.side[target]:
+            self._arrive(source, target, kind, body)
+
+    def _arrive(self, source: int, target: int, kind: str, body: tuple[object, ...]) -> None:
         node = self.nodes[target]
-        if node.up and self.side[source] == self.side[target]:
+        if node.up:
             getattr(self, f"_on_{kind}")(node, source, *body)
 
     def _part(self, _: Member) -> None:
@@ -183,7 +195,7 @@ class LogExplorer:
         for other in self.nodes.values():
             entry, _ = other.voters()
             for half in (entry.now, entry.next):
-                if half is not None and len(half & lost) > max((len(half) - 1) // 2, len(half) == 2):
+                if half is not None and self._are_too_many(half, lost):
                     return
         node.log, node.promised, node.memory = node.log[:1], NO_TERM, False
         self._count("wiped")
@@ -191,6 +203,9 @@ class LogExplorer:
             node.restart()
         else:
             node.up = False
+
+    def _are_too_many(self, half: Voters, lost: set[int]) -> bool:
+        return len(half & lost) > max((len(half) - 1) // 2, len(half) == 2)
 
     def _meet(self, node: Member) -> None:
         """Who is on one side learns of the others' boots; a newer one voids a confirmation."""
@@ -419,12 +434,20 @@ class LogExplorer:
             self._count("alone")
 
 
-def explore(nodes: int, seconds: float, without: str = "", *, first: int = 1, steps: int = 1_200) -> str:
+def explore(
+    nodes: int,
+    seconds: float,
+    without: str = "",
+    *,
+    first: int = 1,
+    steps: int = 1_200,
+    kind: type[LogExplorer] = LogExplorer,
+) -> str:
     """Runs until the time is over. Raises Violation with the seed in front."""
-    rules = set(RULES) - {without}
+    rules = set(kind.rules_known) - {without}
     began, seed, totals = time.process_time(), first, {}  # type: tuple[float, int, dict[str, int]]
     while time.process_time() - began < seconds:
-        world = LogExplorer(seed, nodes, rules)
+        world = kind(seed, nodes, rules)
         try:
             world.run(steps)
         except Violation as violation:
