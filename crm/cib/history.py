@@ -111,7 +111,8 @@ class NodeHistory:
         self._digest = digest
         self._resources: dict[str, _Resource] = {}
         self._elements: tuple[Element, ...] | None = None
-        self._lost: set[str] = set()  # the result of their last operation is lost, and nobody has looked since
+        # The result of their last operation is lost, and nobody has looked since.
+        self._lost: set[str] = set()
 
     def elements(self) -> tuple[Element, ...]:
         """The `<lrm_resource>` elements, sorted by id."""
