@@ -97,6 +97,7 @@ class Shrinker:
             self._try(replace(self.best, absent=(*self.best.absent, node.name)))
         self._one_by_one()
         self._shorter()
+        self._one_by_one()
         return self.best
 
     def _spent(self) -> bool:
@@ -129,11 +130,14 @@ class Shrinker:
                 parts *= 2
 
     def _one_by_one(self) -> None:
-        at = 0
-        while at < len(self.best.faults or ()) and not self._spent():
-            faults = self.best.faults or ()
-            if not self._without((*faults[:at], *faults[at + 1 :])):
-                at += 1
+        """Until none can be left out: one may be of use only as long as a later one is there."""
+        before = -1
+        while before != len(self.best.faults or ()):
+            before, at = len(self.best.faults or ()), 0
+            while at < len(self.best.faults or ()) and not self._spent():
+                faults = self.best.faults or ()
+                if not self._without((*faults[:at], *faults[at + 1 :])):
+                    at += 1
 
     def _shorter(self) -> None:
         """Each fault's duration, then the time between two faults, down to a half for as long as it fails."""

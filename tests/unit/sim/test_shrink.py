@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -17,26 +18,31 @@ from tests.sim.shrink import Case, Shrinker
 ONE_STORE = next(mutant for mutant in ALL if mutant.what == "one store is enough to commit")
 
 
-def failing() -> Case:
-    for seed in range(1, 60):
-        case = Case(name=ONE_STORE.scenario, seed=seed)
-        if shrink.broken_by(case)[0]:
-            return case
-    raise AssertionError("the mutant is not caught any more")
+def failing(count: int) -> list[Case]:
+    """The first seeds that show the mutant."""
+    cases = (Case(name=ONE_STORE.scenario, seed=seed) for seed in range(1, 60))
+    found = list(islice((case for case in cases if shrink.broken_by(case)[0]), count))
+    assert len(found) == count, "the mutant is not caught any more"
+    return found
 
 
-def test_a_failing_run_becomes_small_and_fails_the_same_way(tmp_path: Path) -> None:
+def test_failing_runs_become_small_and_fail_the_same_way(tmp_path: Path) -> None:
+    before = after = 0
+    small = []
     with ONE_STORE.entered():
-        case = failing()
-        best = Shrinker(case, runs_max=60, seconds_max=20.0).shrink()
-        _, whole = shrink.broken_by(case)
-        shrink.write(best, tmp_path / "case.json")
-        again = shrink.read(tmp_path / "case.json")
-        assert again == best
-        assert shrink.broken_by(again)[0] == best.invariant
-    assert best.faults is not None
-    assert len(best.faults) < len(getattr(whole, "faults")) / 2  # noqa: B009
-    assert not shrink.broken_by(best)[0], "without the mutant it holds"
+        for case in failing(3):
+            best = Shrinker(case, runs_max=60, seconds_max=20.0).shrink()
+            _, whole = shrink.broken_by(case)
+            shrink.write(best, tmp_path / "case.json")
+            again = shrink.read(tmp_path / "case.json")
+            assert again == best
+            assert shrink.broken_by(again)[0] == best.invariant
+            assert best.faults is not None
+            before += len(getattr(whole, "faults"))  # noqa: B009
+            after += len(best.faults)
+            small.append(best)
+    assert after < before / 2
+    assert not any(shrink.broken_by(best)[0] for best in small), "without the mutant they hold"
 
 
 def test_a_run_that_holds_is_not_cut() -> None:
