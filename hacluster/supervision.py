@@ -108,6 +108,22 @@ async def until_stopped(run: Callable[[asyncio.Event], Awaitable[None]]) -> None
         watchdog.cancel()
 
 
+async def run_after_run(one_run: Callable[[asyncio.Event], Awaitable[None]], stop: asyncio.Event) -> None:
+    """One run after the other in this process, until `stop` is set; a run ends when its own event is set."""
+    while not stop.is_set():
+        over = asyncio.Event()
+        relay = asyncio.create_task(_relay(stop, over), name="end of the run")
+        try:
+            await one_run(over)
+        finally:
+            relay.cancel()
+
+
+async def _relay(stop: asyncio.Event, over: asyncio.Event) -> None:
+    await stop.wait()
+    over.set()
+
+
 def end_on_bugs(loop: asyncio.AbstractEventLoop) -> None:
     """A callback that raises is a bug: the process ends, and its next run does better than a crippled one.
 

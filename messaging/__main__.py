@@ -30,6 +30,7 @@ from hacluster.supervision import (
     options_from,
     parser,
     report_and_code,
+    run_after_run,
     until_stopped,
 )
 from hacluster.vocabulary.ids import BootToken
@@ -140,12 +141,15 @@ class Daemon:
         self.exit_code = 0
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Serve until `stop` is set."""
+        """Serve until `stop` is set. Who has left and is to join again does so with another incarnation."""
+        await run_after_run(lambda over: self._one_run(over, stop), stop)
+
+    async def _one_run(self, over: asyncio.Event, stop: asyncio.Event) -> None:
         me = self._settings.node(self._options.node)
         assert me is not None
         store = Store(self._options.paths, self._token, diskless=me.diskless)
         incarnation = store.next_incarnation()
-        shell = self._shell(store, me, incarnation, stop)
+        shell = self._shell(store, me, incarnation, over, stop)
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGHUP, self._reload, shell)
         for link in shell.links:
@@ -176,7 +180,7 @@ class Daemon:
                     tasks.create_task(pinger.run(), name="ping"),
                     tasks.create_task(connectivity.run(), name="connectivity"),
                 ]
-                await self._answer(shell, pinger, incarnation, stop)
+                await self._answer(shell, pinger, incarnation, over)
                 for task in background:
                     task.cancel()
         finally:
@@ -187,7 +191,7 @@ class Daemon:
         log.info(log_events.STOPPED)
 
     async def _answer(
-        self, shell: MembershipShell, pinger: Pinger, incarnation: int, stop: asyncio.Event
+        self, shell: MembershipShell, pinger: Pinger, incarnation: int, over: asyncio.Event
     ) -> None:
         """gRPC, imported while heartbeats are on their way already."""
         rpc, service, register = await asyncio.to_thread(_import_service)
@@ -212,11 +216,16 @@ class Daemon:
         log.info(log_events.SERVING, socket=str(self._options.paths.messaging_socket))
         gc.collect()
         gc.freeze()  # what was imported stays: to look at it again and again would make heartbeats late
-        await stop.wait()
+        await over.wait()
         await server.stop(0.1)
 
     def _shell(
-        self, store: Store, me: ha_settings.Node, incarnation: int, stop: asyncio.Event
+        self,
+        store: Store,
+        me: ha_settings.Node,
+        incarnation: int,
+        over: asyncio.Event,
+        stop: asyncio.Event,
     ) -> MembershipShell:
         durable = store.durable()
         if not durable.trusted:
@@ -232,6 +241,7 @@ class Daemon:
             boot_token=self._token,
             clock=self._clock,
             restart=lambda why: self._restart(why, stop),
+            end_run=lambda why: self._end_run(why, over),
             lease_word=WordFile(self._options.paths.run, LEASE),
         )
 
@@ -239,6 +249,10 @@ class Daemon:
         log.error(log_events.STOPPED, reason=why)
         self.exit_code = 1
         stop.set()
+
+    def _end_run(self, why: str, over: asyncio.Event) -> None:
+        log.info(log_events.RUN_ENDS, reason=why)
+        over.set()
 
     def _reload(self, shell: MembershipShell) -> None:
         """SIGHUP: new keys, or the old ones and a word."""

@@ -138,6 +138,7 @@ def shell_of(
     boot_token: BootToken,
     clock: Clock,
     restart: Callable[[str], None],
+    end_run: Callable[[str], None],
     lease_word: WordFile | None = None,
 ) -> MembershipShell:
     """Everything put together; links are not open yet."""
@@ -172,6 +173,7 @@ def shell_of(
         store=store,
         clock=clock,
         restart=restart,
+        end_run=end_run,
         lease_word=lease_word,
     )
     shell.links = links_of(settings, me, shell)

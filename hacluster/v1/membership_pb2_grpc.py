@@ -124,7 +124,8 @@ class MembershipServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def Leave(self, request, context):
-        """ha-crm at a clean stop of the node: say LEAVE, then stay out of views until restarted.
+        """ha-crm at a clean stop of the node: say LEAVE, then stay out of views until another run of ha-crm
+        watches: then ha-messaging's next run begins, too.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -31,7 +31,9 @@ class MembershipStub:
     cluster.toml has no such node, INVALID_ARGUMENT when the token is none.
     """
     Leave: aio.UnaryUnaryMultiCallable[membership_pb2.LeaveRequest, membership_pb2.LeaveReply]
-    """ha-crm at a clean stop of the node: say LEAVE, then stay out of views until restarted."""
+    """ha-crm at a clean stop of the node: say LEAVE, then stay out of views until another run of ha-crm
+    watches: then ha-messaging's next run begins, too.
+    """
     ReloadKeys: aio.UnaryUnaryMultiCallable[membership_pb2.ReloadKeysRequest, membership_pb2.ReloadKeysReply]
     """Read authkeys anew. Rotation without a gap is this call on every node after each of three edits of the file: add
     key 2; `auth 2`; remove key 1. Errors: INVALID_ARGUMENT, with the old keys kept, when the file is no good, or a
@@ -107,7 +109,9 @@ class MembershipServicer(metaclass=abc_1.ABCMeta):
         request: membership_pb2.LeaveRequest,
         context: aio.ServicerContext[membership_pb2.LeaveRequest, abc.Awaitable[membership_pb2.LeaveReply]],
     ) -> abc.Awaitable[membership_pb2.LeaveReply]:
-        """ha-crm at a clean stop of the node: say LEAVE, then stay out of views until restarted."""
+        """ha-crm at a clean stop of the node: say LEAVE, then stay out of views until another run of ha-crm
+        watches: then ha-messaging's next run begins, too.
+        """
 
     @abc_1.abstractmethod
     def ReloadKeys(

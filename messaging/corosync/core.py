@@ -16,6 +16,7 @@ from hacluster.vocabulary.ids import NO_VIEW, BootToken, NodeId, ViewId
 from hacluster.vocabulary.membership import Authority, Member, MembershipView, NodeState
 from messaging import log_events
 from messaging.fragments import TOPIC_CHARACTERS_MAX
+from messaging.membership.core import CRM_IS_BACK
 from messaging.membership.events import (
     ConfiguredNode,
     DaemonsChanged,
@@ -24,6 +25,7 @@ from messaging.membership.events import (
     DataRequested,
     Deliver,
     Durable,
+    EndRun,
     Leave,
     LeaveRequested,
     MarkAllSeen,
@@ -145,7 +147,9 @@ class LeaveGroup:
     """Nothing more is wanted of it."""
 
 
-Effect: TypeAlias = Say | LeaveGroup | Persist | Publish | Deliver | DataAnswered | MarkAllSeen | Note
+Effect: TypeAlias = (
+    Say | LeaveGroup | EndRun | Persist | Publish | Deliver | DataAnswered | MarkAllSeen | Note
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,6 +183,7 @@ class CorosyncCore:
         self._proposed = NO_VIEW
         self._view, self._view_ring = MembershipView(), (0, 0)
         self._daemons = (0, 0)
+        self._last_crm = 0  # which was connected last
         self._left: dict[int, Leave] = {}
         self._was_member: set[int] = set()
         self._answered_ns = 0
@@ -207,6 +212,10 @@ class CorosyncCore:
             case Persisted():
                 self._out.append(Say(Accept(tag=self._said, view=self._proposed)))
             case DaemonsChanged():
+                if event.crm_instance:
+                    if self._leaving and event.crm_instance != self._last_crm:
+                        self._out.append(EndRun(CRM_IS_BACK))
+                    self._last_crm = event.crm_instance
                 self._daemons = (event.crm_instance, event.lrm_instance)
                 self._out.append(Say(Daemons(crm=event.crm_instance, lrm=event.lrm_instance)))
             case DataRequested():

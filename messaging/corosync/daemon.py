@@ -9,7 +9,7 @@ import structlog
 from hacluster.clock import SystemClock
 from hacluster.sentinel_word import WordFile
 from hacluster.settings import Settings
-from hacluster.supervision import DaemonOptions, Notifier
+from hacluster.supervision import DaemonOptions, Notifier, run_after_run
 from hacluster.vocabulary.ids import BootToken
 from hacluster.vocabulary.sentinel import LEASE
 from messaging import log_events
@@ -30,7 +30,10 @@ class CorosyncDaemon:
         self.exit_code = 0
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Serve until `stop` is set, or corosync goes away."""
+        """Serve until `stop` is set, or corosync goes away. Who has left and is to join again does so."""
+        await run_after_run(lambda over: self._one_run(over, stop), stop)
+
+    async def _one_run(self, over: asyncio.Event, stop: asyncio.Event) -> None:
         settings, clock = self._settings, SystemClock()
         me = settings.node(self._options.node)
         assert me is not None
@@ -54,6 +57,10 @@ class CorosyncDaemon:
             self.exit_code = 1
             stop.set()
 
+        def end_run(why: str) -> None:
+            log.info(log_events.RUN_ENDS, reason=why)
+            over.set()
+
         shell = CorosyncShell(
             core,
             node_id=me.id,
@@ -61,6 +68,7 @@ class CorosyncDaemon:
             clock=clock,
             keepalive_s=settings.timers.keepalive_ms / 1_000,
             restart=restart,
+            end_run=end_run,
             lease_word=WordFile(self._options.paths.run, LEASE),
         )
         timers = settings.timers
@@ -77,7 +85,7 @@ class CorosyncDaemon:
                 tasks.create_task(shell.write(), name="disk"),
                 tasks.create_task(pinger.run(), name="ping"),
             ]
-            await self._answer(shell, pinger, incarnation, clock, stop)
+            await self._answer(shell, pinger, incarnation, clock, over)
             for task in background:
                 task.cancel()
         log.info(log_events.STOPPED)
@@ -88,7 +96,7 @@ class CorosyncDaemon:
         pinger: Pinger,
         incarnation: int,
         clock: SystemClock,
-        stop: asyncio.Event,
+        over: asyncio.Event,
     ) -> None:
         from hacluster import rpc
         from hacluster.v1 import membership_pb2_grpc
@@ -105,5 +113,5 @@ class CorosyncDaemon:
         await server.start()
         Notifier().tell("READY=1")
         log.info(log_events.SERVING, socket=str(self._options.paths.messaging_socket))
-        await stop.wait()
+        await over.wait()
         await server.stop(0.1)

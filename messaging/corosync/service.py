@@ -111,7 +111,7 @@ class CorosyncService(membership_pb2_grpc.MembershipServicer):
     async def Leave(
         self, request: membership_pb2.LeaveRequest, context: Context
     ) -> membership_pb2.LeaveReply:
-        """Out of all views until restarted."""
+        """Out of all views, until another run of ha-crm connects."""
         await self._shell.leave(Leave(clean=request.clean, active_unmanaged=tuple(request.active_unmanaged)))
         return membership_pb2.LeaveReply()
 

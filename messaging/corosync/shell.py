@@ -32,6 +32,7 @@ from messaging.membership.events import (
     DataAnswered,
     DataRequested,
     Deliver,
+    EndRun,
     Leave,
     LeaveRequested,
     MarkAllSeen,
@@ -67,11 +68,12 @@ class CorosyncShell:
         clock: Clock,
         keepalive_s: float,
         restart: Callable[[str], None],
+        end_run: Callable[[str], None],
         lease_word: WordFile | None = None,
     ) -> None:
         self.core = core
         self._node_id, self._store, self._clock, self._keepalive_s = node_id, store, clock, keepalive_s
-        self._restart, self._lease_word = restart, lease_word
+        self._restart, self._end_run, self._lease_word = restart, end_run, lease_word
         self._group: Group | None = None
         self._votes: Votes | None = None
         self._joined = False
@@ -221,6 +223,8 @@ class CorosyncShell:
                     self._store.mark_all_seen()
                 except OSError as error:
                     log.warning(log_events.DISK_FAILED, reason=str(error))
+            case EndRun(why):
+                self._end_run(why)
             case Note(level, name, fields):
                 log.log(_LEVELS[level], name, **dict(fields))
             case _:

@@ -29,6 +29,7 @@ from messaging.membership.events import (
     DataRequested,
     Duplicated,
     Effect,
+    EndRun,
     Event,
     Install,
     Installed,
@@ -76,6 +77,7 @@ TALK: Final = "talk"
 BARS_COPIES: Final = 5  # of a new word; one in so many heartbeats while somebody is barred
 LEAVE_COPIES: Final = 3
 LEAVE_APART_NS: Final = 10_000_000
+CRM_IS_BACK: Final = "this node has left, and another ha-crm has begun since: join again"
 NEVER_NS: Final = 1 << 62
 JITTER_PERCENT: Final = 5
 LOOK_NS: Final = 500  # times n²: 4.5 µs for three nodes, 5 ms for a hundred
@@ -94,6 +96,7 @@ class MembershipCore:
         self.talk = Talk(config, start.incarnation, rng, self.detector, self._send_to)
         self._out: list[Effect] = []
         self._crm_instance = self._lrm_instance = 0
+        self._last_crm = 0  # which was connected last
         self._key_ids = config.key_ids
         self._leave: Leave | None = None
         self._leave_copies = 0
@@ -153,6 +156,10 @@ class MembershipCore:
             case Suspended():
                 self._pause(last_ns, now_ns)
             case DaemonsChanged():
+                if event.crm_instance:
+                    if self._leave is not None and event.crm_instance != self._last_crm:
+                        self._out.append(EndRun(CRM_IS_BACK))
+                    self._last_crm = event.crm_instance
                 self._crm_instance, self._lrm_instance = event.crm_instance, event.lrm_instance
                 self.authority.own_daemons(event.crm_instance, event.lrm_instance)
                 self.detector.urgent = self.detector.changed = True

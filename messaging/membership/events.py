@@ -519,6 +519,13 @@ class RaiseIncarnation:
     highest: int
 
 
+@dataclass(frozen=True, slots=True)
+class EndRun:
+    """This run is over, and the next one begins at once: who has left comes back with another incarnation."""
+
+    why: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AskWitness:
     """Would the witness support this view, for so long?"""
@@ -586,6 +593,7 @@ Effect: TypeAlias = (
     | QuorumStored
     | BarStored
     | RaiseIncarnation
+    | EndRun
     | AskWitness
     | ReleaseWitness
     | DataAnswered

@@ -33,6 +33,7 @@ from messaging.membership.events import (
     Deliver,
     Duplicated,
     Effect,
+    EndRun,
     Event,
     KeysChanged,
     Leave,
@@ -121,17 +122,20 @@ class MembershipShell:
         store: Store,
         clock: Clock,
         restart: Callable[[str], None],
+        end_run: Callable[[str], None],
         store_timeout_s: float = STORE_TIMEOUT_S,
         lease_word: WordFile | None = None,
     ) -> None:
-        """`lease_word`: where ha-sentinel reads for how long this node may run resources."""
+        """`restart`: the process ends, to be started again; `end_run`: the next run begins in it.
+
+        `lease_word`: where ha-sentinel reads for how long this node may run resources."""
         self.core, self.figures = core, Figures()
         self.links: Sequence[Carrier] = ()
         self._gate, self._sealer, self._store, self._clock = gate, sealer, store, clock
         self.keyring = sealer.keyring
         self.witness: WitnessClient | None = None
         self.sync: SyncCalls | None = None
-        self._restart, self._store_timeout_s = restart, store_timeout_s
+        self._restart, self._end_run, self._store_timeout_s = restart, end_run, store_timeout_s
         self.payload_bytes = core.payload_bytes
         self._loop = asyncio.get_running_loop()
         self._timers: dict[str, tuple[int, asyncio.TimerHandle]] = {}
@@ -238,6 +242,8 @@ class MembershipShell:
                 case RaiseIncarnation(highest):
                     self._store.raise_incarnation(highest)
                     self._restart(f"others have seen our incarnation {highest}: the disk was lost")
+                case EndRun(why):
+                    self._end_run(why)
                 case _:
                     assert_never(effect)
 

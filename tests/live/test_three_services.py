@@ -145,6 +145,9 @@ def test_standby_moves_and_a_clean_stop_too(tmp_path: Path) -> None:
         ground.wait_on(second, 5)
         states = {node.name: node.state for node in second.status().nodes}  # type: ignore[union-attr]
         assert states[first.name] == "left"
+        first.start("crm")  # alone: ha-messaging has left, and comes back with it
+        ground.wait_whole()
+        ground.wait_on(first, 10)
 
 
 def test_two_nodes_one_dies(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from messaging.membership.events import (
     Deliver,
     Duplicated,
     Effect,
+    EndRun,
     Event,
     Lost,
     MarkAllSeen,
@@ -213,6 +214,9 @@ class MessagingProcess(Process[Event, Effect]):
             case RaiseIncarnation(highest):
                 self._write_incarnation(highest)
                 self.world.count("incarnation_raised")
+                self.crash()
+                self.world.after(100 * MS, f"restart {self.name}", self.start)
+            case EndRun():
                 self.crash()
                 self.world.after(100 * MS, f"restart {self.name}", self.start)
             case AskWitness() | ReleaseWitness():

@@ -27,6 +27,7 @@ from messaging.corosync.core import (
     Small,
     Ticked,
 )
+from messaging.membership.core import CRM_IS_BACK
 from messaging.membership.events import (
     ConfiguredNode,
     DaemonsChanged,
@@ -35,6 +36,7 @@ from messaging.membership.events import (
     DataRequested,
     Deliver,
     Durable,
+    EndRun,
     Leave,
     LeaveRequested,
     MarkAllSeen,
@@ -346,6 +348,18 @@ def test_daemons_and_leaving_are_told() -> None:
     assert world.view(1)[1] == [1, 2], "at once, without deadtime"
     assert world.state(1, 3) is NodeState.LEFT
     assert world.sides[1].core.status(world.now_ns).nodes[2].clean_leave
+
+
+def test_another_ha_crm_brings_back_who_has_left() -> None:
+    world = Corosync(1, 2)
+    world.ring([1, 2])
+    ended = [EndRun(CRM_IS_BACK)]
+    for instance, leave, wanted in ((7, False, []), (0, True, []), (7, False, []), (8, False, ended)):
+        if leave:
+            world.give(2, LeaveRequested(Leave(clean=True)))
+        effects = world.give(2, DaemonsChanged(crm_instance=instance, lrm_instance=8))
+        world.settle()
+        assert [effect for effect in effects if isinstance(effect, EndRun)] == wanted
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hacluster.vocabulary.membership import NodeState
-from messaging.membership.events import Leave, LeaveRequested, Received
+from messaging.membership.events import DaemonsChanged, Leave, LeaveRequested, Received
 from messaging.packet import TO_ALL, Header, Kind
 from tests.sim.engine import MS, SECOND, START_NS, World
 from tests.sim.membership import MembershipCluster, MessagingProcess
@@ -55,3 +55,21 @@ def test_a_leave_that_somebody_has_kept_says_nothing_of_what_runs_there() -> Non
     cluster.processes["n3"].deliver(LeaveRequested(Leave(clean=True)))
     world.run_until(START_NS + 31 * SECOND)
     assert said() == (NodeState.LEFT, True)
+
+
+def test_who_has_left_joins_again_with_the_next_ha_crm() -> None:
+    """`systemctl restart ha-crm`: the LEAVE of this run stands, so another one begins."""
+    world, cluster, process = a_member()
+    process.deliver(DaemonsChanged(crm_instance=7, lrm_instance=1))
+    before = process.generation
+    process.deliver(LeaveRequested(Leave(clean=True)))
+    for instance in (0, 7, 0):  # the one that leaves loses its stream, and has it again
+        process.deliver(DaemonsChanged(crm_instance=instance, lrm_instance=1))
+    world.run_until(START_NS + 10 * SECOND)
+    other = cluster.processes["n2"]
+    assert other.status is not None
+    assert [member.name for member in other.status.authority.view.members] == ["n2", "n3"]
+    process.deliver(DaemonsChanged(crm_instance=8, lrm_instance=1))
+    world.run_until(START_NS + 20 * SECOND)
+    assert cluster.one_view()
+    assert process.generation > before

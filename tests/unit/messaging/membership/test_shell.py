@@ -116,6 +116,7 @@ def a_shell(node: int, count: int) -> tuple[MembershipShell, FakeStore, Wire]:
         store=cast(Store, store),
         clock=clock,
         restart=lambda _why: None,
+        end_run=lambda _why: None,
         store_timeout_s=0.2,
     )
     shell.links = [cast(UdpLink, wire)]
