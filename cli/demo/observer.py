@@ -103,14 +103,14 @@ class Violation:
 
 
 class Onlooker:
-    """Keeps what was seen; `resources` in their start order."""
+    """Keeps what was seen; `resources` in their start order. `exclusive`: none may be active on two nodes."""
 
     def __init__(self, resources: Sequence[str], *, exclusive: bool = True) -> None:
         self.resources = tuple(resources)
         self.changes: list[Change] = []
         self.violations: list[Violation] = []
         self._now: dict[str, Picture] = {}
-        self._exclusive = exclusive
+        self.exclusive = exclusive
 
     def see(self, pictures: Sequence[Picture]) -> None:
         """Pictures of one moment."""
@@ -123,7 +123,7 @@ class Onlooker:
             self._now[picture.node] = picture
         for picture in pictures:
             self._check_order(picture)
-        if self._exclusive and pictures:
+        if self.exclusive and pictures:
             self._check_exclusive(pictures[-1].at_ns)
 
     def _check_order(self, picture: Picture) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import time
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ import pytest
 
 from cli.demo.ground import until
 from cli.demo.node import SERVICES
+from cli.demo.timeline import Record
 from tests.live.running import SLOW, Running, running, wait_process_replaced
 
 pytestmark = [pytest.mark.netns, pytest.mark.alone]
@@ -19,6 +21,7 @@ NAMES = ("n1", "n2", "n3")
 COLD_START_S = 5.0
 NEW_DC_S = 3.5
 WHOLE_WITHIN_S = 5.0
+STOPS_WITHIN_NS = 500_000_000
 
 
 @pytest.fixture
@@ -47,16 +50,39 @@ def test_cold_start() -> None:
 
 
 def test_split_brain_with_quorum(three: Running) -> None:
-    """Two against one: the one stops its resources before the two start them, and returns."""
+    """Two against one: the one's quorum ends before anything starts on the two, and it stops all at once.
+
+    How long its stops take nobody on the other side can know: that nothing is ever active twice is what a
+    fence is for (tests/live/test_fence_races.py has this very split with one). Together again, it returns.
+    """
     one, *rest = three.nodes
+    three.watch.seen.exclusive = False
+    at_ns = time.monotonic_ns()
     three.lab.split([one], rest)
     three.cluster.wait_members([node.name for node in rest], 10, on=rest)
     until(lambda: three.watch.places()["web"] in (["n2"], ["n3"]), 20)
+    until(lambda: all("n1" not in where for where in three.watch.places().values()), 1)
     assert not three.cluster.messaging(one).authority.quorate
-    assert all("n1" not in where for where in three.watch.places().values())
+    records = [record for record in three.records() if record.at_ns > at_ns]
+    lost = first(records, "messaging.quorum", node="n1", quorate=False)
+    stops = first(records, "lrm.operation_begun", node="n1", operation="stop")
+    starts = min(first(records, "lrm.operation_begun", node=node.name, operation="start") for node in rest)
+    assert lost < starts, f"{(lost - starts) / 1e6:.0f} ms too late"
+    assert stops - lost < STOPS_WITHIN_NS, f"{(stops - lost) / 1e6:.0f} ms until the first stop"
+    three.watch.seen.exclusive = True
     three.lab.heal()
     three.wait_served(one)
     three.wait_quiet()
+
+
+def first(records: list[Record], event: str, *, node: str, **fields: object) -> float:
+    """When that was logged there first, in ns; never: infinity."""
+    found = (
+        record.at_ns
+        for record in records
+        if (record.event, record.node) == (event, node) and fields.items() <= record.fields.items()
+    )
+    return min(found, default=math.inf)
 
 
 def test_split_brain_without_quorum(three: Running) -> None:

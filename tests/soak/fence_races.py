@@ -14,7 +14,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,6 +37,7 @@ class Switch:
     """The lab's power switch: a socket in the folder that all nodes share. One thing at a time."""
 
     path: Path
+    names: Sequence[str]
     rng: random.Random
     cut: Callable[[str], None]
     is_on: Callable[[str], bool]
@@ -72,7 +73,7 @@ class Switch:
     def _do(self, line: str) -> str:
         action, _, name = line.partition(" ")
         if action == "list":
-            return "ok n1 n2"
+            return f"ok {' '.join(self.names)}"
         if action == "status":
             return "ok on" if self.is_on(name) else "ok off"
         if action != "off":
@@ -103,8 +104,10 @@ def race(live: Running, switch: Switch) -> Node:
 
 
 @contextmanager
-def ready(rng: random.Random, links: int = 1) -> Iterator[tuple[Running, Switch]]:
-    """Two nodes that serve, and the switch that both can ask."""
+def ready(
+    rng: random.Random, links: int = 1, names: Sequence[str] = ("n1", "n2")
+) -> Iterator[tuple[Running, Switch]]:
+    """Nodes that serve, and the switch that all can ask."""
     device = Primitive(
         id="power",
         agent="stonith:fence_netns",
@@ -112,7 +115,7 @@ def ready(rng: random.Random, links: int = 1) -> Iterator[tuple[Running, Switch]
         monitor="60s",
     )
     properties = {"stonith-enabled": "true"}
-    with running(properties=properties, alone=[device], prefer="n1", links=links) as live:
+    with running(names, properties=properties, alone=[device], prefer="n1", links=links) as live:
         lock = threading.Lock()
 
         def cut(name: str) -> None:
@@ -120,7 +123,11 @@ def ready(rng: random.Random, links: int = 1) -> Iterator[tuple[Running, Switch]
                 live.power_cut(live.lab[name])
 
         switch = Switch(
-            live.lab.shared / "switch.sock", rng, cut=cut, is_on=lambda name: bool(live.lab[name].is_on)
+            live.lab.shared / "switch.sock",
+            names,
+            rng,
+            cut=cut,
+            is_on=lambda name: bool(live.lab[name].is_on),
         )
         try:
             yield live, switch
@@ -158,6 +165,19 @@ def isolated(seed: int) -> tuple[str, list[str]]:
         until(lambda: switch.shots, WITHIN_S, what="a shot")
         live.watch.wait_all_on(better, WITHIN_S)
         return dc, list(switch.shots)
+
+
+def outvoted(seed: int) -> list[str]:
+    """Who serves is alone, the two others are together: who was shot. `ready` sees what is active twice."""
+    with ready(random.Random(seed), names=("n1", "n2", "n3")) as (live, switch):
+        one, *rest = live.nodes
+        live.lab.split([one], rest)
+        until(lambda: live.watch.places()["web"] in (["n2"], ["n3"]), WITHIN_S, what="the two serve")
+        live.lab.heal()
+        live.boot(one)
+        live.wait_served(one, WITHIN_S)
+        live.wait_quiet(WITHIN_S)
+        return list(switch.shots)
 
 
 def main() -> int:
