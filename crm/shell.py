@@ -109,6 +109,7 @@ class CrmShell:
         names = [str(other.name) for other in settings.nodes]
         self.nodes = NodeTable(((other.id, other.name) for other in settings.nodes), digest_of)
         self.histories = Histories(self.nodes, names)
+        self._had_view = False  # a run of ha-crm that saw none yet knows nothing of before it
         self._lrm_wanted = {name: asyncio.Event() for name in names}
         self._lrm_wanted[node.name].set()
         self._crm_peers = GrpcCrmPeers(settings, tls, node.id)
@@ -431,7 +432,8 @@ class CrmShell:
         quorum_changed = before != (local.quorate, local.waiting, local.settling)
         self.cluster.notes.states = states or self.cluster.notes.states
         if update is not None:
-            apart = not before[0]
+            apart = self._had_view and not before[0]
+            self._had_view |= bool(authority.view.members)
             change = self.nodes.set_view(authority.view, states, self._clock.wall_s(), apart=apart)
             for name, wanted in self._lrm_wanted.items():
                 if self.nodes[name].member or name == self._node.name:
