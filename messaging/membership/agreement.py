@@ -29,10 +29,10 @@ from messaging.membership.events import (
     Probe,
     Propose,
     Refuse,
-    Rng,
     Start,
     ViewMember,
 )
+from messaging.membership.rng import Rng
 from messaging.membership.rounds import RESEND_NS, Round, Strikes
 from messaging.membership.support import SupportGiven
 from messaging.packet import State

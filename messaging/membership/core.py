@@ -55,7 +55,6 @@ from messaging.membership.events import (
     Received,
     Refuse,
     ReleaseWitness,
-    Rng,
     Send,
     SetTimer,
     Start,
@@ -67,6 +66,7 @@ from messaging.membership.events import (
     node_list,
 )
 from messaging.membership.layouts import Layouts, moved
+from messaging.membership.rng import Rng
 from messaging.membership.talk import Talk
 from messaging.packet import TO_ALL, Heartbeat, State, load_of
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from hacluster.vocabulary.ids import NO_VIEW, BootToken, NodeId, NodeName, ViewId
 from hacluster.vocabulary.membership import Authority, NodeState, QuorumConfig
@@ -12,18 +12,6 @@ from messaging.packet import Header, Heartbeat, Kind
 
 NO_BOOT = BootToken("")
 """Not known."""
-
-
-class Rng(Protocol):
-    """The part of `random.Random` that cores may use."""
-
-    def random(self) -> float:
-        """A number in [0, 1)."""
-        ...
-
-    def getrandbits(self, k: int, /) -> int:
-        """A number of `k` random bits."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

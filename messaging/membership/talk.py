@@ -27,8 +27,8 @@ from messaging.membership.events import (
     Lost,
     Message,
     Nack,
-    Rng,
 )
+from messaging.membership.rng import Rng
 from messaging.packet import TO_ALL
 
 MS: Final = 1_000_000
