@@ -112,8 +112,8 @@ class Election:
             self._claims[peer] = claim
         if claim.view == self.view.id:
             of_dc = self.phase is Phase.FOLLOWING and peer == self.dc.node_id
-            if of_dc and claim.deposed >= self.dc:  # it says itself that it is DC no more
-                self._start_round(now, deposed=claim.deposed)
+            if of_dc and claim.ends(self.dc):
+                self._start_round(now, deposed=max(claim.deposed, self.dc))
             self._consider(now)
         return self._take()
 

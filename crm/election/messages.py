@@ -35,6 +35,14 @@ class Claim:
     dc: Term = NO_TERM
     version: CibVersion = NO_VERSION
 
+    def ends(self, dc: Term) -> bool:
+        """Said by the DC of that term: it is DC no more; it deposed itself, or is a run that has never led.
+
+        A former run's appends may come after its end, and be obeyed. A claim of before it won may come late,
+        too: then the DC is heard again.
+        """
+        return self.deposed >= dc or (self.promised >= dc and self.dc != dc)
+
 
 def in_order(claims: Iterable[Claim]) -> list[Claim]:
     """Candidates, best first: the log's rank before all else, then the oldest feature set, the incumbent …"""
