@@ -152,6 +152,8 @@ class Daemon:
         shell = self._shell(store, me, incarnation, over, stop)
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGHUP, self._reload, shell)
+        gc.unfreeze()  # what a former run has left
+        gc.collect()
         for link in shell.links:
             link.open(loop)
         if shell.witness is not None:
@@ -181,9 +183,11 @@ class Daemon:
                     tasks.create_task(connectivity.run(), name="connectivity"),
                 ]
                 await self._answer(shell, pinger, incarnation, over)
+                shell.end()
                 for task in background:
                     task.cancel()
         finally:
+            shell.end()  # when a task has failed, too
             for link in shell.links:
                 link.close()
             if shell.witness is not None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import Final, assert_never
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, assert_never
 
 import structlog
 
@@ -262,11 +262,14 @@ class CorosyncShell:
                 watcher.overrun = True
 
     async def write(self) -> None:
-        """Persist in order, off the loop, until cancelled. A disk that fails ends this run."""
+        """Persist in order, off the loop, until cancelled. A disk that fails ends this run.
+
+        A write that has begun is waited for: else it may take the place of what the next run has stored.
+        """
         while True:
             persist = await self._writes.get()
             try:
-                await asyncio.to_thread(self._store.keep, persist.durable)
+                await _to_its_end(asyncio.to_thread(self._store.keep, persist.durable))
             except OSError as error:
                 log.error(log_events.DISK_FAILED, reason=str(error))
                 self._restart(f"the disk fails: {error}")
@@ -349,3 +352,15 @@ class CorosyncShell:
         """Out of the group, with a word."""
         self.dispatch(LeaveRequested(leave))
         await asyncio.sleep(LEAVE_WAIT_S)
+
+
+async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
+    """Also when this is cancelled meanwhile. Raises OSError."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait((task,))
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error(log_events.DISK_FAILED, reason=str(error))
+        raise

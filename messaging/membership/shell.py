@@ -150,6 +150,7 @@ class MembershipShell:
         self._answers: dict[int, asyncio.Future[DataAnswered]] = {}
         self._data_token = 0
         self._lease_word = lease_word
+        self._over = False
 
     def begin(self) -> None:
         """The first heartbeats."""
@@ -157,7 +158,15 @@ class MembershipShell:
 
     def dispatch(self, event: Event) -> None:
         """One event to the core, its effects to the world."""
-        self._apply(self.core.handle(event, self._clock.now_ns()))
+        if not self._over:
+            self._apply(self.core.handle(event, self._clock.now_ns()))
+
+    def end(self) -> None:
+        """The run is over: whatever still comes (a call that ends late), only the next one acts."""
+        self._over, self._lease_word = True, None
+        for _, handle in self._timers.values():
+            handle.cancel()
+        self._timers.clear()
 
     # Packets.
 
@@ -289,7 +298,10 @@ class MembershipShell:
     # Disk.
 
     async def write(self) -> None:
-        """Persist in order, off the loop, until cancelled. Views wait for it: it is as urgent as the loop."""
+        """Persist in order, off the loop, until cancelled. Views wait for it: it is as urgent as the loop.
+
+        A write that has begun is waited for: else it may take the place of what the next run has stored.
+        """
         disk = ThreadPoolExecutor(1, thread_name_prefix="disk", initializer=Scheduling().adopt)
         try:
             while True:
@@ -302,7 +314,7 @@ class MembershipShell:
                 self._apply(rest)
                 self.dispatch(Persisted(persist.token))
         finally:
-            disk.shutdown(wait=False)
+            await asyncio.to_thread(disk.shutdown)
 
     async def keep_seen(self) -> None:
         """The highest incarnations seen, once a minute when they have changed, until cancelled."""
