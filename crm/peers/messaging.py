@@ -83,7 +83,9 @@ class MembershipPeer:
     async def leave(self, active_unmanaged: tuple[str, ...], *, known: bool = True) -> None:
         """Leave the view; clean when it is known that nothing runs here. Raises HaError."""
         request = membership_pb2.LeaveRequest(
-            clean=known and not active_unmanaged, active_unmanaged=list(active_unmanaged)
+            clean=known and not active_unmanaged,
+            active_unmanaged=list(active_unmanaged),
+            instance=self._instance,
         )
         await rpc.call(self._stub.Leave, request, timeout_ms=LEAVE_TIMEOUT_MS, who="ha-messaging")
 

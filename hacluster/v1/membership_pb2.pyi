@@ -853,8 +853,11 @@ class LeaveRequest(message.Message):
 
     CLEAN_FIELD_NUMBER: builtins.int
     ACTIVE_UNMANAGED_FIELD_NUMBER: builtins.int
+    INSTANCE_FIELD_NUMBER: builtins.int
     clean: builtins.bool
     """the LRM has nothing active"""
+    instance: builtins.int
+    """the run of ha-crm that says so, as in WatchRequest: it does not bring the node back"""
     @builtins.property
     def active_unmanaged(self) -> containers.RepeatedScalarFieldContainer[builtins.str]: ...
     def __init__(
@@ -862,10 +865,11 @@ class LeaveRequest(message.Message):
         *,
         clean: builtins.bool = ...,
         active_unmanaged: abc.Iterable[builtins.str] | None = ...,
+        instance: builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["active_unmanaged", b"active_unmanaged", "clean", b"clean"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["active_unmanaged", b"active_unmanaged", "clean", b"clean", "instance", b"instance"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -183,7 +183,7 @@ class CorosyncCore:
         self._proposed = NO_VIEW
         self._view, self._view_ring = MembershipView(), (0, 0)
         self._daemons = (0, 0)
-        self._last_crm = 0  # which was connected last
+        self._last_crm = 0  # which was connected last, or said that the node leaves
         self._left: dict[int, Leave] = {}
         self._was_member: set[int] = set()
         self._answered_ns = 0
@@ -220,8 +220,8 @@ class CorosyncCore:
                 self._out.append(Say(Daemons(crm=event.crm_instance, lrm=event.lrm_instance)))
             case DataRequested():
                 self._requested(event)
-            case LeaveRequested(leave):
-                self._leaving = True
+            case LeaveRequested(leave, by):
+                self._leaving, self._last_crm = True, by or self._last_crm
                 self._out += [Note("info", log_events.LEAVING, (("clean", leave.clean),)), Say(leave)]
             case _:
                 assert_never(event)

@@ -112,7 +112,8 @@ class CorosyncService(membership_pb2_grpc.MembershipServicer):
         self, request: membership_pb2.LeaveRequest, context: Context
     ) -> membership_pb2.LeaveReply:
         """Out of all views, until another run of ha-crm connects."""
-        await self._shell.leave(Leave(clean=request.clean, active_unmanaged=tuple(request.active_unmanaged)))
+        leave = Leave(clean=request.clean, active_unmanaged=tuple(request.active_unmanaged))
+        await self._shell.leave(leave, request.instance)
         return membership_pb2.LeaveReply()
 
     async def Send(self, request: membership_pb2.SendRequest, context: Context) -> membership_pb2.SendReply:

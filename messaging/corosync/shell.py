@@ -348,9 +348,9 @@ class CorosyncShell:
             except asyncio.QueueFull:
                 listener.overrun = True
 
-    async def leave(self, leave: Leave) -> None:
+    async def leave(self, leave: Leave, by: int) -> None:
         """Out of the group, with a word."""
-        self.dispatch(LeaveRequested(leave))
+        self.dispatch(LeaveRequested(leave, by))
         await asyncio.sleep(LEAVE_WAIT_S)
 
 

@@ -96,7 +96,7 @@ class MembershipCore:
         self.talk = Talk(config, start.incarnation, rng, self.detector, self._send_to)
         self._out: list[Effect] = []
         self._crm_instance = self._lrm_instance = 0
-        self._last_crm = 0  # which was connected last
+        self._last_crm = 0  # which was connected last, or said that the node leaves
         self._key_ids = config.key_ids
         self._leave: Leave | None = None
         self._leave_copies = 0
@@ -169,7 +169,8 @@ class MembershipCore:
                 self._say_bar(event.node, event.boot, now_ns)
                 self.agreement.store()
                 self._bar_tokens[self.agreement.last_token] = event.token
-            case LeaveRequested(leave):
+            case LeaveRequested(leave, by):
+                self._last_crm = by or self._last_crm
                 self._begin_leave(leave)
             case DataRequested():
                 self.talk.request(event, now_ns)

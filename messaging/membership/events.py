@@ -349,9 +349,10 @@ class BarRequested:
 
 @dataclass(frozen=True, slots=True)
 class LeaveRequested:
-    """A clean stop of the node."""
+    """A clean stop of the node. `by`: the ha-crm that says so; 0: one that does not say which it is."""
 
     leave: Leave
+    by: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -483,9 +483,9 @@ class MembershipShell:
             except asyncio.QueueFull:
                 listener.overrun = True
 
-    async def leave(self, leave: Leave) -> None:
+    async def leave(self, leave: Leave, by: int) -> None:
         """Say LEAVE; returns when the last copy has gone out."""
-        self.dispatch(LeaveRequested(leave))
+        self.dispatch(LeaveRequested(leave, by))
         await asyncio.sleep(2 * LEAVE_COPIES * LEAVE_APART_NS / 1e9)
 
     def use_nodes(self, nodes: tuple[ConfiguredNode, ...]) -> None:

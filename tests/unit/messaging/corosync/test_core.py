@@ -362,6 +362,16 @@ def test_another_ha_crm_brings_back_who_has_left() -> None:
         assert [effect for effect in effects if isinstance(effect, EndRun)] == wanted
 
 
+def test_who_says_that_the_node_leaves_does_not_bring_it_back() -> None:
+    world = Corosync(1, 2)
+    world.ring([1, 2])
+    world.give(2, LeaveRequested(Leave(clean=True), by=7))
+    for instance, wanted in ((7, []), (8, [EndRun(CRM_IS_BACK)])):
+        effects = world.give(2, DaemonsChanged(crm_instance=instance, lrm_instance=8))
+        world.settle()
+        assert [effect for effect in effects if isinstance(effect, EndRun)] == wanted
+
+
 @pytest.mark.parametrize(
     "message",
     [

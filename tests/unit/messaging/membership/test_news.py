@@ -73,3 +73,17 @@ def test_who_has_left_joins_again_with_the_next_ha_crm() -> None:
     world.run_until(START_NS + 20 * SECOND)
     assert cluster.one_view()
     assert process.generation > before
+
+
+def test_who_says_that_the_node_leaves_does_not_bring_it_back() -> None:
+    """A ha-messaging that has just been restarted hears LEAVE first, and is watched a moment later."""
+    world, cluster, process = a_member()
+    before = process.generation
+    process.deliver(LeaveRequested(Leave(clean=True), by=7))
+    process.deliver(DaemonsChanged(crm_instance=7, lrm_instance=1))
+    world.run_until(START_NS + 10 * SECOND)
+    assert process.generation == before
+    process.deliver(DaemonsChanged(crm_instance=8, lrm_instance=1))
+    world.run_until(START_NS + 20 * SECOND)
+    assert cluster.one_view()
+    assert process.generation > before

@@ -168,7 +168,7 @@ async def test_two_shells_form_a_view_through_real_packets() -> None:
             await asyncio.sleep(0.001)
         assert disk.kept[-1].view.id == status.authority.view.id
         assert (disk.marked, sorted(disk.met)) == (1, [1, 2])
-        await one.leave(Leave(clean=True))
+        await one.leave(Leave(clean=True), by=7)
         status = await until(one, watcher, lambda s: members(s) == [])
         assert not status.authority.quorate
 
