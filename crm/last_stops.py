@@ -13,6 +13,7 @@ from typing import Final, Protocol
 import structlog
 
 from crm import log_events, wire
+from crm.cib.history import NodeHistory
 from hacluster.errors import HaError
 from hacluster.v1 import lrm_pb2
 from hacluster.vocabulary.ids import NO_VIEW, OperationId, ViewId
@@ -92,14 +93,18 @@ def _as(operation: Operation, action: str) -> Operation:
     )
 
 
-async def stop_everything(lrm: Lrm, active: Iterable[str], boot_token: str) -> tuple[str, ...]:
-    """Stop these resources here; what could not be stopped. Never raises HaError."""
+async def stop_everything(lrm: Lrm, active: Iterable[str], boot_token: str) -> tuple[str, ...] | None:
+    """Stop these resources here, and what else ha-lrm remembers; what could not be stopped.
+
+    None: ha-lrm does not say what runs here. Never raises HaError.
+    """
     left = dict.fromkeys(active)
     try:
         results = [wire.result_from(message) for message in await lrm.recorded()]
     except HaError as error:
         log.error(log_events.STOPPED_HERE, reason=str(error), left=" ".join(left))
-        return tuple(left)
+        return None
+    left.update(dict.fromkeys(_active(results)))
     for number, operation in enumerate(wanted(results, tuple(left)), 1):
         why = await _run(lrm, number, operation, boot_token)
         log.warning(
@@ -108,6 +113,13 @@ async def stop_everything(lrm: Lrm, active: Iterable[str], boot_token: str) -> t
         if operation.action == "stop" and not why:
             del left[operation.resource]
     return tuple(left)
+
+
+def _active(results: Iterable[OperationResult]) -> tuple[str, ...]:
+    history = NodeHistory("", lambda _parameters: "")
+    for result in sorted(results, key=lambda one: one.call_id):
+        (history.begun if result.status is ExecutionStatus.PENDING else history.record)(result)
+    return history.active()
 
 
 async def _run(lrm: Lrm, number: int, operation: Operation, boot_token: str) -> str:

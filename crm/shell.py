@@ -378,10 +378,10 @@ class CrmShell:
         self.dc.stopped_being_dc(why)
         name = self._node.name
         left = await stop_everything(self._lrms[name], active, self._boot_token)
-        if left and self.guard.guarded_by():
+        if left != () and self.guard.guarded_by():
             self.guard.die("fenced, and a stop has failed")
         try:
-            await self.messaging.leave(left)
+            await self.messaging.leave(active if left is None else left, known=left is not None)
         except HaError as error:
             log.error(log_events.NODE_LEAVES, peer=name, reason=str(error))
         self.cluster.left.set()

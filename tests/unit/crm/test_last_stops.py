@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+import pytest
+
 from crm import wire
 from crm.last_stops import TRANSITION, stop_everything, wanted
 from hacluster import wire as common_wire
-from hacluster.errors import StaleTerm
+from hacluster.errors import StaleTerm, Unreachable
 from hacluster.v1 import lrm_pb2
 from hacluster.vocabulary.agent import AgentName
 from hacluster.vocabulary.ids import OperationId, ResourceId, Term, ViewId
@@ -101,3 +103,19 @@ async def test_another_term_is_no_obstacle() -> None:
     lrm = FakeLrm({"db": 0, "ip": 0}, refuses=True)
     assert await stop_everything(lrm, ("db", "ip"), "b") == ()
     assert lrm.asked[0][0] == 6, "tried again with the term of now"
+
+
+async def test_what_ha_lrm_remembers_is_stopped_by_an_ha_crm_that_has_not_heard_it_yet() -> None:
+    """It has just been restarted: its own history of this node is empty."""
+    lrm = FakeLrm({"db": 0, "ip": 1})
+    assert await stop_everything(lrm, (), "b") == ("ip",)
+    assert [told[2:] for told in lrm.asked] == [("ip", "stop"), ("db", "demote"), ("db", "stop")]
+
+
+async def test_without_ha_lrm_nobody_knows_what_runs_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def silent() -> tuple[lrm_pb2.OperationResult, ...]:
+        raise Unreachable(who="ha-lrm")
+
+    lrm = FakeLrm({})
+    monkeypatch.setattr(lrm, "recorded", silent)
+    assert await stop_everything(lrm, (), "b") is None
