@@ -250,6 +250,10 @@ class CorosyncCore:
     # Rounds.
 
     def _group_changed(self, event: GroupChanged, now_ns: int) -> None:
+        if not set(event.members) <= set(self._group):
+            # Also who comes back as the same process, in its next run: what was said before does not count.
+            self._said, self._accepts = "", {}
+            self._hellos = {one: replace(hello, tag="") for one, hello in self._hellos.items()}
         self._group = event.members
         self._hellos = {one: hello for one, hello in self._hellos.items() if one in self._group}
         self._accepts = {one: view for one, view in self._accepts.items() if one in self._group}

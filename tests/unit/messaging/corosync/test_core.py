@@ -112,8 +112,9 @@ class Corosync:
         self.group(ring, died=(node,))
         self.settle()
 
-    def restart(self, node: int) -> None:
+    def restart(self, node: int, *, same_process: bool = False) -> None:
         self.sides[node].start()
+        self.sides[node].pid -= same_process
         self.running.add(node)
         ring = next(nodes for nodes in self.rings if node in nodes)
         self.give(node, RingChanged(ring=(self.seq, ring[0]), nodes=tuple(ring)))
@@ -370,6 +371,24 @@ def test_who_says_that_the_node_leaves_does_not_bring_it_back() -> None:
         effects = world.give(2, DaemonsChanged(crm_instance=instance, lrm_instance=8))
         world.settle()
         assert [effect for effect in effects if isinstance(effect, EndRun)] == wanted
+
+
+@pytest.mark.parametrize("said", [False, True], ids=["no word came through", "it had left"])
+def test_the_next_run_in_the_same_process_is_a_change_too(said: bool) -> None:
+    world = Corosync(1, 2, 3)
+    world.ring([1, 2, 3])
+    before = world.view(1)[0]
+    if said:
+        world.give(2, LeaveRequested(Leave(clean=True)))
+        world.settle()
+    world.kill(2)
+    world.restart(2, same_process=True)
+    world.tick()
+    assert world.view(1)[1] == [1, 2, 3]
+    assert world.view(1)[0] > before
+    assert {str(world.view(n)) for n in (1, 2, 3)} == {str(world.view(1))}
+    members = world.sides[1].core.status(world.now_ns).authority.view.members
+    assert [member.incarnation for member in members] == [1, 2, 1]
 
 
 @pytest.mark.parametrize(
