@@ -7,6 +7,7 @@ the call, and with it all that is under way at the other end; the next request o
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import grpc
 
@@ -16,10 +17,11 @@ from hacluster.v1 import cib_pb2, cib_pb2_grpc
 
 
 class AppendStream:
-    """`who`: the other side, for messages."""
+    """`who`: the other side, for messages. `generation`: of our certificates and those that were revoked."""
 
-    def __init__(self, who: str) -> None:
-        self._who = who
+    def __init__(self, who: str, generation: Callable[[], int] = lambda: 0) -> None:
+        self._who, self._generation = who, generation
+        self._opened = 0  # in which generation
         self._turn = asyncio.Lock()
         self._speaking = asyncio.Lock()  # gRPC takes one message of a call at a time
         self._call: grpc.aio.StreamStreamCall[cib_pb2.AppendRequest, cib_pb2.AppendReply] | None = None
@@ -58,6 +60,9 @@ class AppendStream:
     async def _exchange(
         self, stub: cib_pb2_grpc.CrmPeerStub, request: cib_pb2.AppendRequest
     ) -> cib_pb2.AppendReply:
+        if self._opened != (generation := self._generation()):
+            self.end()
+            self._opened = generation
         call = self._call
         if call is None or call.done():
             call = self._call = stub.Appends()

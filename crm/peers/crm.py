@@ -94,8 +94,11 @@ class GrpcCrmPeers:
         if node.channel is None or node.stub is None:
             node.channel = self._channel(peer, node)
             node.stub = cib_pb2_grpc.CrmPeerStub(node.channel)
-            node.appends = AppendStream(f"ha-crm on {node.name}")
+            node.appends = AppendStream(f"ha-crm on {node.name}", self._generation)
         return node.stub
+
+    def _generation(self) -> int:
+        return self._tls.generation if isinstance(self._tls, TlsFolder) else 0
 
     def _channel(self, peer: int, node: _Node) -> grpc.aio.Channel:
         def make(tls: rpc.Tls) -> grpc.aio.Channel:

@@ -67,6 +67,7 @@ class Site:
     server: rpc.Server
     stub: cib_pb2_grpc.CrmPeerStub
     stream: AppendStream
+    generation: int = 1
 
     async def tell(self, number: int) -> None:
         await self.stream.tell(self.stub, cib_pb2.AppendRequest(commit_index=number, told=True), 30_000)
@@ -112,6 +113,15 @@ async def test_what_is_told_comes_between(site: Site) -> None:
     assert await site.ask(8) == 8
     assert site.follower.told == [3, 5, 7], "the first had no call to go by"
     assert site.follower.opened == 1
+
+
+async def test_other_certificates_mean_another_call(site: Site) -> None:
+    """Who was connected before one was revoked would be heard by an open call for ever."""
+    site.stream = AppendStream("ha-crm on n2", lambda: site.generation)
+    assert [await site.ask(number) for number in range(3)] == [0, 1, 2]
+    site.generation += 1
+    assert [await site.ask(number) for number in range(3)] == [0, 1, 2]
+    assert (site.follower.opened, site.follower.single) == (2, 0)
 
 
 async def test_what_is_told_to_nobody_is_lost(site: Site) -> None:
