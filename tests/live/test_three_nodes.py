@@ -67,6 +67,7 @@ def test_split_brain_with_quorum(three: Running) -> None:
     lost = first(records, "messaging.quorum", node="n1", quorate=False)
     stops = first(records, "lrm.operation_begun", node="n1", operation="stop")
     starts = min(first(records, "lrm.operation_begun", node=node.name, operation="start") for node in rest)
+    assert math.isfinite(starts), "web was started on the two, and nobody has seen it"
     assert lost < starts, f"{(lost - starts) / 1e6:.0f} ms too late"
     assert stops - lost < STOPS_WITHIN_NS, f"{(stops - lost) / 1e6:.0f} ms until the first stop"
     three.watch.seen.exclusive = True
