@@ -141,6 +141,8 @@ class NodeTable:
                     record.seen = record.left_cleanly = True
                 if record.lied and has_left:
                     record.lied, record.left_cleanly = False, True
+                elif record.fenced and has_left:
+                    record.fenced_by = ()  # it lived, and has stopped all it ran: it may return as it likes
                 record.member_since_s = 0
                 record.lrm_instance = record.crm_instance = 0
                 continue

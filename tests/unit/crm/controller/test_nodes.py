@@ -221,6 +221,19 @@ def test_who_was_cut_off_believes_the_others_that_a_later_boot_was_fenced() -> N
     assert table["node3"].boot_token == "c" * 16
 
 
+def test_who_was_fenced_and_lived_and_left_cleanly_since_may_come_back() -> None:
+    """It was told, has stopped what it ran, and said so; then somebody started it by hand."""
+    table = a_table("node1", "node2", "node3")
+    table.set_fenced("node3", ("f",))
+    table.set_view(a_view("node1", "node2", counter=2), {"node3": (NodeState.LEFT, False)}, 200)
+    assert table["node3"].fenced_by == ("f",), "what could not be stopped may run"
+    table.set_view(a_view("node1", "node2", counter=2), {"node3": (NodeState.LEFT, True)}, 200)
+    assert not {fact.name: fact for fact in table.facts(EMPTY)}["node3"].expected_up
+    table.set_view(a_view("node1", "node2", "node3", counter=3), {}, 300)
+    assert not table["node3"].heard_though_fenced
+    assert {fact.name: fact for fact in table.facts(EMPTY)}["node3"].join is Join.MEMBER
+
+
 def test_ids_come_from_the_configuration() -> None:
     nodes = element("nodes", None, element("node", {"id": "uuid-1", "uname": "node1"}))
     configuration = element("configuration", None, Element("crm_config"), nodes)
