@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[LocalCluster]:
-    made = LocalCluster(tmp_path, 3)
+    made = LocalCluster(tmp_path, 3, initdead_ms=10_000)
     made.start()
     try:
         yield made
