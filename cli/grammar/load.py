@@ -23,6 +23,7 @@ from cli.grammar.references import Names, id_index, missing_names, repointed, re
 from cli.grammar.resources import MEMBER, MONITOR, OLD_OP_ATTRIBUTES
 from cli.grammar.table import Table, flattened
 from crm.cib.model import COMMENT, Element, element
+from hacluster.durations import parse_ms
 from hacluster.errors import HaError, InvalidDocument, InvalidDocuments, InvalidRequest
 
 
@@ -316,7 +317,7 @@ class _Loader:
         operation = item.children[0]
         operations = resource.child("operations") or element("operations")
         for one in operations.all("op"):
-            if one.get("name") == "monitor" and one.get("interval") == operation.get("interval"):
+            if one.get("name") == "monitor" and _is_same_interval(one, operation):
                 raise InvalidRequest(
                     what=f"{item.id} has a monitor with the interval {one.get('interval')} already",
                     remedy="every monitor of a resource needs an interval of its own",
@@ -389,6 +390,15 @@ class _Loader:
 
 def _node_of(table: Table, item: Element) -> Element | None:
     return next((one for one in table.nodes() if one.get("uname") == item.get("uname")), None)
+
+
+def _is_same_interval(one: Element, other: Element) -> bool:
+    """`10` and `10s` are one interval; what is no duration is only the same as itself."""
+    texts = (one.get("interval", "0"), other.get("interval", "0"))
+    try:
+        return parse_ms(texts[0]) == parse_ms(texts[1])
+    except ValueError:
+        return texts[0] == texts[1]
 
 
 def _is_same_set(old: Element, new: Element) -> bool:
