@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
 
 from hacluster.errors import InvalidRequest
+
+# Room for a group of 10,000 members with names of 100 characters; to take more apart could last seconds.
+LINE_CHARACTERS_MAX: Final = 1024 * 1024
+_BLANKS: Final = re.compile(r"\s*")
+_PLAIN: Final = re.compile(r"""[^\s'"\\]*""")
+_UNTIL: Final = {"'": re.compile("[^']*"), '"': re.compile(r'[^"\\]*')}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,69 +101,65 @@ def unwritable(text: str) -> str:
 
 def split_words(text: str) -> tuple[str, ...]:
     """Split as a POSIX shell does, without expansions. Raises InvalidRequest for an open quote."""
-    words: list[str] = []
-    current: list[str] = []
-    started = False
-    position = 0
-    while position < len(text):
-        character = text[position]
-        if character.isspace():
-            if started:
-                words.append("".join(current))
-                current, started = [], False
-            position += 1
-            continue
-        started = True
-        if character in "'\"":
-            position = _quoted(text, position, current)
-        elif character == "\\" and position + 1 < len(text):
-            current.append(text[position + 1])
-            position += 2
-        else:
-            current.append(character)
-            position += 1
-    if started:
-        words.append("".join(current))
-    return tuple(words)
+    if len(text) > LINE_CHARACTERS_MAX:
+        raise InvalidRequest(
+            what=f"a line of {len(text)} characters: more than {LINE_CHARACTERS_MAX} are not read",
+            remedy="define less in one line",
+        )
+    return tuple("".join(parts) for _, parts in _words(text))
 
 
 def word_columns(text: str) -> tuple[int, ...]:
     """Where each word of a line begins, from 0; nothing for a line that cannot be split."""
-    columns: list[int] = []
-    position, inside = 0, False
-    while position < len(text):
-        character = text[position]
-        if character.isspace():
-            inside = False
-            position += 1
-            continue
-        if not inside:
-            columns.append(position)
-        inside = True
-        if character in "'\"":
-            try:
-                position = _quoted(text, position, [])
-            except InvalidRequest:
-                return ()
-        else:
-            position += 2 if character == "\\" else 1
-    return tuple(columns)
+    if len(text) > LINE_CHARACTERS_MAX:
+        return ()
+    try:
+        return tuple(column for column, _ in _words(text))
+    except InvalidRequest:
+        return ()
+
+
+def _words(text: str) -> Iterator[tuple[int, list[str]]]:
+    """Where each word begins, and what it is made of."""
+    position, length = _end(_BLANKS, text, 0), len(text)
+    while position < length:
+        begin, parts = position, list[str]()
+        while position < length and not text[position].isspace():
+            character = text[position]
+            if character in "'\"":
+                position = _quoted(text, position, parts)
+            elif character == "\\":  # at the end it stands for itself
+                parts.append(text[position + 1 : position + 2] or character)
+                position += 2
+            else:
+                end = _end(_PLAIN, text, position)
+                parts.append(text[position:end])
+                position = end
+        yield begin, parts
+        position = _end(_BLANKS, text, position)
+
+
+def _end(pattern: re.Pattern[str], text: str, position: int) -> int:
+    """Where what `pattern` takes ends; it takes nothing where it does not fit."""
+    found = pattern.match(text, position)
+    return position if found is None else found.end()
 
 
 def _quoted(text: str, start: int, into: list[str]) -> int:
     """Read a quoted part that opens at `start`; the position after its closing quote."""
     quote = text[start]
     position = start + 1
-    while position < len(text):
-        character = text[position]
-        if character == quote:
+    while True:
+        end = _end(_UNTIL[quote], text, position)
+        into.append(text[position:end])
+        position = end
+        if position >= len(text):
+            break
+        if text[position] == quote:
             return position + 1
-        if quote == '"' and character == "\\" and text[position + 1 : position + 2] in ('"', "\\"):
-            into.append(text[position + 1])
-            position += 2
-            continue
-        into.append(character)
-        position += 1
+        escaped = text[position + 1 : position + 2]
+        into.append(escaped if escaped in ('"', "\\") else "\\")
+        position += 2 if escaped in ('"', "\\") else 1
     raise Unclosed(
         what=f"the quote {quote} is not closed: {text[start : start + 40]}",
         remedy=f"add the closing {quote}, or put \\ before it",
