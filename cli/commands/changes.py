@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from cli.context import EXIT_OK, Context, UsageError
 from cli.grammar.document import find_resource, not_found, resource_not_found, section
 from cli.grammar.edits import set_attribute
-from cli.grammar.references import referenced_ids
+from cli.grammar.references import id_index, referenced_ids
 from cli.workspace import ATTEMPTS_MAX, PAUSE_S, Workspace
 from crm.cib.model import Element
 from crm.cib.objects import ConflictingChanges
@@ -143,8 +143,9 @@ def without_empty_sets(cib: Element, name: str, tag: str) -> Element:
 
 def _print(context: Context, name: str, tag: str, attribute: str) -> int:
     cib = read(context)
-    item = find_resource(cib, name) or node_of(cib, name)
-    pairs = {pair.get("name"): pair.get("value") for one in item.all(tag) for pair in one.all("nvpair")}
+    resource = find_resource(cib, name)
+    item = resource or node_of(cib, name)
+    pairs = _pairs(cib, item, tag)
     if context.options.structured and (not attribute or attribute in pairs):
         rows = [{"name": key, "value": value} for key, value in pairs.items() if attribute in ("", key)]
         context.emit("attributes", {"of": name, "attributes": rows})
@@ -155,5 +156,24 @@ def _print(context: Context, name: str, tag: str, attribute: str) -> int:
         return EXIT_OK
     if attribute not in pairs:
         raise InvalidRequest(what=f"{name} has no {attribute!r}")
-    context.print(pairs[attribute])
+    value = pairs[attribute]
+    context.print(value if resource is not None else scoped("nodes", attribute, value))
     return EXIT_OK
+
+
+def scoped(scope: str, name: str, value: str) -> str:
+    """An attribute of a node as crm_attribute and crmsh print it: scripts cut the value out of that."""
+    return f"scope={scope}  name={name} value={value}"
+
+
+def _pairs(cib: Element, item: Element, tag: str) -> dict[str, str]:
+    """What an object's sets of a kind say, those of its template before its own; references are followed."""
+    ids = id_index(cib)
+    pairs: dict[str, str] = {}
+    for holder in (ids.get(item.get("template")), item):
+        for one in holder.all(tag) if holder is not None else ():
+            one = ids.get(one.get("id-ref"), one)
+            for pair in one.all("nvpair"):
+                meant = ids.get(pair.get("id-ref"), pair)
+                pairs[pair.get("name") or meant.get("name")] = meant.get("value")
+    return pairs

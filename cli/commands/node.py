@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from cli import goals
-from cli.commands.changes import change, edit_set, node_of, read, set_pair, this_node, view_of
+from cli.commands.changes import change, edit_set, node_of, read, scoped, set_pair, this_node, view_of
 from cli.context import EXIT_OK, Context, UsageError
 from cli.grammar.definitions import Definition, parse_words
 from cli.grammar.document import section
@@ -45,11 +45,13 @@ def show(context: Context, words: Sequence[str]) -> int:
     for node in nodes:
         name = node.get("uname")
         state = "" if context.offline else f" {states.get(name, '')}"
-        context.print(f"{name}({node.id}): {node.get('type', 'member')}{state}")
+        number = f"({node.id})" if node.id != name else ""
+        context.print(f"{name}{number}: {node.get('type', 'member')}{state}")
         for one in node.all("instance_attributes", "utilization"):
-            prefix = "" if one.tag == "instance_attributes" else "utilization "
-            for pair in one.all("nvpair"):
-                context.print(f"\t{prefix}{pair.get('name')}={pair.get('value')}")
+            pairs = [f"{pair.get('name')}={pair.get('value')}" for pair in one.all("nvpair")]
+            if pairs:
+                words = pairs if one.tag == "instance_attributes" else ["utilization", *pairs]
+                context.print("\t" + " ".join(words))
     return EXIT_OK
 
 
@@ -175,7 +177,7 @@ def status_attr(context: Context, words: Sequence[str]) -> int:
             value = transient(read(context), name, attribute)
             if not value:
                 raise InvalidRequest(what=f"{name} has no transient attribute {attribute!r}")
-            context.print(value)
+            context.print(scoped("status", attribute, value))
         case _:
             raise UsageError(
                 what="status-attr is not understood (setting needs a running cluster)",
@@ -185,9 +187,14 @@ def status_attr(context: Context, words: Sequence[str]) -> int:
 
 
 def server(context: Context, words: Sequence[str]) -> int:
-    """`server [NODE]`: the addresses that cluster.toml has for it, or for all."""
+    """`server [NODE]`: the addresses that cluster.toml has for it, or for all; of a CIB file the names."""
     if len(words) > 1:
         raise UsageError(what="name one node", usage="server [NODE]")
+    if context.offline:
+        cib = read(context)
+        for node in [node_of(cib, name) for name in words] or section(cib, "nodes").all("node"):
+            context.print(node.get("uname"))
+        return EXIT_OK
     known = settings.load(context.paths.cluster_toml).nodes
     chosen = [one for one in known if not words or one.name == words[0]]
     if not chosen:

@@ -13,6 +13,7 @@ from cli.commands.changes import (
     node_of,
     read,
     resource_of,
+    scoped,
     set_pair,
     view,
     view_of,
@@ -280,7 +281,7 @@ def failcount(context: Context, words: Sequence[str]) -> int:
             if context.options.structured:
                 context.emit("failcount", {"resource": name, "node": node, "failures": count})
             else:
-                context.print(f"scope=status  name=fail-count-{name} value={count}")
+                context.print(scoped("status", f"fail-count-{name}", count))
             return EXIT_OK
         case (name, "delete", node):
             return cleanup(context, (name, node))
@@ -338,11 +339,16 @@ def _failcount(cib: Element, name: str, node: str, operation: str) -> str:
 
 
 def constraints(context: Context, words: Sequence[str]) -> int:
-    """`constraints RSC`."""
+    """`constraints RSC`: those that name it, or what it is in."""
     (name,) = _names(words[:1], "constraints RSC")
     cib = read(context)
     resource_of(cib, name)
-    chosen = [one for one in section(cib, "constraints").children if name in named_by(one)]
+    held = name
+    names = {name}
+    while (parent := parent_of(cib, held)) is not None:  # what holds its group or clone holds it
+        held = parent.id
+        names.add(held)
+    chosen = [one for one in section(cib, "constraints").children if names & set(named_by(one))]
     if context.options.structured:
         rows = [{"id": one.id, "kind": one.tag, "text": show_objects(cib, (one,)).rstrip()} for one in chosen]
         context.emit("constraints", {"resource": name, "constraints": rows})

@@ -137,7 +137,8 @@ def rename(cib: Element, old: str, new: str) -> Element:
     if item.tag in ("node", "fencing-topology"):
         raise InvalidRequest(what=f"a {item.tag} cannot be renamed")
     checked_identifier(new)
-    if new in used_ids(configuration_of(cib)) or find(cib, new) is not None:
+    found = find(cib, new)  # a resource may have the name of a node
+    if new in used_ids(configuration_of(cib)) or (found is not None and found.tag != "node"):
         raise InvalidRequest(what=f"the id {new!r} is taken")
 
     def visit(one: Element) -> Element:

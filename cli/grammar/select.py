@@ -65,7 +65,10 @@ def _matching(
     if colon and kind == "related":
         return _related(cib, everything, rest)
     if any(character in word for character in "*?["):
-        return [one for one in everything if fnmatch.fnmatchcase(object_id(one), word)]
+        found = [one for one in everything if fnmatch.fnmatchcase(object_id(one), word)]
+        if not found and word != "*":
+            raise NotFound(kind="object like", name=word)
+        return found
     found = [one for one in everything if object_id(one) == word or (one.tag == "node" and one.id == word)]
     if word in ("fencing-topology", "fencing_topology"):
         found = [one for one in everything if one.tag == "fencing-topology"]
