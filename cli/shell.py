@@ -142,7 +142,7 @@ def read_script(name: str) -> str:
     if name == "-":
         return sys.stdin.read()
     try:
-        return Path(name).read_text(encoding="utf-8")
+        return Path(name).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(what=f"{name}: {getattr(error, 'strerror', None) or error}") from None
 

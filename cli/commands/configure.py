@@ -166,7 +166,7 @@ def _read(name: str) -> str:
     if "://" in name:
         return _fetched(name)
     try:
-        return Path(name).read_text(encoding="utf-8")
+        return Path(name).read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise InvalidRequest(what=f"{name} is not UTF-8: {error}") from None
 
@@ -186,7 +186,7 @@ def _fetched(url: str) -> str:
     if len(data) > FETCHED_MAX:
         raise InvalidRequest(what=f"{url}: more than {FETCHED_MAX} bytes")
     try:
-        return data.decode("utf-8")
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InvalidRequest(what=f"{url} is not UTF-8: {error}") from None
 
