@@ -70,6 +70,7 @@ def run_words(context: Context, level: Level, words: Sequence[str]) -> int:
         if error.left:
             context.point(error)
         context.error(str(error))
+        _hint(context, words)
         return EXIT_USAGE
     except Unsafe as error:
         context.error(str(error))
@@ -78,12 +79,23 @@ def run_words(context: Context, level: Level, words: Sequence[str]) -> int:
         if isinstance(error, Misplaced):
             context.point(error)
         context.error(str(error))
+        _hint(context, (words[0], *(word for word in words[1:] if word in str(error))))
         return EXIT_CONFLICT if error.code is ErrorCode.CONFLICT else EXIT_FAILED
     except BrokenPipeError:
         raise
     except OSError as error:
         context.error(f"{error.filename or 'system'}: {error.strerror or error}")
         return EXIT_FAILED
+
+
+def _hint(context: Context, words: Sequence[str]) -> None:
+    """Say it when an option of the program's stands behind the command, where it is the command's word."""
+    from cli.options import misplaced
+
+    if option := misplaced(words):
+        context.info(
+            f"{option} is an option of hacli itself, and stands before the command: `hacli {option} …`"
+        )
 
 
 def _run(context: Context, level: Level, words: tuple[str, ...]) -> int:

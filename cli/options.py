@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Final
 
 from cli.context import OUTPUTS, Options, UsageError
@@ -33,6 +34,8 @@ _VALUES = {
 _OTHER_VALUES = (
     *("--wait-time", "--confirm", "--guard", "--output", "-D", "--display", "-o", "--opt", "--read"),
 )
+# `simulate` has -F and -w of its own.
+_NEVER_OF_A_COMMAND: Final = ("-F", "-w", "--wait", "--wait-time", "--safe", "--strict", "--cib-file")
 READS: Final = ("local", "dc", "quorum")
 _NO_HISTORY: Final = (
     "history is read from the cluster only: leave -H out"
@@ -74,6 +77,13 @@ def take_options(words: list[str]) -> Options:
     if words and words[0] in ("--help", "-h"):
         words[0] = "help"
     return options
+
+
+def misplaced(words: Sequence[str]) -> str:
+    """The first of a command's words that is an option of the program's, and of no command."""
+    if words[0] == "simulate":
+        return ""
+    return next((word for word in words[1:] if word.partition("=")[0] in _NEVER_OF_A_COMMAND), "")
 
 
 def set_value(options: Options, name: str, value: str) -> None:
