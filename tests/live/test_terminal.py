@@ -30,6 +30,21 @@ group site vip web
 order web-then-db Mandatory: web db
 property stonith-enabled=false
 """
+PLANNED = (
+    "+     params fake=3",
+    "+ clone dbs db",
+    "- order web-then-db Mandatory: web db\n",
+    "+ order web-then-db Mandatory: web dbs\n",
+    "The shell also:",
+    "changes order web-then-db: web db -> web dbs",
+    "because resource definition change",
+    "Start    db:1",
+    "In this order:",
+    "1. stop db:0 on",
+    "2. stop web on",
+    "3. start web on",
+    "4. start db:0 on",
+)
 
 
 class Terminal:
@@ -206,6 +221,46 @@ def test_a_commit_that_restarts_others_is_red_and_asked_about(running: Path, tmp
     assert 'value="3"' in running.read_text()
 
 
+RED = "\x1b[31m"
+
+
+def test_a_plan_shows_what_changes_and_what_stops_and_writes_nothing(running: Path, tmp_path: Path) -> None:
+    before = running.read_bytes()
+    wanted = tmp_path / "wanted.crm"
+    wanted.write_text("primitive web ocf:hacluster:Dummy params fake=3\n")
+    terminal = Terminal(tmp_path, "--cib-file", str(running))
+    terminal.prompt()
+    terminal.enters(f"plan {wanted}")
+    once = raw(terminal)
+    terminal.enters("configure")
+    terminal.prompt("configure")
+    terminal.enters(f"load update {wanted}")
+    terminal.prompt("configure")
+    terminal.enters("plan")
+    for shown in (once, raw(terminal, "configure")):
+        assert f"{RED}Restart  db" in shown  # nobody asked for that
+        assert f"{RED}Restart  web" not in shown
+        assert "+     params fake=3" in ESCAPES.sub("", shown)
+    terminal.enters("clone dbs db")
+    terminal.prompt("configure")
+    terminal.enters("plan")
+    shown = terminal.prompt("configure")
+    assert [line for line in PLANNED if line not in shown] == []
+    terminal.enters("refresh")
+    terminal.prompt("configure")
+    terminal.enters("plan")
+    assert "The cluster will do nothing because of this." in terminal.prompt("configure")
+    terminal.enters("quit")
+    assert terminal.ends() == 0
+    assert running.read_bytes() == before
+
+
+def raw(terminal: Terminal, level: str = "") -> str:
+    """What was printed before the prompt, with its colours."""
+    terminal.prompt(level)
+    return str(terminal.child.before)
+
+
 # --- with a cluster
 
 
@@ -238,6 +293,10 @@ def test_a_commit_is_confirmed_rolled_back_and_undone(cluster: LocalCluster, tmp
     terminal.prompt("configure")
     terminal.enters("primitive a ocf:hacluster:Dummy")
     terminal.prompt("configure")
+    terminal.enters("plan")
+    planned = terminal.prompt("configure")
+    assert "+ primitive a ocf:hacluster:Dummy" in planned
+    assert "Start    a" in planned
     terminal.enters('commit --reason "the first"')
     terminal.sees("+ primitive a ocf:hacluster:Dummy")
     terminal.sees("Start    a")
@@ -258,12 +317,55 @@ def test_a_commit_is_confirmed_rolled_back_and_undone(cluster: LocalCluster, tmp
     terminal.enters("configure show b")
     terminal.sees("there is no object 'b'")
     terminal.prompt()
+    terminal.enters("configure show a")
+    assert "primitive a ocf:hacluster:Dummy" in terminal.prompt()
     terminal.enters("undo -1")
     terminal.prompt()
     terminal.enters("history config")
     assert "the first" in terminal.prompt()
     terminal.enters("quit")
     terminal.ends()
+
+
+@pytest.mark.alone
+def test_what_is_not_confirmed_goes_and_what_is_confirmed_stays(
+    cluster: LocalCluster, tmp_path: Path
+) -> None:
+    terminal = hacli(cluster.nodes[0], tmp_path, "configure")
+    terminal.prompt("configure")
+    terminal.enters("property stonith-enabled=false")
+    terminal.prompt("configure")
+    terminal.enters("primitive kept ocf:hacluster:Dummy")
+    terminal.prompt("configure")
+    terminal.enters("commit --confirm 10m")
+    terminal.sees("unless you say `hacli confirm`")
+    terminal.prompt("configure")
+    terminal.enters("up")
+    terminal.prompt()
+    terminal.enters("confirm")
+    terminal.prompt()
+    terminal.enters("rollback")
+    terminal.prompt()
+    terminal.enters("configure show kept")
+    assert "primitive kept ocf:hacluster:Dummy" in terminal.prompt()
+    terminal.enters("configure")
+    terminal.prompt("configure")
+    terminal.enters("primitive gone ocf:hacluster:Dummy")
+    terminal.prompt("configure")
+    terminal.enters("commit --confirm 3s")
+    terminal.sees("unless you say `hacli confirm`")
+    terminal.prompt("configure")
+    terminal.enters("quit")
+    terminal.ends()  # nobody of this shell is there: the cluster itself takes it back
+    until(lambda: "gone" not in shown(cluster.nodes[1]), 30, "what nobody confirmed is gone")
+    assert "kept" in shown(cluster.nodes[1])
+
+
+def shown(node: LocalNode) -> str:
+    """The configuration, as a script would read it."""
+    from tests.unit.cli.runner import hacli as run
+
+    return run(["--root", str(node.root), "--node", node.name, "configure", "show"])[1]
 
 
 @pytest.mark.alone
