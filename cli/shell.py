@@ -65,16 +65,38 @@ class Shell:
         if word in _QUIT:
             self.done = True
             return EXIT_OK
-        if words == ("cd",):
-            return self._to_the_root()
-        if word in _UP or words == ("cd", ".."):
+        if word == "cd":
+            return self._go(words[1:])
+        if word in _UP:
             return self.leave()
         if word == "ls":
             self.context.print("  ".join(self.levels[-1].names()))
             return EXIT_OK
-        if word == "cd" and len(words) == 2:
-            words = words[1:]
         return self._run_here(words)
+
+    def _go(self, words: tuple[str, ...]) -> int:
+        """`cd [PATH]`: levels and `..`, as of folders; without a path, or before a `/`, to the root."""
+        if len(words) > 1:
+            self.context.error(
+                str(UsageError(what="name one level", usage="cd [LEVEL | .. | /LEVEL | ../LEVEL]"))
+            )
+            return EXIT_USAGE
+        path = words[0] if words else "/"
+        status = self._to_the_root() if path.startswith("/") else EXIT_OK
+        for part in path.split("/"):
+            if status != EXIT_OK:
+                break
+            if part == "..":
+                status = self.leave()
+            elif part not in ("", "."):
+                status = self._enter_named(part)
+        return status
+
+    def _enter_named(self, name: str) -> int:
+        if find_level(self.levels[-1], name) is None and find_level(ROOT, name) is None:
+            self.context.error(f"there is no level {name!r} (see `help`)")
+            return EXIT_USAGE
+        return self._run_here((name,))
 
     def _to_the_root(self) -> int:
         """Leave all levels, as far as that goes."""
