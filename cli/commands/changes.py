@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from cli.context import EXIT_OK, Context, UsageError
-from cli.grammar.document import find_resource, not_found, resource_not_found, section
+from cli.grammar.document import find_resource, not_found, parent_of, resource_not_found, section
 from cli.grammar.edits import set_attribute
 from cli.grammar.references import id_index, referenced_ids
 from cli.workspace import ATTEMPTS_MAX, PAUSE_S, Workspace
@@ -154,6 +154,8 @@ def _print(context: Context, name: str, tag: str, attribute: str) -> int:
         for key, value in pairs.items():
             context.print(f"{key}={value}")
         return EXIT_OK
+    if attribute not in pairs and tag == "meta_attributes":
+        pairs = _inherited(cib, item)
     if attribute not in pairs:
         raise InvalidRequest(what=f"{name} has no {attribute!r}")
     value = pairs[attribute]
@@ -164,6 +166,20 @@ def _print(context: Context, name: str, tag: str, attribute: str) -> int:
 def scoped(scope: str, name: str, value: str) -> str:
     """An attribute of a node as crm_attribute and crmsh print it: scripts cut the value out of that."""
     return f"scope={scope}  name={name} value={value}"
+
+
+def _inherited(cib: Element, item: Element) -> dict[str, str]:
+    """What its containers say, and where they are silent rsc_defaults; sets with rules aside."""
+    pairs: dict[str, str] = {}
+    for one in section(cib, "rsc_defaults").all("meta_attributes"):
+        if not one.all("rule"):
+            pairs |= {pair.get("name"): pair.get("value") for pair in one.all("nvpair")}
+    holders: list[Element] = []
+    while (holder := parent_of(cib, (holders or [item])[-1].id)) is not None:
+        holders.append(holder)
+    for holder in reversed(holders):
+        pairs |= _pairs(cib, holder, "meta_attributes")
+    return pairs
 
 
 def _pairs(cib: Element, item: Element, tag: str) -> dict[str, str]:

@@ -22,7 +22,7 @@ from cli.grammar.load import Mode, definition_names, erased, load, without_nodes
 from cli.grammar.resources import ProviderLookup, usual_provider
 from cli.grammar.select import obscured, select
 from cli.grammar.show import show as show_objects
-from cli.grammar.show import xml_cib
+from cli.grammar.show import without_values, xml_cib
 from cli.grammar.words import boolean_of
 from cli.options import set_value
 from cli.session import finish_session
@@ -87,23 +87,26 @@ def _chosen(workspace: Workspace, words: Sequence[str]) -> tuple[Element, ...] |
 
 def _text(context: Context, words: Sequence[str], *, hide: bool) -> str:
     workspace = context.open_workspace()
-    form = words[0] if words and words[0] in ("xml", "--exact") else ""
-    output = context.options.output
-    if output != "text" and not form:
-        words = (output, *words)
-        form = output
-    rest, patterns = obscured(words[1:] if form else words)
+    rest, patterns = obscured(words)
+    form = rest[0] if rest and rest[0] in ("xml", "--exact") else ""
+    rest = rest[1:] if form else rest
+    if context.options.output != "text" and not form:
+        form = context.options.output
+    if patterns and form == "--exact":
+        raise UsageError(
+            what="--exact hides nothing: it is there to be loaded", usage="show xml obscure:PATTERN"
+        )
     chosen = _chosen(workspace, rest)
+    if hide and not patterns:
+        patterns = ("passw.*",)
     if form == "xml":
-        return codec.render(xml_cib(workspace.cib, chosen))
+        return codec.render(without_values(xml_cib(workspace.cib, chosen), patterns))
     if form == "json":
         from cli.grammar.json_form import json_text
 
-        return json_text(_tops(workspace.cib, chosen)) + "\n"
+        return json_text(without_values(one, patterns) for one in _tops(workspace.cib, chosen)) + "\n"
     if form:
         return exact(workspace.cib, chosen)
-    if hide and not patterns:
-        patterns = ("passw.*",)
     return show_objects(workspace.cib, chosen, obscure=patterns, in_order=user_options.is_on("sort-elements"))
 
 

@@ -101,7 +101,7 @@ def object_text(item: Element, style: Style) -> str:
             raise UnsayableError
         body = " \\\n\t".join(lines)
     except UnsayableError:
-        body = xml_text(_obscured(_without_defaults(without_notes(item)), style))
+        body = xml_text(without_values(_without_defaults(without_notes(item)), style.obscure))
     return "\n".join([*notes, body])
 
 
@@ -289,10 +289,11 @@ def _pair_text(item: Element, style: Style) -> str:
     return f"{name}={quoted(value)}"
 
 
-def _obscured(item: Element, style: Style) -> Element:
-    if item.tag == "nvpair" and any(re.fullmatch(one, item.get("name")) for one in style.obscure):
+def without_values(item: Element, patterns: Sequence[str]) -> Element:
+    """With ****** for the values of attributes whose names fit one of the regular expressions."""
+    if item.tag == "nvpair" and any(re.fullmatch(one, item.get("name")) for one in patterns):
         return item.with_attributes(value=_OBSCURED)
-    return item.mapped(lambda child: _obscured(child, style)) if style.obscure else item
+    return item.mapped(lambda child: without_values(child, patterns)) if patterns else item
 
 
 def _rule_text(item: Element, style: Style) -> str:
