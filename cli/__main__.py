@@ -29,6 +29,7 @@ def _guarded(words: list[str]) -> int:
     from cli.context import EXIT_CONFLICT, EXIT_FAILED, EXIT_UNSAFE, EXIT_USAGE, Context, Unsafe, UsageError
     from hacluster.errors import ErrorCode, HaError
 
+    _speak_utf8()
     context = Context()
     try:
         status = _main(context, words)
@@ -53,6 +54,16 @@ def _guarded(words: list[str]) -> int:
     finally:
         context.close()
     return status
+
+
+def _speak_utf8() -> None:
+    """UTF-8 in every locale, so that a dump loads again; what is none is refused where it stands."""
+    import io
+
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            errors = "backslashreplace" if stream is sys.stderr else "surrogateescape"
+            stream.reconfigure(encoding="utf-8", errors=errors)
 
 
 def _main(context: Context, words: list[str]) -> int:

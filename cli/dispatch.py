@@ -37,7 +37,9 @@ def find_level(level: Level, word: str) -> Level | None:
 def find_command(level: Level, word: str) -> Command | None:
     """A command by name, alias or unambiguous prefix; names of the language in any case."""
     exact = level.command(word) or (level.command(word.lower()) if level is CONFIGURE else None)
-    exact = exact or level.command(word.replace("_", "-"))  # crmsh's old names: default_timeouts, validate_all
+    exact = exact or level.command(
+        word.replace("_", "-")
+    )  # crmsh's old names: default_timeouts, validate_all
     if exact is not None:
         return exact
     return _by_prefix([one for one in level.commands if one.name.startswith(word)], level, word)

@@ -162,7 +162,7 @@ class Shell:
 def read_script(name: str) -> str:
     """A file, or standard input for "-". Raises UsageError."""
     if name == "-":
-        return sys.stdin.read()
+        return sys.stdin.read().removeprefix("\ufeff")
     try:
         return Path(name).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:

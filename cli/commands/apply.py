@@ -85,7 +85,11 @@ def _load(context: Context, name: str, *, prune: bool) -> bool:
 def read_definitions(context: Context, name: str, source: str) -> tuple[Definition, ...]:
     """What a file (crm text, CIB XML or JSON) defines. Raises InvalidDocument, InvalidRequest, OSError."""
     try:
-        text = sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8-sig")
+        text = (
+            sys.stdin.read().removeprefix("\ufeff")
+            if name == "-"
+            else Path(name).read_text(encoding="utf-8-sig")
+        )
     except UnicodeDecodeError as error:
         raise InvalidRequest(what=f"{source} is not UTF-8: {error}") from None
     if text.lstrip().startswith("<"):

@@ -165,7 +165,7 @@ def load_file(context: Context, words: Sequence[str]) -> int:
 
 def _read(name: str) -> str:
     if name == "-":
-        return sys.stdin.read()
+        return sys.stdin.read().removeprefix("\ufeff")
     if "://" in name:
         return _fetched(name)
     try:

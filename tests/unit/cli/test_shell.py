@@ -223,6 +223,29 @@ def test_output_to_a_closed_pipe_is_quiet(cib_file: str, words: str) -> None:
     assert done.stderr == ""
 
 
+@pytest.mark.parametrize("coding", ["ascii:strict", "utf-8:strict", "latin-1:strict"])
+def test_it_reads_and_writes_utf_8_in_every_locale(cib_file: str, coding: str) -> None:
+    def run(*words: str, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run(
+            [sys.executable, "-m", "cli", "--cib-file", cib_file, *words],
+            input=given,
+            capture_output=True,
+            check=False,
+            timeout=60,
+            cwd=Path(__file__).parents[3],
+            env={**os.environ, "PYTHONIOENCODING": coding},
+        )
+
+    text = "\ufeffprimitive told Dummy description=é日\n".encode()
+    assert run("configure", "load", "update", "-", given=text).stderr == b""
+    assert "description=é日".encode() in run("configure", "show", "told").stdout
+    for words in (("configure", "load", "update", "-"), ("-f", "-"), ("apply", "-"), ()):
+        done = run(*words, given=b"primitive x Dummy description=\xff\n")
+        assert done.returncode != 0
+        assert done.stderr.startswith(b"ERROR: standard input:1")
+        assert b"Traceback" not in done.stderr
+
+
 def test_offline_work_does_not_import_grpc(cib_file: str) -> None:
     code = (
         "import sys\nfrom cli.__main__ import main\n"
