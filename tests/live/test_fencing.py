@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
 import pytest
 
-from cli.context import EXIT_FAILED
+from cli.context import EXIT_FAILED, EXIT_UNSAFE
 from crm.cib.model import Element
 from hacluster.supervision import EXIT_FENCED
 from hacluster.v1 import common_pb2, crm_pb2
-from tests.live.local_cluster import LocalCluster, LocalNode, until
+from tests.live.local_cluster import ROOT, LocalCluster, LocalNode, until
 from tests.live.test_hacli import hacli
 from tests.live.test_three_services import Ground, begun, change, with_standby
 
@@ -234,6 +236,36 @@ def test_a_node_stopped_before_it_has_a_view_is_not_fenced(base: Path) -> None:
         assert shots(cluster) == []
     finally:
         cluster.stop()
+
+
+@pytest.mark.parametrize("lab", [3], indirect=True, ids=["three nodes"])
+def test_a_crash_test_fences_a_node_and_sees_it_return(lab: tuple[LocalCluster, Ground]) -> None:
+    cluster, ground = lab
+    first, second = cluster.nodes[:2]
+    hacli(second, "cluster", "crash_test", "fence", "node1", status=EXIT_UNSAFE)  # nobody to ask
+    hacli(second, "cluster", "crash_test", "fence", "node2", status=EXIT_FAILED)  # itself
+    assert shots(cluster) == []
+    words = ("-F", "--wait-time", "90s", "cluster", "crash_test", "--fence-node", "node1")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "cli", "--root", str(second.root), "--node", second.name, *words],
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        until(lambda: not (first.root / "run").exists(), 60, "the end of node1")
+        first.kill()  # its processes are ended; this reaps them
+        first.start()
+        out, errors = process.communicate(timeout=120)
+    finally:
+        process.kill()
+    assert process.returncode == 0, (out, errors)
+    assert "node1 is fenced after" in errors
+    assert "passed: whole again" in out
+    assert shots(cluster) == ["reboot node1"]
+    ground.wait_on(first)
 
 
 def state_of(node: LocalNode, name: str) -> str:
