@@ -196,6 +196,30 @@ def test_who_was_fenced_and_lives_stops_what_it_runs_and_stays_out(
     ground.wait_on(second, 30)
 
 
+def test_who_left_before_the_quorum_was_gone_is_not_fenced_when_it_is_back(base: Path) -> None:
+    """Two of three are stopped in order; one of them comes back, and nobody shoots the other."""
+    cluster = LocalCluster(base, 3, cib=CIB)
+    ground = Ground(cluster)
+    first, second, third = cluster.nodes
+    try:
+        cluster.start()
+        ground.wait_on(first)
+        ground.wait_whole()
+        for node in (third, second):
+            for service in ("crm", "messaging", "lrm"):
+                node.kill(service, number=signal.SIGTERM)
+        until(lambda: (status := first.status()) is not None and not status.quorate, 20, "no quorum")
+        second.start()
+        until(lambda: (status := first.status()) is not None and status.quorate, 20, "a quorum")
+        ground.wait_on(first, 30)
+        assert (state_of(first, "node3"), shots(cluster)) == ("left", [])
+        third.start()
+        ground.wait_whole(30)
+        assert shots(cluster) == []
+    finally:
+        cluster.stop()
+
+
 def test_a_node_stopped_before_it_has_a_view_is_not_fenced(base: Path) -> None:
     """Since their own start the others have seen it in no view, and would fence it; but it said that it goes.
 
