@@ -202,7 +202,7 @@ class Agreement:
     def _target(self, chosen: tuple[int, ...], now_ns: int) -> tuple[tuple[int, ...], int, object] | None:
         """The set we should propose, how long to wait with it, and what names the cause; None if none."""
         own = self.config.node_id
-        if own not in chosen or self.candidates.barred(now_ns):
+        if own not in chosen or self.candidates.barred(chosen, now_ns):
             return None
         if self.installed is None:
             return self._first(chosen, now_ns)

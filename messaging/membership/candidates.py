@@ -84,13 +84,14 @@ class Candidates:
         }
         return chosen
 
-    def would_part(self, now_ns: int) -> bool:
+    def _would_part(self, chosen: tuple[int, ...], now_ns: int) -> bool:
         """Whether a view is out of the question, for it might make two nodes act alone, each on its own.
 
         One that `two_node` (or a file with one node only) lets act alone must not take a peer for lost that
-        lives, and only has another cluster.toml. By a majority there is no such danger.
+        lives, and only has another cluster.toml. By a majority there is no such danger, nor with both of two.
         """
-        if not self.quorum.config.two_node and len(self.config.nodes) > 1:
+        alone = len(self.config.nodes) == 1
+        if not alone and (not self.quorum.config.two_node or len(chosen) == len(self.config.nodes)):
             return False
         until_ns = 0 if self.view is not None else max(self._detector.strangers.values(), default=0)
         until_ns += self._detector.suspicion_ns if until_ns else 0
@@ -143,9 +144,9 @@ class Candidates:
         """The least of a set is its coordinator: members of a view first, then by id, no diskless ones."""
         return (node in self._diskless, not self.established(node), node)
 
-    def barred(self, now_ns: int) -> bool:
+    def barred(self, chosen: tuple[int, ...], now_ns: int) -> bool:
         """Whether this node may not propose: without a disk one id could come to name two views."""
-        return self.config.node_id in self._diskless or self.would_part(now_ns)
+        return self.config.node_id in self._diskless or self._would_part(chosen, now_ns)
 
     def is_ready(self, node: int, now_ns: int) -> bool:
         """Whether a chosen node may be in the next view already (6.4, addition)."""

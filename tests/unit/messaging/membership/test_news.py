@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from hacluster.vocabulary.membership import NodeState
+from dataclasses import replace
+
+from hacluster.vocabulary.membership import NodeState, QuorumConfig
 from messaging.membership.events import DaemonsChanged, Leave, LeaveRequested, Received
 from messaging.packet import TO_ALL, Header, Kind
 from tests.sim.engine import MS, SECOND, START_NS, World
@@ -87,3 +89,23 @@ def test_who_says_that_the_node_leaves_does_not_bring_it_back() -> None:
     world.run_until(START_NS + 20 * SECOND)
     assert cluster.one_view()
     assert process.generation > before
+
+
+def test_both_of_two_go_together_whoever_else_has_their_key() -> None:
+    """n3 was taken out of the others' cluster.toml, and runs on: they miss nobody."""
+    world, cluster, _ = a_member()
+    for name in ("n1", "n2"):
+        process = cluster.processes[name]
+        cluster.nodes[name].power_cut(world.stream("test"))
+        nodes = process.config.nodes[:2]
+        quorum = QuorumConfig(voters=tuple((node.id, 1) for node in nodes), two_node=True, wait_for_all=True)
+        process.config = replace(process.config, nodes=nodes, quorum=quorum)
+    world.run_until(START_NS + 8 * SECOND)
+    cluster.nodes["n1"].boot()
+    cluster.nodes["n2"].boot()
+    world.run_until(START_NS + 15 * SECOND)
+    for name in ("n1", "n2"):
+        status = cluster.processes[name].status
+        assert status is not None
+        assert [member.name for member in status.authority.view.members] == ["n1", "n2"]
+        assert status.authority.quorate
