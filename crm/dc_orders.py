@@ -160,7 +160,8 @@ class Orders:
 
                 self._for_run(run, self._until_done(run, action, delete), f"delete {resource}")
             case transition.ClearFailures(node=node, resource=resource):
-                self.clear_failures(node, resource, term)
+                if self.clear_failures(node, resource, term):
+                    self.dc.attributes_changed(node)  # what waited for that can be planned now
             case transition.ShutDownNode(node=node):
                 self._for_reign(self._shut_down(node, term), f"shut down {node}")
             case _:

@@ -242,3 +242,14 @@ def test_links_and_documents(cluster: LocalCluster) -> None:
     hacli(one, "cib", "export", str(exported))
     offline = hacli(one, "--cib-file", str(exported), "configure", "show")
     assert offline == hacli(one, "configure", "show")
+
+
+def test_what_failed_for_a_parameter_starts_when_that_is_mended(cluster: LocalCluster) -> None:
+    """Code 6 bars it from all nodes, until its failure is forgotten with the parameters that it was of."""
+    one, other = cluster.nodes
+    hacli(one, "configure", "primitive", "mended", "ocf:hacluster:Dummy", "params", "fail=start=6")
+    until(lambda: hacli(other, "status").count("mended start on") == 1, 30, "it has failed")
+    assert places(one)["mended"] == {}
+    hacli(one, "-w", "configure", "set", "mended.fail", "monitor@nowhere")
+    until(lambda: list(places(other)["mended"].values()) == ["Started"], 10, "it runs")
+    hacli(one, "-w", "-F", "configure", "delete", "mended")
