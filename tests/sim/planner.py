@@ -247,9 +247,10 @@ def state_of(seen: Seen, resource: ResourceId) -> str:
 
 
 def _is_watched(seen: Seen, resource: ResourceId) -> bool:
+    """Whether it has a monitor that was begun after its last start: a stop ends all former ones."""
+    own = [one for one in seen.results if one.operation.resource == resource]
+    since = max((one.call_id for one in own if not one.operation.interval_ms), default=0)
     return any(
-        one.operation.resource == resource
-        and one.operation.interval_ms
-        and one.status is ExecutionStatus.DONE
-        for one in seen.results
+        one.operation.interval_ms and one.status is ExecutionStatus.DONE and one.call_id > since
+        for one in own
     )
