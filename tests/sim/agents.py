@@ -16,15 +16,29 @@ from lrm.queue.events import Ended, RunId
 from tests.sim.engine import MS, InvariantBroken, Node, Scheduled, World
 
 OK, NOT_RUNNING, FAILED = 0, 7, 1
+NOT_INSTALLED = 5
+"""Of a stop it says that nothing can run: one that returns it and leaves something running has lied."""
+FAILURES = (1, 2, 3, 4, 5, 6, 8, 9, 127, 137, 190, 191, 193, 198, 255)
+"""OCF's own, the shell's, Pacemaker's for what is not over yet (193), and one of nobody."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dials:
-    """How bad agents are: chances of a failure, of a hang until the time-out, of a resource that dies."""
+    """How bad agents are: chances of a failure, of a hang until the time-out, of a resource that dies.
+
+    Of the worse ones (`tests.sim.worse`): of a stop that fails once and leaves all as it was, of a start that
+    reports a success and has done nothing, of a monitor that sees a failure where there is none, and of one
+    that needs nearly all of its time; and whether failures return any number.
+    """
 
     fail: float = 0.05
     hang: float = 0.02
     dies: float = 0.02
+    twice: float = 0.0
+    nothing: float = 0.0
+    flaps: float = 0.0
+    slow: float = 0.0
+    any_rc: bool = False
 
 
 @dataclass(slots=True)
@@ -60,6 +74,8 @@ class Agents:
             self.active.add(resource)
         rng = self.truth.rng
         work_ns, timeout_ns = rng.randint(1, 300) * MS, operation.timeout_ms * MS
+        if self._happens(self.dials.slow, "agent_slow"):
+            work_ns = timeout_ns - rng.randint(1, 50) * MS
         hangs = rng.random() < self.dials.hang
         if hangs:
             self.world.count("agent_hung")
@@ -95,6 +111,9 @@ class Agents:
         fails = self.truth.rng.random() < self.dials.fail
         if timed_out:
             self._end(item, ExecutionStatus.TIMEOUT, FAILED)
+        elif action == "stop" and self._happens(self.dials.twice, "stop_failed"):
+            rc = self._failure()
+            self._end(item, ExecutionStatus.DONE, rc if rc != NOT_INSTALLED else FAILED)
         elif action == "stop":
             self.active.discard(resource)
             self._end(item, ExecutionStatus.DONE, OK)
@@ -103,11 +122,24 @@ class Agents:
                 self.active.discard(resource)
                 self.world.count("resource_died")
             there = resource in self.active
-            self._end(item, ExecutionStatus.DONE, OK if there else NOT_RUNNING)
+            rc = self._failure() if self._happens(self.dials.flaps, "monitor_flapped") else NOT_RUNNING
+            self._end(item, ExecutionStatus.DONE, OK if there and rc == NOT_RUNNING else rc)
         else:
             if fails:
                 self.world.count("start_failed")
-            self._end(item, ExecutionStatus.DONE, FAILED if fails else OK)
+            elif self._happens(self.dials.nothing, "start_did_nothing"):
+                self.active.discard(resource)
+            self._end(item, ExecutionStatus.DONE, self._failure() if fails else OK)
+
+    def _happens(self, chance: float, what: str) -> bool:
+        """Nothing is drawn for what never happens: other classes' runs stay as they are."""
+        if not chance or self.truth.rng.random() >= chance:
+            return False
+        self.world.count(what)
+        return True
+
+    def _failure(self) -> int:
+        return self.truth.rng.choice(FAILURES) if self.dials.any_rc else FAILED
 
     def _end(self, item: _Running, status: ExecutionStatus, rc: int) -> None:
         if item.until is not None:

@@ -6,6 +6,7 @@ from tests.sim import (  # noqa: F401 - register their classes
     cib_classes,
     cib_trouble,
     cib_turns,
+    fences,
     full,
     keys,
     nodes,
@@ -16,6 +17,7 @@ from tests.sim import (  # noqa: F401 - register their classes
     trouble,
     whole,
     witness,
+    worse,
 )
 from tests.sim.classes import REGISTRY
 

@@ -81,6 +81,7 @@ class LrmProcess(Process[Event | Asked | Look, Effect]):
         self._asking: Reply | None = None
         self._highest = Term(0, 0)  # in this boot, whatever its memory says
         self._boots = 0
+        self.watchers: list[Callable[[], None]] = []  # look after each step
         agents.ended = self._ended
         messaging.on_publish.append(self._published)
 
@@ -143,6 +144,8 @@ class LrmProcess(Process[Event | Asked | Look, Effect]):
         due_ns = self.queue.next_due_ns()
         if due_ns is not None:
             self.set_timer("due", max(due_ns, now_ns + 1), Tick())
+        for watcher in self.watchers:
+            watcher()
         return effects
 
     def seen(self) -> Seen:

@@ -51,6 +51,10 @@ CIB_VOTES: Final = (
     "crm.vote_refused another view",
 )
 CIB_DISK: Final = ("crash_in_sync", "unsynced_lost", "unsynced_torn", "unsynced_kept")
+FENCES: Final = (
+    *("agent_fails", "agent_slow", "agent_hangs", "agent_late", "agent_dies", "late_shot", "fenced"),
+    *("second_level", "feed_off", "fence_round_failed", "shot_cancelled"),
+)
 TURNS: Final = (
     *("turn_to_next", "turn_is_over", "changes_committed", "dc_crashed"),
     *("voter_changes_ok", "voter_changes_failed", "voter_changes_unknown"),
@@ -158,6 +162,13 @@ EXPECTED: Final[Mapping[str, tuple[str, ...]]] = {
         *("BecameDc", "left_cleanly", "moved_away", "all_down", "caretaker", "stopped_by_caretaker"),
         "left_without_a_view",
     ),
+    "agents3": (
+        *WHOLE[:6],
+        *("agent_slow", "stop_failed", "start_did_nothing", "monitor_flapped", "reattached"),
+    ),
+    "fence3": FENCES,
+    "fence5": FENCES,
+    "liar3": ("device_lied", "believed_a_liar", "active_twice", "barred", "learned_that_it_is_barred"),
     "full3-force": (*CIB, "orphans_saved", "answered_orphans"),
 }
 

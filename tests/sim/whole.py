@@ -30,13 +30,15 @@ class WholeRun(FullRun):
 
     planner: type[Planner] = Planner
     device: type[Device] = Device
+    dials = Dials()
+    truth_of: type[Truth] = Truth
 
     def __init__(self, seed: int, profile: FullProfile) -> None:
         super().__init__(seed, profile)
-        self.truth = Truth(self.world)
+        self.truth = self.truth_of(self.world)
         self.lrms: dict[str, LrmProcess] = {}
         for name, messaging in self.membership.processes.items():
-            agents = Agents(self.world, messaging.node, Dials(), self.truth)
+            agents = Agents(self.world, messaging.node, self.dials, self.truth)
             self.truth.machines.append(agents)
             self.lrms[name] = LrmProcess(messaging.node, messaging, agents)
         device = self.device(self.world, self.membership, self.lrms)

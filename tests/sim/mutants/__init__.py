@@ -11,13 +11,14 @@ from typing import Final
 
 from tests.sim.all_classes import REGISTRY
 from tests.sim.cib_mutants import MUTANTS as OF_THE_CIB
+from tests.sim.mutants.fences import MUTANTS as OF_FENCES
 from tests.sim.mutants.membership import MUTANTS as OF_VIEWS
 from tests.sim.mutants.one import Mutant
 from tests.sim.mutants.stop import MUTANTS as OF_STOPS
 from tests.sim.mutants.talk import MUTANTS as OF_DATA
 from tests.sim.mutants.whole import MUTANTS as OF_LRMS
 
-ALL: tuple[Mutant, ...] = (*OF_VIEWS, *OF_DATA, *OF_THE_CIB, *OF_LRMS, *OF_STOPS)
+ALL: tuple[Mutant, ...] = (*OF_VIEWS, *OF_DATA, *OF_THE_CIB, *OF_LRMS, *OF_STOPS, *OF_FENCES)
 
 
 SHOWN_BY: Final = Path(__file__).with_name("shown_by.toml")

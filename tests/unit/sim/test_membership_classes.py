@@ -25,12 +25,15 @@ QUICK = (
     "diskless",
     "disks",
     "stop3",
+    "agents3",
+    "fence3",
+    "liar3",
 )
 LONG = (
     "talk", "talk-noise", "talk-flood", "auto3", "auto5", "auto-load", "nodes", "lms7", "lms5-chaos",
     "lms5-step", "noise", "bridge", "clock", "stand-still", "wipe", "chaos5", "chaos9",
     "wire3", "wire5", "net5", "lying", "wall", "clock-bound", "keys", "whole3-two-dcs",
-    "qdisk2", "qdisk4", "qdisk-halves", "stop5",
+    "qdisk2", "qdisk4", "qdisk-halves", "stop5", "agents5", "fence5",
 )  # fmt: skip
 REGRESSIONS = tomllib.loads((ROOT / "tests/sim/regressions.toml").read_text())["seed"]
 
