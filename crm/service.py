@@ -15,8 +15,9 @@ from crm.api.access import AccessControl
 from crm.api.cluster import Cluster
 from crm.api.public_socket import name_of
 from crm.api.selecting import Selections
+from crm.api.shares import Shares
 from crm.api.voters import change_voters, voters_reply
-from crm.cib.codec import is_text, parse, render
+from crm.cib.codec import is_text, parse
 from crm.cib.history import FEATURE_SET
 from crm.cib.model import Element
 from crm.cib.versions import CibVersion
@@ -35,6 +36,12 @@ NAME: Final = "hacluster.v1.Crm"
 WATCH_PAUSE_MS: Final = 50
 WATCHED_BYTES_A_MS: Final = 3_000
 """A large CIB is sent less often: to spell 3 kB takes about half a millisecond."""
+
+WATCHES_EACH_MAX: Final = 64
+WATCHES_MAX: Final = 256
+WRITES_EACH_MAX: Final = 256
+WRITES_MAX: Final = 512
+"""Of those that wait for their answer."""
 
 WRITE_DEADLINE_MS: Final = 10_000
 _OUTCOMES: Final = {
@@ -62,6 +69,8 @@ class CrmService(crm_pb2_grpc.CrmServicer):
         self._cluster, self._name, self._lrm, self._folder = cluster, cluster_name, lrm, transitions
         self._revisions = revisions
         self._selections, self._limited = Selections(), Selections()
+        self._watches = Shares("watches", WATCHES_EACH_MAX, WATCHES_MAX)
+        self._writes = Shares("writes", WRITES_EACH_MAX, WRITES_MAX)
         self._at_dc: dict[str, Callable[[bytes, str], Awaitable[bytes]]] = {
             "Status": self._status_at_dc,
             "QueryCib": self._query_at_dc,
@@ -177,15 +186,16 @@ class CrmService(crm_pb2_grpc.CrmServicer):
     ) -> AsyncIterator[crm_pb2.ClusterStatus]:
         """See crm.proto: this node's own view, which follows the DC's within milliseconds."""
         changes = self._cluster.changes
-        while True:
-            count = changes.count
-            status = self._shown(self.status(), context)
-            yield status
-            await changes.after(count)
-            await asyncio.sleep((WATCH_PAUSE_MS + len(status.cib_xml) // WATCHED_BYTES_A_MS) / 1_000)
+        with self._watches.one_for(self._user(context)):
+            while True:
+                count = changes.count
+                status = self.status(rpc.caller_of(context))
+                yield status
+                await changes.after(count)
+                await asyncio.sleep((WATCH_PAUSE_MS + len(status.cib_xml) // WATCHED_BYTES_A_MS) / 1_000)
 
-    def status(self) -> crm_pb2.ClusterStatus:
-        """The cluster as this node sees it."""
+    def status(self, caller: rpc.Caller | None = None) -> crm_pb2.ClusterStatus:
+        """The cluster as this node sees it, and as far as the caller may see it; None: everything."""
         cluster, replica = self._cluster, self._cluster.replica
         return crm_pb2.ClusterStatus(
             cluster_name=self._name(),
@@ -201,7 +211,7 @@ class CrmService(crm_pb2_grpc.CrmServicer):
             transition=self._transition(),
             notices=cluster.notices(),
             cib_digest=replica.digest,
-            cib_xml=render(cluster.cib()).encode(),
+            cib_xml=self._access.spelled(caller),
             age_ms=replica.status_age_ms,
             last_change_by=cluster.notes.last_change_by,
             last_change_s=cluster.notes.last_change_s,
@@ -249,15 +259,16 @@ class CrmService(crm_pb2_grpc.CrmServicer):
         replica = self._cluster.replica
         if not condition and tickets_in(replica.configuration):
             condition = replica.digest  # or a ticket could come back that is revoked just now
-        outcome = await replica.write(
-            carried(replica.configuration, self._access.meant(given, caller)),
-            author=self._user(context),
-            client=request.client.removeprefix(f"{self._user(context)}: "),  # what it says of itself, too
-            request_id=request.request_id,
-            expected_digest=condition,
-            force=request.force,
-            deadline_ms=request.deadline_ms or WRITE_DEADLINE_MS,
-        )
+        with self._writes.one_for(self._user(context)):
+            outcome = await replica.write(
+                carried(replica.configuration, self._access.meant(given, caller)),
+                author=self._user(context),
+                client=request.client.removeprefix(f"{self._user(context)}: "),  # what it says of itself, too
+                request_id=request.request_id,
+                expected_digest=condition,
+                force=request.force,
+                deadline_ms=request.deadline_ms or WRITE_DEADLINE_MS,
+            )
         return _write_reply(outcome, request.request_id)
 
     async def WriteOutcome(

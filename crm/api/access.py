@@ -13,6 +13,7 @@ from crm import acl, confirmation
 from crm.acl import Kind, Permission
 from crm.api.cluster import Cluster
 from crm.api.public_socket import name_of, user_name
+from crm.api.spelling import Spelling
 from crm.cib import codec
 from crm.cib.model import Element
 from crm.cib.versions import NO_VERSION
@@ -45,6 +46,7 @@ class AccessControl:
 
     def __init__(self, cluster: Cluster, groups: Callable[[int], frozenset[str]]) -> None:
         self._cluster, self._groups = cluster, groups
+        self._spelling = Spelling(lambda cib, rules: acl.readable(_without_way_back(cib), rules))
 
     def rules(self, caller: Caller) -> tuple[Permission, ...] | None:
         """What the caller may; None: everything. Raises Unavailable while the configuration is not known."""
@@ -95,6 +97,10 @@ class AccessControl:
         if rules is None:
             return xml
         return codec.render(acl.readable(_without_way_back(codec.parse(xml)), rules)).encode()
+
+    def spelled(self, caller: Caller | None = None) -> bytes:
+        """This node's CIB as far as the caller may read it, None all of it. Raises PermissionDenied."""
+        return self._spelling.text(self._cluster.cib(), self.rules(caller) if caller is not None else None)
 
     def meant(self, configuration: Element, caller: Caller) -> Element:
         """The whole configuration a caller means who may not see all of it. Raises PermissionDenied."""

@@ -13,9 +13,12 @@ from typing import Any
 import grpc
 import pytest
 
+from crm.api import spelling
 from crm.api.access import AccessControl
+from crm.api.shares import Shares
 from crm.cib import objects
 from crm.cib.codec import parse, render
+from crm.cib.model import Element
 from crm.cib.selection import select
 from crm.cib.versions import NO_VERSION
 from crm.confirmation import Pending, pending_in, with_pending
@@ -138,6 +141,59 @@ async def test_watching(tmp_path: Path) -> None:
             second = await stream.read()
         assert second.notices
         stream.cancel()
+
+
+async def test_one_user_watches_so_often_and_no_oftener(tmp_path: Path) -> None:
+    async with a_service(tmp_path) as (world, stub):
+        api = world.api  # type: ignore[attr-defined]
+        api._watches = Shares("watches", 2, 3)
+        streams = [stub.Watch(crm_pb2.WatchClusterRequest()) for _ in range(2)]
+        for stream in streams:
+            assert (await stream.read()).node == "node1"
+        error = await fails(anext(aiter(stub.Watch(crm_pb2.WatchClusterRequest()))))
+        assert error.code is ErrorCode.RESOURCE_EXHAUSTED
+        assert "local has 2 watches open already" in str(error)
+        streams[0].cancel()
+        await world.until(lambda: api._watches._held.total() == 1)
+        assert (await stub.Watch(crm_pb2.WatchClusterRequest()).read()).node == "node1"
+
+
+async def test_one_user_has_so_many_writes_under_way(tmp_path: Path) -> None:
+    async with a_service(tmp_path) as (world, stub):
+        api = world.api  # type: ignore[attr-defined]
+        api._writes = Shares("writes", 0, 9)
+        request = crm_pb2.WriteCibRequest(configuration_xml=render(CONFIGURATION).encode())
+        error = await fails(stub.WriteCib(request))
+        assert error.code is ErrorCode.RESOURCE_EXHAUSTED
+        api._writes = Shares("writes", 1, 9)
+        assert (await stub.WriteCib(request)).outcome == crm_pb2.WriteReply.OUTCOME_OK
+        assert (await stub.WriteCib(request)).outcome == crm_pb2.WriteReply.OUTCOME_OK
+
+
+async def test_who_watches_is_told_what_was_spelled_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with a_service(tmp_path) as (world, stub):
+        spelled: list[Element] = []
+
+        def spell(cib: Element) -> str:
+            spelled.append(cib)
+            return render(cib)
+
+        monkeypatch.setattr(spelling, "render", spell)
+        streams = [stub.Watch(crm_pb2.WatchClusterRequest()) for _ in range(8)]
+        first = await asyncio.gather(*(stream.read() for stream in streams))
+        world.local.quorate = False
+        world.api._cluster.changes.touch()  # type: ignore[attr-defined]
+        async with asyncio.timeout(5):
+            told = await asyncio.gather(*(stream.read() for stream in streams))
+        assert {(status.quorate, parse(status.cib_xml).get("have-quorum")) for status in told} == {
+            (False, "0")
+        }
+        assert len({status.cib_xml for status in (*first, *told)}) == 2
+        assert len(spelled) == 2
+        for stream in streams:
+            stream.cancel()
 
 
 async def test_writing(tmp_path: Path) -> None:
