@@ -63,6 +63,7 @@ from crm.scheduling_files import newest
 from crm.service import NAME, CrmService
 from hacluster import rpc
 from hacluster.clock import Clock
+from hacluster.collector import keep_out_of_collections
 from hacluster.errors import HaError
 from hacluster.paths import Paths
 from hacluster.settings import Node, Settings
@@ -347,6 +348,7 @@ class CrmShell:
             self._public.listen()
             self.spawn(self._public.serve(), "clients")
             self.spawn(self._tls.watch(), "certificates")
+            keep_out_of_collections()
             Notifier().tell("READY=1")
             log.info(log_events.STARTED, boot_token=self._boot_token[:16])
             self._stop = stop

@@ -218,8 +218,6 @@ class Daemon:
         keep_out_of_collections()
         Notifier().tell("READY=1")
         log.info(log_events.SERVING, socket=str(self._options.paths.messaging_socket))
-        gc.collect()
-        gc.freeze()  # what was imported stays: to look at it again and again would make heartbeats late
         await over.wait()
         await server.stop(0.1)
 

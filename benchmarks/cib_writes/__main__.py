@@ -23,6 +23,7 @@ import structlog
 
 from crm.cib.model import Element, element
 from crm.replica.events import Outcome
+from hacluster.collector import keep_out_of_collections
 from tests.cib_lab import Lab, lab, until
 
 NODES = 3
@@ -82,6 +83,7 @@ async def measure(folder: Path, seconds: float, resources: int, sync_ms: float) 
         cluster.view([1, 2, 3])
         dc = await cluster.dc(1, 2, 3)
         other = 2 if dc != 2 else 3
+        keep_out_of_collections()  # as ha-crm does
         outcome = await cluster.shell(dc).write(a_configuration(resources), author="bench")
         assert outcome.outcome is Outcome.OK, outcome
         for where, node in (("at the DC", dc), ("at a follower", other)):
