@@ -12,6 +12,10 @@ from hacluster.errors import InvalidDocument
 
 SIZE_BYTES_MAX: Final = 64 * 1024 * 1024
 DEPTH_MAX: Final = 200
+ATTRIBUTES_MAX: Final = 10_000  # of one element
+TAG_BYTES_MAX: Final = (
+    4 * 1024 * 1024
+)  # from one "<" to the next: the parser sees a tag only when it has it whole
 _SPECIAL = re.compile(r'[&<>"\n\t\r]')
 _DECLARED: Final = frozenset({"xml", "xmlns"})  # prefixes that need no declaration
 
@@ -26,7 +30,21 @@ def parse(data: bytes | str, *, source: str = "CIB", size_bytes_max: int = SIZE_
             what=f"{len(raw)} bytes is more than the limit of {size_bytes_max}",
             remedy="split the document or remove old status",
         )
+    _check_tags(raw, source)
     return _Reader(source, "utf-8" if isinstance(data, str) else None).read(raw)
+
+
+def _check_tags(raw: bytes, source: str) -> None:
+    at = 0
+    while at + TAG_BYTES_MAX < len(raw):
+        begun, at = at, raw.rfind(b"<", at + 1, at + 1 + TAG_BYTES_MAX)
+        if at < 0:
+            raise InvalidDocument(
+                source=source,
+                line=raw.count(b"\n", 0, begun) + 1,
+                what=f"a tag, a text or a comment is longer than {TAG_BYTES_MAX} bytes",
+                remedy="split it",
+            )
 
 
 class _Reader:
@@ -74,6 +92,8 @@ class _Reader:
     def _start(self, tag: str, attributes: dict[str, str]) -> None:
         if len(self._open) > DEPTH_MAX:
             raise self._invalid(f"elements are nested deeper than {DEPTH_MAX}")
+        if len(attributes) > ATTRIBUTES_MAX:
+            raise self._invalid(f"<{tag[:80]}> has more than {ATTRIBUTES_MAX} attributes")
         share = self._share
         for name, value in attributes.items():
             attributes[name] = share(value, value)
