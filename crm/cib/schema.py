@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from crm import patterns
 from crm.cib.model import COMMENT, Element
 from hacluster.vocabulary.agent import check_name_part, check_type
 
@@ -364,6 +365,8 @@ class _Check:
             yield from self._values(element, where)
         if element.tag == "primitive" or element.tag == "template":
             yield from self._agent(element, where)
+        if element.tag == "rsc_location" or element.tag == "fencing-level":
+            yield from self._pattern(element, where)
         inside = f' in <{element.tag} id="{element.id}">' if element.id else above
         if element.tag == "configuration" or shape is not None:
             for child in element.children:
@@ -451,6 +454,14 @@ class _Check:
                 yield _error(where, "it says nothing about which resource", 'add rsc="…"')
             case _:
                 pass
+
+    def _pattern(self, element: Element, where: str) -> Iterator[Problem]:
+        for name in ("rsc-pattern", "target-pattern"):
+            text = element.get(name)
+            expression = text.removeprefix("!") if name == "rsc-pattern" else text
+            if expression and (problem := patterns.problem(expression)):
+                remedy = "write a POSIX extended regular expression; until then this has no effect"
+                yield _warning(where, f"{name}={text[:80]!r} cannot be used: {problem}", remedy)
 
     def _both(self, element: Element, where: str, one: str, other: str) -> Iterator[Problem]:
         for name in (one, other):

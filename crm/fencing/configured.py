@@ -11,8 +11,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from crm import patterns
 from crm.cib.model import Element
-from crm.scheduler import patterns, scores
+from crm.scheduler import scores
 from crm.scheduler.rules import Context, Elements, holds, merge_sets
 
 Transient = Mapping[str, Mapping[str, str]]

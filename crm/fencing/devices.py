@@ -13,9 +13,9 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final, assert_never
 
+from crm import patterns
 from crm.cib.model import Element
 from crm.fencing.configured import NOTHING, Transient, configured
-from crm.scheduler import patterns
 from hacluster.digits import is_count
 from hacluster.durations import parse_ms
 from hacluster.vocabulary.agent import AgentName
@@ -27,7 +27,8 @@ OWN: Final = "pcmk_"
 BOOT: Final = "hacluster_boot"
 """A parameter that agents of ours have: which boot of the node is to end."""
 
-_MAPPED: Final = re.compile(r"((?:\\.|[^\\\s;:=])+)[:=]((?:\\.|[^\\\s;])+)", re.DOTALL)
+_BETWEEN: Final = re.compile(r"(?:\\.|[^\\\s;])++", re.DOTALL)  # in two steps: one would take quadratic time
+_MAPPED: Final = re.compile(r"[:=]*+((?:\\.|[^\\:=])++)[:=](.+)", re.DOTALL)
 _ESCAPED: Final = re.compile(r"\\(.)", re.DOTALL)
 
 
@@ -253,8 +254,9 @@ def host_map(text: str) -> dict[str, str]:
     "node1:1;node2=2,3" has several plugs for node2; a backslash takes the meaning from what follows it.
     """
     found = {}
-    for name, value in _MAPPED.findall(text):
-        found[_ESCAPED.sub(r"\1", name).lower()] = _ESCAPED.sub(r"\1", value)
+    for word in _BETWEEN.findall(text):
+        if mapped := _MAPPED.match(word):
+            found[_ESCAPED.sub(r"\1", mapped[1]).lower()] = _ESCAPED.sub(r"\1", mapped[2])
     return found
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from crm import patterns
 from crm.cib.model import Element
-from crm.scheduler import patterns, references, scores
+from crm.scheduler import references, scores
 from crm.scheduler.failures import node_has_failures, threshold_reached
 from crm.scheduler.model import Entry, Location, Node, ProbeMode, Resource, Role, Variant, WorkingSet
 from crm.scheduler.operations import rule_context
