@@ -84,6 +84,39 @@ _OURS: Final[Mapping[str, _Ours]] = {
     "MailTo": _Ours("MailTo", ("email", "subject")),
     "Dummy": _Ours("Dummy"),
 }
+
+
+@dataclass(frozen=True, slots=True)
+class _Arguments:
+    """What the arguments of one of heartbeat's scripts are called by the OCF agent of that name.
+
+    `least`: how many there must be; of the others the last may be left out. `usage` for who gave other ones.
+    """
+
+    names: tuple[str, ...]
+    least: int
+    usage: str
+    none_too: bool = False
+
+
+_OCF: Final[Mapping[str, _Arguments]] = {
+    "ICP": _Arguments(("driveid", "device"), 2, "ICP::DRIVEID::DEVICE"),
+    "LVM": _Arguments(("volgrpname",), 1, "LVM::VOLUMEGROUP"),
+    "LinuxSCSI": _Arguments(("scsi",), 1, "LinuxSCSI::HOST:CHANNEL:TARGET[:LUN]"),
+    "Raid1": _Arguments(("raidconf", "raiddev"), 2, "Raid1::CONFIGFILE::DEVICE"),
+    "ServeRAID": _Arguments(("serveraid", "mergegroup"), 2, "ServeRAID::NUMBER::MERGEGROUP"),
+    "WinPopup": _Arguments(("hostfile",), 0, "WinPopup[::HOSTFILE]"),
+    "Xinetd": _Arguments(("service",), 1, "Xinetd::SERVICE"),
+    "apache": _Arguments(("configfile",), 0, "apache[::CONFIGFILE]"),
+    "db2": _Arguments(("instance",), 1, "db2::OWNER"),
+    "ids": _Arguments(
+        ("informixdir", "informixserver", "onconfig"), 3, "ids[::DIR::SERVER::ONCONFIG]", none_too=True
+    ),
+    "portblock": _Arguments(("protocol", "portno", "action"), 3, "portblock::tcp|udp::PORTS::block|unblock"),
+}
+_WAS: Final = _Arguments(("config",), 0, "WAS[::CONFIGFILE or PORT]")
+_SPECIAL: Final = frozenset(("AudibleAlarm", "IPv6addr", "SendArp", "WAS"))
+_IPV6: Final = {"ip": "ipv6addr"}
 _WEB: Final = _Ours("WebServer", (), {"start": "40s", "stop": "60s"})
 
 
@@ -244,6 +277,8 @@ class _Reader:
                 self.fail(number, f"{word}: {name} takes no arguments here", "remove what follows `::`")
                 return None
             return {"docroot": docroot or _DOCROOT_DEFAULT}
+        if agent.provider == "heartbeat" and (name in _OCF or name in _SPECIAL):
+            return self._by_heartbeat(number, word, name, arguments)
         names = _OURS[name].parameters if name in _OURS else ()
         if len(arguments) > len(names):
             what = f"{word}: what the {len(arguments)} arguments of {name} mean to {agent.text} is not known"
@@ -255,6 +290,30 @@ class _Reader:
             self.fail(number, f"{word}: device and folder are needed", "Filesystem::DEVICE::FOLDER::TYPE")
             return None
         return dict(zip(names, arguments, strict=False))
+
+    def _by_heartbeat(
+        self, number: int, word: str, name: str, arguments: Sequence[str]
+    ) -> dict[str, str] | None:
+        """As heartbeat's script of that name, which is not installed, told the OCF agent, which is."""
+        if name == "AudibleAlarm":
+            return {"nodelist": " ".join(arguments)} if arguments else {}
+        if name == "IPv6addr":
+            found = self._address(number, word, arguments)
+            return {_IPV6.get(key, key): value for key, value in found.items()} if found is not None else None
+        if name == "SendArp":
+            address, _, nic = arguments[0].partition("/") if len(arguments) == 1 else ("", "", "")
+            if _is_address(address) and nic and "/" not in nic:
+                return {"ip": address, "nic": nic}
+            self.fail(number, f"{word}: an address and a device are needed", "SendArp::ADDRESS/DEVICE")
+            return None
+        if name == "WAS" and len(arguments) <= 1:
+            return {"port" if one.isdigit() else "config": one for one in arguments}
+        known = _OCF.get(name, _WAS)
+        enough = known.least <= len(arguments) or (known.none_too and not arguments)
+        if not enough or len(arguments) > len(known.names):
+            self.fail(number, f"{word}: {name} does not take {len(arguments)} arguments", known.usage)
+            return None
+        return dict(zip(known.names, arguments, strict=False))
 
     def _address(self, number: int, word: str, arguments: Sequence[str]) -> dict[str, str] | None:
         """ip[/bits[/nic[:label]][/broadcast]]."""

@@ -97,6 +97,58 @@ def test_a_script_with_arguments_keeps_them_in_order() -> None:
     assert "primitive drbddisk heartbeat:drbddisk params 1=r0 2=x op monitor interval=10s" in shown(converted)
 
 
+AS_THEY_WERE = {
+    "LVM::vg0": "LVM params volgrpname=vg0",
+    "Raid1::/etc/raidtab::/dev/md0": 'Raid1 params raidconf="/etc/raidtab" raiddev="/dev/md0"',
+    "ServeRAID::1::2": "ServeRAID params serveraid=1 mergegroup=2",
+    "ICP::5::/dev/sdb1": 'ICP params driveid=5 device="/dev/sdb1"',
+    "LinuxSCSI::0:0:5": 'LinuxSCSI params scsi="0:0:5"',
+    "WAS": "WAS op",
+    "WAS::/opt/was.xml": 'WAS params config="/opt/was.xml"',
+    "WAS::9080": "WAS params port=9080",
+    "db2::db2inst1": "db2 params instance=db2inst1",
+    "ids::/opt/ifx::one::onconfig": 'ids params informixdir="/opt/ifx" informixserver=one onconfig=onconfig',
+    "AudibleAlarm::node1::node2": 'AudibleAlarm params nodelist="node1 node2"',
+    "ids": "ids op",
+    "AudibleAlarm": "AudibleAlarm op",
+    "Xinetd::tftp": "Xinetd params service=tftp",
+    "WinPopup::/etc/hosts.win": 'WinPopup params hostfile="/etc/hosts.win"',
+    "portblock::tcp::80,443::block": 'portblock params protocol=tcp portno="80,443" action=block',
+    "SendArp::10.0.0.1/eth0": "SendArp params ip=10.0.0.1 nic=eth0",
+    "apache::/etc/httpd/httpd.conf": 'apache params configfile="/etc/httpd/httpd.conf"',
+}
+
+
+@pytest.mark.parametrize("word", AS_THEY_WERE)
+def test_scripts_of_heartbeats_that_are_ocf_agents_today(word: str) -> None:
+    """Debian has them without the scripts in resource.d, which said what their arguments mean."""
+    converted = run(f"node1 {word}\n", installed=Installed(heartbeat_ocf=lambda _name: True))
+    (line,) = [one for one in shown(converted) if one.startswith("primitive")]
+    assert agents(converted) == [f"ocf:heartbeat:{word.split('::')[0]}"]
+    assert f" {AS_THEY_WERE[word]}" in line
+    (scripted,) = agents(run(f"node1 {word}\n", installed=Installed(resource_d=lambda _name: True)))
+    assert scripted == f"heartbeat:{word.split('::')[0]}"
+
+
+@pytest.mark.parametrize(
+    ("word", "remedy"),
+    [
+        ("LVM", "LVM::VOLUMEGROUP"),
+        ("Raid1::/dev/md0", "Raid1::CONFIGFILE::DEVICE"),
+        ("portblock::tcp::80", "block|unblock"),
+        ("SendArp::10.0.0.1", "ADDRESS/DEVICE"),
+        ("ids::/opt/ifx", "DIR::SERVER::ONCONFIG"),
+        ("WAS::a::b", "CONFIGFILE or PORT"),
+        ("Xinetd::a::b", "Xinetd::SERVICE"),
+        ("nginx::a", "hacli configure primitive"),
+    ],
+)
+def test_other_arguments_than_heartbeats_script_took(word: str, remedy: str) -> None:
+    with pytest.raises(InvalidDocuments) as caught:
+        run(f"node1 {word}\n", installed=Installed(heartbeat_ocf=lambda _name: True))
+    assert remedy in str(caught.value.errors[0])
+
+
 def test_several_lines_continued_ones_and_comments() -> None:
     converted = run("# site\nNODE1 10.0.0.1 \\\n   MailTo::root # mail\n\nnode2 10.0.0.2\n")
     lines = shown(converted)
