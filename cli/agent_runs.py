@@ -6,7 +6,8 @@ import os
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from tempfile import TemporaryFile
+from typing import IO, TYPE_CHECKING, Final
 
 from cli.grammar.document import find
 from cli.grammar.references import id_index
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from cli.context import Context
 
 ACTION_WITHIN_S: Final = 120
+_OUTPUT_BYTES_MAX: Final = 256 * 1024
 _UNIT_VERBS: Final = {"start": "start", "stop": "stop", "monitor": "is-active"}
 
 
@@ -97,29 +99,39 @@ def call(context: Context, subject: Subject, action: str) -> Called:
     within_s = subject.timeouts_s.get(action, ACTION_WITHIN_S)
     out = err = ""
     end: Exited | Killed | TimedOut | NotStarted
-    try:
-        done = subprocess.run(
-            argv,
-            env=environ,
-            input=stdin.encode(),
-            capture_output=True,
-            timeout=within_s,
-            check=False,
-            cwd="/",
-        )
-    except subprocess.TimeoutExpired:
-        end = TimedOut(int(within_s * 1_000))
-    except OSError as error:
-        end = NotStarted(error.errno or 0)
-    else:
-        end = Exited(done.returncode) if done.returncode >= 0 else Killed(-done.returncode)
-        out, err = done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
+    with (
+        TemporaryFile() as out_file,
+        TemporaryFile() as err_file,
+    ):  # a daemon that keeps a pipe open holds nobody up
+        try:
+            done = subprocess.run(
+                argv,
+                env=environ,
+                input=stdin.encode(),
+                stdout=out_file,
+                stderr=err_file,
+                timeout=within_s,
+                check=False,
+                cwd="/",
+            )
+        except subprocess.TimeoutExpired:
+            end = TimedOut(int(within_s * 1_000))
+        except OSError as error:
+            end = NotStarted(error.errno or 0)
+        else:
+            end = Exited(done.returncode) if done.returncode >= 0 else Killed(-done.returncode)
+            out, err = _text(out_file), _text(err_file)
     standard = "lsb" if found.standard == "systemd" else found.standard
     return Called(
         agent=str(name),
         outcome=outcome(standard, action, end, stdout=out, stderr=err),
         lines=tuple(line.removeprefix("ocf-exit-reason:") for line in (out + err).splitlines()),
     )
+
+
+def _text(file: IO[bytes]) -> str:
+    file.seek(0)
+    return file.read(_OUTPUT_BYTES_MAX).decode(errors="replace")
 
 
 def _program(

@@ -384,6 +384,13 @@ RA: Final = Level(
             usage="validate [CLASS:[PROVIDER:]]TYPE NAME=VALUE…",
         ),
         Command(
+            "lint",
+            "cli.commands.ra_lint:lint",
+            "whether an init script is fit for a cluster",
+            ("agent",),
+            usage="lint lsb:NAME",
+        ),
+        Command(
             "info",
             "cli.commands.ra:info",
             "parameters and operations of an agent",

@@ -13,7 +13,7 @@ _hacli() {
     "maintenance") COMPREPLY=($(compgen -W "action help off on" -- "$current")); return ;;
     "cluster") COMPREPLY=($(compgen -W "cert copy crash_test diff disable enable force-quorum geo_init geo_init_arbitrator geo_join health help init join key links move-dc quorum remove rename restart run start status stop token vote wait_for_startup" -- "$current")); return ;;
     "transition") COMPREPLY=($(compgen -W "help list save show" -- "$current")); return ;;
-    "ra") COMPREPLY=($(compgen -W "classes help info list providers validate" -- "$current")); return ;;
+    "ra") COMPREPLY=($(compgen -W "classes help info lint list providers validate" -- "$current")); return ;;
     "import") COMPREPLY=($(compgen -W "corosync heartbeat help" -- "$current")); return ;;
     "cib") COMPREPLY=($(compgen -W "cibstatus commit delete diff export help history import list new orphans recover reset run sandbox use version" -- "$current")); return ;;
     "cib cibstatus") COMPREPLY=($(compgen -W "help load node op origin quorum run save show simulate ticket" -- "$current")); return ;;

@@ -21,7 +21,7 @@ complete -c hacli -n "__hacli_knows 'fence'" -a 'confirm fence forgive help hist
 complete -c hacli -n "__hacli_knows 'maintenance'" -a 'action help off on'
 complete -c hacli -n "__hacli_knows 'cluster'" -a 'cert copy crash_test diff disable enable force-quorum geo_init geo_init_arbitrator geo_join health help init join key links move-dc quorum remove rename restart run start status stop token vote wait_for_startup'
 complete -c hacli -n "__hacli_knows 'transition'" -a 'help list save show'
-complete -c hacli -n "__hacli_knows 'ra'" -a 'classes help info list providers validate'
+complete -c hacli -n "__hacli_knows 'ra'" -a 'classes help info lint list providers validate'
 complete -c hacli -n "__hacli_knows 'import'" -a 'corosync heartbeat help'
 complete -c hacli -n "__hacli_knows 'cib'" -a 'cibstatus commit delete diff export help history import list new orphans recover reset run sandbox use version'
 complete -c hacli -n "__hacli_knows 'cib cibstatus'" -a 'help load node op origin quorum run save show simulate ticket'
