@@ -59,6 +59,12 @@ def test_names_that_leave_a_folder_are_refused_where_they_are_written(name: str)
     assert not refusal(a_configuration(a_primitive("Dummy")))
 
 
+@pytest.mark.parametrize("name", ["a/b", "../x", "/x", "a\nb", "a b", "-x", "a;id", "$(id)", "a\x1b[2J"])
+def test_ids_that_are_paths_or_more_are_refused_where_they_are_written(name: str) -> None:
+    primitive = Element("primitive", {"id": name, "class": "ocf", "provider": "heartbeat", "type": "Dummy"})
+    assert "cannot be an id" in refusal(a_configuration(primitive))
+
+
 @pytest.mark.parametrize("standard", ["heartbeat", "lsb", "ocf", "service", "stonith", "systemd"])
 @pytest.mark.parametrize(
     "name", ["/etc/../bin/sh", "/", "//bin/sh", "/bin/", "/a/./b", "/a\nb", "a/b/c", "../x"]
