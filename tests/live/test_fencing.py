@@ -220,6 +220,25 @@ def test_who_left_before_the_quorum_was_gone_is_not_fenced_when_it_is_back(base:
         cluster.stop()
 
 
+def test_who_was_stopped_is_not_fenced_when_ha_crm_begins_anew(lab: tuple[LocalCluster, Ground]) -> None:
+    """It left before this run of ha-crm, which has that from the others, or is alone."""
+    cluster, ground = lab
+    last = cluster.nodes[-1]
+    for service in ("crm", "messaging", "lrm"):
+        last.kill(service, number=signal.SIGTERM)
+    for node in cluster.nodes[:-1]:
+        until(lambda node=node: state_of(node, last.name) == "left", 20, "it has left")  # type: ignore[misc]
+    for node in cluster.nodes[:-1]:
+        node.kill("crm")
+        node.start("crm")
+        until(lambda node=node: state_of(node, node.name) == "member", 30, "it is back")  # type: ignore[misc]
+        ground.wait_on(cluster.nodes[0], 30)
+    assert shots(cluster) == []
+    last.start()
+    ground.wait_whole(30)
+    assert shots(cluster) == []
+
+
 def test_a_node_stopped_before_it_has_a_view_is_not_fenced(base: Path) -> None:
     """Since their own start the others have seen it in no view, and would fence it; but it said that it goes.
 
