@@ -32,6 +32,7 @@ class TurnRun(CibRun):
     def __init__(self, seed: int, profile: CibProfile) -> None:
         super().__init__(seed, profile)
         self._armed: list[Fault] = []
+        self._over = False
         self._last: dict[int, _Turn] = {}
         self.cluster.watchers.append(self._look)
 
@@ -60,7 +61,7 @@ class TurnRun(CibRun):
             super().inflict(fault)
 
     def settle(self) -> None:
-        self._armed = []
+        self._armed, self._over = [], True
         super().settle()
 
     def _look(self, process: ReplicaProcess) -> None:
@@ -87,6 +88,8 @@ class TurnRun(CibRun):
         "apart": a machine ends, and another is out of its reach when it comes back; its ha-messaging may not
         have been told of the change by then.
         """
+        if self._over:
+            return  # the moment came after the end of all faults: nobody would mend it
         cluster, me = self.cluster, process.id
         others = [one for one in cluster.nodes if one != me]
         with_me = rng.sample(others, rng.randint(0, len(others) - 1))

@@ -94,7 +94,7 @@ def _at_once(self: standing.JointDc, old: QuorumConfig, new: QuorumConfig) -> Qu
     return new
 
 
-def _never_barred(self: candidates.Candidates, now_ns: int) -> bool:
+def _never_barred(self: candidates.Candidates, chosen: tuple[int, ...], now_ns: int) -> bool:
     return False
 
 
