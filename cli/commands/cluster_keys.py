@@ -211,7 +211,8 @@ def _user(context: Context, folder: AuthorityFolder, name: str, into: Path) -> i
     settings = Members(context.paths, this_node(context)).settings
     if not settings.ports.api:
         context.warning(
-            "nothing listens for users: [ports] api = 5564 in cluster.toml of each node, restart ha-crm"
+            "nothing listens for users: [ports] api = 5564 in cluster.toml of each node, "
+            "then `hacli cluster restart --all` (node by node, resources move)"
         )
     return EXIT_OK
 
