@@ -47,7 +47,7 @@ class Election:
         self.dc = NO_TERM  # of the DC that is followed or led
         self.eligible = True
         self.priority = 0
-        self.dc_heard_ns = 0
+        self.dc_heard_ns = 0  # of the DC followed; else of the last, of the own reign or of the start
         self._out: list[Result] = []
         self._highest = promise.term
         self._deposed = NO_TERM

@@ -173,6 +173,8 @@ class Replica:
 
     def handle(self, event: Event, now_ns: int) -> list[Effect]:
         """Take one event; the effects are to be carried out in order."""
+        if self.election.phase is Phase.LEADING or isinstance(event, Started):
+            self.election.dc_heard_ns = now_ns
         effects = self._handle(event, now_ns)
         effects += self.replication.settle(now_ns)
         effects += self._after(now_ns)

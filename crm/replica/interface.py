@@ -50,7 +50,7 @@ class Replica(Protocol):
 
     @property
     def status_age_ms(self) -> int:
-        """Since the DC was last heard; 0 at the DC."""
+        """Since a DC was last heard, or this node was one, or ha-crm began; 0 at the DC."""
         ...
 
     def set_authority(self, authority: Authority) -> None:

@@ -219,7 +219,7 @@ class ReplicaShell:
 
     @property
     def status_age_ms(self) -> int:
-        """Since the DC was last heard; 0 at the DC."""
+        """Since a DC was last heard, or this node was one, or ha-crm began; 0 at the DC."""
         if self._core is None or self._core.dc.is_me:
             return 0
         return (self._clock.now_ns() - self._core.election.dc_heard_ns) // MS

@@ -256,6 +256,22 @@ def test_a_write_is_answered_when_a_majority_has_it(three: Net) -> None:
     assert three.names(2) == ["crm_config", "a"]
 
 
+def test_how_long_no_dc_was_heard() -> None:
+    """Counted from the start of a node that never heard one, and from the end of a reign of its own."""
+    net = Net(3)
+    net.now = 90_000 * SECOND
+    net.give(3, Started())
+    assert net.nodes[3].election.dc_heard_ns == net.now
+    net.view(1, 2, 3)
+    assert net.nodes[1].dc.is_me
+    net.now += 100 * SECOND
+    net.view(2, 3)
+    net.counter += 1
+    net.give(1, AuthorityChanged(Authority(view=MembershipView(), quorate=False)))
+    assert not net.nodes[1].dc.is_me
+    assert net.nodes[1].election.dc_heard_ns == net.now
+
+
 def test_that_it_is_committed_is_told_and_not_asked(three: Net) -> None:
     """So the next write need not wait for an answer."""
     three.sent.clear()
