@@ -80,10 +80,10 @@ def status(context: Context, words: Sequence[str]) -> int:
     return EXIT_OK
 
 
-def _set(context: Context, name: str, attribute: str, value: str | None) -> int:
+def _set(context: Context, verb: str, name: str, attribute: str, value: str | None) -> int:
     change(
         context,
-        f"{_CLIENT} {attribute}",
+        f"{_CLIENT} {verb}",
         lambda cib: set_pair(cib, _node_name(cib, name), "instance_attributes", attribute, value),
     )
     return EXIT_OK
@@ -120,27 +120,27 @@ def standby(context: Context, words: Sequence[str]) -> int:
 
 def online(context: Context, words: Sequence[str]) -> int:
     """`online [NODE]`: both kinds of standby end."""
-    return _end(context, _one(context, words, "online [NODE]"), "standby")
+    return _end(context, "online", _one(context, words, "online [NODE]"), "standby")
 
 
 def maintenance(context: Context, words: Sequence[str]) -> int:
     """`maintenance [NODE]`."""
-    return _set(context, _one(context, words, "maintenance [NODE]"), "maintenance", "true")
+    return _set(context, "maintenance", _one(context, words, "maintenance [NODE]"), "maintenance", "true")
 
 
 def ready(context: Context, words: Sequence[str]) -> int:
     """`ready [NODE]`: both kinds of maintenance end."""
-    return _end(context, _one(context, words, "ready [NODE]"), "maintenance")
+    return _end(context, "ready", _one(context, words, "ready [NODE]"), "maintenance")
 
 
-def _end(context: Context, name: str, attribute: str) -> int:
+def _end(context: Context, verb: str, name: str, attribute: str) -> int:
     """A state of a node ends: the permanent one, and the one until it leaves, which would prevail."""
     cib = read(context)
     node = node_of(cib, name)
     if context.offline:
         change(
             context,
-            f"{_CLIENT} {attribute}",
+            f"{_CLIENT} {verb}",
             lambda now: without_transient(
                 set_pair(now, _node_name(now, name), "instance_attributes", attribute, "off"), name, attribute
             ),
@@ -150,7 +150,7 @@ def _end(context: Context, name: str, attribute: str) -> int:
         context.client.set_attribute(name, attribute, "")
         context.changed_cluster = True
     if attribute == "maintenance" or pair_value(node, "instance_attributes", attribute):
-        return _set(context, name, attribute, "off")
+        return _set(context, verb, name, attribute, "off")
     return EXIT_OK
 
 

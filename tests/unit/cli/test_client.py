@@ -308,6 +308,15 @@ def test_standby_until_reboot_is_a_transient_attribute(crm: tuple[FakeCrm, Paths
     assert fake.writes == []
 
 
+def test_a_change_of_a_node_is_recorded_as_what_was_called(crm: tuple[FakeCrm, Paths]) -> None:
+    fake, paths = crm
+    verbs = ("standby", "online", "maintenance", "ready")
+    for verb in verbs:
+        assert hacli(["--root", str(paths.root), "node", verb, "n1"])[0] == 0
+    recorded = [write.client.partition(": ")[2] for write in fake.writes]
+    assert recorded == [f"hacli node {verb}" for verb in verbs]
+
+
 def test_an_election_is_waited_for(crm: tuple[FakeCrm, Paths], monkeypatch: pytest.MonkeyPatch) -> None:
     fake, paths = crm
     monkeypatch.setattr("cli.client.OUTCOME_PAUSE_S", 0.01)
