@@ -116,7 +116,7 @@ def undo(context: Context, words: Sequence[str]) -> int:
         raise UsageError(what="name one revision", usage="undo [REV]")
     if not words and _source(context).pending() is not None:
         return _settle(context, keep=False)
-    wanted = _revision(context, words[0]) if words else _newest(context)
+    wanted = _revision(context, words[0]) if words else _newest_change(context)
     before, after = _before(context, wanted), _configuration(context, wanted)
     back = objects.undo_of(configuration_of(before), configuration_of(after))
     workspace = context.open_workspace()
@@ -175,11 +175,16 @@ def _source(context: Context) -> ClusterSource:
     return source
 
 
-def _newest(context: Context) -> tuple[int, int]:
-    found = [one for one in _revisions(context) if one.author]
-    if not found:
+def _newest_change(context: Context) -> tuple[int, int]:
+    """The last commit that changed what people see: a confirmation (or a grant of a ticket) is none."""
+    found = [((one.admin_epoch, one.epoch), one.author) for one in _revisions(context)]
+    authored = [index for index, (_, author) in enumerate(found) if author]
+    if not authored:
         raise NotFound(kind="revision", name="newest")
-    return found[-1].admin_epoch, found[-1].epoch
+    for index in reversed(authored):
+        if not index or _configuration(context, found[index - 1][0]) != _configuration(context, found[index][0]):
+            return found[index][0]
+    return found[authored[-1]][0]
 
 
 def _revision(context: Context, word: str) -> tuple[int, int]:

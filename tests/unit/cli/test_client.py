@@ -41,6 +41,7 @@ class FakeCrm(crm_pb2_grpc.CrmServicer):
         self.states: list[str] = []
         self.member = False
         self.attributes: list[tuple[str, str, str]] = []
+        self.past: list[tuple[str, bytes]] = []  # author and configuration of each revision, from 0.1 on
 
     @property
     def digest(self) -> str:
@@ -54,6 +55,20 @@ class FakeCrm(crm_pb2_grpc.CrmServicer):
     def _store(self, request: crm_pb2.WriteCibRequest) -> None:
         new = codec.parse(request.configuration_xml)
         self.cib = self.cib.mapped(lambda part: new if part.tag == "configuration" else part)
+        self.keep(request.client)
+
+    def keep(self, client: str) -> None:
+        self.past.append((f"root@n1/{client}", codec.render(configuration_of(self.cib)).encode()))
+
+    async def ListRevisions(self, request, context):  # type: ignore[no-untyped-def]
+        revisions = [
+            crm_pb2.RevisionSummary(epoch=number, author=author)
+            for number, (author, _) in enumerate(self.past, 1)
+        ]
+        return crm_pb2.ListRevisionsReply(revisions=revisions)
+
+    async def GetRevision(self, request, context):  # type: ignore[no-untyped-def]
+        return crm_pb2.GetRevisionReply(configuration_xml=self.past[request.epoch - 1][1])
 
     async def WriteCib(self, request, context):  # type: ignore[no-untyped-def]
         self.writes.append(request)
@@ -234,6 +249,21 @@ def test_a_commit_with_confirmation_carries_its_undo(crm: tuple[FakeCrm, Paths])
     assert hacli([*root, "rollback"])[0] == 0
     assert [one.id for one in fake.cib.walk() if one.tag == "primitive"] == ["d"]
     assert hacli([*root, "confirm"])[0] == 1  # nothing waits any more
+
+
+def test_undo_is_about_the_last_change_and_not_its_confirmation(crm: tuple[FakeCrm, Paths]) -> None:
+    fake, paths = crm
+    fake.keep("hacli")
+    before = configuration_of(fake.cib)
+    root = ["--root", str(paths.root)]
+    change = ["configure", "location", "l", "d", "100:", "n1"]
+    assert hacli([*root, "--confirm", "5m", *change])[0] == 0
+    assert pending_in(configuration_of(fake.cib)) is not None
+    assert hacli([*root, "confirm"])[0] == 0
+    assert configuration_of(fake.cib).by_id("l") is not None
+    code, said = hacli([*root, "undo"])
+    assert (code, "nothing to do" in said) == (0, False)
+    assert configuration_of(fake.cib) == before
 
 
 def test_a_small_change_is_tried_again_after_a_conflict(
