@@ -73,8 +73,10 @@ def read(paths: Paths) -> SharedFiles:
             if isinstance(error, FileNotFoundError) and name in ("crl", "nodes_pem"):
                 found[name] = b""
                 continue
-            what = error.strerror or str(error)
-            raise InvalidDocument(source=str(path), line=0, what=what, remedy="run it as root") from None
+            what, remedy = error.strerror or str(error), "run it as root"
+            if isinstance(error, FileNotFoundError):
+                remedy = "this node is in no cluster: `hacli cluster init`, or `cluster join` with a token"
+            raise InvalidDocument(source=str(path), line=0, what=what, remedy=remedy) from None
     return SharedFiles(**found)
 
 
