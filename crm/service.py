@@ -446,7 +446,8 @@ class CrmService(crm_pb2_grpc.CrmServicer):
         try:
             cib, graph = await asyncio.to_thread(read_kept, self._folder, int(wanted[-1]["number"]))
         except OSError as error:
-            raise NotFound(kind="transition", name=f"{number}: {error}") from None
+            remedy = f"the DC cannot read what it has kept: {error}"
+            raise NotFound(kind="transition", name=str(number or "newest"), remedy=remedy) from None
         reply = crm_pb2.GetTransitionReply(summary=_summary(wanted[-1]), input_xml=cib, graph_xml=graph)
         return reply.SerializeToString()
 
@@ -475,8 +476,12 @@ class CrmService(crm_pb2_grpc.CrmServicer):
             head, xml = await asyncio.to_thread(
                 revisions.read, self._revisions, wanted.admin_epoch, wanted.epoch
             )
-        except (OSError, ValueError) as error:
-            raise NotFound(kind="revision", name=f"{name} at the DC ({error})") from None
+        except FileNotFoundError:
+            remedy = "`hacli history config` lists those that the DC keeps"
+            raise NotFound(kind="revision", name=name, remedy=remedy) from None
+        except (OSError, EOFError, ValueError, TypeError) as error:
+            remedy = f"the DC cannot read what it has kept: {error}"
+            raise NotFound(kind="revision", name=name, remedy=remedy) from None
         return crm_pb2.GetRevisionReply(summary=_revision(head), configuration_xml=xml).SerializeToString()
 
     async def Links(self, request: crm_pb2.LinksRequest, context: Context) -> crm_pb2.LinksReply:

@@ -242,6 +242,20 @@ async def test_transitions(tmp_path: Path) -> None:
         assert (newest.input_xml, newest.graph_xml) == (b"<cib/>", b"<transition_graph/>")
 
 
+async def test_a_revision_that_is_not_kept_is_named_without_its_file(tmp_path: Path) -> None:
+    async with a_service(tmp_path) as (world, stub):
+        world.reign()
+        wanted = crm_pb2.GetRevisionRequest(admin_epoch=0, epoch=99)
+        error = await fails(stub.GetRevision(wanted))
+        assert error.code is ErrorCode.NOT_FOUND
+        assert "there is no revision '0.99' (" in str(error)
+        assert "Errno" not in str(error)
+        (tmp_path / "revisions").mkdir()
+        (tmp_path / "revisions" / "0.99.gz").write_bytes(b"\x1f\x8b torn")
+        error = await fails(stub.GetRevision(wanted))
+        assert "'0.99' (the DC cannot read what it has kept: " in str(error)
+
+
 async def test_agents(tmp_path: Path) -> None:
     async with a_service(tmp_path) as (_, stub):
         reply = await stub.AgentMetadata(crm_pb2.AgentMetadataRequest(agent="ocf:x:Dummy"))
