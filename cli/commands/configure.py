@@ -204,15 +204,17 @@ def delete(context: Context, words: Sequence[str]) -> int:
     if force:
         names = [name for name in names if find(workspace.cib, name) is not None]
     if len(names) == len(words) and not force:
-        _refuse_running(context, workspace, names)
+        _refuse_running(context, workspace, names, ", or `delete --force {name}`")
     workspace.cib = edits.delete(workspace.cib, names)
     workspace.named |= {*names}
     workspace.deletes = workspace.deletes or len(names) == len(words)
     return EXIT_OK
 
 
-def _refuse_running(context: Context, workspace: Workspace, names: Sequence[str]) -> None:
-    """Resources that run are not deleted or renamed under the cluster's feet."""
+def _refuse_running(
+    context: Context, workspace: Workspace, names: Sequence[str], otherwise: str = ""
+) -> None:
+    """Resources that run are not deleted or renamed under the cluster's feet. `otherwise`: another way."""
     if context.offline:
         return
     shown = None
@@ -225,7 +227,7 @@ def _refuse_running(context: Context, workspace: Workspace, names: Sequence[str]
         if nodes:
             raise InvalidRequest(
                 what=f"{name} is running on {', '.join(nodes)}",
-                remedy=f"stop it first: `hacli resource stop {name}`, or `delete --force {name}`",
+                remedy=f"stop it first: `hacli resource stop {name}`{otherwise.format(name=name)}",
             )
 
 

@@ -373,6 +373,22 @@ def test_the_dc_is_one_of_the_members(crm: tuple[FakeCrm, Paths], monkeypatch: p
     client.close()
 
 
+def test_who_renames_what_runs_is_not_told_to_destroy_it(crm: tuple[FakeCrm, Paths]) -> None:
+    fake, paths = crm
+    running = CIB.replace(
+        "<status/>",
+        """<status><node_state id="1" uname="n1" in_ccm="true" crmd="online" join="member" expected="member">
+        <lrm id="1"><lrm_resources><lrm_resource id="d" class="ocf" provider="hacluster" type="Dummy">
+        <lrm_rsc_op id="d_last_0" operation="start" call-id="2" rc-code="0" op-status="0" interval="0"
+        transition-key="1:1:0:x"/></lrm_resource></lrm_resources></lrm></node_state></status>""",
+    )
+    fake.cib = codec.parse(running)
+    code, said = hacli(["--root", str(paths.root), "configure", "rename", "d", "e"])
+    assert (code, "d is running on n1" in said, "delete" in said) == (1, True, False)
+    code, said = hacli(["--root", str(paths.root), "configure", "delete", "d"])
+    assert (code, "or `delete --force d`" in said) == (1, True)
+
+
 def test_force_quorum_wants_to_be_meant(crm: tuple[FakeCrm, Paths]) -> None:
     fake, paths = crm
     root = ["--root", str(paths.root)]
