@@ -196,14 +196,17 @@ class Cluster:
         return self.fencing.fence(node, action, client=user)
 
     def confirm_fenced(self, node: str, user: str, *, force: bool = False) -> None:
-        """At the DC: the operator says that a node is off. Raises Conflict while it is heard."""
+        """At the DC: the operator says that a node is off. Raises InvalidRequest while it is heard."""
         if node not in self.nodes:
             raise NotFound(kind="node", name=node)
         if not self.is_dc:
             raise NoDc
         state = self.notes.states.get(node, (NodeState.UNKNOWN, False))[0]
         if not force and (self.nodes[node].member or state in _ALIVE):
-            raise Conflict(what=f"{node} is alive ({state.value}): it is not off")
+            raise InvalidRequest(
+                what=f"{node} is alive ({state.value}): it is not off, and does not count as fenced",
+                remedy=f"`hacli node fence {node}` has it fenced",
+            )
         log.warning(log_events.FENCED, peer=node, action="confirmed", user=user)
         self.dc.node_fenced(node, ("operator",))
         self.dc.tell(Changed(f"{user} confirms that {node} is off"))
@@ -232,7 +235,7 @@ class Cluster:
         self.dc.publish_soon()
 
     async def move_dc(self, node: str, user: str) -> None:
-        """At the DC: another node is to be DC. Raises NotFound, InvalidRequest, Conflict, HaError."""
+        """At the DC: another node is to be DC. Raises NotFound, InvalidRequest, HaError."""
         if not self.is_dc:
             raise NoDc
         if node and node not in self.nodes:
@@ -242,7 +245,10 @@ class Cluster:
         fit = [one for one in self.nodes.members() if self.standing(one) is Standing.INTEGRATED]
         others = [one for one in fit if one != self.local.node]
         if not others or (node and node not in others):
-            raise Conflict(what=f"{node or 'no other node'} is here and integrated")
+            raise InvalidRequest(
+                what=f"{node} is not here and integrated" if node else "no other node is here and integrated",
+                remedy="`hacli status` says which are",
+            )
         peer = self.orders.peer(node) if node else None
         if peer is not None:
             await peer.succeed_dc(self.replica.dc.term)

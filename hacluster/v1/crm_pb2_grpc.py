@@ -321,7 +321,7 @@ class CrmServicer(object):
 
     def MoveDc(self, request, context):
         """Another node becomes DC: the one that is named, or any. Answered when the DC gives up; no resource is touched.
-        Errors: conflict (it is no voter that is here and integrated), invalid_request (it is DC already).
+        Errors: invalid_request (it is DC already, or not here and integrated).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

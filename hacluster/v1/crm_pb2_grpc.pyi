@@ -67,7 +67,7 @@ class CrmStub:
     """The operator's decree: the partition of the node that is asked is the cluster. Answered like a write."""
     MoveDc: aio.UnaryUnaryMultiCallable[crm_pb2.MoveDcRequest, crm_pb2.MoveDcReply]
     """Another node becomes DC: the one that is named, or any. Answered when the DC gives up; no resource is touched.
-    Errors: conflict (it is no voter that is here and integrated), invalid_request (it is DC already).
+    Errors: invalid_request (it is DC already, or not here and integrated).
     """
     Voters: aio.UnaryUnaryMultiCallable[crm_pb2.VotersRequest, crm_pb2.VotersReply]
     """Who votes, as the DC's log says."""
@@ -266,7 +266,7 @@ class CrmServicer(metaclass=abc_1.ABCMeta):
         context: aio.ServicerContext[crm_pb2.MoveDcRequest, abc.Awaitable[crm_pb2.MoveDcReply]],
     ) -> abc.Awaitable[crm_pb2.MoveDcReply]:
         """Another node becomes DC: the one that is named, or any. Answered when the DC gives up; no resource is touched.
-        Errors: conflict (it is no voter that is here and integrated), invalid_request (it is DC already).
+        Errors: invalid_request (it is DC already, or not here and integrated).
         """
 
     @abc_1.abstractmethod

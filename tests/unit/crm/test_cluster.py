@@ -86,8 +86,19 @@ async def test_a_node_with_another_cluster_toml_is_alive(tmp_path: Path) -> None
         cluster.notes.states = {"node2": (NodeState.ESTRANGED, False)}
         (notice,) = [notice for notice in cluster.notices() if "cluster.toml" in notice]
         assert notice.startswith("node2 is alive")
-        with pytest.raises(Conflict, match="alive"):
+        with pytest.raises(InvalidRequest, match=r"^node2 is alive .*not off") as refused:
             cluster.confirm_fenced("node2", "root")
+        assert "repeat" not in str(refused.value)
+
+
+async def test_the_dc_moves_only_to_who_is_here(tmp_path: Path) -> None:
+    async with a_cluster(tmp_path) as (world, cluster, _):
+        world.reign()
+        world.view("node1", counter=3)
+        with pytest.raises(InvalidRequest, match=r"^node2 is not here and integrated"):
+            await cluster.move_dc("node2", "root")
+        with pytest.raises(InvalidRequest, match=r"^no other node is here"):
+            await cluster.move_dc("", "root")
 
 
 async def test_only_who_is_barred_and_heard_is_let_in(tmp_path: Path) -> None:
