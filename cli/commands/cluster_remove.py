@@ -16,10 +16,12 @@ from cli.certificates import make_crl
 from cli.commands.changes import change, read, view
 from cli.commands.cluster import take_options
 from cli.commands.cluster_join import this_node, unmake_voter
-from cli.commands.node import standby
+from cli.commands.node import standby_until_reboot
 from cli.context import EXIT_OK, Context, UsageError
+from cli.grammar.document import section
 from cli.grammar.edits import delete as delete_objects
 from cli.members import Members, rendered
+from crm.cib.model import Element
 from hacluster.errors import InvalidRequest, Timeout
 from hacluster.settings import Node, Settings
 from hacluster.shared_files import SharedFiles
@@ -96,8 +98,7 @@ def _check_quorum(context: Context, node: Node) -> None:
 def _drain(context: Context, name: str) -> None:
     """Standby, until nothing runs there."""
     context.info(f"{name} goes to standby")
-    standby(context, (name, "reboot"))
-    context.goals.pop()  # waited for here
+    standby_until_reboot(context, name, acts=False)  # an empty one is as welcome
     _until(context, lambda: not _runs_something(context, name), f"the resources to leave {name}")
 
 
@@ -148,6 +149,20 @@ def _take_out(context: Context, members: Members, node: Node, folder: AuthorityF
 def _forget(context: Context, name: str) -> None:
     """Out of the CIB, once the DC does not see it any more."""
     _until(context, lambda: _state(context, name) is None, f"the DC to forget {name}")
-    section = read(context).path("configuration", "nodes")
-    if section is not None and any(node.get("uname") == name for node in section.children):
-        change(context, f"hacli cluster remove {name}", lambda cib: delete_objects(cib, [name]))
+    cib = read(context)
+    if without_node(cib, name) == cib:
+        return
+    if gone := locations_of(cib, name):
+        context.info(f"constraints about {name} go with it: {' '.join(gone)}")
+    change(context, f"hacli cluster remove {name}", lambda now: without_node(now, name))
+
+
+def locations_of(cib: Element, name: str) -> list[str]:
+    """The ids of location constraints that are about this node alone: what its rules say stays."""
+    return [one.id for one in section(cib, "constraints").all("rsc_location") if one.get("node") == name]
+
+
+def without_node(cib: Element, name: str) -> Element:
+    """The CIB without the node and the location constraints that name it."""
+    configured = any(node.get("uname") == name for node in section(cib, "nodes").all("node"))
+    return delete_objects(cib, [*locations_of(cib, name), *([name] if configured else [])])

@@ -182,7 +182,9 @@ def _newest_change(context: Context) -> tuple[int, int]:
     if not authored:
         raise NotFound(kind="revision", name="newest")
     for index in reversed(authored):
-        if not index or _configuration(context, found[index - 1][0]) != _configuration(context, found[index][0]):
+        if not index or _configuration(context, found[index - 1][0]) != _configuration(
+            context, found[index][0]
+        ):
             return found[index][0]
     return found[authored[-1]][0]
 

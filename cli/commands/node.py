@@ -97,14 +97,7 @@ def standby(context: Context, words: Sequence[str]) -> int:
     if lifetime == "reboot":
         if context.offline:
             raise InvalidRequest(what="standby until reboot needs a running cluster")
-        check_safety(
-            context,
-            lambda cib: set_pair(cib, _node_name(cib, name), "instance_attributes", "standby", "on"),
-            about=(),
-            matters=not_served_any_more,
-        )
-        context.client.set_attribute(name, "standby", "on")
-        context.changed_cluster = True
+        standby_until_reboot(context, name)
         context.goals.append(goals.empty(name))
         return EXIT_OK
     change_safely(
@@ -116,6 +109,19 @@ def standby(context: Context, words: Sequence[str]) -> int:
     )
     context.goals.append(goals.empty(name))
     return EXIT_OK
+
+
+def standby_until_reboot(context: Context, name: str, *, acts: bool = True) -> None:
+    """Empty a node until it leaves. `acts`: that nothing happens is said."""
+    check_safety(
+        context,
+        lambda cib: set_pair(cib, _node_name(cib, name), "instance_attributes", "standby", "on"),
+        about=(),
+        matters=not_served_any_more,
+        acts=acts,
+    )
+    context.client.set_attribute(name, "standby", "on")
+    context.changed_cluster = True
 
 
 def online(context: Context, words: Sequence[str]) -> int:
