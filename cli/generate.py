@@ -21,7 +21,7 @@ ROOT_FOLDER: Final = Path(__file__).parents[1]
 EXIT_CODES: Final = (
     ("0", "done"),
     ("1", "failed, nothing was changed; in a script: a line failed"),
-    ("2", "wrong use, or a file that cannot be read"),
+    ("2", "wrong use, or a script (-f) that cannot be read"),
     ("3", "refused by the checks of the configuration"),
     ("4", "somebody else changed the same objects meanwhile"),
     ("5", "apply --check: the cluster is not as the file says"),
