@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import time
 from collections.abc import Sequence
@@ -22,6 +23,10 @@ WATCH_S_DEFAULT: Final = 2.0
 _USAGE: Final = (
     "status [html|simple|xml] [bynode] [brief] [detail] [ops] [timing] [failcounts] [verbose] [quiet]"
     " [noheaders] [--links] [--watch [SECONDS]] [--json]"
+)
+_CLOCKS: Final = (
+    r"(?m)^  \* Last updated: .*\n|^\d\d:\d\d:\d\d (?=\S)"
+    r"|, from \d+ s ago$|(?<=^  \* The DC was last heard) [\d.]+ s ago| *\"age_ms\": \d+,?| age_ms=\"\d+\""
 )
 # `inactive` and `tickets`: these are always shown.
 _WORDS: Final = (
@@ -171,15 +176,21 @@ def _watch(context: Context, every_s: float, chosen: Sequence[str], *, links: bo
                 now = _links(context) if links else _once(context, chosen)
             except HaError as error:
                 now = f"{time.strftime('%T')} {error}"
-            if now != shown:
+            said = now if clear else without_clocks(now)
+            if said != shown:
                 context.print(clear + now)
                 context.out.flush()
-                shown = now
+                shown = said
             time.sleep(every_s)
     except KeyboardInterrupt:
         return EXIT_OK
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def without_clocks(shown: str) -> str:
+    """What `status` printed, without what time alone changes: for who reads it from a pipe or a file."""
+    return re.sub(_CLOCKS, "", shown)
 
 
 def _links(context: Context) -> str:

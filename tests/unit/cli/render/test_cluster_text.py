@@ -4,8 +4,10 @@ from typing import Any
 
 import pytest
 
+from cli.commands.status import without_clocks
+from cli.output import document
 from cli.quick_status import has_left
-from cli.render.cluster_text import Summary, html, one_line, text
+from cli.render.cluster_text import Summary, as_data, html, one_line, text
 from cli.render.cluster_view import ClusterView
 from crm.cib import codec
 
@@ -35,6 +37,22 @@ def summary(**given: Any) -> Summary:
 )
 def test_how_old_the_view_is(given: dict[str, object], wanted: str) -> None:
     assert wanted in text(ClusterView(CIB, NOW_S), summary(**given))
+
+
+@pytest.mark.parametrize("given", [{"stopped": True}, {}, {"dc": "n1"}])
+@pytest.mark.parametrize("form", ["text", "json", "xml"])
+def test_time_alone_is_no_change(given: dict[str, object], form: str) -> None:
+    """For who watches through a pipe; a second later, and when something else differs."""
+    view = ClusterView(CIB, NOW_S)
+
+    def at(passed_s: int, **more: object) -> str:
+        passing = {"now_s": NOW_S + passed_s, "age_ms": 14_400 + 1_000 * passed_s}
+        known = summary(**(given | passing | more))
+        return text(view, known) if form == "text" else document("status", as_data(view, known), form)
+
+    assert at(1) != at(0)
+    assert without_clocks(at(1)) == without_clocks(at(0))
+    assert without_clocks(at(1, quorate=True)) != without_clocks(at(0))
 
 
 def test_who_has_left() -> None:
