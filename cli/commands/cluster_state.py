@@ -70,7 +70,15 @@ def quorum(context: Context, words: Sequence[str]) -> int:
         context.print("waiting for all nodes after a boot")
     if votes:
         context.print(f"votes: {data['votes_present']} of {data['votes_total']}")
-    context.print(f"DC: {now.dc or 'none'}, because of {now.basis or 'nothing'}")
+    if any(
+        one.name == now.node and one.state == "left" for one in now.nodes
+    ):  # what it heard last is no news
+        context.print(f"{now.node} is STOPPED: it has left the cluster (`hacli cluster start`)")
+        context.print("ask another node who is there")
+        return EXIT_OK if now.quorate else EXIT_FAILED
+    context.print(
+        f"DC: {now.dc}" + (f", because of {now.basis}" if now.basis else "") if now.dc else "DC: none"
+    )
     for one in now.nodes:
         context.print(f"  * {one.name}: {one.state}, {votes.get(one.name, '?')} votes")
     return EXIT_OK if now.quorate else EXIT_FAILED

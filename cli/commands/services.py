@@ -239,6 +239,9 @@ def _problems(context: Context) -> list[str]:
         links = context.client.links()
     except HaError as error:
         return [str(error)]
+    name = status.node
+    if any(one.name == name and one.state == "left" for one in status.nodes):
+        return [f"{name} is STOPPED: it has left the cluster (`hacli cluster start`); ask another node"]
     found: list[str] = []
     if not status.dc:
         found.append("there is no DC")
@@ -253,6 +256,7 @@ def _problems(context: Context) -> list[str]:
     ]
     found += [str(one) for one in shown.failed_actions()]
     found += [f"link {one.link} to {one.peer}: {one.state}" for one in links.links if one.state != "up"]
+    found += [f"ping {one.target}: SILENT" for one in links.pings if not one.alive]
     found += list(status.notices)
     members = {one.name for one in status.nodes if one.state == "member"}
     found += node_checks.problems(context.paths, status.node, members)

@@ -22,7 +22,7 @@ from crm.confirmation import pending_in, rolled_back
 from hacluster.errors import Conflict, HaError, InvalidRequest, NoDc, NoQuorum, PermissionDenied, Unreachable
 from hacluster.paths import Paths
 from hacluster.rpc import Server
-from hacluster.v1 import crm_pb2, crm_pb2_grpc
+from hacluster.v1 import crm_pb2, crm_pb2_grpc, membership_pb2
 from tests.unit.cli.runner import hacli
 
 CIB = """<cib epoch="4"><configuration><crm_config/><nodes><node id="1" uname="n1"/></nodes>
@@ -39,7 +39,8 @@ class FakeCrm(crm_pb2_grpc.CrmServicer):
         self.writes: list[crm_pb2.WriteCibRequest] = []
         self.asked = 0
         self.states: list[str] = []
-        self.member = False
+        self.member = self.left = False
+        self.pings: list[membership_pb2.PingStatus] = []
         self.attributes: list[tuple[str, str, str]] = []
         self.past: list[tuple[str, bytes]] = []  # author and configuration of each revision, from 0.1 on
 
@@ -103,7 +104,11 @@ class FakeCrm(crm_pb2_grpc.CrmServicer):
             node="n1", dc="n1", quorate=True, cib_xml=codec.render(self.cib).encode()
         )
         if self.member:
-            status.nodes.add(name="n1", state="member")
+            status.nodes.add(name="n1", state="member", lrm=True)
+        if self.left:
+            status.dc, status.quorate = "", False
+            status.nodes.add(name="n1", state="left")
+            status.nodes.add(name="n2", state="joining")
         status.transition.state = self.states.pop(0) if self.states else "idle"
         if status.transition.state == "waiting":
             status.transition.waits.append("fencing of n2")
@@ -127,6 +132,10 @@ class FakeCrm(crm_pb2_grpc.CrmServicer):
         if not self.script:
             return crm_pb2.WriteReply(outcome=crm_pb2.WriteReply.OUTCOME_OK)
         return crm_pb2.WriteReply(outcome=crm_pb2.WriteReply.OUTCOME_FAILED, reason=self.script.pop())
+
+    async def Links(self, request, context):  # type: ignore[no-untyped-def]
+        status = membership_pb2.MessagingStatus(node="n1", pings=self.pings)
+        return crm_pb2.LinksReply(messaging_status=status.SerializeToString())
 
     async def Cleanup(self, request, context):  # type: ignore[no-untyped-def]
         return crm_pb2.CleanupReply(cleaned=[f"{request.resource}@{request.node or 'n1'}"])
@@ -398,6 +407,29 @@ def test_force_quorum_wants_to_be_meant(crm: tuple[FakeCrm, Paths]) -> None:
     fake.script.append("this partition has quorum already")
     code, said = hacli([*root, "-F", "cluster", "force-quorum"])
     assert (code, "has quorum already" in said) == (1, True)
+
+
+def test_health_names_silent_ping_targets(crm: tuple[FakeCrm, Paths]) -> None:
+    fake, paths = crm
+    fake.member = True
+    fake.pings = [
+        membership_pb2.PingStatus(target="192.0.2.1", alive=True),
+        membership_pb2.PingStatus(target="192.0.2.2"),
+    ]
+    code, said = hacli(["--root", str(paths.root), "cluster", "health"])
+    assert (code, [line for line in said.splitlines() if "ping" in line]) == (1, ["ping 192.0.2.2: SILENT"])
+
+
+def test_a_node_that_has_left_says_nothing_about_the_others(crm: tuple[FakeCrm, Paths]) -> None:
+    fake, paths = crm
+    fake.left = True
+    root = ["--root", str(paths.root), "cluster"]
+    code, said = hacli([*root, "health"])
+    assert (code, said.count("\n"), said.startswith("n1 is STOPPED: it has left")) == (1, 1, True)
+    code, said = hacli([*root, "quorum"])
+    assert (code, "n1 is STOPPED" in said, "joining" in said, "nothing" in said) == (1, True, False, False)
+    fake.left = False
+    assert "DC: n1\n" in hacli([*root, "quorum"])[1]
 
 
 def test_cleanup_tells_what_was_cleaned(crm: tuple[FakeCrm, Paths]) -> None:
