@@ -107,13 +107,34 @@ def _set_meta(
     if goal is not None:
         context.goals.append(goal)
     for name in names:
-        for member in (
-            one for child in members(resource_of(cib, name)) for one in child.walk() if one.tag == "primitive"
-        ):
+        for member in _below(resource_of(cib, name), attribute, value):
             own = pair_value(member, "meta_attributes", attribute).lower()
-            if own and own != value.lower():
-                context.warning(f"{member.id} in {name} has {attribute}={own} of its own, which wins")
+            context.warning(f"{member.id} in {name} has {attribute}={own} of its own, which wins")
     return EXIT_OK
+
+
+def _below(resource: Element, attribute: str, value: str) -> list[Element]:
+    """The primitives below that say otherwise, and have it their way.
+
+    In a group none does that is to run after one that stops: it goes with those before it.
+    """
+    stops = resource.tag == "group" and (attribute, value) == ("target-role", "Stopped")
+    found: list[Element] = []
+    for member in members(resource):
+        if member.tag != "primitive":
+            found += _below(member, attribute, value)
+        elif pair_value(member, "meta_attributes", attribute).lower() not in ("", value.lower()):
+            found.append(member)
+        elif stops and not _goes_alone(resource):
+            break
+    return found
+
+
+def _goes_alone(group: Element) -> bool:
+    """Neither ordered nor colocated: what happens to one is nothing to the next."""
+    return all(
+        boolean_of(pair_value(group, "meta_attributes", name)) is False for name in ("ordered", "collocated")
+    )
 
 
 def start(context: Context, words: Sequence[str]) -> int:
