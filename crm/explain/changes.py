@@ -9,7 +9,7 @@ from typing import Final
 
 from crm.cib.model import Element, element
 from crm.scheduler.failures import fail_count
-from crm.scheduler.model import Node, NodeKind, Resource, WorkingSet
+from crm.scheduler.model import Node, NodeKind, Resource, Variant, WorkingSet
 from crm.scheduler.pipeline import unpack
 from crm.scheduler.scores import Why
 from crm.simulation.inject import with_option
@@ -268,8 +268,11 @@ def _cleanups(work: WorkingSet, resource: Resource, node: Node | None) -> Iterat
 
 
 def _constraint_changes(resource: Resource, node: Node | None) -> Iterator[Change]:
+    """Without what speaks against the node, for the resource or another of its group, which goes with it."""
     origins: dict[tuple[str, str], None] = {}
-    for entry in resource.allowed.values():
+    group = resource.parent
+    others = group.primitives() if group is not None and group.variant is Variant.GROUP else ()
+    for entry in (entry for one in (resource, *others) for entry in one.allowed.values()):
         why = entry.why
         while why is not None:
             if node is None or (entry.node is node) is (why[0] < 0):
