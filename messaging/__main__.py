@@ -50,6 +50,21 @@ LAB_VARIABLE = "HACLUSTER_LAB"  # set in every node of a lab: it shares the mach
 DAMAGED = "nothing, a view that exists takes this node in; or remove the files, if no other node is left"
 
 
+Versions = tuple[tuple[int, int], ...]
+
+
+def versions_of(paths: Paths) -> Versions:
+    """Which cluster.toml and authkeys there are now."""
+    found = []
+    for path in (paths.cluster_toml, paths.authkeys):
+        try:
+            stat = path.stat()
+            found.append((stat.st_ino, stat.st_mtime_ns))
+        except OSError:
+            found.append((0, 0))
+    return tuple(found)
+
+
 def main() -> int:
     """Run until SIGTERM. Exit codes: see hacluster.supervision."""
     keep_to_ourselves()
@@ -59,6 +74,7 @@ def main() -> int:
     )
     os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
     try:
+        read = versions_of(options.paths)
         settings = ha_settings.load(options.paths.cluster_toml)
         if settings.node(options.node) is None:
             raise InvalidDocument(
@@ -77,7 +93,7 @@ def main() -> int:
             log.info(log_events.PRIORITY, **raise_priority())
         else:
             log.info(log_events.PRIORITY, reason="in a lab or below a root, no priority is asked for")
-        code = asyncio.run(_serve(options, settings, keyring, token))
+        code = asyncio.run(_serve(options, settings, keyring, token, read))
         os.close(lock)
     except HaError as error:
         print(f"ha-messaging: {error}", file=sys.stderr)
@@ -121,10 +137,14 @@ def _lock(paths: Paths) -> int:
 
 
 async def _serve(
-    options: DaemonOptions, settings: ha_settings.Settings, keyring: Keyring, token: BootToken
+    options: DaemonOptions,
+    settings: ha_settings.Settings,
+    keyring: Keyring,
+    token: BootToken,
+    read: Versions,
 ) -> int:
     """The exit code."""
-    daemon = Daemon(options, settings, keyring, token)
+    daemon = Daemon(options, settings, keyring, token, read)
     end_on_bugs(asyncio.get_running_loop())
     await until_stopped(daemon.run)
     return daemon.exit_code
@@ -134,8 +154,15 @@ class Daemon:
     """Puts ha-messaging together and takes it apart again."""
 
     def __init__(
-        self, options: DaemonOptions, settings: ha_settings.Settings, keyring: Keyring, token: BootToken
+        self,
+        options: DaemonOptions,
+        settings: ha_settings.Settings,
+        keyring: Keyring,
+        token: BootToken,
+        read: Versions,
     ) -> None:
+        """`read`: which files the settings and the keys are from."""
+        self._read = read
         self._options, self._settings, self._keyring, self._token = options, settings, keyring, token
         self._clock = SystemClock()
         self.exit_code = 0
@@ -215,6 +242,7 @@ class Daemon:
         )
         server.listen_unix(self._options.paths.messaging_socket)
         await server.start()
+        self._look_again(shell)
         keep_out_of_collections()
         Notifier().tell("READY=1")
         log.info(log_events.SERVING, socket=str(self._options.paths.messaging_socket))
@@ -251,6 +279,17 @@ class Daemon:
         log.error(log_events.STOPPED, reason=why)
         self.exit_code = 1
         stop.set()
+
+    def _look_again(self, shell: MembershipShell) -> None:
+        """Files that were written after we had read them, and before anybody could tell us."""
+        if (read := versions_of(self._options.paths)) == self._read:
+            return
+        self._read = read
+        self._reload(shell)
+        try:
+            self.reload_nodes(shell)
+        except HaError as error:
+            log.error(log_events.NODES_KEPT, reason=str(error))
 
     def _end_run(self, why: str, over: asyncio.Event) -> None:
         log.info(log_events.RUN_ENDS, reason=why)

@@ -16,7 +16,7 @@ from hacluster.boot import boot_token
 from hacluster.paths import Paths
 from hacluster.supervision import DaemonOptions
 from messaging import keys
-from messaging.__main__ import Daemon
+from messaging.__main__ import Daemon, versions_of
 from messaging.membership.events import DaemonsChanged, Durable, Leave, LeaveRequested, Persist
 from messaging.membership.shell import MembershipShell
 from messaging.store import Store
@@ -78,7 +78,7 @@ def daemon(tmp_path: Path) -> Observed:
     settings = ha_settings.load(paths.cluster_toml)
     keyring, _ = keys.load(paths.authkeys, cluster_id=settings.cluster_id, insecure=False)
     options = DaemonOptions(paths=paths, node="n1", log_format=None, log_level="error")
-    return Observed(options, settings, keyring, boot_token(paths))
+    return Observed(options, settings, keyring, boot_token(paths), versions_of(paths))
 
 
 async def test_a_run_that_is_over_does_nothing_more(daemon: Observed) -> None:
@@ -99,6 +99,24 @@ async def test_a_run_that_is_over_does_nothing_more(daemon: Observed) -> None:
     stop.set()
     await asyncio.wait_for(running, 20)
     assert [key for key, (_, handle) in present._timers.items() if not handle.cancelled()] == []
+
+
+async def test_keys_that_came_before_it_could_be_told_of_them(daemon: Observed) -> None:
+    """Between its reading of them and its serving nobody reaches it, and nobody tells it again."""
+    stop = asyncio.Event()
+    running = asyncio.create_task(daemon.run(stop))
+    await asyncio.wait_for(daemon.answers.wait(), 20)
+    (shell,) = daemon.shells
+    authkeys = daemon._options.paths.authkeys
+    newer = authkeys.with_name("newer")
+    newer.write_text(authkeys.read_text().replace("auth 1", "auth 2") + "2 sha256 " + 32 * "f" + "\n")
+    newer.chmod(0o600)
+    newer.replace(authkeys)
+    assert shell.keyring.signing == 1
+    daemon._look_again(shell)
+    assert shell.keyring.signing == 2
+    stop.set()
+    await asyncio.wait_for(running, 20)
 
 
 async def test_the_next_run_reads_the_disk_when_the_last_write_has_ended(
