@@ -23,13 +23,14 @@ from cli.context import EXIT_NOT_REACHED, EXIT_OK, Context, UsageError
 from cli.goals import Goal
 from cli.grammar.document import change_resource, find_resource, members, parent_of, section
 from cli.grammar.edits import with_attribute
-from cli.grammar.ids import Ids, used_ids
+from cli.grammar.ids import Ids
 from cli.grammar.pairs import is_promotable
 from cli.grammar.pairs import value as pair_value
 from cli.grammar.references import named_by
 from cli.grammar.show import show as show_objects
 from cli.grammar.words import boolean_of
 from cli.safely import change_safely
+from crm.cib.ids import used_ids
 from crm.cib.model import Element, element
 from hacluster.digits import is_count
 from hacluster.durations import parse_ms

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from cli.grammar.document import change_resource, configuration_of
-from cli.grammar.ids import Ids, used_ids, with_ids
+from cli.grammar.ids import Ids, with_ids
+from crm.cib.ids import used_ids
 from crm.cib.model import Element, element
 from hacluster.durations import parse_ms, render_ms
 

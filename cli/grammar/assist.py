@@ -15,8 +15,9 @@ from cli.grammar.document import (
     section,
     with_section,
 )
-from cli.grammar.ids import Ids, used_ids, with_ids
+from cli.grammar.ids import Ids, with_ids
 from cli.grammar.words import checked_identifier
+from crm.cib.ids import used_ids
 from crm.cib.model import Element, element
 from hacluster.errors import InvalidRequest, NotFound
 

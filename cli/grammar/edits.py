@@ -25,9 +25,10 @@ from cli.grammar.document import (
     section,
     with_section,
 )
-from cli.grammar.ids import Ids, used_ids, with_ids
+from cli.grammar.ids import Ids, with_ids
 from cli.grammar.references import change_constraints, without_constraints_of, without_tagged
 from cli.grammar.words import checked_identifier
+from crm.cib.ids import used_ids
 from crm.cib.model import Element, element
 from hacluster.errors import InvalidRequest, NotFound
 
@@ -147,7 +148,7 @@ def rename(cib: Element, old: str, new: str) -> Element:
             changes["id"] = new
         if one.tag == "meta_attributes" and one.id == old:
             changes["id"] = new
-        for name in (*REFERENCES.get(one.tag, ()), "template", "reference"):
+        for name in (*REFERENCES.get(one.tag, ()), "template", "reference", "id-ref"):
             if one.get(name) == old:
                 changes[name] = new
         if one.tag == "fencing-level":
@@ -278,7 +279,8 @@ def set_attribute(
 ) -> Element:
     """Set (None: remove) one pair of a set of a resource or node; the first set that has the name is changed.
 
-    A set that does not exist is made, with `set_id` and `pair_id` when given. Raises NotFound.
+    A set that does not exist is made; it is called `set_id`, and the pair `pair_id`, when given and free.
+    Raises NotFound.
     """
     item = find_resource(cib, identifier)
     if item is None:
@@ -309,13 +311,13 @@ def with_attribute(
     home = next(
         (one for one in item.all(tag) if "id-ref" not in one.attributes and not one.all("rule")), None
     )
-    pair = element("nvpair", ({"id": pair_id} if pair_id else {}) | {"name": name, "value": value})
+    pair = element("nvpair", ({"id": ids.take(pair_id)} if pair_id else {}) | {"name": name, "value": value})
     if home is not None:
         grown = home.with_children((*home.children, pair))
         ids.free(home)
         filled = with_ids(grown, ids)
         return _exchanged(item, home, filled)
-    made = element(tag, {"id": set_id} if set_id else None, pair)
+    made = element(tag, {"id": ids.take(set_id)} if set_id else None, pair)
     inner = [index for index, child in enumerate(item.children) if child.tag in RESOURCE_TAGS]
     at = inner[0] if inner else len(item.children)
     own = item.with_children(tuple(child for child in item.children if child.tag not in RESOURCE_TAGS))

@@ -12,12 +12,13 @@ from dataclasses import replace
 
 from cli.grammar.definitions import parse_line
 from cli.grammar.document import CONTAINER_TAGS, RESOURCE_TAGS, configuration_of, objects
-from cli.grammar.ids import Ids, used_ids, with_ids
+from cli.grammar.ids import Ids, with_ids
 from cli.grammar.lexer import logical_lines
 from cli.grammar.options import ALL_NODES
 from cli.grammar.resources import MEMBER
 from cli.grammar.show import Style, UnsayableError, object_lines
 from cli.grammar.xml_lines import notes_of, xml_text
+from crm.cib.ids import used_ids
 from crm.cib.model import COMMENT, Element, element
 from hacluster.errors import HaError
 

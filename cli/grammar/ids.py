@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from typing import Final
 
+from crm.cib.ids import free_id, numbered_id, used_ids
 from crm.cib.model import COMMENT, Element
 
 # Elements that get an id when they have none. The others either always bring one or never have any.
@@ -29,9 +29,6 @@ _MADE: Final = frozenset(
 _TRANSPARENT: Final = ("network", "storage", "select", "select_attributes")
 _NUMBERED: Final = ("resource_set", "acl_permission", "port-mapping", "storage-mapping", "attribute")
 
-# The name of an attribute may have what no XML id can, as in #health-disk.
-_UNFIT: Final = re.compile(r"[^\w.-]")
-
 
 class Ids:
     """The ids in use; `take` makes one that is not."""
@@ -41,60 +38,36 @@ class Ids:
         self._used = set(used)
         self._reserved = frozenset(reserved)
 
+    def __contains__(self, identifier: object) -> bool:
+        """Something has this id, or something that comes later is given it."""
+        return identifier in self._used or identifier in self._reserved
+
     def take(self, wanted: str) -> str:
         """`wanted`, or with -0, -1, … after it when it is taken; what no id can hold becomes a dot."""
-        wanted = _UNFIT.sub(".", wanted)
-        return self._mark(wanted) if self._is_free(wanted) else self.numbered(wanted)
+        return self._mark(free_id(self, wanted))
 
-    def numbered(self, prefix: str) -> str:
+    def numbered(self, prefix: str, first: int = 0) -> str:
         """The first free one of PREFIX-0, PREFIX-1, …"""
-        prefix = _UNFIT.sub(".", prefix)
-        number = 0
-        while not self._is_free(f"{prefix}-{number}"):
-            number += 1
-        return self._mark(f"{prefix}-{number}")
-
-    def after(self, prefix: str) -> str:
-        """The first free one of PREFIX-1, PREFIX-2, …"""
-        number = 1
-        while not self._is_free(f"{prefix}-{number}"):
-            number += 1
-        return self._mark(f"{prefix}-{number}")
-
-    def is_used(self, identifier: str) -> bool:
-        """Something has this id."""
-        return identifier in self._used
+        return self._mark(numbered_id(self, prefix, first))
 
     def use(self, item: Element) -> None:
         """Everything in this tree is taken."""
-        self._used.update(used_ids(item))
+        self._used |= used_ids(item)
 
     def free(self, item: Element) -> None:
         """Everything in this tree is free again."""
-        self._used.difference_update(used_ids(item))
-
-    def _is_free(self, identifier: str) -> bool:
-        return identifier not in self._used and identifier not in self._reserved
+        self._used -= used_ids(item)
 
     def _mark(self, made: str) -> str:
         self._used.add(made)
         return made
 
 
-def used_ids(item: Element) -> set[str]:
-    """The ids that elements of this tree have themselves (references do not count)."""
-    return {
-        one.id
-        for one in item.walk()
-        if one.id and one.tag not in ("obj_ref", "resource_ref", "role", "node", "#member")
-    }
-
-
 def with_ids(draft: Element, ids: Ids, old: Element | None = None) -> Element:
     """`draft` with an id on every part that needs one; parts that `old` has as well keep theirs."""
     if old is not None:
         ids.free(old)
-        draft = adopted(draft, old)
+        draft = adopted(draft, old, ids)
     ids.use(draft)
     return _fill(draft, _prefix(draft), ids)
 
@@ -134,8 +107,8 @@ def _identity(item: Element) -> tuple[str, ...]:
             return ()
 
 
-def adopted(draft: Element, old: Element) -> Element:
-    """Copy ids from the parts of `old`, each used once, in order."""
+def adopted(draft: Element, old: Element, ids: Ids) -> Element:
+    """Copy ids from the parts of `old`, each used once, in order; not what something else has by now."""
     unused = [child for child in old.children if child.tag != COMMENT]
     children: list[Element] = []
     for child in draft.children:
@@ -152,8 +125,9 @@ def adopted(draft: Element, old: Element) -> Element:
         )
         if match is not None:
             unused.remove(match)
-            child = adopted(child, match)
-            if match.id and "id" not in child.attributes and "id-ref" not in child.attributes:
+            child = adopted(child, match, ids)
+            unnamed = "id" not in child.attributes and "id-ref" not in child.attributes
+            if match.id and unnamed and match.id not in ids:
                 child = child.with_attributes(id=match.id)
         children.append(child)
     return draft.with_children(tuple(children)) if children else draft
@@ -181,7 +155,7 @@ def _made(item: Element, prefix: str, ids: Ids) -> str:
         case "expression" | "date_expression" | "rsc_expression" | "op_expression":
             return ids.take(f"{prefix}-expression")
         case "recipient":
-            return ids.after(f"{prefix}-recipient")
+            return ids.numbered(f"{prefix}-recipient", first=1)
         case "fencing-level":
             return ids.take(prefix)
         case _:

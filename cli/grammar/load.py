@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
+from cli.grammar.clashes import clashes
 from cli.grammar.definitions import Definition, placed
 from cli.grammar.document import (
     CONSTRAINT_TAGS,
@@ -17,11 +18,13 @@ from cli.grammar.document import (
     configuration_of,
     with_section,
 )
-from cli.grammar.ids import Ids, adopted, used_ids, with_ids
+from cli.grammar.ids import Ids, with_ids
+from cli.grammar.merging import is_noted, is_same_set, merged, with_notes
 from cli.grammar.options import ALL_NODES
 from cli.grammar.references import Names, id_index, missing_names, repointed, resolved
 from cli.grammar.resources import MEMBER, MONITOR, OLD_OP_ATTRIBUTES
 from cli.grammar.table import Table, flattened
+from crm.cib.ids import used_ids
 from crm.cib.model import COMMENT, Element, element
 from hacluster.durations import parse_ms
 from hacluster.errors import HaError, InvalidDocument, InvalidDocuments, InvalidRequest
@@ -86,9 +89,11 @@ def load(cib: Element, definitions: Sequence[Definition], *, source: str, mode: 
                 loader.check(definition, identifier, names)
             except HaError as error:
                 errors.append(placed(error, source, definition.line))
+    cib = cib if errors else loader.finish()
+    errors += clashes(loader.before, cib, definitions, source)
     if errors:
         raise InvalidDocuments(errors=tuple(sorted(errors, key=lambda error: error.line)))
-    return Loaded(cib=loader.finish(), warnings=tuple(loader.warnings))
+    return Loaded(cib=cib, warnings=tuple(loader.warnings))
 
 
 def _in_order(definitions: Iterable[Definition]) -> list[Definition]:
@@ -140,12 +145,13 @@ class _Loader:
     old: Table = field(init=False)
     ids: Ids = field(init=False)
     settled: dict[str, None] = field(init=False)
+    holders: dict[str, str] = field(default_factory=dict)  # of members, as the text has them
 
     def __post_init__(self) -> None:
-        self.before = self.cib
         if self.mode is Mode.REPLACE:
             self.cib = erased(self.cib)
-        elif self.mode is Mode.PUSH:
+        self.before = self.cib
+        if self.mode is Mode.PUSH:
             self.cib = erased(self.cib, nodes=True, keep=_option_sets(self.definitions))
         elif self.mode is Mode.PRUNE:
             self.cib = erased(self.cib)
@@ -177,7 +183,7 @@ class _Loader:
                 return ()
             case "rsc_defaults" | "op_defaults":
                 for one in item.all("meta_attributes"):
-                    self._option_set(item.tag, _with_notes(one, item), definition)
+                    self._option_set(item.tag, with_notes(one, item), definition)
                 return ()
             case "fencing-topology":
                 self._topology(item)
@@ -244,8 +250,6 @@ class _Loader:
             )
         if kind and kind != item.tag:
             raise InvalidRequest(what=f"the id {item.id!r} belongs to a {kind} already")
-        if not kind and self.ids.is_used(item.id):
-            raise InvalidRequest(what=f"the id {item.id!r} is in use inside another object")
 
     def _for_schema(self, item: Element) -> Element:
         """Old names of roles, and old attributes of operations, for a CIB whose schema is that old."""
@@ -266,7 +270,7 @@ class _Loader:
                 self.warnings.append(
                     f"{item.id} has no rule: the one given is ignored; use a set of its own (SETID:)"
                 )
-            new = _merged(old, item, self.ids)
+            new = merged(old, item, self.ids)
         self.table.put(new, name)
 
     def _node(self, item: Element) -> tuple[str, ...]:
@@ -279,18 +283,18 @@ class _Loader:
         children = list(old.children)
         unused = [index for index, was in enumerate(children) if was.tag != COMMENT]
         for one in item.children:
-            same = next((index for index in unused if _is_same_set(children[index], one)), None)
-            if _is_noted(one, children):
+            same = next((index for index in unused if is_same_set(children[index], one)), None)
+            if is_noted(one, children):
                 continue
             if same is None:
                 children.append(one)
             else:
                 unused.remove(same)
-                children[same] = _merged(children[same], one, self.ids)
+                children[same] = merged(children[same], one, self.ids)
         given = {name: value for name, value in item.attributes.items() if name != "id"}
-        merged = old.with_attribute_map(given).with_children(tuple(children))
+        changed = old.with_attribute_map(given).with_children(tuple(children))
         self.ids.free(old)
-        self.table.put(with_ids(merged, self.ids))
+        self.table.put(with_ids(changed, self.ids))
         return (old.id,)
 
     def _topology(self, item: Element) -> None:
@@ -331,6 +335,7 @@ class _Loader:
 
     def _resource(self, item: Element) -> None:
         parts = list(flattened(item))
+        self._hold(parts)
         if len(parts) > 1:  # from XML: the members come along, from wherever such ones were
             for one in parts[:-1]:
                 if self.table.resource(one.id) is not None and self.table.parent_of(one.id) != item.id:
@@ -344,6 +349,19 @@ class _Loader:
         if is_new and old is None and self.settled:
             for child in made.all(MEMBER):
                 self._redirect(child.id, made.id)
+
+    def _hold(self, parts: Sequence[Element]) -> None:
+        """Note what is in what. Raises InvalidRequest for XML with something in two places, or in itself."""
+        above: dict[str, None] = {}
+        for one in reversed(parts):  # outer ones first
+            above[one.id] = None
+            for child in one.all(MEMBER):
+                holder = self.holders.setdefault(child.id, one.id)
+                if len(parts) > 1 and (child.id in above or holder != one.id):
+                    where = "itself" if child.id in above else f"{holder} already"
+                    raise InvalidRequest(
+                        what=f"{one.id}: {child.id} is in {where}", remedy="a resource is in one place"
+                    )
 
     def _redirect(self, child: str, container: str) -> None:
         """Constraints that were there before name the new container instead of its child."""
@@ -399,59 +417,6 @@ def _is_same_interval(one: Element, other: Element) -> bool:
         return parse_ms(texts[0]) == parse_ms(texts[1])
     except ValueError:
         return texts[0] == texts[1]
-
-
-def _is_same_set(old: Element, new: Element) -> bool:
-    """A set of a node's that is given again: the next of its kind, or that of its id."""
-    return old.tag == new.tag and new.id in ("", old.id) and old.get("id-ref") == new.get("id-ref")
-
-
-def _is_noted(item: Element, children: Sequence[Element]) -> bool:
-    """A comment that stands there already."""
-    text = item.text.split()
-    return item.tag == COMMENT and any(one.tag == COMMENT and one.text.split() == text for one in children)
-
-
-def _is_referred(pair: Element, children: Sequence[Element]) -> bool:
-    """A reference to a pair that the set has already."""
-    names = ("id-ref", "name")
-    return any(all(one.get(name) == pair.get(name) for name in names) for one in children)
-
-
-def _with_notes(item: Element, holder: Element) -> Element:
-    notes = holder.all(COMMENT)
-    return item.with_children((*notes, *item.children)) if notes else item
-
-
-def _merged(old: Element, new: Element, ids: Ids) -> Element:
-    """The set `old` with the pairs of `new` set: those it has are changed in place, the others added."""
-    children = list(old.children)
-    unused = [at for at, was in enumerate(children) if was.tag == "nvpair" and "id-ref" not in was.attributes]
-    fresh: list[Element] = []
-    for pair in new.children:
-        if pair.tag == "rule":
-            continue
-        if pair.tag != "nvpair":
-            fresh += [] if _is_noted(pair, children) else [pair]
-            continue
-        if "id-ref" in pair.attributes:
-            fresh += [] if _is_referred(pair, children) else [pair]
-            continue
-        index = next((at for at in unused if children[at].get("name") == pair.get("name")), None)
-        if index is None:
-            fresh.append(pair)
-        else:
-            unused.remove(index)
-            children[index] = element("nvpair", dict(children[index].attributes) | dict(pair.attributes))
-    if old.all("rule") and new.all("rule"):
-        at = next(at for at, was in enumerate(children) if was.tag == "rule")
-        rules = adopted(element(new.tag, None, *new.all("rule")), old).children
-        rest = [child for child in children[at:] if child.tag != "rule"]
-        children = [*children[:at], *rules, *rest]
-    attributes = {name: value for name, value in new.attributes.items() if name not in ("id", "id-ref")}
-    merged = old.with_attribute_map(attributes).with_children((*children, *fresh))
-    ids.free(old)
-    return with_ids(merged, ids)
 
 
 def _with_old_roles(item: Element) -> Element:

@@ -6,8 +6,10 @@ import re
 from datetime import datetime, timedelta
 from typing import Final
 
-from cli.grammar.document import change_section, put_in_section
+from cli.grammar.document import change_section, configuration_of, put_in_section, section
+from cli.grammar.ids import Ids
 from cli.grammar.references import without_tagged
+from crm.cib.ids import used_ids
 from crm.cib.model import Element, element
 from hacluster.errors import InvalidRequest
 
@@ -53,29 +55,43 @@ def end_of(lifetime: str, now: datetime) -> str:
 def prefer(cib: Element, resource: str, node: str, end: str = "") -> Element:
     """`cli-prefer-RSC`; an older one goes, and a ban from that node."""
     cib = _without(cib, {f"cli-prefer-{resource}", f"cli-ban-{resource}-on-{node}"})
-    return put_in_section(
-        cib, _constraint(f"cli-prefer-{resource}", "prefer", resource, node, "INFINITY", end)
-    )
+    return _with_constraint(cib, f"cli-prefer-{resource}", "prefer", resource, node, "INFINITY", end)
 
 
 def ban(cib: Element, resource: str, node: str, end: str = "") -> Element:
     """`cli-ban-RSC-on-NODE`."""
-    made = _constraint(f"cli-ban-{resource}-on-{node}", "ban", resource, node, "-INFINITY", end)
-    return put_in_section(cib, made)
+    return _with_constraint(cib, f"cli-ban-{resource}-on-{node}", "ban", resource, node, "-INFINITY", end)
 
 
-def _constraint(identifier: str, kind: str, resource: str, node: str, score: str, end: str) -> Element:
+def _with_constraint(
+    cib: Element, identifier: str, kind: str, resource: str, node: str, score: str, end: str
+) -> Element:
+    """Raises InvalidRequest when something else has the id."""
+    ids = Ids(used_ids(configuration_of(cib)))
+    for old in section(cib, "constraints").all("rsc_location"):
+        if old.id == identifier:
+            ids.free(old)
+    if identifier in ids:
+        raise InvalidRequest(
+            what=f"the id {identifier!r} is in use by something else", remedy="rename or delete that first"
+        )
+    return put_in_section(cib, _constraint(identifier, kind, resource, node, score, end, ids))
+
+
+def _constraint(
+    identifier: str, kind: str, resource: str, node: str, score: str, end: str, ids: Ids
+) -> Element:
     attributes = {"id": identifier, "rsc": resource, "role": "Started"}
     if not end:
         return element("rsc_location", attributes | {"node": node, "score": score})
     suffix = resource if kind == "prefer" else f"{resource}-on-{node}"
     rule = element(
         "rule",
-        {"id": f"cli-{kind}-rule-{suffix}", "score": score, "boolean-op": "and"},
+        {"id": ids.take(f"cli-{kind}-rule-{suffix}"), "score": score, "boolean-op": "and"},
         element(
             "expression",
             {
-                "id": f"cli-{kind}-expr-{suffix}",
+                "id": ids.take(f"cli-{kind}-expr-{suffix}"),
                 "attribute": "#uname",
                 "operation": "eq",
                 "value": node,
@@ -83,7 +99,8 @@ def _constraint(identifier: str, kind: str, resource: str, node: str, score: str
             },
         ),
         element(
-            "date_expression", {"id": f"cli-{kind}-lifetime-end-{suffix}", "operation": "lt", "end": end}
+            "date_expression",
+            {"id": ids.take(f"cli-{kind}-lifetime-end-{suffix}"), "operation": "lt", "end": end},
         ),
     )
     return element("rsc_location", attributes, rule)
@@ -121,7 +138,9 @@ def clear(cib: Element, resource: str) -> Element:
 
 
 def _without(cib: Element, ids: set[str]) -> Element:
-    cib = change_section(cib, "constraints", lambda one: None if one.id in ids else one)
-    for gone in ids:
+    """Without the locations of these ids, in tags as well."""
+    found = {one.id for one in section(cib, "constraints").all("rsc_location") if one.id in ids}
+    cib = change_section(cib, "constraints", lambda one: None if one.id in found else one)
+    for gone in found:
         cib = without_tagged(cib, gone)
     return cib

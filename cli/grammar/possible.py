@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from cli.grammar.words import IDENTIFIER, NOT_AN_ID
+from crm.cib.ids import IDS_ELSEWHERE
 from crm.cib.model import COMMENT, Element
 
 
@@ -123,6 +125,7 @@ def impossible(item: Element) -> Iterator[Impossible]:
     """All that no schema allows in a definition as it was typed (ids still missing), in its order."""
     for one in item.walk():
         if one.tag != COMMENT:
+            yield from _identifier(one)
             yield from _attributes(one)
             yield from _presence(one)
     if item.tag in ("rsc_location", "rsc_colocation") and item.all("resource_set"):
@@ -133,6 +136,13 @@ def impossible(item: Element) -> Iterator[Impossible]:
                     remedy="leave it out" if name == "node-attribute" else "write it inside of the set",
                     words=_written(name, item.get(name)),
                 )
+
+
+def _identifier(item: Element) -> Iterator[Impossible]:
+    if item.tag in IDS_ELSEWHERE or IDENTIFIER.fullmatch(item.get("id", "_")):
+        return
+    words = (*_written("id", item.id), f"${item.id}", f"${item.id}:")
+    yield Impossible(what=f"{item.id!r} is not a valid id", remedy=NOT_AN_ID, words=words)
 
 
 def _attributes(item: Element) -> Iterator[Impossible]:

@@ -10,6 +10,7 @@ from hacluster.errors import InvalidRequest
 
 IDENTIFIER: Final = re.compile(r"[A-Za-z_][\w.-]*")
 INTEGER: Final = re.compile(r"[+-]?\d+")
+NOT_AN_ID: Final = "an id starts with a letter or _ and goes on with letters, digits, _ . and -"
 _NAMES: Final = re.compile(r"[\w-]+")
 _INFINITY: Final = re.compile(r"([+-]?)(?:inf|infinity)", re.IGNORECASE)
 _NAMED_SCORES: Final = {"advisory": "0", "mandatory": "INFINITY"}
@@ -100,10 +101,7 @@ class Misplaced(InvalidRequest):
 def checked_identifier(word: str) -> str:
     """`word` when it can be an XML id. Raises InvalidRequest."""
     if not IDENTIFIER.fullmatch(word):
-        raise InvalidRequest(
-            what=f"{word!r} is not a valid id",
-            remedy="an id starts with a letter or _ and goes on with letters, digits, _ . and -",
-        )
+        raise InvalidRequest(what=f"{word!r} is not a valid id", remedy=NOT_AN_ID)
     return word
 
 

@@ -11,6 +11,7 @@ from crm.api.agent_socket import AttributeKey, AttributeSection, ClusterNode, Lo
 from crm.api.cluster import Cluster
 from crm.cib.codec import parse, render
 from crm.cib.diff import element_out
+from crm.cib.ids import free_id, used_ids
 from crm.cib.model import Element
 from crm.cib.selection import select
 from crm.cib.status import failure_of
@@ -254,7 +255,7 @@ def with_attribute(configuration: Element, key: AttributeKey, value: str | None)
     if old is not None:
         changed = holder.mapped(lambda group: group.mapped(lambda pair: _replaced(pair, old, value)))
     elif value is not None:
-        changed = _added(holder, key, value)
+        changed = _added(holder, key, value, used_ids(configuration))
     if key.section is AttributeSection.CRM_CONFIG:
         return configuration.with_child(changed)
     nodes = configuration.child("nodes")
@@ -268,8 +269,8 @@ def _replaced(pair: Element, old: Element, value: str | None) -> Element | None:
     return pair.with_attributes(value=value) if value is not None else None
 
 
-def _added(holder: Element, key: AttributeKey, value: str) -> Element:
-    """The pair goes into the set that was named, else the first, else a new one."""
+def _added(holder: Element, key: AttributeKey, value: str, used: set[str]) -> Element:
+    """The pair goes into the set that was named, else the first, else a new one. `used`: ids in use."""
     tag = _SET_TAGS[key.section]
     match key.section:
         case AttributeSection.CRM_CONFIG:
@@ -279,7 +280,7 @@ def _added(holder: Element, key: AttributeKey, value: str) -> Element:
         case _:
             default = f"nodes-{holder.id}"
     groups = [group for group in holder.all(tag) if key.set_id in ("", group.id)]
-    group = groups[0] if groups else Element(tag, {"id": key.set_id or default})
-    name = "".join(c if c.isalnum() or c in "_.-" else "." for c in key.name)
-    pair = Element("nvpair", {"id": f"{group.id}-{name}", "name": key.name, "value": value})
+    group = groups[0] if groups else Element(tag, {"id": key.set_id or free_id(used, default)})
+    identifier = free_id(used, f"{group.id}-{key.name}")
+    pair = Element("nvpair", {"id": identifier, "name": key.name, "value": value})
     return holder.with_child(group.with_children((*group.children, pair)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from crm.cib.ids import free_id, used_ids
 from crm.cib.model import Element
 from hacluster.errors import NotFound
 
@@ -29,8 +30,9 @@ def with_parameter(configuration: Element, resource: str, kind: str, name: str, 
     elif value is None:
         return configuration
     else:
-        group = next(iter(item.all(tag)), None) or Element(tag, {"id": f"{resource}-{tag}"})
-        pair = Element("nvpair", {"id": f"{group.id}-{_as_id(name)}", "name": name, "value": value})
+        used = used_ids(configuration)
+        group = next(iter(item.all(tag)), None) or Element(tag, {"id": free_id(used, f"{resource}-{tag}")})
+        pair = Element("nvpair", {"id": free_id(used, f"{group.id}-{name}"), "name": name, "value": value})
         grown = group.with_children((*group.children, pair))
         changed = item.with_child(grown) if item.all(tag) else _inserted(item, grown)
     return _replaced(configuration, item, changed)
@@ -87,7 +89,3 @@ def _inserted(item: Element, group: Element) -> Element:
 
 def _replaced(here: Element, old: Element, new: Element) -> Element:
     return new if here is old else here.mapped(lambda child: _replaced(child, old, new))
-
-
-def _as_id(name: str) -> str:
-    return "".join(c if c.isalnum() or c in "_.-" else "." for c in name)

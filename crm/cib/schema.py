@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import Final
 
 from crm import patterns
+from crm.cib.ids import IDS_ELSEWHERE
 from crm.cib.model import COMMENT, Element
 from hacluster.vocabulary.agent import check_name_part, check_type
 
@@ -251,9 +252,6 @@ _SHAPES: Final[Mapping[str, _Shape]] = {
 
 WITHOUT_EFFECT: Final = "it is kept, and without effect"
 
-_IDS_ELSEWHERE: Final = ("resource_ref", "obj_ref", "role", "node", "acl_target", "acl_group")
-"""Their `id` refers to something, or lives in a space of names of its own."""
-
 _VALUES: Final[Mapping[tuple[str, str], tuple[str, ...]]] = {
     ("rsc_order", "kind"): ("Optional", "Mandatory", "Serialize"),
     ("rsc_order", "first-action"): _ACTIONS,
@@ -337,7 +335,7 @@ class _Check:
     def _collect(self) -> Iterator[Problem]:
         for element in self._root.walk():
             name = element.id
-            if not name or element.tag in _IDS_ELSEWHERE:
+            if not name or element.tag in IDS_ELSEWHERE:
                 continue
             where = f'<{element.tag} id="{name}">'
             if name in self._ids:

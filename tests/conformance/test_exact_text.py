@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 
 from cli.grammar.definitions import parse_text
-from cli.grammar.document import SECTIONS, configuration_of, empty_cib
+from cli.grammar.document import empty_cib
 from cli.grammar.exact import exact
 from cli.grammar.load import load
 from cli.grammar.show import show
 from crm.cib import codec
-from crm.cib.model import COMMENT, Element
+from crm.cib.model import Element
+from tests.cib_contents import contents
 from tests.conformance.crmsh import hacli, load_comparer
 
 FOLDER = os.environ.get("HACLUSTER_SCHEDULER_CORPUS", "")
@@ -22,23 +23,6 @@ pytestmark = pytest.mark.skipif(not FOLDER, reason="HACLUSTER_SCHEDULER_CORPUS n
 
 def files() -> list[Path]:
     return sorted((Path(FOLDER) / "xml").glob("*.xml"))
-
-
-def contents(cib: Element) -> dict[str, tuple[Element, ...]]:
-    """What must come back: every object, in order. Comments between objects have no place in the text."""
-    found = {}
-    for part in configuration_of(cib).children:
-        assert part.tag in (*SECTIONS, COMMENT)
-        children = tuple(_plain(child) for child in part.children if child.tag != COMMENT)
-        if children:
-            found[part.tag] = children
-    return found
-
-
-def _plain(item: Element) -> Element:
-    if item.tag == COMMENT:
-        return Element(COMMENT, {}, (), " ".join(item.text.lstrip("# ").split()))
-    return item.mapped(_plain)
 
 
 def read_back(text: str) -> Element:
