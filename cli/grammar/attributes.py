@@ -72,6 +72,11 @@ def nvpair(word: str) -> Element:
         attributes = {"name": left}
     if not attributes["name"]:
         raise InvalidRequest(what=f"{word!r}: the name before = is missing")
+    if not has_value and word.endswith(":"):
+        raise InvalidRequest(
+            what=f"{word!r} is not understood here",
+            remedy="a score or the id of a set stands before the pairs",
+        )
     if has_value:
         attributes["value"] = value
     return element("nvpair", attributes)

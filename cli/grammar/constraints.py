@@ -29,6 +29,8 @@ def location(words: Words) -> Element:
     attributes = {"id": identifier}
     children: list[Element] = []
     target = words.take(f"the resource of location {identifier}")
+    if target == "//":
+        raise InvalidRequest(what=f"{target!r}: the pattern is empty", remedy="/REGEX/, as /vm-.*/")
     if len(target) > 2 and target.startswith("/") and target.endswith("/"):
         attributes["rsc-pattern"] = target[1:-1]
     elif target.startswith("{"):

@@ -132,6 +132,8 @@ def _parsed(cursor: Words, provider: ProviderLookup) -> Element:
 def parse_line(line: Line, provider: ProviderLookup = usual_provider) -> Definition:
     """The definition of a logical line, with its comments inside. Raises InvalidRequest, InvalidDocument."""
     from_xml = line.is_xml
+    if from_xml and not line.xml:
+        raise InvalidRequest(what="the XML is missing after xml", remedy="xml <primitive …/>")
     if from_xml:
         built = codec.parse(line.xml, source="xml")
         if built.tag in ("meta_attributes",):

@@ -11,8 +11,11 @@ from hacluster.errors import InvalidRequest
 
 # Room for a group of 10,000 members with names of 100 characters; to take more apart could last seconds.
 LINE_CHARACTERS_MAX: Final = 1024 * 1024
-_BLANKS: Final = re.compile(r"\s*")
-_PLAIN: Final = re.compile(r"""[^\s'"\\]*""")
+# What separates words; a no-break space and the like are characters as any other.
+BLANKS: Final = " \t\r\n"
+BLANK_RUN: Final = re.compile(f"[{BLANKS}]+")
+_BLANKS: Final = re.compile(f"[{BLANKS}]*")
+_PLAIN: Final = re.compile(f"""[^{BLANKS}'"\\\\]*""")
 _UNTIL: Final = {"'": re.compile("[^']*"), '"': re.compile(r'[^"\\]*')}
 
 
@@ -41,12 +44,12 @@ class Line:
     @property
     def is_xml(self) -> bool:
         """The rest of the line is XML and is not split into words."""
-        return self.text[:3].lower() == "xml" and self.text[3:4] in (" ", "\t", "<")
+        return self.text[:3].lower() == "xml" and self.text[3:4] in ("", " ", "\t", "<")
 
     @property
     def xml(self) -> str:
         """The XML text of an `xml` line, runs of white space collapsed."""
-        return " ".join(self.text[3:].split())
+        return BLANK_RUN.sub(" ", self.text[3:].strip(BLANKS))
 
 
 class Unclosed(InvalidRequest):
@@ -65,7 +68,7 @@ def logical_lines(text: str) -> tuple[Line, ...]:
 
     def close() -> None:
         nonlocal length
-        joined = "".join(parts).strip()
+        joined = "".join(parts).strip(BLANKS)
         if joined.startswith("#"):
             comments.append(joined)
         elif joined:
@@ -76,11 +79,11 @@ def logical_lines(text: str) -> tuple[Line, ...]:
         length = 0
 
     for number, physical in enumerate(text.split("\n"), 1):
-        stripped = physical.strip()
+        stripped = physical.strip(BLANKS)
         if not parts:
             start = number
         if stripped not in ("", "\\"):  # what is missing at the end is missed behind the last word
-            pieces.append((length, number, len(physical) - len(physical.lstrip())))
+            pieces.append((length, number, len(physical) - len(physical.lstrip(BLANKS))))
         goes_on = stripped.endswith("\\")
         parts.append(stripped[:-1] if goes_on else stripped)
         length += len(parts[-1])
@@ -124,7 +127,7 @@ def _words(text: str) -> Iterator[tuple[int, list[str]]]:
     position, length = _end(_BLANKS, text, 0), len(text)
     while position < length:
         begin, parts = position, list[str]()
-        while position < length and not text[position].isspace():
+        while position < length and text[position] not in BLANKS:
             character = text[position]
             if character in "'\"":
                 position = _quoted(text, position, parts)

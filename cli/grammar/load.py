@@ -399,15 +399,20 @@ class _Loader:
                 )
             parent = self.table.parent_of(child.id)
             if parent not in ("", container.id):
+                kind = self.table.kind_of(parent)
                 raise InvalidRequest(
-                    what=f"{container.id}: {child.id} is in {self.table.kind_of(parent)} {parent} already",
-                    remedy=f"take it out first: `modgroup {parent} remove {child.id}`",
+                    what=f"{container.id}: {child.id} is in {kind} {parent} already",
+                    remedy=f"take it out first: `{_taking_out(kind, parent, child.id)}`",
                 )
         return container.mapped(lambda one: None if one.tag == MEMBER and one.id in missing else one)
 
 
 def _node_of(table: Table, item: Element) -> Element | None:
     return next((one for one in table.nodes() if one.get("uname") == item.get("uname")), None)
+
+
+def _taking_out(kind: str, parent: str, child: str) -> str:
+    return f"modgroup {parent} remove {child}" if kind == "group" else f"delete {parent}"
 
 
 def _is_same_interval(one: Element, other: Element) -> bool:

@@ -63,14 +63,22 @@ def fencing_topology(words: Words) -> Element:
                 raise InvalidRequest(
                     what=f"{word!r} follows levels without a target", remedy="name a target for each"
                 )
+            _expect_devices(target, counts)
             target = named
             continue
         key = tuple(target.items())  # a target named again goes on where it was
         counts[key] += 1
         levels.append(element("fencing-level", target | {"index": str(counts[key]), "devices": word}))
-    if target and not levels and ALL_NODES not in target:
-        raise InvalidRequest(what="fencing_topology names no device")
+    _expect_devices(target, counts)
     return element("fencing-topology", None, *levels)
+
+
+def _expect_devices(target: dict[str, str], counts: Counter[tuple[tuple[str, str], ...]]) -> None:
+    if ALL_NODES not in target and not counts[tuple(target.items())]:
+        raise InvalidRequest(
+            what=f"fencing_topology names no device for {'='.join(target.values())}",
+            remedy="as in `fencing_topology node1: f1 node2: f2`",
+        )
 
 
 def _target(word: str) -> dict[str, str] | None:

@@ -31,6 +31,7 @@ _PACEMAKER_AGENTS: Final = frozenset(
         *("HealthSMART", "SysInfo", "SystemHealth", "o2cb", "ifspeed"),
     }
 )
+_TYPE_REMEDY: Final = "[CLASS:[PROVIDER:]]NAME, as ocf:heartbeat:IPaddr2"
 _BUNDLE_TECHNOLOGIES: Final = ("docker", "podman", "rkt")
 _BUNDLE_STOP: Final = KEYWORDS | {*_BUNDLE_TECHNOLOGIES, "primitive", "network", "storage"}
 
@@ -46,9 +47,7 @@ def agent_attributes(word: str, provider: ProviderLookup) -> dict[str, str]:
     """`[CLASS:[PROVIDER:]]NAME` -> class, provider, type. Raises InvalidRequest."""
     parts = word.split(":")
     if len(parts) > 3 or not all(parts):
-        raise InvalidRequest(
-            what=f"{word!r} is not a type", remedy="[CLASS:[PROVIDER:]]NAME, as ocf:heartbeat:IPaddr2"
-        )
+        raise InvalidRequest(what=f"{word!r} is not a type", remedy=_TYPE_REMEDY)
     if len(parts) == 3:
         return {"class": parts[0], "provider": parts[1], "type": parts[2]}
     if len(parts) == 2 and parts[0] != "ocf":
@@ -73,9 +72,11 @@ def rsc_template(words: Words, provider: ProviderLookup = usual_provider) -> Ele
 
 def _typed(words: Words, tag: str, provider: ProviderLookup) -> Element:
     attributes = {"id": words.take_identifier(tag)}
-    kind = words.take(f"the type of {attributes['id']}", "[CLASS:[PROVIDER:]]NAME, as ocf:heartbeat:IPaddr2")
+    kind = words.take(f"the type of {attributes['id']}", _TYPE_REMEDY)
     if kind.startswith("@") and tag == "primitive":
         attributes["template"] = checked_identifier(kind[1:])
+    elif kind.startswith("@"):
+        raise InvalidRequest(what=f"{kind!r}: a template has a type, not a template", remedy=_TYPE_REMEDY)
     else:
         attributes |= agent_attributes(kind, provider)
     children: list[Element] = []
@@ -266,7 +267,12 @@ def _pairs(words: Words) -> dict[str, str]:
 def monitor(words: Words) -> Element:
     """`monitor RSC[:ROLE] INTERVAL[:TIMEOUT]`: a `#monitor` element with the `op` to add to RSC."""
     resource, _, role = words.take("the resource").partition(":")
-    interval, _, timeout = words.take("the interval").partition(":")
+    times = words.take("the interval")
+    interval, _, timeout = times.partition(":")
+    if not interval or ":" in timeout:
+        raise InvalidRequest(
+            what=f"{times!r} is not understood here", remedy="INTERVAL[:TIMEOUT], as 10s:20s"
+        )
     words.expect_end()
     attributes = {"name": "monitor"}
     if role:

@@ -167,10 +167,9 @@ def _levels(item: Element, style: Style) -> list[tuple[str, ...]]:
     found: list[tuple[str, ...]] = []
     for level in _parts(item):
         targets = style.nodes if "#all" in level.attributes else (level.get("target"),)
-        rest = tuple(
-            level.get(name)
-            for name in ("target-pattern", "target-attribute", "target-value", "index", "devices")
-        )
+        known = ("target-pattern", "target-attribute", "target-value", "index", "devices")
+        others = sorted(set(level.attributes) - {*known, "#all", "target", "id"})
+        rest = tuple(level.get(name) for name in known) + tuple(f"{one}={level.get(one)}" for one in others)
         found += [(target, *rest) for target in targets]
     return found
 

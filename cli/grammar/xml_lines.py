@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 
+from cli.grammar.lexer import BLANKS
 from crm.cib import codec
 from crm.cib.model import COMMENT, Element
 
-_BLANKS = re.compile(r"(?<=\s)\s")
+_SECOND_BLANK = re.compile(f"(?<=[{BLANKS}])[{BLANKS}]")
 
 
 def notes_of(item: Element) -> list[str]:
@@ -36,10 +37,10 @@ def xml_text(item: Element) -> str:
     lines = codec.render(_with_plain_comments(item)).rstrip("\n").split("\n")[1:]
     out: list[str] = []
     for line in lines:
-        text = line.strip()
+        text = line.strip(BLANKS)
         if not text.startswith("<!--"):
-            text = _BLANKS.sub(lambda blank: f"&#{ord(blank[0])};", text)
-        out.append(line[: len(line) - len(line.lstrip())] + text)
+            text = _SECOND_BLANK.sub(lambda blank: f"&#{ord(blank[0])};", text)
+        out.append(line[: len(line) - len(line.lstrip(BLANKS))] + text)
     return "xml " + " \\\n".join(out)
 
 

@@ -17,7 +17,7 @@ def plainly(text: str) -> list[tuple[int, str]] | None:
     quote, inside, position = "", False, 0
     while position < len(text):
         character = text[position]
-        if not quote and character.isspace():
+        if not quote and character in " \t\r\n":
             inside = False
             position += 1
             continue
