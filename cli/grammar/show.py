@@ -482,10 +482,11 @@ def _topology(item: Element, style: Style) -> list[str]:
         targets.setdefault(name, []).append(level)
     texts: dict[str, str] = {}
     for name, levels in targets.items():
-        levels.sort(key=lambda level: int(level.get("index") or 0))
-        if [level.get("index") for level in levels] != [str(number) for number in range(1, len(levels) + 1)]:
+        by_index = {level.get("index"): level for level in levels}
+        indices = [str(number) for number in range(1, len(levels) + 1)]
+        if by_index.keys() != set(indices):
             raise UnsayableError
-        texts[name] = " ".join(quoted(level.get("devices")).strip('"') for level in levels)
+        texts[name] = " ".join(quoted(by_index[index].get("devices")).strip('"') for index in indices)
     if set(texts) == {f"{name}:" for name in style.nodes} and len(set(texts.values())) == 1:
         return [f"fencing_topology {next(iter(texts.values()))}"]
     return ["fencing_topology", *(f"{name} {text}" for name, text in texts.items())]

@@ -76,8 +76,9 @@ def test_a_member_of_a_clone_is_freed_by_deleting_that() -> None:
     ]
 
 
-def test_what_the_language_cannot_say_of_a_level_is_not_lost() -> None:
-    level = '<fencing-level id="f" target="n1" index="1" devices="a" note="x"/>'
+@pytest.mark.parametrize("attributes", ['index="1" note="x"', 'index="x"', 'index=""', 'index="2"', ""])
+def test_what_the_language_cannot_say_of_a_level_is_not_lost(attributes: str) -> None:
+    level = f'<fencing-level id="f" target="n1" devices="a" {attributes}/>'
     cib = loaded(f"xml <fencing-topology>{level}</fencing-topology>")
     assert show(cib).startswith("xml <fencing-topology")
     assert contents(loaded(show(cib))) == contents(cib)
