@@ -17,7 +17,7 @@ from crm.replica.effects import Call, CallFailed, Effect, ForceQuorum, VotersCha
 from crm.replica.events import BecameDc, Outcome, VotersCommitted, WriteOutcome
 from hacluster.vocabulary.ids import NodeId
 from hacluster.vocabulary.membership import QuorumConfig
-from tests.unit.crm.replica.test_core import SECOND, Net
+from tests.unit.crm.replica.net import SECOND, Net
 
 
 def voters(config: QuorumConfig) -> list[int]:

@@ -12,7 +12,7 @@ from crm.replica.effects import AuthorityChanged, ForceQuorum, TellWitness, Time
 from crm.replica.events import Outcome
 from hacluster.vocabulary.ids import NO_TERM, NodeId, Term
 from hacluster.vocabulary.membership import Authority, QuorumConfig
-from tests.unit.crm.replica.test_core import SECOND, Net
+from tests.unit.crm.replica.net import SECOND, Net
 
 TERM = Term(3, NodeId(1))
 
