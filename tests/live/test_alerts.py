@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -58,7 +59,7 @@ def test_every_kind_of_event(cluster: LocalCluster) -> None:
     cluster.nodes[0].call("SetAttribute", other, crm_pb2.SetAttributeReply)
     cluster.nodes[2].power_cut()
     for teller in ("node1", "node2"):
-        until(lambda teller=teller: told(f"{teller} node node3    lost"), 15, f"{teller} lost node3")  # type: ignore[misc]
+        until(partial(told, f"{teller} node node3    lost"), 15, f"{teller} lost node3")
     cluster.nodes[2].start()
     until(lambda: told("node2 node node3    member"), 20, "node3 came back")
     assert "shape" not in path.read_text()

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import grpc
@@ -227,11 +228,11 @@ def test_who_was_stopped_is_not_fenced_when_ha_crm_begins_anew(lab: tuple[LocalC
     for service in ("crm", "messaging", "lrm"):
         last.kill(service, number=signal.SIGTERM)
     for node in cluster.nodes[:-1]:
-        until(lambda node=node: state_of(node, last.name) == "left", 20, "it has left")  # type: ignore[misc]
+        until(partial(is_state, node, last.name, "left"), 20, "it has left")
     for node in cluster.nodes[:-1]:
         node.kill("crm")
         node.start("crm")
-        until(lambda node=node: state_of(node, node.name) == "member", 30, "it is back")  # type: ignore[misc]
+        until(partial(is_state, node, node.name, "member"), 30, "it is back")
         ground.wait_on(cluster.nodes[0], 30)
     assert shots(cluster) == []
     last.start()
@@ -263,7 +264,7 @@ def test_a_node_stopped_before_it_has_a_view_is_not_fenced(base: Path) -> None:
             node.start("messaging")
         for node in (first, second):
             seen = f"node_seen peer={node.name}"
-            until(lambda seen=seen: third.log("messaging").count(seen) == 2, 10, f"node3: {seen}")  # type: ignore[misc]
+            until(partial(logs_twice, third, seen), 10, f"node3: {seen}")
         crm = third.processes["crm"]
         crm.send_signal(signal.SIGTERM)
         until(lambda: crm.poll() is not None, 10, "ha-crm of node3 ends")
@@ -314,6 +315,14 @@ def test_a_crash_test_fences_a_node_and_sees_it_return(lab: tuple[LocalCluster, 
 def state_of(node: LocalNode, name: str) -> str:
     status = node.status()
     return next((one.state for one in status.nodes if one.name == name), "") if status is not None else ""
+
+
+def is_state(node: LocalNode, name: str, state: str) -> bool:
+    return state_of(node, name) == state
+
+
+def logs_twice(node: LocalNode, text: str) -> bool:
+    return node.log("messaging").count(text) == 2
 
 
 @pytest.mark.parametrize("lab", [3], indirect=True, ids=["three nodes"])

@@ -6,6 +6,7 @@ import math
 import signal
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -112,7 +113,7 @@ def test_each_daemon_killed_on_each_node(slow_three: Running) -> None:
             pid = node.service_pid(service)
             at_ns = node.kill_service(service)
             wait_process_replaced(node, service, pid, WHOLE_WITHIN_S)
-            until(lambda node=node: slow_three.cluster.whole(node), WHOLE_WITHIN_S)  # type: ignore[misc]
+            until(partial(slow_three.cluster.whole, node), WHOLE_WITHIN_S)
             slow_three.wait_quiet(WHOLE_WITHIN_S)
             assert slow_three.touched_since(at_ns) == [], f"{service} on {node.name}"
 

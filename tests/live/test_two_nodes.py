@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
@@ -125,7 +126,7 @@ def test_daemon_killed(slow_two: Running) -> None:
             pid = node.service_pid(service)
             at_ns = node.kill_service(service)
             wait_process_replaced(node, service, pid, WHOLE_WITHIN_S)
-            until(lambda node=node: slow_two.cluster.whole(node), WHOLE_WITHIN_S)  # type: ignore[misc]
+            until(partial(slow_two.cluster.whole, node), WHOLE_WITHIN_S)
             slow_two.wait_quiet(WHOLE_WITHIN_S)
             assert slow_two.touched_since(at_ns) == [], f"{service} on {node.name}"
 

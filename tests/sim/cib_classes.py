@@ -23,7 +23,7 @@ from tests.sim.cib_reads import Linearizable
 from tests.sim.cib_voters import VoterChanges, WaitsForTheOther
 from tests.sim.classes import Planned, register
 from tests.sim.engine import MS, SECOND, START_NS, SYNC_NS, World
-from tests.sim.plan import Fault
+from tests.sim.plan import Fault, moments
 
 KINDS = ("partition", "kill", "power", "pause", "between", "slow-disk", "stand-still")
 
@@ -168,12 +168,9 @@ class CibRun(Planned):
         rng, profile = self.rng, self.profile
         kinds = rng.sample(profile.kinds, rng.randint(1, len(profile.kinds)))
         faults: list[Fault] = []
-        at_ns = 0
-        while True:
-            at_ns += int(rng.expovariate(1.0) * profile.mean_gap_ns)
-            if at_ns >= profile.faults_ns:
-                return faults
+        for at_ns in moments(rng, profile.mean_gap_ns, profile.faults_ns):
             faults += self._make("mend" if rng.random() < 0.3 else rng.choice(kinds), at_ns)
+        return faults
 
     def _make(self, kind: str, at_ns: int) -> list[Fault]:
         rng = self.rng

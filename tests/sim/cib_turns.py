@@ -13,7 +13,7 @@ from tests.sim.cib import ReplicaProcess
 from tests.sim.cib_classes import CibProfile, CibRun
 from tests.sim.classes import register
 from tests.sim.engine import MS
-from tests.sim.plan import Fault
+from tests.sim.plan import Fault, moments
 
 AFTER_NS = (0, 0, MS // 2, MS, 5 * MS, 30 * MS)
 
@@ -40,12 +40,9 @@ class TurnRun(CibRun):
         """All kinds in each run: without a change of voters there is no turn."""
         rng, profile = self.rng, self.profile
         faults: list[Fault] = []
-        at_ns = 0
-        while True:
-            at_ns += int(rng.expovariate(1.0) * profile.mean_gap_ns)
-            if at_ns >= profile.faults_ns:
-                return faults
+        for at_ns in moments(rng, profile.mean_gap_ns, profile.faults_ns):
             faults += self._make(rng.choice(profile.kinds), at_ns)
+        return faults
 
     def _make(self, kind: str, at_ns: int) -> list[Fault]:
         if kind != "turn":

@@ -18,6 +18,7 @@ import random
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from tests.sim.explorer import Violation
 
@@ -121,7 +122,7 @@ class LogExplorer:
         assert first.now is not None
         self.nodes = {one: self.member(one, [first], memory=one in first.now) for one in self.ids}
         self.side = dict.fromkeys(self.ids, 0)
-        self.pool: list[tuple[int, int, str, tuple[object, ...]]] = []
+        self.pool: list[tuple[int, int, str, tuple[Any, ...]]] = []
         self.won: dict[Term, int] = {}
         self.final: list[Entry] = [first]
         self.counts: dict[str, int] = {}
@@ -166,7 +167,7 @@ class LogExplorer:
         if self.side[source] == self.side[target]:
             self._arrive(source, target, kind, body)
 
-    def _arrive(self, source: int, target: int, kind: str, body: tuple[object, ...]) -> None:
+    def _arrive(self, source: int, target: int, kind: str, body: tuple[Any, ...]) -> None:
         node = self.nodes[target]
         if node.up:
             getattr(self, f"_on_{kind}")(node, source, *body)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from messaging.packet import State
-from tests.sim.engine import MS, SECOND, SYNC_NS
+from tests.sim.engine import MS, SECOND, SYNC_NS, Node
 from tests.sim.membership import MembershipCluster, MessagingProcess
 
 
@@ -86,13 +86,18 @@ def draw(
     """Faults up to `until_ns`. Only some of the kinds are used in one run: uniform mixes find less."""
     used = rng.sample(list(kinds), rng.randint(1, len(kinds)))
     faults: list[Fault] = []
-    at_ns = 0
-    while True:
-        at_ns += int(rng.expovariate(1.0) * mean_gap_ns)
-        if at_ns >= until_ns:
-            return faults
+    for at_ns in moments(rng, mean_gap_ns, until_ns):
         kind = "mend" if rng.random() < 0.3 else rng.choice(used)
         faults.append(MAKERS[kind](rng, names, at_ns))
+    return faults
+
+
+def moments(rng: random.Random, mean_gap_ns: int, until_ns: int) -> Iterator[int]:
+    """Moments before `until_ns`, each drawn when it is asked for: as often as that, at no fixed distance."""
+    at_ns = int(rng.expovariate(1.0) * mean_gap_ns)
+    while at_ns < until_ns:
+        yield at_ns
+        at_ns += int(rng.expovariate(1.0) * mean_gap_ns)
 
 
 def schedule(cluster: MembershipCluster, faults: Sequence[Fault]) -> None:
@@ -145,7 +150,7 @@ def inflict(cluster: MembershipCluster, fault: Fault, rng: random.Random) -> Non
                 node.power_cut(rng)
                 if fault.kind == "wipe":
                     node.disk.wipe()
-                world.after(fault.for_ns, f"boot {name}", lambda n=node: None if n.up else n.boot())  # type: ignore[misc]
+                world.after(fault.for_ns, f"boot {name}", partial(_boot, node))
         case "pause" | "stand-still":
             for name in nodes:
                 cluster.nodes[name].pause(fault.for_ns, clock_stands=fault.kind == "stand-still")
@@ -158,6 +163,11 @@ def inflict(cluster: MembershipCluster, fault: Fault, rng: random.Random) -> Non
 
 MORE: dict[str, Inflict] = {}
 """Faults that other modules add, with their makers."""
+
+
+def _boot(node: Node) -> None:
+    if not node.up:
+        node.boot()
 
 
 def end_faults(cluster: MembershipCluster) -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from crm.api.cluster import PRIORITY_LEAVING
 from crm.cib.model import Element
@@ -103,10 +104,10 @@ class StopPlanner(Planner):
         super()._ask(reign, name)
         status = status_section(self.table.facts(Element("configuration")))
 
-        def execute(answer: object) -> None:
+        def execute(answer: Callable[[object], None]) -> None:
             wish = self.run.wishes[name]
             wish.status = status
-            answer(wish.stops)  # type: ignore[operator]
+            answer(wish.stops)
 
         def answered(stops: object) -> None:
             if stops is True and self.reign is reign:
@@ -165,11 +166,14 @@ class StopPlanner(Planner):
             self.calls.call(
                 me,
                 name,
-                lambda answer, name=name: answer(self.run.leave(name)),  # type: ignore[misc]
+                partial(self._leave, name),
                 lambda _reply: None,
                 lambda _why: None,
                 timeout_ns=SECOND,
             )
+
+    def _leave(self, name: str, answer: Callable[[object], None]) -> None:
+        answer(self.run.leave(name))
 
     def _is_empty(self, reign: Reign, name: str) -> bool:
         for resource in self.resources:

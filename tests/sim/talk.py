@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, field
+from functools import partial
 
 from hacluster.vocabulary.ids import NO_VIEW, ViewId
 from messaging.membership import talk
@@ -154,7 +155,7 @@ def chatter(
         world.after(rng.randint(2, 300) * MS, f"say {process.node.name}", lambda: speak(process))
 
     for process in cluster.processes.values():
-        world.after(rng.randint(1, 100) * MS, f"say {process.node.name}", lambda p=process: speak(p))  # type: ignore[misc]
+        world.after(rng.randint(1, 100) * MS, f"say {process.node.name}", partial(speak, process))
 
 
 class TalkRun(ViewsRun):

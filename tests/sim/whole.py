@@ -55,15 +55,12 @@ class WholeRun(FullRun):
     def _draw_crm(self) -> list[plan.Fault]:
         """And ha-lrm's: killed, killed between two effects, stopped for a while."""
         rng, faults = self.rng, super()._draw_crm()
-        at_ns = 0
-        while True:
-            at_ns += int(rng.expovariate(1.0) * 5 * SECOND)
-            if at_ns >= self.profile.faults_ns:
-                return faults
+        for at_ns in plan.moments(rng, 5 * SECOND, self.profile.faults_ns):
             nodes = (rng.choice(self.cluster.network.nodes),)
             kind = rng.choice(["lrm-kill", "lrm-between", "lrm-pause"])
             fault = plan.Fault(at_ns=at_ns, kind=kind, nodes=nodes, for_ns=rng.randint(1, 4_000) * MS)
             faults.append(replace(fault, link=rng.randrange(6)) if kind == "lrm-between" else fault)
+        return faults
 
     def _inflict(self, fault: plan.Fault, rng: random.Random) -> None:
         if not fault.kind.startswith("lrm-"):

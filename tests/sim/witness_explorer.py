@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from tests.sim import log_explorer
 from tests.sim.log_explorer import NO_TERM, Entry, LogExplorer, Member, Term, Voters
@@ -88,9 +89,9 @@ class WitnessExplorer(LogExplorer):
         super()._part(node)
         self.side[WITNESS] = self.rng.randrange(2)
 
-    def _arrive(self, source: int, target: int, kind: str, body: tuple[object, ...]) -> None:
+    def _arrive(self, source: int, target: int, kind: str, body: tuple[Any, ...]) -> None:
         if target == WITNESS:
-            self._at_witness(source, body[0])  # type: ignore[arg-type]
+            self._at_witness(source, body[0])
         else:
             super()._arrive(source, target, kind, body)
 

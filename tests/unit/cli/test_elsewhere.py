@@ -13,19 +13,10 @@ import pytest
 from cli import elsewhere
 from cli.context import Context, Options
 from hacluster.errors import InvalidRequest
+from tests.cluster_toml import cluster_toml
 from tests.unit.cli.runner import hacli
 
-CLUSTER = """\
-[cluster]
-name = "web"
-id = "9f86d081884c7d659a2feaa0c55ad015"
-[[link]]
-kind = "udp"
-port = 694
-""" + "".join(
-    f'[[node]]\nid = {number}\nname = "n{number}"\naddresses = ["192.0.2.{number}"]\n'
-    for number in (1, 2, 3, 4)
-)
+CLUSTER = cluster_toml([f"192.0.2.{number}" for number in (1, 2, 3, 4)])
 
 # The node is the word before the last, the command the last one. n2 does as it is told, the others do not.
 SSH = r"""#!/bin/sh

@@ -9,23 +9,9 @@ import pytest
 from crm.nodes_file import NodesFile
 from hacluster import settings
 from hacluster.settings import Settings
+from tests.cluster_toml import cluster_toml
 
-TEXT = """\
-[cluster]
-name = "NAME"
-id = "9f86d081884c7d659a2feaa0c55ad015"
-[[link]]
-kind = "udp"
-port = 694
-[[node]]
-id = 1
-name = "n1"
-addresses = ["192.0.2.1"]
-[[node]]
-id = 2
-name = "n2"
-addresses = ["192.0.2.2"]
-"""
+TEXT = cluster_toml(["192.0.2.1", "192.0.2.2"], name="NAME")
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import itertools
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +48,24 @@ class FakeLrmClient:
         return (f"{standard}:{provider}:Dummy",)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Served:
+    """A cluster's DC with its public service, and who calls that."""
+
+    world: World
+    service: CrmService
+    channel: grpc.aio.Channel
+    stub: Any
+
+
 @asynccontextmanager
 async def a_service(tmp_path: Path) -> AsyncIterator[tuple[World, Any]]:
+    async with served(tmp_path) as found:
+        yield found.world, found.stub
+
+
+@asynccontextmanager
+async def served(tmp_path: Path) -> AsyncIterator[Served]:
     async with a_cluster(tmp_path) as (world, cluster, _):
         acls = AccessControl(cluster, lambda uid: GROUPS.get(uid, frozenset()))
 
@@ -70,9 +87,8 @@ async def a_service(tmp_path: Path) -> AsyncIterator[tuple[World, Any]]:
         server.listen_unix(tmp_path / "crm.sock")
         await server.start()
         async with rpc.unix_channel(tmp_path / "crm.sock") as channel:
-            world.channel = channel  # type: ignore[attr-defined]
-            world.api = service  # type: ignore[attr-defined]
-            yield world, crm_pb2_grpc.CrmStub(channel)
+            stub = crm_pb2_grpc.CrmStub(channel)
+            yield Served(world=world, service=service, channel=channel, stub=stub)
         await server.stop(0)
 
 
@@ -129,14 +145,15 @@ async def test_reads_say_how_certain_they_are(tmp_path: Path) -> None:
 
 
 async def test_watching(tmp_path: Path) -> None:
-    async with a_service(tmp_path) as (world, stub):
+    async with served(tmp_path) as found:
+        world, stub = found.world, found.stub
         stream = stub.Watch(crm_pb2.WatchClusterRequest())
         first = await stream.read()
         assert not first.notices
         world.local.quorate = False
-        world.api.status()  # type: ignore[attr-defined]
+        found.service.status()
         world.dc.changed()
-        world.api._cluster.changes.touch()  # type: ignore[attr-defined]
+        found.service._cluster.changes.touch()
         async with asyncio.timeout(5):
             second = await stream.read()
         assert second.notices
@@ -144,8 +161,9 @@ async def test_watching(tmp_path: Path) -> None:
 
 
 async def test_one_user_watches_so_often_and_no_oftener(tmp_path: Path) -> None:
-    async with a_service(tmp_path) as (world, stub):
-        api = world.api  # type: ignore[attr-defined]
+    async with served(tmp_path) as found:
+        world, stub = found.world, found.stub
+        api = found.service
         api._watches = Shares("watches", 2, 3)
         streams = [stub.Watch(crm_pb2.WatchClusterRequest()) for _ in range(2)]
         for stream in streams:
@@ -159,8 +177,8 @@ async def test_one_user_watches_so_often_and_no_oftener(tmp_path: Path) -> None:
 
 
 async def test_one_user_has_so_many_writes_under_way(tmp_path: Path) -> None:
-    async with a_service(tmp_path) as (world, stub):
-        api = world.api  # type: ignore[attr-defined]
+    async with served(tmp_path) as found:
+        stub, api = found.stub, found.service
         api._writes = Shares("writes", 0, 9)
         request = crm_pb2.WriteCibRequest(configuration_xml=render(CONFIGURATION).encode())
         error = await fails(stub.WriteCib(request))
@@ -173,7 +191,8 @@ async def test_one_user_has_so_many_writes_under_way(tmp_path: Path) -> None:
 async def test_who_watches_is_told_what_was_spelled_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with a_service(tmp_path) as (world, stub):
+    async with served(tmp_path) as found:
+        world, stub = found.world, found.stub
         spelled: list[Element] = []
 
         def spell(cib: Element) -> str:
@@ -184,7 +203,7 @@ async def test_who_watches_is_told_what_was_spelled_once(
         streams = [stub.Watch(crm_pb2.WatchClusterRequest()) for _ in range(8)]
         first = await asyncio.gather(*(stream.read() for stream in streams))
         world.local.quorate = False
-        world.api._cluster.changes.touch()  # type: ignore[attr-defined]
+        found.service._cluster.changes.touch()
         async with asyncio.timeout(5):
             told = await asyncio.gather(*(stream.read() for stream in streams))
         assert {(status.quorate, parse(status.cib_xml).get("have-quorum")) for status in told} == {
@@ -265,14 +284,15 @@ async def test_agents(tmp_path: Path) -> None:
 
 
 async def test_what_is_the_dc_s_is_handed_to_it(tmp_path: Path) -> None:
-    async with a_service(tmp_path) as (world, stub):
+    async with served(tmp_path) as found:
+        world, stub = found.world, found.stub
         forwarded: list[str] = []
 
         async def forward(method: str, request: bytes, user: str, client: str = "") -> bytes:
             forwarded.append(method)
             if method == "Status":
                 raise NoDc
-            return await world.api.forwarded(method, request, user, client)  # type: ignore[attr-defined, no-any-return]
+            return await found.service.forwarded(method, request, user, client)
 
         world.replica.forward = forward  # type: ignore[method-assign]
         world.replica.dc = DcState(term=TERM, dc_node_id=2)
@@ -282,12 +302,12 @@ async def test_what_is_the_dc_s_is_handed_to_it(tmp_path: Path) -> None:
         assert error.code is ErrorCode.NO_DC
         assert forwarded == ["Status", "Cleanup"]
         with pytest.raises(InvalidRequest):
-            await world.api.forwarded("WriteCib", b"", "u", "c")  # type: ignore[attr-defined]
+            await found.service.forwarded("WriteCib", b"", "u", "c")
 
 
 async def test_what_the_dc_asks_of_a_node(tmp_path: Path) -> None:
-    async with a_service(tmp_path) as (world, _):
-        peer = CrmPeer("node1", world.channel)  # type: ignore[attr-defined]
+    async with served(tmp_path) as found:
+        peer = CrmPeer("node1", found.channel)
         reply = await peer.change_attributes(TERM, {"x": "1"})
         assert (reply.node, dict(reply.values)) == ("node1", {"x": "1"})
         assert dict((await peer.integrate(TERM, "node1", VIEW)).values) == {"x": "1"}

@@ -20,27 +20,14 @@ from messaging.__main__ import Daemon, versions_of
 from messaging.membership.events import DaemonsChanged, Durable, Leave, LeaveRequested, Persist
 from messaging.membership.shell import MembershipShell
 from messaging.store import Store
+from tests.cluster_toml import cluster_toml
 
-TOML = """\
-[cluster]
-name = "loop"
-id = "9f86d081884c7d659a2feaa0c55ad015"
-[timers]
-keepalive = "20ms"
-deadtime = "1s"
-initdead = "2s"
-[[link]]
-kind = "udp"
-port = 5694
-[[node]]
-id = 1
-name = "n1"
-addresses = ["127.0.97.1"]
-[[node]]
-id = 2
-name = "n2"
-addresses = ["127.0.97.2"]
-"""
+TOML = cluster_toml(
+    ["127.0.97.1", "127.0.97.2"],
+    name="loop",
+    port=5694,
+    timers={"keepalive": "20ms", "deadtime": "1s", "initdead": "2s"},
+)
 
 
 class Observed(Daemon):

@@ -27,19 +27,10 @@ from cli.joining.host import Admission, Host, Newcomer
 from cli.joining.token import Token, parse_token
 from hacluster.errors import HaError, InvalidRequest, PermissionDenied, Unavailable, Unreachable
 from hacluster.paths import Paths
+from tests.cluster_toml import cluster_toml
 from tests.ports import free_port
 
-TOML = """
-[cluster]
-name = "web"
-id = "9f86d081884c7d659a2feaa0c55ad015"
-[[link]]
-kind = "udp"
-[[node]]
-id = 1
-name = "n1"
-addresses = ["127.0.0.1"]
-"""
+TOML = cluster_toml(["127.0.0.1"])
 SECRET = "5a" * 24
 CANARY = "the key of all heartbeats"
 
