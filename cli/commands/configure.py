@@ -22,7 +22,8 @@ from cli.grammar.load import Mode, definition_names, erased, load, without_nodes
 from cli.grammar.resources import ProviderLookup, usual_provider
 from cli.grammar.select import obscured, select
 from cli.grammar.show import show as show_objects
-from cli.grammar.show import without_values, xml_cib
+from cli.grammar.show import xml_cib
+from cli.grammar.wording import without_values
 from cli.grammar.words import boolean_of
 from cli.options import set_value
 from cli.session import finish_session

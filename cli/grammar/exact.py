@@ -16,7 +16,7 @@ from cli.grammar.ids import Ids, with_ids
 from cli.grammar.lexer import logical_lines
 from cli.grammar.options import ALL_NODES
 from cli.grammar.resources import MEMBER
-from cli.grammar.show import Style, UnsayableError, object_lines
+from cli.grammar.wording import Style, UnsayableError, object_lines
 from cli.grammar.xml_lines import notes_of, xml_text
 from crm.cib.ids import used_ids
 from crm.cib.model import COMMENT, Element, element

@@ -6,7 +6,8 @@ import difflib
 from collections.abc import Iterable, Iterator, Sequence
 
 from cli.grammar.document import RESOURCE_TAGS, object_id, objects
-from cli.grammar.show import Style, object_text
+from cli.grammar.show import object_text
+from cli.grammar.wording import Style
 from crm.cib.model import Element, element
 from crm.cib.objects import ObjectChange
 

@@ -76,6 +76,13 @@ def test_a_member_of_a_clone_is_freed_by_deleting_that() -> None:
     ]
 
 
+@pytest.mark.parametrize("words", ["rule a eq 'param{x y}'", "rule 'a b' eq c", "5: 'n 1'"])
+def test_blanks_in_a_location_are_said_in_quotes(words: str) -> None:
+    cib = loaded(f"primitive p Dummy\nlocation l p {words}")
+    assert "xml" not in show(cib)
+    assert contents(loaded(show(cib))) == contents(cib)
+
+
 @pytest.mark.parametrize("attributes", ['index="1" note="x"', 'index="x"', 'index=""', 'index="2"', ""])
 def test_what_the_language_cannot_say_of_a_level_is_not_lost(attributes: str) -> None:
     level = f'<fencing-level id="f" target="n1" devices="a" {attributes}/>'
