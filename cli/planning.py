@@ -6,7 +6,7 @@ doing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,6 +17,7 @@ from cli.render import transition_summary
 from crm.cib.model import Element
 from crm.cib.objects import ObjectChange, changes
 from crm.scheduler import pipeline
+from crm.scheduler.model import Resource
 from crm.transition.graph import ActionKind, GraphAction, TransitionGraph
 
 INTERRUPTS: Final = ("Stop", "Restart", "Recover", "Move", "Demote", "Re-promote")
@@ -52,6 +53,11 @@ class Step:
         """Something that serves now will not, for a while or for good."""
         return not self.blocked and (self.word in INTERRUPTS or self.word == "Fence")
 
+    @property
+    def disturbs(self) -> bool:
+        """It interrupts, or what serves goes elsewhere while it serves."""
+        return self.interrupts or (not self.blocked and self.word == "Migrate")
+
     def __str__(self) -> str:
         tail = f"  because {self.reason}" if self.reason else ""
         return f"{self.word:<8} {self.subject}  ({self.details}){tail}" + (
@@ -76,8 +82,18 @@ class Plan:
         return tuple(one for one in self.steps if one.interrupts and not one.asked)
 
 
-def make_plan(before: Element, after: Element, now_s: int, named: frozenset[str] | None = None) -> Plan:
-    """`named`: objects the user spoke of; None: all that differs. Costs two schedules."""
+def make_plan(
+    before: Element,
+    after: Element,
+    now_s: int,
+    named: frozenset[str] | None = None,
+    pruned: frozenset[str] = frozenset(),
+) -> Plan:
+    """`named`: objects the user spoke of; None: all that differs. Costs two schedules.
+
+    `pruned`: what goes because nobody spoke of it: that is no side effect, but what it interrupts was not
+    asked for.
+    """
     changed = changes(configuration_of(before), configuration_of(after))
     known = frozenset(_spoken_of(changed)) if named is None else named
     now = pipeline.schedule(before, now_s, sanitized=True)
@@ -87,7 +103,7 @@ def make_plan(before: Element, after: Element, now_s: int, named: frozenset[str]
     anyway = tuple(one for one in every if _plain(one) in due)
     return Plan(
         changes=changed,
-        side_effects=() if named is None else side_effects(changed, named),
+        side_effects=() if named is None else side_effects(changed, named | pruned),
         steps=tuple(one for one in every if _plain(one) not in due),
         anyway=anyway,
         order=tuple(_in_order(then.graph)),
@@ -133,6 +149,7 @@ def _steps(transition: pipeline.Transition, asked: frozenset[str]) -> Iterator[S
         _fence, _, rest = text.partition(" ")
         what, _, reason = rest.partition(" '")
         yield Step(word="Fence", subject=what.split()[-1], details=what, reason=reason.rstrip("'"))
+    asked |= frozenset(_parts_of_bundles(transition.work.resources, asked))
     served = {
         one.id.partition(":")[0]
         for resource in transition.work.resources
@@ -149,6 +166,21 @@ def _steps(transition: pipeline.Transition, asked: frozenset[str]) -> Iterator[S
             asked=one.resource.partition(":")[0] in asked,
             served=one.resource.partition(":")[0] in served,
         )
+
+
+def _parts_of_bundles(resources: Iterable[Resource], asked: frozenset[str]) -> Iterator[str]:
+    """A bundle's containers, addresses and connections, when it, or what runs in it, was asked for."""
+    for one in resources:
+        if one.bundle is None:
+            continue
+        parts = [
+            part.id.partition(":")[0]
+            for replica in one.bundle.replicas
+            for part in (replica.ip, replica.container, replica.connection, replica.child)
+            if part is not None
+        ]
+        if asked & {one.id, *parts}:
+            yield from parts
 
 
 def _in_order(graph: TransitionGraph) -> Iterator[str]:

@@ -23,7 +23,7 @@ Matters = Callable[["Step"], bool]
 
 
 def not_asked_for(step: Step) -> bool:
-    """Something is interrupted that the command is not about: for `stop`, `demote`, `delete`."""
+    """Something is interrupted that the command is not about: for `stop`, `demote`, `move`, `delete`."""
     return step.interrupts and not step.asked
 
 
@@ -68,7 +68,7 @@ def check_safety(
     plan = make_plan(before, after, int(time.time()), frozenset(_with_members(before, about)))
     risks = tuple(one for one in plan.steps if matters(one))
     also = "will also" if about else "will"
-    others = tuple(one for one in plan.steps if one.interrupts and not one.asked and one not in risks)
+    others = tuple(one for one in plan.steps if one.disturbs and not one.asked and one not in risks)
     if others:
         context.info(f"this {also} {steps_text(others)}")
     if risks:

@@ -122,13 +122,7 @@ def _carry_out(
     def tidy(cib: Element) -> Element:
         return edit(moves.without_expired(cib, datetime.now(UTC)))
 
-    change_safely(
-        context,
-        f"{_CLIENT} {verb}",
-        tidy,
-        about=(wish.name,),
-        matters=lambda step: step.interrupts and not step.asked and step.word != "Move",
-    )
+    change_safely(context, f"{_CLIENT} {verb}", tidy, about=(wish.name,))
     context.goals.append(goal)
     if wish.end:
         context.info(
@@ -178,12 +172,5 @@ def clear(context: Context, words: Sequence[str]) -> int:
     def edit(cib: Element) -> Element:
         return moves.clear(moves.without_expired(cib, datetime.now(UTC)), name)
 
-    change_safely(
-        context,
-        f"{_CLIENT} clear",
-        edit,
-        about=(name,),
-        matters=lambda step: step.interrupts and not step.asked and step.word != "Move",
-        acts=False,
-    )
+    change_safely(context, f"{_CLIENT} clear", edit, about=(name,), acts=False)
     return EXIT_OK
