@@ -10,6 +10,7 @@ from hacluster.durations import render_ms
 from hacluster.errors import Conflict
 
 if TYPE_CHECKING:
+    from cli.planning import Plan
     from cli.workspace import Workspace
     from crm.cib.schema import Problem
 
@@ -76,17 +77,24 @@ def _new_doubts(workspace: Workspace) -> tuple[Problem, ...]:
     return tuple(one for one in found if one not in known)
 
 
+def plan_of(workspace: Workspace) -> Plan:
+    """What the pending changes lead to; without anything named, or left out on purpose, all is asked for."""
+    from cli.planning import make_plan
+
+    named, pruned = frozenset(workspace.named), frozenset(workspace.pruned)
+    wanted = named if named or pruned else None
+    return make_plan(workspace.base.cib, workspace.cib, int(time.time()), wanted, pruned)
+
+
 def show_plan(context: Context, workspace: Workspace) -> bool:
     """What the change leads to, to standard error. Asks when others than it is about would be interrupted."""
     status = workspace.base.cib.child("status")
     if not context.shows_plans and (status is None or not status.all("node_state")):
         return True  # a configuration in a file: nothing runs
     from cli import colour
-    from cli.planning import make_plan
     from cli.render.plan import plan_text, steps_text
 
-    before, after = workspace.base.cib, workspace.cib
-    plan = make_plan(before, after, int(time.time()), frozenset(workspace.named) or None)
+    before, after, plan = workspace.base.cib, workspace.cib, plan_of(workspace)
     if context.shows_plans:
         context.out.flush()
         context.err.write(plan_text(plan, before, after, colour=colour.wanted(context, context.err)))

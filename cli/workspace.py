@@ -159,6 +159,7 @@ class Workspace:
     failed: bool = False
     deletes: bool = False  # something is deleted: what that interrupts is asked about
     named: set[str] = field(default_factory=set)
+    pruned: set[str] = field(default_factory=set)  # what goes because nothing names it
 
     @classmethod
     def begin(cls, source: CibSource) -> Workspace:
@@ -181,6 +182,7 @@ class Workspace:
         self.cib = self.base.cib
         self.failed = self.deletes = False
         self.named.clear()
+        self.pruned.clear()
 
     def commit(self, client: str, *, confirm: Confirm | None = None) -> bool:
         """Write; False when there was nothing to write. Raises Conflict and what the source raises.
@@ -203,6 +205,7 @@ class Workspace:
         self.cib = self.base.cib
         self.deletes = False
         self.named.clear()
+        self.pruned.clear()
         return True
 
     def rebase(self) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -17,8 +16,8 @@ from cli.grammar.load import Mode, definition_names, load, xml_definitions
 from cli.options import set_value
 from cli.render.changes import change_data, change_lines
 from cli.session import finish_session
+from cli.workspace import Workspace
 from crm.cib import codec
-from crm.cib.model import Element
 from crm.cib.objects import changes
 from hacluster.errors import InvalidRequest
 
@@ -42,7 +41,7 @@ def plan(context: Context, words: Sequence[str]) -> int:
     name, _check, prune = _words(context, words)
     _load(context, name, prune=prune)
     workspace = context.open_workspace()
-    print_plan(context, workspace.base.cib, workspace.cib, frozenset(workspace.named))
+    print_plan(context, workspace)
     return EXIT_OK
 
 
@@ -78,7 +77,8 @@ def _load(context: Context, name: str, *, prune: bool) -> bool:
     workspace.named |= set(definition_names(definitions))
     if prune:
         gone = changes(configuration_of(workspace.base.cib), configuration_of(workspace.cib))
-        workspace.named |= {one.key[2] for one in gone if one.after is None}
+        workspace.pruned |= {one.key[2] for one in gone if one.after is None} - workspace.named
+        workspace.deletes = workspace.deletes or bool(workspace.pruned)
     return workspace.changed
 
 
@@ -114,12 +114,12 @@ def _report_drift(context: Context, changed: bool) -> int:
     return EXIT_DRIFT if changed else EXIT_OK
 
 
-def print_plan(context: Context, before: Element, after: Element, named: frozenset[str] | None) -> None:
-    """A plan, to standard output."""
-    from cli.planning import make_plan
+def print_plan(context: Context, workspace: Workspace) -> None:
+    """What the pending changes lead to, to standard output."""
     from cli.render.plan import plan_data, plan_text
+    from cli.session import plan_of
 
-    made = make_plan(before, after, int(time.time()), named)
+    before, after, made = workspace.base.cib, workspace.cib, plan_of(workspace)
     if context.options.structured:
         context.emit("plan", plan_data(made, before, after))
     else:

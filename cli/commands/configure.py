@@ -373,7 +373,7 @@ def plan(context: Context, words: Sequence[str]) -> int:
     from cli.commands.apply import print_plan
 
     workspace = context.open_workspace()
-    print_plan(context, workspace.base.cib, workspace.cib, frozenset(workspace.named) or None)
+    print_plan(context, workspace)
     return EXIT_OK
 
 

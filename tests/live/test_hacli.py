@@ -99,6 +99,25 @@ def test_move_leaves_a_constraint_that_clear_removes(cluster: LocalCluster) -> N
     assert places(one)["a"] == {"node1": "Started"}
 
 
+def test_a_move_that_takes_others_along_is_asked_about(cluster: LocalCluster) -> None:
+    """Nobody can be asked here: nothing is changed until -F says so; what --prune would stop likewise."""
+    one, other = cluster.nodes
+    refused = hacli(one, "resource", "move", "a", "node2", status=EXIT_UNSAFE)
+    assert "this will also move b (node1 -> node2); nothing was changed" in refused
+    assert hacli(one, "resource", "constraints", "a") == hacli(other, "resource", "constraints", "g")
+    hacli(one, "-F", "-w", "resource", "move", "a", "node2", "--keep")
+    assert places(one)["b"] == {"node2": "Started"}
+    refused = hacli(one, "resource", "clear", "a", status=EXIT_UNSAFE)
+    assert "this will also move b (node2 -> node1)" in refused
+    hacli(one, "-F", "-w", "resource", "clear", "a")
+    assert places(one)["b"] == {"node1": "Started"}
+    kept = one.root / "kept.crm"
+    lines = CONFIGURATION.splitlines(keepends=True)
+    kept.write_text("".join(one for one in lines if not one.startswith(("primitive s ", "clone c "))))
+    assert "this would stop s" in hacli(one, "apply", str(kept), "--prune", status=EXIT_UNSAFE)
+    assert sorted(places(one)["s"].values()) == ["Promoted", "Unpromoted"]
+
+
 def test_a_move_cleans_up_after_itself(cluster: LocalCluster) -> None:
     one, other = cluster.nodes
     text = "primitive m ocf:hacluster:Dummy meta resource-stickiness=1\n"
