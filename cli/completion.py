@@ -64,6 +64,11 @@ _OPERATION_ATTRIBUTES: Final = (
     "start-delay=",
     "op_params",
 )
+_OPTIONS: Final = {
+    "property": tuple(f"{name}=" for name in DEFAULTS),
+    "rsc_defaults": tuple(f"{name}=" for name in META),
+    "op_defaults": _OPERATION_ATTRIBUTES,
+}
 _RESOURCES: Final = ("primitive", "group", "clone", "master", "bundle")
 _KINDS: Final = {"resource": _RESOURCES, "node": ("node",), "group": ("group",)}
 _OPTION: Final = re.compile(r"(?<![\w-])--?[a-z][\w-]*")
@@ -225,13 +230,9 @@ def _files(last: str) -> list[str]:
 def _definition(keyword: str, given: Sequence[str], cib: Element | None) -> list[str]:
     """Inside a definition: `given` begins with the keyword."""
     section = next((word for word in reversed(given) if word in _SECTIONS), "")
+    if keyword in _OPTIONS:
+        return _options(keyword, given[1:], cib)
     match keyword:
-        case "property":
-            return [f"{name}=" for name in DEFAULTS]
-        case "rsc_defaults":
-            return [f"{name}=" for name in META]
-        case "op_defaults":
-            return [*_OPERATION_ATTRIBUTES]
         case "group" | "clone" | "ms" if not section:
             return [*_objects(cib, "resource"), "meta", "params"]
         case "location" | "colocation" | "order" | "rsc_ticket" | "tag":
@@ -250,6 +251,17 @@ def _definition(keyword: str, given: Sequence[str], cib: Element | None) -> list
         begun = len(given) - 1 - given[::-1].index("op")
         return [*_OPERATION_ATTRIBUTES, *_advised(given[2], given[begun + 1]), *_SECTIONS]
     return [*_SECTIONS] if len(given) > 2 else []
+
+
+def _options(keyword: str, given: Sequence[str], cib: Element | None) -> list[str]:
+    """Options to set; after `remove`, those that are set."""
+    rest = given[1:] if given and given[0].endswith(":") else given
+    if tuple(rest[:1]) == ("remove",):
+        from cli.grammar.removing import options_of
+
+        set_id = given[0][:-1] if rest is not given else ""
+        return [*options_of(cib, keyword, set_id)] if cib is not None else []
+    return [*_OPTIONS[keyword], *(() if rest else ("remove",))]
 
 
 def _agent_types() -> list[str]:

@@ -104,11 +104,17 @@ CONFIGURE: Final = Level(
         _definition(
             "rsc_ticket", "rsc_ticket ID TICKET: RSC[:ROLE]… [loss-policy=P]", "resources that need a ticket"
         ),
-        _definition("property", "property [SETID:] NAME=VALUE…", "cluster options"),
+        _definition("property", "property [SETID:] NAME=VALUE… | remove NAME…", "cluster options"),
         _definition(
-            "rsc_defaults", "rsc_defaults [SETID:] [rule …] NAME=VALUE…", "defaults of meta attributes"
+            "rsc_defaults",
+            "rsc_defaults [SETID:] [rule …] NAME=VALUE… | remove NAME…",
+            "defaults of meta attributes",
         ),
-        _definition("op_defaults", "op_defaults [SETID:] [rule …] NAME=VALUE…", "defaults of operations"),
+        _definition(
+            "op_defaults",
+            "op_defaults [SETID:] [rule …] NAME=VALUE… | remove NAME…",
+            "defaults of operations",
+        ),
         _definition(
             "fencing_topology",
             "fencing_topology [NODE:] DEV[,DEV…]…",

@@ -19,6 +19,7 @@ from cli.grammar.definitions import Definition, parse_text, parse_words
 from cli.grammar.document import RESOURCE_TAGS, find, object_id, objects, section
 from cli.grammar.exact import exact
 from cli.grammar.load import Mode, definition_names, erased, load, without_nodes, xml_definitions
+from cli.grammar.removing import removal_of, without_options
 from cli.grammar.resources import ProviderLookup, usual_provider
 from cli.grammar.select import obscured, select
 from cli.grammar.show import show as show_objects
@@ -63,8 +64,13 @@ def _apply(context: Context, definitions: Sequence[Definition], source: str, mod
 
 
 def define(context: Context, words: Sequence[str]) -> int:
-    """`primitive …`, `group …` and all other definitions. Raises InvalidDocuments, InvalidRequest."""
+    """`primitive …`, all definitions, `property remove …`. Raises InvalidDocuments, InvalidRequest."""
     _refuse_empty_value(words)
+    if (removal := removal_of(words)) is not None:
+        workspace = context.open_workspace()
+        workspace.cib, name = without_options(workspace.cib, removal, missing_ok=context.options.force)
+        workspace.named.add(name)
+        return EXIT_OK
     if words[0].lower() == "xml":
         definitions = xml_definitions(codec.parse(" ".join(words[1:]), source="xml"))
     else:
