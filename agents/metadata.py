@@ -253,6 +253,11 @@ def _is_true(element: etree._Element, attribute: str) -> bool:
 
 
 def _parameters(root: etree._Element) -> Iterator[AgentParameter]:
+    heirs = {
+        old: one.get("name", "")  # of fence agents: the new one names the old one
+        for one in root.iterfind("parameters/parameter")
+        if (old := one.get("obsoletes", "")) and not _is_true(one, "deprecated")
+    }
     for element in root.iterfind("parameters/parameter"):
         name = element.get("name", "")
         if not name:
@@ -270,7 +275,7 @@ def _parameters(root: etree._Element) -> Iterator[AgentParameter]:
             unique_group=group or (name if unique else ""),
             reloadable=_is_true(element, "reloadable"),
             deprecated=deprecated is not None or _is_true(element, "deprecated"),
-            replaced_with=_replacements(element, deprecated),
+            replaced_with=_replacements(element, deprecated) or ((heirs[name],) if name in heirs else ()),
             options=()
             if content is None
             else tuple(one.get("value", "") for one in content.iterfind("option")),
@@ -281,7 +286,7 @@ def _parameters(root: etree._Element) -> Iterator[AgentParameter]:
 
 
 def _replacements(element: etree._Element, deprecated: etree._Element | None) -> tuple[str, ...]:
-    old = element.get("obsoletes", "")  # fence agents: this parameter replaces that one
+    old = element.get("obsoletes", "")
     if deprecated is None:
         return (old,) if old and _is_true(element, "deprecated") else ()
     return tuple(one.get("name", "") for one in deprecated.iterfind("replaced-with"))

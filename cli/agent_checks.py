@@ -1,92 +1,140 @@
-"""What `verify` finds by asking the agents installed here: unknown ones, parameters, timeouts."""
+"""What agents know of the parameters that resources give them: for `verify` and for commits."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from difflib import get_close_matches
+from functools import cache
+from typing import TYPE_CHECKING, Final
 
-from agents.catalog import Catalog
-from agents.metadata import AgentMetadata
-from cli.agent_information import read_metadata
 from cli.grammar.document import section
+from cli.grammar.references import id_index
 from cli.grammar.verify import Problem, Severity
 from crm.cib.model import Element
 from hacluster.durations import parse_ms
-from hacluster.errors import HaError, NotFound
 from hacluster.vocabulary.agent import AgentName
 
-_SPECIAL_PARAMETERS = ("pcmk_", "trace_", "stonith-timeout", "provides", "CRM_meta_")
+if TYPE_CHECKING:
+    from agents.metadata import AgentMetadata, AgentParameter
+
+Describe = Callable[[AgentName], "AgentMetadata | str"]
+"""An agent's meta-data; or why there is none, in words ("": it has no parameters to check)."""
+
+# What every agent gets from the cluster, or what the cluster itself reads.
+_SPECIAL_PARAMETERS: Final = ("pcmk_", "trace_", "stonith-timeout", "provides", "CRM_meta_", "OCF_")
+# What a fence agent is told with each request, whatever its meta-data requires.
+_OF_EACH_FENCING: Final = ("action", "plug", "port", "nodename")
 
 
-def agent_problems(cib: Element, catalog: Catalog) -> tuple[Problem, ...]:
-    """All findings are warnings: another node may have what this one has not."""
-    templates = {one.id: one for one in section(cib, "resources").all("template")}
-    known: dict[AgentName, AgentMetadata | str] = {}
+def agent_problems(cib: Element, describe: Describe) -> tuple[Problem, ...]:
+    """Unknown parameters and missing ones are errors; unknown agents and short timeouts are warnings."""
+    checks = _Checks(cib, cache(describe))
+    return tuple(problem for one in checks.primitives.values() for problem in checks.all_of(one))
+
+
+def new_problems(before: Element, after: Element, describe: Describe) -> tuple[Problem, ...]:
+    """What is wrong with the parameters of resources that differ, and was not wrong before."""
+    known = cache(describe)
+    then, now = _Checks(before, known), _Checks(after, known)
     found: list[Problem] = []
-    for one in section(cib, "resources").walk():
-        if one.tag == "primitive":
-            found += _problems(one, templates, catalog, known)
+    for name, one in now.primitives.items():
+        old = then.primitives.get(name)
+        if old is not None and then.given(old) == now.given(one) and then.type_of(old) == now.type_of(one):
+            continue
+        earlier = set(then.parameters_of(old)) if old is not None else set()
+        found += [problem for problem in now.parameters_of(one) if problem not in earlier]
     return tuple(found)
 
 
-def _problems(
-    primitive: Element,
-    templates: Mapping[str, Element],
-    catalog: Catalog,
-    known: dict[AgentName, AgentMetadata | str],
-) -> Iterator[Problem]:
-    typed = templates.get(primitive.get("template"), primitive)
-    text = ":".join(typed.get(name) for name in ("class", "provider", "type") if typed.get(name))
-    try:
-        name = AgentName.parse(text)
-    except ValueError as error:
-        yield _warning(primitive, str(error))
-        return
-    if name not in known:
-        known[name] = _described(name, catalog)
-    described = known[name]
-    if isinstance(described, str):
-        if described:
-            yield _warning(primitive, described)
-        return
-    parts = (primitive, typed) if typed is not primitive else (primitive,)
-    yield from _parameter_problems(primitive, parts, described)
-    yield from _timeout_problems(primitive, parts, described)
+class _Checks:
+    """The primitives of one configuration."""
 
+    def __init__(self, cib: Element, describe: Describe) -> None:
+        resources = section(cib, "resources")
+        self._templates = {one.id: one for one in resources.all("template")}
+        self._ids: Mapping[str, Element] = id_index(cib)
+        self._describe = describe
+        self.primitives = {one.id: one for one in resources.walk() if one.tag == "primitive"}
 
-def _described(name: AgentName, catalog: Catalog) -> AgentMetadata | str:
-    """Meta-data, or what is wrong in words ("" when there is nothing to check)."""
-    if name.standard in ("systemd", "service", "lsb", "heartbeat"):
+    def type_of(self, primitive: Element) -> str:
+        """As [CLASS:[PROVIDER:]]TYPE, its template's when it has one."""
+        typed = self._templates.get(primitive.get("template"), primitive)
+        return ":".join(typed.get(name) for name in ("class", "provider", "type") if typed.get(name))
+
+    def given(self, primitive: Element) -> frozenset[str]:
+        """The names of its parameters, those of its template and those that are referred to with them."""
+        names: set[str] = set()
+        for part in self._parts(primitive):
+            for one in part.all("instance_attributes"):
+                for pair in self._ids.get(one.get("id-ref"), one).all("nvpair"):
+                    meant = self._ids.get(pair.get("id-ref"), pair)
+                    names.add(pair.get("name") or meant.get("name"))
+        return frozenset(names - {""})
+
+    def all_of(self, primitive: Element) -> Iterator[Problem]:
+        """All that its agent says against it."""
+        yield from self.parameters_of(primitive)
+        described = self._described(primitive)
+        if not isinstance(described, str):
+            yield from _timeout_problems(primitive, self._parts(primitive), described)
+
+    def parameters_of(self, primitive: Element) -> Iterator[Problem]:
+        """Whether there is such an agent, and has such parameters."""
+        described = self._described(primitive)
+        if not isinstance(described, str):
+            given = self.given(primitive)
+            yield from _missing(primitive, given, described)
+            yield from _unknown(primitive, given, described, self.type_of(primitive))
+        elif described:
+            yield Problem(severity=Severity.WARNING, where=primitive.id, what=described)
+
+    def _parts(self, primitive: Element) -> tuple[Element, ...]:
+        template = self._templates.get(primitive.get("template"))
+        return (primitive,) if template is None else (primitive, template)
+
+    def _described(self, primitive: Element) -> AgentMetadata | str:
         try:
-            catalog.resolve(name)
-        except HaError as error:
-            return f"{name}: {error}" if name.standard in ("lsb", "heartbeat") else ""
-        return ""
-    try:
-        return read_metadata(name, catalog)
-    except NotFound:
-        return f"the agent {name} is not installed here"
-    except HaError as error:
-        return str(error)
+            name = AgentName.parse(self.type_of(primitive))
+        except ValueError as error:
+            return str(error)
+        return self._describe(name)
 
 
-def _warning(primitive: Element, what: str, remedy: str = "") -> Problem:
-    return Problem(severity=Severity.WARNING, where=primitive.id, what=what, remedy=remedy)
+def _missing(primitive: Element, given: frozenset[str], described: AgentMetadata) -> Iterator[Problem]:
+    """Required ones without a default. Who gives an old name for one has given it."""
+    meant = {new for one in described.parameters if one.name in given for new in one.replaced_with} | given
+    of_the_cluster = _OF_EACH_FENCING if primitive.get("class") == "stonith" else ()
+    for one in described.parameters:
+        if not one.required or one.deprecated or one.default is not None:
+            continue
+        if one.name not in meant and one.name not in of_the_cluster:
+            yield Problem(
+                severity=Severity.ERROR,
+                where=primitive.id,
+                what=f"{described.name} needs the parameter {one.name}",
+                remedy=f"params {one.name}=…{_meaning(one)}",
+            )
 
 
-def _parameter_problems(
-    primitive: Element, parts: tuple[Element, ...], described: AgentMetadata
+def _meaning(one: AgentParameter) -> str:
+    return f": {one.shortdesc.rstrip('.')}" if one.shortdesc and one.shortdesc != one.name else ""
+
+
+def _unknown(
+    primitive: Element, given: frozenset[str], described: AgentMetadata, agent: str
 ) -> Iterator[Problem]:
-    sets = [one for part in parts for one in part.all("instance_attributes")]
-    if any("id-ref" in one.attributes for one in sets):
-        return  # what another object holds is checked there
-    given = {pair.get("name") for one in sets for pair in one.all("nvpair")}
-    for parameter in described.parameters:
-        if parameter.required and parameter.default is None and parameter.name not in given:
-            yield _warning(primitive, f"{described.name} needs the parameter {parameter.name}")
-    names = {parameter.name for parameter in described.parameters}
-    for name in sorted(given - names):
-        if name and not name.startswith(_SPECIAL_PARAMETERS):
-            yield _warning(primitive, f"{described.name} knows no parameter {name!r}", "see `hacli ra info`")
+    names = [one.name for one in described.parameters]
+    for name in sorted(given.difference(names)):
+        if name.startswith(_SPECIAL_PARAMETERS):
+            continue
+        close = get_close_matches(name, names, n=1, cutoff=0.65)
+        meant = f"did you mean {close[0]}? " if close else ""
+        yield Problem(
+            severity=Severity.ERROR,
+            where=primitive.id,
+            what=f"{described.name} knows no parameter {name!r}",
+            remedy=f"{meant}see `hacli ra info {agent}`",
+        )
 
 
 def _timeout_problems(
@@ -101,8 +149,6 @@ def _timeout_problems(
         except ValueError:
             continue  # an ISO 8601 duration
         if given < advice.timeout_ms:
-            yield _warning(
-                primitive,
-                f"{op.get('name')} timeout {op.get('timeout')} is less than the "
-                f"{advice.timeout_ms // 1000} s that {described.name} advises",
-            )
+            what = f"{op.get('name')} timeout {op.get('timeout')} is less than the "
+            what += f"{advice.timeout_ms // 1000} s that {described.name} advises"
+            yield Problem(severity=Severity.WARNING, where=primitive.id, what=what)

@@ -17,7 +17,7 @@ from hacluster.errors import Conflict, ErrorCode, HaError, InvalidRequest
 from hacluster.paths import Paths
 from hacluster.settings import Node, Settings
 from hacluster.shared_files import SharedFiles
-from hacluster.v1 import crm_pb2, crm_pb2_grpc, files_pb2, files_pb2_grpc
+from hacluster.v1 import crm_pb2, crm_pb2_grpc, files_pb2, files_pb2_grpc, lrm_pb2, lrm_pb2_grpc
 
 CALL_MS: Final = 8_000
 AGREE_S: Final = 20.0
@@ -86,6 +86,16 @@ class Members:
             stub = crm_pb2_grpc.CrmStub(channel)
             request = crm_pb2.StopNodeRequest()
             await rpc.call(stub.StopNode, request, timeout_ms=LEAVE_MS, who=f"ha-crm on {name}")
+
+    async def agent_metadata(self, name: str, agent: str, within_s: float) -> str:
+        """What an agent of that node says of itself, as XML. Raises NotFound without it, and HaError."""
+        async with self.channel(self._node(name), self.settings.ports.lrm) as channel:
+            stub = lrm_pb2_grpc.LrmStub(channel)
+            request = lrm_pb2.MetadataRequest(agent=agent)
+            timeout_ms = int(within_s * 1_000)
+            reply = await rpc.call(stub.Metadata, request, timeout_ms=timeout_ms, who=f"ha-lrm on {name}")
+            assert isinstance(reply, lrm_pb2.MetadataReply)
+            return reply.xml
 
     def _node(self, name: str) -> Node:
         node = self.settings.node(name)

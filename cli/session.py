@@ -10,9 +10,10 @@ from hacluster.durations import render_ms
 from hacluster.errors import Conflict
 
 if TYPE_CHECKING:
+    from cli.grammar.verify import Problem
     from cli.planning import Plan
     from cli.workspace import Workspace
-    from crm.cib.schema import Problem
+    from crm.cib.schema import Problem as Doubt
 
 
 def finish_session(context: Context, client: str = "hacli configure") -> int:
@@ -47,6 +48,7 @@ def _is_valid(context: Context, workspace: Workspace) -> bool:
         for problem in verify(workspace.cib)
         if problem.severity is Severity.ERROR or problem not in known
     ]
+    problems += _of_agents(context, workspace)
     for problem in problems:
         (context.error if problem.severity is Severity.ERROR else context.warning)(str(problem))
     if any(problem.severity is Severity.ERROR for problem in problems):
@@ -65,7 +67,20 @@ def _is_valid(context: Context, workspace: Workspace) -> bool:
     return True
 
 
-def _new_doubts(workspace: Workspace) -> tuple[Problem, ...]:
+def _of_agents(context: Context, workspace: Workspace) -> tuple[Problem, ...]:
+    """What agents say against parameters that this commit changes; a file may be meant for other nodes."""
+    from cli.grammar.document import section
+
+    before, after = workspace.base.cib, workspace.cib
+    if context.offline or section(before, "resources") == section(after, "resources"):
+        return ()
+    from cli.agent_checks import new_problems
+    from cli.agent_sources import AgentsOfTheCluster
+
+    return new_problems(before, after, AgentsOfTheCluster(context, before))
+
+
+def _new_doubts(workspace: Workspace) -> tuple[Doubt, ...]:
     """What `verify` would find, and would not have found before; it refuses nothing."""
     from crm.explain.quick import quick_doubts
 

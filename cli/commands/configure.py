@@ -328,10 +328,10 @@ def verify(context: Context, words: Sequence[str]) -> int:
     cib = context.open_workspace().cib
     problems = check(cib)
     if not context.offline:
-        from agents.catalog import Catalog
         from cli.agent_checks import agent_problems
+        from cli.agent_sources import AgentsOfTheCluster
 
-        problems += agent_problems(cib, Catalog.of_this_node())
+        problems += agent_problems(cib, AgentsOfTheCluster(context, cib))
     for problem in problems:
         (context.error if problem.severity is Severity.ERROR else context.warning)(str(problem))
     return EXIT_FAILED if any(problem.severity is Severity.ERROR for problem in problems) else EXIT_OK

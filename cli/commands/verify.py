@@ -36,8 +36,10 @@ def main(context: Context, words: Sequence[str]) -> int:
     if agents or not in_file:
         from agents.catalog import Catalog
         from cli.agent_checks import agent_problems
+        from cli.agent_sources import AgentsHere, AgentsOfTheCluster
 
-        doubtful = agent_problems(cib, Catalog.of_this_node())
+        known = AgentsHere(Catalog.of_this_node()) if in_file else AgentsOfTheCluster(context, cib)
+        doubtful = agent_problems(cib, known)
         found += [(one.severity.value, one.where, one.what, one.remedy) for one in doubtful]
     found = sorted(dict.fromkeys(found), key=lambda one: one[0] != Severity.ERROR.value)
     _print(context, found)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.context import EXIT_CONFLICT, EXIT_NOT_REACHED, EXIT_UNSAFE
+from cli.context import EXIT_CONFLICT, EXIT_NOT_REACHED, EXIT_REFUSED, EXIT_UNSAFE
 from tests.live.local_cluster import LocalCluster, LocalNode, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone]
@@ -24,6 +24,16 @@ group g a b
 primitive s ocf:hacluster:Stateful op monitor interval=3s role=Promoted op monitor interval=4s role=Unpromoted
 clone c s meta promotable=true
 location g-on-node1 g 100: node1
+"""
+# An agent that node2 has and node1 has not.
+AGENT = """\
+#!/bin/sh
+[ "$1" = meta-data ] || exit 3
+cat <<END
+<resource-agent name="Only"><version>1.0</version>
+<parameters><parameter name="door" required="1"><content type="string"/></parameter></parameters>
+<actions><action name="start" timeout="20s"/></actions></resource-agent>
+END
 """
 
 
@@ -51,6 +61,11 @@ def places(node: LocalNode) -> dict[str, dict[str, str]]:
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
     cluster = LocalCluster(tmp_path_factory.mktemp("hacli"), 2)
+    agent = cluster.nodes[1].root / "ocf/resource.d/site/Only"
+    agent.parent.mkdir(parents=True)
+    agent.write_text(AGENT)
+    agent.chmod(0o755)
+    cluster.nodes[1].environment["HACLUSTER_OCF_ROOTS"] = str(cluster.nodes[1].root / "ocf")
     for node in cluster.nodes:
         node.start()
     try:
@@ -134,6 +149,45 @@ def test_a_move_cleans_up_after_itself(cluster: LocalCluster) -> None:
     hacli(one, "-w", "resource", "move", "m", away, "--until", "1h")
     assert "date lt" in hacli(one, "resource", "constraints", "m")
     hacli(one, "-F", "configure", "delete", "--force", "m")
+
+
+def said(node: LocalNode, *words: str) -> str:
+    """What it says on standard error when it succeeds."""
+    command = [sys.executable, "-m", "cli", "--root", str(node.root), "--node", node.name, *words]
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60, stdin=subprocess.DEVNULL
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stderr
+
+
+def test_agents_are_asked_about_parameters_that_a_commit_changes(cluster: LocalCluster) -> None:
+    one, other = cluster.nodes
+    off = ("meta", "target-role=Stopped")
+    begun = ("configure", "primitive", "x", "ocf:hacluster:IPaddr")
+    refused = hacli(one, *begun, "params", "nick=lo", *off, status=EXIT_REFUSED)
+    assert "ERROR: x: IPaddr needs the parameter ip (params ip=…: The address" in refused
+    assert "ERROR: x: IPaddr knows no parameter 'nick' (did you mean nic? see" in refused
+    assert "nothing was written; -F" in refused
+    assert "there is no object" in hacli(one, "configure", "show", "x", status=1)
+    assert "x: IPaddr needs" in said(one, "-F", *begun, "params", "nick=lo", *off)
+    # It is there now: another change of it, or of others, is not held up by what was wrong before.
+    assert said(one, "configure", "set", "x.target-role", "Started") == ""
+    assert said(one, "configure", "set", "x.target-role", "Stopped") == ""
+    assert "IPaddr needs the parameter ip" in hacli(one, "configure", "verify", status=1)
+    hacli(one, "-F", "configure", "delete", "x")
+    # Agents of other nodes are asked there; what nobody has is a warning.
+    elsewhere = ("configure", "primitive", "y", "ocf:site:Only")
+    for node in (one, other):
+        refused = hacli(node, *elsewhere, "params", "dor=1", *off, status=EXIT_REFUSED)
+        assert "y: Only needs the parameter door" in refused, node.name
+        assert "knows no parameter 'dor' (did you mean door?" in refused
+    assert said(one, *elsewhere, "params", "door=1", *off) == ""
+    hacli(one, "-F", "configure", "delete", "y")
+    nobody = said(one, "configure", "primitive", "z", "ocf:hacluster:Dumy", *off)
+    assert "WARNING: z: the agent ocf:hacluster:Dumy is installed on no node" in nobody
+    assert "did you mean ocf:hacluster:Dummy?" in nobody
+    hacli(one, "-F", "configure", "delete", "z")
 
 
 def test_wait_says_whether_it_was_reached(cluster: LocalCluster) -> None:

@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from agents.catalog import Catalog, our_ocf_root
-from cli.agent_checks import agent_problems
+from agents.metadata import AgentMetadata, parse
+from cli.agent_checks import agent_problems, new_problems
+from cli.agent_sources import AgentsHere
 from cli.grammar.definitions import parse_text
 from cli.grammar.document import empty_cib
 from cli.grammar.load import load
@@ -27,7 +29,7 @@ def catalog(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Catalog:
 
 def problems(text: str, catalog: Catalog) -> list[str]:
     cib = load(empty_cib(), parse_text(text, "text"), source="text").cib
-    return [str(problem) for problem in agent_problems(cib, catalog)]
+    return [str(problem) for problem in agent_problems(cib, AgentsHere(catalog))]
 
 
 def test_what_is_right_is_not_mentioned(catalog: Catalog) -> None:
@@ -44,8 +46,8 @@ primitive d lsb:nothing
 primitive e systemd:whatever
 """
     assert problems(text, catalog) == [
-        "a: IPaddr needs the parameter ip",
-        "a: IPaddr knows no parameter 'nick' (see `hacli ra info`)",
+        "a: IPaddr needs the parameter ip (params ip=…: The address, IPv4 or IPv6, without a netmask)",
+        "a: IPaddr knows no parameter 'nick' (did you mean nic? see `hacli ra info ocf:hacluster:IPaddr`)",
         "a: monitor timeout 3s is less than the 20 s that IPaddr advises",
         "b: the agent ocf:hacluster:Nonsense is not installed here",
         "c: the agent ocf:heartbeat:Dummy is not installed here",
@@ -56,6 +58,70 @@ primitive e systemd:whatever
 def test_a_template_is_taken_into_account(catalog: Catalog) -> None:
     text = "rsc_template t ocf:hacluster:IPaddr params ip=10.0.0.1\nprimitive ip @t\n"
     assert problems(text, catalog) == []
+
+
+def test_sets_and_pairs_that_are_referred_to_count(catalog: Catalog) -> None:
+    text = """
+primitive a ocf:hacluster:IPaddr params $id=common ip=10.0.0.1
+primitive b ocf:hacluster:IPaddr params $id-ref=common
+primitive c ocf:pacemaker:remote params server=there
+"""
+    assert problems(text, catalog) == []
+
+
+def described(xml: str) -> AgentMetadata:
+    return parse(f'<resource-agent name="fence_x"><parameters>{xml}</parameters></resource-agent>', "fence_x")
+
+
+def told(text: str, xml: str) -> list[str]:
+    cib = load(empty_cib(), parse_text(text, "text"), source="text").cib
+    return [problem.what for problem in agent_problems(cib, lambda _name: described(xml))]
+
+
+def test_what_a_fence_agent_requires() -> None:
+    """Old names of parameters stand for the new ones, and what each request has need not be configured."""
+    xml = """
+<parameter name="ip" required="1" obsoletes="ipaddr"><content type="string"/></parameter>
+<parameter name="ipaddr" required="1" deprecated="1"><content type="string"/></parameter>
+<parameter name="plug" required="1" obsoletes="port"><content type="string"/></parameter>
+<parameter name="port" required="1" deprecated="1"><content type="string"/></parameter>
+<parameter name="action" required="1"><content type="string"/></parameter>
+<parameter name="login" required="1"><content type="string" default="root"/></parameter>
+"""
+    assert told("primitive f stonith:fence_x params ip=n1-bmc pcmk_host_list=n1", xml) == []
+    assert told("primitive f stonith:fence_x params ipaddr=n1-bmc", xml) == []
+    assert told("primitive f stonith:fence_x params login=me", xml) == ["fence_x needs the parameter ip"]
+    assert described(xml).parameters[1].replaced_with == ("ip",)
+
+
+def changed(before: str, after: str, catalog: Catalog) -> list[str]:
+    old = load(empty_cib(), parse_text(before, "text"), source="text").cib
+    new = load(old, parse_text(after, "text"), source="text").cib
+    return [
+        f"{one.severity.value} {one.where}: {one.what}" for one in new_problems(old, new, AgentsHere(catalog))
+    ]
+
+
+def test_a_commit_answers_for_what_it_changes(catalog: Catalog) -> None:
+    wrong = "primitive a ocf:hacluster:IPaddr params nick=eth0\n"
+    wrong += "rsc_template t ocf:hacluster:IPaddr params ip=::1\n"
+    other = "primitive b ocf:hacluster:Dummy params fake=1"
+    assert changed(wrong, other, catalog) == []
+    assert changed(wrong, "primitive a ocf:hacluster:IPaddr params nick=eth1 meta priority=1", catalog) == []
+    assert changed(wrong, "primitive a ocf:hacluster:IPaddr params nick=eth0 nix=1", catalog) == [
+        "error a: IPaddr knows no parameter 'nix'"
+    ]
+    assert changed(wrong, "primitive b ocf:hacluster:Dumy", catalog) == [
+        "warning b: the agent ocf:hacluster:Dumy is not installed here"
+    ]
+    # A template's parameters are those of its primitives.
+    assert changed(
+        wrong + "primitive c @t", "rsc_template t ocf:hacluster:IPaddr params nic=lo", catalog
+    ) == ["error c: IPaddr needs the parameter ip"]
+    assert changed(other, "primitive b ocf:hacluster:IPaddr params fake=1", catalog) == [
+        "error b: IPaddr needs the parameter ip",
+        "error b: IPaddr knows no parameter 'fake'",
+    ]
 
 
 def test_metadata_is_kept(catalog: Catalog, tmp_path: Path) -> None:
