@@ -38,7 +38,7 @@ CLUSTER: Final = Level(
             "join",
             "cli.commands.cluster_join:join",
             "make this machine a node of a cluster",
-            usage="join TOKEN [--address ADDR[,ADDR]…] [--check]",
+            usage="join TOKEN [--address ADDR[,ADDR]…] [--check] [--verbose]",
         ),
         Command(
             "remove",

@@ -60,6 +60,8 @@ def names(nodes: Iterable[Node]) -> Iterator[Finding]:
                 f"{' '.join(node.addresses)}",
                 "correct /etc/hosts or DNS",
             )
+        else:
+            yield Finding(Level.OK, f"the name {node.name} resolves to {' '.join(sorted(found))}")
 
 
 def clock(who: str, ahead_ms: int) -> Finding:
@@ -88,15 +90,23 @@ def own_addresses(addresses: Iterable[str], settings: Settings) -> Iterator[Find
         wanted = list(ports)
         if number < len(links):
             wanted.append((links[number].port, socket.SOCK_DGRAM, "UDP"))
-        for port, kind, word in wanted:
-            family = socket.AF_INET6 if ":" in address else socket.AF_INET
-            with closing(socket.socket(family, kind)) as probe:
-                try:
-                    probe.bind((address, port))
-                except OSError as error:
-                    yield _cannot_bind(address, port, word, error)
-                    if error.errno == errno.EADDRNOTAVAIL:
-                        break
+        problems = list(_ports_taken(address, wanted))
+        yield from problems
+        if not problems:
+            shown = ", ".join(f"{word} {port}" for port, _kind, word in wanted)
+            yield Finding(Level.OK, f"{address} is this machine's, and its ports are free ({shown})")
+
+
+def _ports_taken(address: str, wanted: Iterable[tuple[int, socket.SocketKind, str]]) -> Iterator[Finding]:
+    for port, kind, word in wanted:
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        with closing(socket.socket(family, kind)) as probe:
+            try:
+                probe.bind((address, port))
+            except OSError as error:
+                yield _cannot_bind(address, port, word, error)
+                if error.errno == errno.EADDRNOTAVAIL:
+                    return
 
 
 def _cannot_bind(address: str, port: int, word: str, error: OSError) -> Finding:
@@ -122,6 +132,9 @@ def reachable(nodes: Iterable[Node], settings: Settings) -> Iterator[Finding]:
                     f"{node.name}: {address} port {port}: {why}",
                     "is it up? does a firewall stand between?",
                 )
+            if not shut:
+                ports = f"{settings.ports.crm} and {settings.ports.lrm}"
+                yield Finding(Level.OK, f"{node.name}: {address} answers on the ports {ports}")
 
 
 def _connect(address: str, port: int) -> str:

@@ -38,7 +38,7 @@ VOTER_WITHIN_S: Final = 600.0
 VOTER_PAUSE_S: Final = 0.5
 VOTER_AGAIN_S: Final = 10.0
 _USAGE: Final = "cluster token [--ca DIR] [--expires T] [--address ADDR]… [--port N] [--no-vote]"
-_JOIN_USAGE: Final = "cluster join TOKEN [--address ADDR[,ADDR]…] [--check]"
+_JOIN_USAGE: Final = "cluster join TOKEN [--address ADDR[,ADDR]…] [--check] [--verbose]"
 
 
 def this_node(context: Context) -> str:
@@ -311,8 +311,8 @@ def vote(context: Context, words: Sequence[str]) -> int:
 
 def join(context: Context, words: Sequence[str]) -> int:
     """`join TOKEN`: look first, then ask, write this node's files, and start it where systemd runs."""
-    only_look = "--check" in words
-    plain = [word for word in words if word != "--check"]
+    only_look, verbose = "--check" in words, "--verbose" in words
+    plain = [word for word in words if word not in ("--check", "--verbose")]
     values, rest = take_options(plain, ("--address",), _JOIN_USAGE)
     if len(rest) != 1:
         crmsh = rest[:1] == ["-c"] and len(rest) == 2
@@ -329,7 +329,8 @@ def join(context: Context, words: Sequence[str]) -> int:
     async def check(told: Told) -> None:
         if not chosen:
             chosen.extend(_own_addresses(told.settings))
-        _report(context, await asyncio.to_thread(_findings, told, ticket.node, node, chosen))
+        found = await asyncio.to_thread(_findings, told, ticket.node, node, chosen)
+        report(context, found, verbose=verbose)
         if only_look:
             raise _OnlyLooked
 
@@ -418,10 +419,10 @@ def _findings(told: Told, host: str, node: str, addresses: Sequence[str]) -> lis
     return found
 
 
-def _report(context: Context, found: Sequence[Finding]) -> None:
-    """Say it; raises InvalidRequest when something stands against it."""
+def report(context: Context, found: Sequence[Finding], *, verbose: bool) -> None:
+    """Say what is wrong, with `verbose` what is well, too. Raises InvalidRequest when something is bad."""
     for one in found:
-        if one.level is Level.OK:
+        if one.level is Level.OK and verbose:
             context.info(str(one))
         elif one.level is Level.WARNING:
             context.warning(str(one))

@@ -125,7 +125,8 @@ def invite(site: Site, host: LocalNode, *words: str) -> tuple[subprocess.Popen[s
 def test_a_fourth_joins_and_votes(site: Site) -> None:
     host, new = site.nodes[1], site.machines[3]
     process, token = invite(site, host)
-    hacli(new, "cluster", "join", token, "--check", f"--address={new.address}")
+    looked = hacli(new, "cluster", "join", token, "--check", f"--address={new.address}")
+    assert looked == "the node can join\n"
     assert not new.paths.cluster_toml.exists()
     hacli(new, "cluster", "join", token, f"--address={new.address}")
     for name in ("node.key", "node.pem", "ca.pem"):

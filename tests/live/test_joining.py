@@ -99,7 +99,7 @@ def test_it_joins_once_it_hears_heartbeats_and_takes_over(site: Site) -> None:
         new.exec("nft", "add", "table", "inet", "deaf")
         new.exec("nft", "add", "chain", "inet", "deaf", "in", "{ type filter hook input priority 0 ; }")
         new.exec("nft", "add", "rule", "inet", "deaf", "in", "udp", "dport", "694", kind)
-        words = ("cluster", "join", token, "--check", "--address", addresses(new))
+        words = ("cluster", "join", token, "--check", "--verbose", "--address", addresses(new))
         done = new.exec(sys.executable, "-m", "cli", *words, check=False)
         new.exec("nft", "delete", "table", "inet", "deaf")
         if kind == "drop":

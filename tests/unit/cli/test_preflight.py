@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import socket
 import threading
 import time
@@ -11,8 +12,11 @@ from contextlib import closing
 import pytest
 
 from cli import preflight
-from cli.preflight import Level
+from cli.commands.cluster_join import report
+from cli.context import Context
+from cli.preflight import Finding, Level
 from hacluster import settings as ha_settings
+from hacluster.errors import InvalidRequest
 from hacluster.settings import Link, Node, Settings
 from hacluster.vocabulary.ids import NodeId, NodeName
 from tests.ports import free_port
@@ -62,7 +66,10 @@ def test_names(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(socket, "getaddrinfo", answer)
     nodes = [Node(id=NodeId(n), name=NodeName(f"n{n}"), addresses=(f"192.0.2.{n}",)) for n in range(1, 5)]
-    found = [str(one) for one in preflight.names(nodes)]
+    every = list(preflight.names(nodes))
+    found = [str(one) for one in every if one.level is Level.WARNING]
+    fine = [one.what for one in every if one.level is Level.OK]
+    assert fine == ["the name n1 resolves to 192.0.2.1", "the name n3 resolves to 127.0.1.1"]
     assert len(found) == 2  # a name that is this machine's own loopback says nothing else
     assert "n2 resolves to 192.0.2.99, cluster.toml says 192.0.2.2" in found[0]
     assert "n4 does not resolve" in found[1]
@@ -70,7 +77,12 @@ def test_names(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_own_addresses_and_ports() -> None:
     made = some_settings()
-    assert list(preflight.own_addresses(["127.0.0.1"], made)) == []
+    (fine,) = preflight.own_addresses(["127.0.0.1"], made)
+    assert fine.level is Level.OK
+    assert (
+        f"its ports are free (TCP {made.ports.crm}, TCP {made.ports.lrm}, UDP {made.links[0].port})"
+        in fine.what
+    )
     (stranger,) = preflight.own_addresses(["192.0.2.77"], made)
     assert (stranger.level, "no address of this machine" in stranger.what) == (Level.BAD, True)
     with closing(socket.create_server(("127.0.0.1", made.ports.lrm))):
@@ -86,7 +98,26 @@ def test_others_ports() -> None:
     made = some_settings()
     with closing(socket.create_server(("127.0.0.1", made.ports.crm))):
         (shut,) = preflight.reachable(made.nodes, made)
+        with closing(socket.create_server(("127.0.0.1", made.ports.lrm))):
+            (fine,) = preflight.reachable(made.nodes, made)
+    assert (fine.level, "n1: 127.0.0.1 answers" in fine.what) == (Level.OK, True)
     assert (shut.level, f"port {made.ports.lrm}" in shut.what) == (Level.WARNING, True)
+
+
+def test_only_what_is_wrong_is_said_unless_all_is_wanted() -> None:
+    context = Context()
+    context.err = io.StringIO()
+    fine, odd = Finding(Level.OK, "it is well"), Finding(Level.WARNING, "it is odd", "look")
+    report(context, [fine, odd], verbose=False)
+    assert context.err.getvalue() == "WARNING: it is odd (look)\n"
+    report(context, [fine], verbose=True)
+    assert context.err.getvalue().endswith("INFO: it is well\n")
+    bad = Finding(Level.BAD, "it cannot be")
+    with pytest.raises(InvalidRequest, match="it cannot be"):
+        report(context, [fine, bad], verbose=False)
+    context.options.force = True
+    report(context, [bad], verbose=False)
+    assert context.err.getvalue().endswith("WARNING: it cannot be\n")
 
 
 def packet(cluster: bytes) -> bytes:
