@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from cli.cluster_source import ClusterSource
 from cli.commands.changes import client_text, read
-from cli.context import EXIT_OK, Context, UsageError
+from cli.context import EXIT_OK, Context, Unsafe, UsageError
 from cli.grammar.document import configuration_of
 from cli.render.changes import change_data, change_lines
 from cli.session import finish_session
@@ -117,12 +117,38 @@ def undo(context: Context, words: Sequence[str]) -> int:
     if not words and _source(context).pending() is not None:
         return _settle(context, keep=False)
     wanted = _revision(context, words[0]) if words else _newest_change(context)
+    _say_what_is_undone(context, wanted, chosen=bool(words))
     before, after = _before(context, wanted), _configuration(context, wanted)
     back = objects.undo_of(configuration_of(before), configuration_of(after))
     workspace = context.open_workspace()
     changed = objects.on_top(back, configuration_of(workspace.cib))
     workspace.cib = _with_configuration(workspace.cib, changed)
     return _finish(context, f"hacli undo {wanted[0]}.{wanted[1]}")
+
+
+def _say_what_is_undone(context: Context, wanted: tuple[int, int], *, chosen: bool) -> None:
+    """Which commit it is. That it is an undo itself is asked about, unless it was named. Raises Unsafe."""
+    found = [one for one in _revisions(context) if (one.admin_epoch, one.epoch) == wanted]
+    if not found:
+        return  # of which the DC says it when it is asked for
+    entry = entry_of(found[-1])
+    what = f"{entry.revision} ({entry.at}, by {entry.by}: {entry.program or 'not said'})"
+    if chosen or not _is_way_back(entry):
+        context.info(f"this takes back {what}")
+        return
+    again = f"the last change, {what}, took back another, which would be made again"
+    remedy = "`hacli history config` lists the changes, `hacli undo REV` takes one of them back"
+    if context.options.force:
+        context.warning(again)
+    elif not context.can_ask or context.options.safe or context.options.refuse:
+        raise Unsafe(what=f"{again}; nothing was changed", remedy=f"{remedy}; -F makes it again")
+    elif not context.confirm(f"{again[0].upper()}{again[1:]} ({remedy}). Make it again?"):
+        raise Unsafe(what=f"{again}; nothing was changed", remedy=remedy)
+
+
+def _is_way_back(entry: Entry) -> bool:
+    """The commit took back another: by `undo`, or because that was not confirmed."""
+    return entry.program in ("rollback", "hacli rollback") or entry.program.startswith("hacli undo ")
 
 
 def confirm(context: Context, words: Sequence[str]) -> int:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from cli.context import EXIT_UNSAFE
 from cli.formats import misfits
 from tests.live.local_cluster import LocalCluster, LocalNode, until
 from tests.live.test_hacli import hacli
@@ -62,6 +63,13 @@ def test_every_commit_is_kept_and_can_be_undone(cluster: LocalCluster) -> None:
     assert priority(one) == "1"
     assert "priority=7" not in hacli(one, "configure", "show", "a")
     hacli(one, "undo")
+    assert "priority=7" in hacli(one, "configure", "show", "a")
+    # A second undo would take back the first: not without a word, and nobody can be asked here.
+    assert "took back another, which would be made again" in hacli(one, "undo", status=EXIT_UNSAFE)
+    assert "priority=7" in hacli(one, "configure", "show", "a")
+    hacli(one, "-F", "undo")
+    assert "priority=7" not in hacli(one, "configure", "show", "a")
+    hacli(one, "-F", "undo")
     assert "priority=7" in hacli(one, "configure", "show", "a")
     hacli(one, "rollback", "0.9999", status=1)
 

@@ -12,7 +12,7 @@ import pytest
 
 from cli.client import Client
 from cli.cluster_source import ClusterSource
-from cli.context import EXIT_CONFLICT, Context, Options
+from cli.context import EXIT_CONFLICT, EXIT_UNSAFE, Context, Options
 from cli.grammar.document import configuration_of
 from cli.waiting import wait_until_idle
 from cli.workspace import ATTEMPTS_MAX
@@ -272,7 +272,31 @@ def test_undo_is_about_the_last_change_and_not_its_confirmation(crm: tuple[FakeC
     assert configuration_of(fake.cib).by_id("l") is not None
     code, said = hacli([*root, "undo"])
     assert (code, "nothing to do" in said) == (0, False)
+    assert "INFO: this takes back 0.2 (" in said
     assert configuration_of(fake.cib) == before
+
+
+def test_an_undo_is_not_taken_back_without_a_word(crm: tuple[FakeCrm, Paths]) -> None:
+    fake, paths = crm
+    fake.keep("hacli")
+    root = ["--root", str(paths.root)]
+    assert hacli([*root, "configure", "location", "l", "d", "100:", "n1"])[0] == 0
+    made = configuration_of(fake.cib)
+    assert hacli([*root, "undo"])[0] == 0
+    undone = configuration_of(fake.cib)
+    for options in ([], ["-n"], ["--safe"]):
+        code, said = hacli([*root, *options, "undo"])
+        assert code == EXIT_UNSAFE
+        assert "the last change, 0.3 (" in said
+        assert "hacli undo 0.2), took back another, which would be made again; nothing was changed" in said
+        assert configuration_of(fake.cib) == undone
+    code, said = hacli([*root, "-F", "undo"])
+    assert (code, "WARNING: the last change, 0.3 (" in said) == (0, True)
+    assert configuration_of(fake.cib) == made
+    # One that is named was meant.
+    code, said = hacli([*root, "undo", "0.2"])
+    assert (code, "this takes back 0.2 (" in said) == (0, True)
+    assert configuration_of(fake.cib) == undone
 
 
 def test_a_small_change_is_tried_again_after_a_conflict(
