@@ -44,6 +44,9 @@ WRITES_MAX: Final = 512
 """Of those that wait for their answer."""
 
 WRITE_DEADLINE_MS: Final = 10_000
+STATUS_PATIENCE_MS: Final = 400
+"""`hacli status` is for when something is wrong: it answers within a second, and rides out most elections."""
+
 _OUTCOMES: Final = {
     Outcome.OK: crm_pb2.WriteReply.OUTCOME_OK,
     Outcome.FAILED: crm_pb2.WriteReply.OUTCOME_FAILED,
@@ -152,19 +155,25 @@ class CrmService(crm_pb2_grpc.CrmServicer):
 
     async def Status(self, request: crm_pb2.ClusterStatusRequest, context: Context) -> crm_pb2.ClusterStatus:
         """See crm.proto. Without a DC in reach the answer is this node's own view."""
-        return self._shown(await self._status_of(request, context), context)
-
-    def _shown(self, status: crm_pb2.ClusterStatus, context: Context) -> crm_pb2.ClusterStatus:
+        status = (
+            self.status()
+            if request.local
+            else await self._status(lambda: self._at_the_dc("Status", request, context))
+        )
         status.cib_xml = self._access.shown(status.cib_xml, rpc.caller_of(context))
         return status
 
-    async def _status_of(
-        self, request: crm_pb2.ClusterStatusRequest, context: Context
-    ) -> crm_pb2.ClusterStatus:
-        if request.local or self._cluster.is_dc:
+    async def status_for_agents(self) -> crm_pb2.ClusterStatus:
+        """The same over the socket of this node's agents, for whom nothing is hidden."""
+        request = crm_pb2.ClusterStatusRequest().SerializeToString()
+        return await self._status(lambda: self.for_agents("Status", request))
+
+    async def _status(self, at_the_dc: Callable[[], Awaitable[bytes]]) -> crm_pb2.ClusterStatus:
+        """The DC's view; without one, and none within a moment, this node's own."""
+        if self._cluster.is_dc or not await self._cluster.replica.dc_within(STATUS_PATIENCE_MS):
             return self.status()
         try:
-            status = crm_pb2.ClusterStatus.FromString(await self._at_the_dc("Status", request, context))
+            status = crm_pb2.ClusterStatus.FromString(await at_the_dc())
         except HaError as error:
             if error.code not in (ErrorCode.NO_DC, ErrorCode.UNREACHABLE, ErrorCode.TIMEOUT):
                 raise

@@ -331,10 +331,8 @@ class CrmShell:
             self.spawn(self.voters.run(), "voters")
             self.spawn(self._start_worker(), "scheduler start")
             self.spawn(self.orders.loads(self.dc.loads_changed), "loads")
-            self.spawn(
-                AgentSocket(self._paths.agent_socket, Backend(self.cluster, self._api.for_agents)).serve(),
-                "agents",
-            )
+            backend = Backend(self.cluster, self._api.for_agents, self._api.status_for_agents)
+            self.spawn(AgentSocket(self._paths.agent_socket, backend).serve(), "agents")
             self.spawn(self.alerts.run(), "alerts")
             self.spawn(self.fencing.keep_learning(), "fence agents")
             self.spawn(self.guard.watch(), "sentinel")

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Final
 
 from cli import elsewhere, node_checks
-from cli.commands.changes import this_node, view
+from cli.commands.changes import this_node, view_of
 from cli.context import EXIT_FAILED, EXIT_OK, Context, UsageError
+from crm.cib import codec
 from hacluster.digits import is_count
 from hacluster.errors import HaError, InvalidRequest
 
@@ -247,7 +248,7 @@ def _problems(context: Context) -> list[str]:
         found.append("there is no DC")
     if not status.quorate:
         found.append("this partition has no quorum")
-    shown = view(context)
+    shown = view_of(codec.parse(status.cib_xml, source="the cluster's CIB"))
     found += [f"node {one.name}: {one.state}" for one in shown.nodes() if one.state != "online"]
     found += [
         f"node {one.name}: ha-lrm is not connected"

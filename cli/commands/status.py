@@ -26,7 +26,8 @@ _USAGE: Final = (
 )
 _CLOCKS: Final = (
     r"(?m)^  \* Last updated: .*\n|^\d\d:\d\d:\d\d (?=\S)"
-    r"|, from \d+ s ago$|(?<=^  \* The DC was last heard) [\d.]+ s ago| *\"age_ms\": \d+,?| age_ms=\"\d+\""
+    r"|, from \d+ s ago$|(?<=^  \* Current DC: NONE) for \d+ s"
+    r"|(?<=^  \* The DC was last heard) [\d.]+ s ago| *\"age_ms\": \d+,?| age_ms=\"\d+\""
 )
 # `inactive` and `tickets`: these are always shown.
 _WORDS: Final = (

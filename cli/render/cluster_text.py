@@ -92,7 +92,7 @@ def _summary_lines(view: ClusterView, summary: Summary) -> Iterable[str]:
     if summary.live:
         quorum = "partition with quorum" if summary.quorate else "partition WITHOUT quorum"
         basis = f", authority: {summary.basis}" if summary.basis not in ("", "majority") else ""
-        dc = f"{summary.dc} (term {summary.term})" if summary.dc else "NONE"
+        dc = f"{summary.dc} (term {summary.term})" if summary.dc else f"NONE{_since(summary)}"
         yield f"  * Current DC: {dc} - {quorum}{basis}"
         if summary.waiting_for_all:
             yield "  * Waiting for all nodes to be seen once before anything starts"
@@ -125,6 +125,11 @@ def _summary_lines(view: ClusterView, summary: Summary) -> Iterable[str]:
         yield ""
         yield "  *** Resource management is DISABLED ***"
         yield "  The cluster will not attempt to start, stop or recover services"
+
+
+def _since(summary: Summary) -> str:
+    """How long this node has heard no DC, or ha-crm has run without one."""
+    return f" for {summary.age_ms / 1000:.0f} s" if summary.age_ms else ""
 
 
 def _old(cib: Element, summary: Summary) -> str:

@@ -30,9 +30,14 @@ _SET_TAGS: Final = {
 class Backend:
     """An AgentBackend over the cluster as this node sees it."""
 
-    def __init__(self, cluster: Cluster, at_dc: Callable[[str, bytes], Awaitable[bytes]]) -> None:
-        """`at_dc`: the DC's answer to a method of the API (serialised). Raises HaError."""
-        self._cluster, self._at_dc = cluster, at_dc
+    def __init__(
+        self,
+        cluster: Cluster,
+        at_dc: Callable[[str, bytes], Awaitable[bytes]],
+        status: Callable[[], Awaitable[crm_pb2.ClusterStatus]],
+    ) -> None:
+        """`at_dc`: the DC's answer to a method of the API (serialised). Raises HaError. `status`: of now."""
+        self._cluster, self._at_dc, self._status = cluster, at_dc, status
 
     @property
     def local_node(self) -> str:
@@ -126,11 +131,8 @@ class Backend:
         return _actions(crm_pb2.ClusterStatus.FromString(raw))
 
     async def status(self) -> dict[str, Any]:
-        """The state of the cluster and its CIB, as plain values. Raises HaError."""
-        request = crm_pb2.ClusterStatusRequest().SerializeToString()
-        status = crm_pb2.ClusterStatus.FromString(await self._at_dc("Status", request))
-        if not self._cluster.is_dc:
-            status.notices.extend(self._cluster.own_notices())
+        """The state of the cluster and its CIB, as plain values; without a DC what this node knows."""
+        status = await self._status()
         cib = parse(status.cib_xml, source="the DC's CIB")
         status.ClearField("cib_xml")
         term, view = status.term, status.view

@@ -39,6 +39,14 @@ FENCING_ACTIONS: Final = frozenset({"reboot", "off", "on"})
 PRIORITY_LEAVING: Final = -1_000_000
 """dc-priority of a node that is about to leave: others are better DCs."""
 
+_UNHEARD: Final = (NodeState.UNKNOWN, False)
+_AWAY: Final = {
+    NodeState.UNKNOWN: "not heard since the start here",
+    NodeState.LEFT: "has left",
+    NodeState.LOST: "lost",
+    NodeState.ESTRANGED: "heard, with another cluster.toml",
+    NodeState.BARRED: "heard, and barred",
+}
 _ALIVE: Final = frozenset(
     {NodeState.JOINING, NodeState.MEMBER, NodeState.LATE, NodeState.ESTRANGED, NodeState.BARRED}
 )
@@ -121,10 +129,15 @@ class Cluster:
     def notices(self) -> list[str]:
         """What an administrator should know."""
         found: list[str] = []
+        missing, remedy = self._missing()
         if self.local.waiting:
-            found.append("waiting for all nodes after a boot: no resource is started until then")
+            found.append(
+                f"waiting for {missing or 'all nodes'} after a boot: nothing is started until all nodes were "
+                f"together once{remedy}"
+            )
         elif not self.local.quorate:
-            found.append("no quorum: no-quorum-policy decides what happens to resources")
+            why = f", for want of {missing}{remedy}" if missing else ""
+            found.append(f"no quorum: no-quorum-policy decides what happens to resources{why}")
         elif self.replica.dc.caretaker:
             found.append(
                 "too many of the nodes that are here have lost their copy of the configuration, or never had "
@@ -147,6 +160,19 @@ class Cluster:
             if self.dc.notice:
                 found.append(self.dc.notice)
         return found
+
+    def _missing(self) -> tuple[str, str]:
+        """The nodes that are not here and how they are seen, and the remedy; empty when none is missing."""
+        states = self.notes.states
+        every = {one.name: states.get(one.name, _UNHEARD)[0] for one in self.nodes.records()}
+        away = [name for name, state in every.items() if name != self.local.node and state in _AWAY]
+        if not away:
+            return "", ""
+        gone = away[0] if len(away) == 1 else "NODE"
+        return ", ".join(f"{name} ({_AWAY[every[name]]})" for name in away), (
+            " (start what is off, or mend the network between: `hacli cluster links`; what is off for "
+            f"certain, and stays so: `hacli -F cluster force-quorum`, then `hacli -F cluster remove {gone}`)"
+        )
 
     def set_attribute(self, node: str, changes: Mapping[str, str], user: str) -> None:
         """At the DC: set transient attributes. Raises NotFound, NoDc."""

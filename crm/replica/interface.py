@@ -106,6 +106,10 @@ class Replica(Protocol):
         """The fencer: that boot of the node is certainly over. A two-node survivor may then commit alone."""
         ...
 
+    async def dc_within(self, timeout_ms: int) -> bool:
+        """Whether a DC is known, after waiting for one at most so long."""
+        ...
+
     async def forward(self, method: str, request: bytes, user: str, client: str = "") -> bytes:
         """Hand a client's request to the DC (to our own handler when we are it). Raises HaError."""
         ...

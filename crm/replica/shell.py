@@ -276,7 +276,7 @@ class ReplicaShell:
         until_ns = self._clock.now_ns() + deadline_ms * MS
         while True:
             left_ms = (until_ns - self._clock.now_ns()) // MS
-            if left_ms <= 0 or not await self._dc_within(left_ms):
+            if left_ms <= 0 or not await self.dc_within(left_ms):
                 return WriteOutcome(outcome=Outcome.FAILED, reason="there is no DC: nothing was changed")
             dc = self.dc
             left_ms = max((until_ns - self._clock.now_ns()) // MS, 1)
@@ -372,7 +372,7 @@ class ReplicaShell:
 
     async def forward(self, method: str, request: bytes, user: str, client: str = "") -> bytes:
         """Hand a client's request to the DC."""
-        if not await self._dc_within(FORWARD_MS // 10):
+        if not await self.dc_within(FORWARD_MS // 10):
             raise NoDc
         dc = self.dc
         if dc.is_me:
@@ -448,7 +448,8 @@ class ReplicaShell:
         if not dc.is_me or dc.term != term:
             raise NoDc
 
-    async def _dc_within(self, timeout_ms: int) -> bool:
+    async def dc_within(self, timeout_ms: int) -> bool:
+        """Whether a DC is known, after waiting for one at most so long."""
         if self._dc_known.is_set():
             return True
         try:

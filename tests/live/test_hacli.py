@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -326,3 +328,42 @@ def test_what_failed_for_a_parameter_starts_when_that_is_mended(cluster: LocalCl
     hacli(one, "-w", "configure", "set", "mended.fail", "monitor@nowhere")
     until(lambda: list(places(other)["mended"].values()) == ["Started"], 10, "it runs")
     hacli(one, "-w", "-F", "configure", "delete", "mended")
+
+
+def test_a_node_that_waits_for_the_other_says_so_at_once(tmp_path: Path) -> None:
+    """One of two boots alone: without a DC status and health say whom it waits for, and what to do."""
+    alone = LocalCluster(tmp_path, 2).nodes[0]
+    alone.start()
+    try:
+        until(lambda: (status := alone.status()) and status.waiting_for_all, 30, "it waits")
+        begun = time.monotonic()
+        text = hacli(alone, "status")
+        assert time.monotonic() - begun < 3
+        assert re.search(r"Current DC: NONE( for \d+ s)? - partition WITHOUT quorum", text)
+        cause = "waiting for node2 (not heard since the start here) after a boot: nothing is started until"
+        assert cause in text
+        assert "then `hacli -F cluster remove node2`" in text
+        begun = time.monotonic()
+        (line,) = (one for one in unwell(alone).splitlines() if "waiting for" in one)
+        assert time.monotonic() - begun < 4
+        assert line.startswith(cause)
+    finally:
+        alone.power_cut()
+
+
+def unwell(node: LocalNode) -> str:
+    """What `cluster health` prints when something is not well."""
+    command = [
+        sys.executable,
+        "-m",
+        "cli",
+        "--root",
+        str(node.root),
+        "--node",
+        node.name,
+        "cluster",
+        "health",
+    ]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 1, done.stderr
+    return done.stdout

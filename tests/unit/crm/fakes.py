@@ -99,6 +99,9 @@ class FakeReplica:
     async def force_quorum(self, *, author: str) -> WriteOutcome:
         return WriteOutcome(outcome=Outcome.OK)
 
+    async def dc_within(self, timeout_ms: int) -> bool:
+        return self.dc.dc_node_id is not None
+
     async def forward(self, method: str, request: bytes, user: str, client: str = "") -> bytes:
         raise AssertionError("this node is DC")
 

@@ -264,12 +264,24 @@ async def test_notices(tmp_path: Path) -> None:
     async with a_cluster(tmp_path) as (world, cluster, _):
         world.local.quorate = False
         cluster.notes.orphans["f"] = "2 changes"
+        member, lost = (NodeState.MEMBER, False), (NodeState.LOST, False)
+        cluster.notes.states = {"node1": member, "node2": member}
         assert cluster.notices() == [
             "no quorum: no-quorum-policy decides what happens to resources",
             "2 changes",
         ]
+        # Who is missing is named, and what can be done.
+        cluster.notes.states = {"node1": member, "node2": lost}
+        assert cluster.notices()[0].startswith(
+            "no quorum: no-quorum-policy decides what happens to resources, for want of node2 (lost) (start "
+        )
+        assert "`hacli -F cluster force-quorum`, then `hacli -F cluster remove node2`" in cluster.notices()[0]
         world.local.waiting = True
-        assert cluster.notices()[0].startswith("waiting for all nodes")
+        assert cluster.notices()[0].startswith("waiting for node2 (lost) after a boot: nothing is started")
+        cluster.notes.states = {}
+        assert "waiting for node2 (not heard since the start here)" in cluster.notices()[0]
+        cluster.notes.states = {"node1": member, "node2": member}
+        assert cluster.notices()[0].startswith("waiting for all nodes after a boot")
 
 
 STATUS = AttributeSection.STATUS
@@ -286,9 +298,20 @@ async def no_dc(_method: str, _request: bytes) -> bytes:
     raise NoDc
 
 
+async def a_status() -> crm_pb2.ClusterStatus:
+    return crm_pb2.ClusterStatus(node="node1", cib_xml=b"<cib/>", age_ms=1_200, notices=["alone"])
+
+
+async def test_status_for_agents_is_plain_and_needs_no_dc(tmp_path: Path) -> None:
+    async with a_cluster(tmp_path) as (_, cluster, _):
+        answer = await Backend(cluster, no_dc, a_status).status()
+        assert (answer["status"]["dc"], answer["status"]["age_ms"]) == ("", 1_200)
+        assert answer["status"]["notices"] == ["alone"]
+
+
 async def test_agents_change_a_resource(tmp_path: Path) -> None:
     async with a_cluster(tmp_path) as (world, cluster, _):
-        backend = Backend(cluster, cluster_status)
+        backend = Backend(cluster, cluster_status, a_status)
         world.reign()
         await backend.set_parameter("web", "utilization", "cpu", "2")
         await backend.set_parameter("web", "utilization", "cpu", "3")
@@ -317,7 +340,7 @@ async def cluster_status(method: str, _request: bytes) -> bytes:
 
 async def test_agents_read_their_writes(tmp_path: Path) -> None:
     async with a_cluster(tmp_path) as (world, cluster, _):
-        backend = Backend(cluster, no_dc)
+        backend = Backend(cluster, no_dc, a_status)
         world.reign()
         own, other = a_key(STATUS, "node1", "master-db"), a_key(STATUS, "node2", "master-db")
         await backend.set_attribute(own, "10", None)
@@ -331,7 +354,7 @@ async def test_agents_read_their_writes(tmp_path: Path) -> None:
 
 async def test_agents_see_where_a_resource_runs(tmp_path: Path) -> None:
     async with a_cluster(tmp_path) as (world, cluster, _):
-        backend = Backend(cluster, no_dc)
+        backend = Backend(cluster, no_dc, a_status)
         world.reign()
         world.hear("node1", a_result(an_operation(), call_id=1))
         world.hear("node1", a_result(an_operation(action="promote"), call_id=2))
@@ -360,7 +383,7 @@ async def test_permanent_attributes_go_into_the_configuration(
     key: AttributeKey, value: str | None, path: str, expected: str | None, tmp_path: Path
 ) -> None:
     async with a_cluster(tmp_path) as (world, cluster, _):
-        backend = Backend(cluster, no_dc)
+        backend = Backend(cluster, no_dc, a_status)
         await backend.set_attribute(key, value, None)
         found = world.replica.configuration.by_id(path)
         assert (found.get("value") if found is not None else None) == expected

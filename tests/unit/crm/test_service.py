@@ -305,6 +305,16 @@ async def test_what_is_the_dc_s_is_handed_to_it(tmp_path: Path) -> None:
             await found.service.forwarded("WriteCib", b"", "u", "c")
 
 
+async def test_without_a_dc_status_is_our_own_view(tmp_path: Path) -> None:
+    """Nobody is asked, and it is not waited for as long as a write would."""
+    async with served(tmp_path) as found:
+        found.world.replica.dc = DcState(term=TERM, dc_node_id=None)
+        status = await found.stub.Status(crm_pb2.ClusterStatusRequest())
+        assert (status.node, status.dc) == ("node1", "")
+        mine = await found.service.status_for_agents()
+        assert (mine.node, mine.dc, bool(mine.cib_xml)) == ("node1", "", True)
+
+
 async def test_what_the_dc_asks_of_a_node(tmp_path: Path) -> None:
     async with served(tmp_path) as found:
         peer = CrmPeer("node1", found.channel)
