@@ -28,6 +28,7 @@ from crm.replica.interface import Replica
 from crm.scheduling import Plan, PlanRequest
 from crm.tickets import Witness
 from crm.transition import core as transition
+from crm.transition.progress import Progress
 from crm.transition.throttle import Limits, NodeLoad, limits_from
 from hacluster.clock import Clock
 from hacluster.digits import is_count
@@ -141,7 +142,7 @@ class DcShell:
         """Of the transition that runs, or ran last."""
         return self._run.number if self._run is not None else 0
 
-    def progress(self) -> transition.Progress | None:
+    def progress(self) -> Progress | None:
         """Of the transition that runs, or ran last."""
         return self._run.progress() if self._run is not None else None
 
@@ -321,10 +322,9 @@ class DcShell:
 
     def node_unfenced(self, node: str, digests: tuple[str, str]) -> None:
         """A member has its resources' devices back, by devices with these digests (all, secure)."""
-        names = ("#node-unfenced", "#digests-all", "#digests-secure")
-        values = (str(self._clock.wall_s()), *digests)
-        self.change_attributes(node, dict(zip(names, values, strict=True)))
-        self._tell_run(transition.NodeFenced(node))
+        everything, secure = {"#digests-all": digests[0]}, {"#digests-secure": digests[1]}
+        self.change_attributes(node, {"#node-unfenced": str(self._clock.wall_s())} | everything | secure)
+        self._tell_run(transition.NodeUnfenced(node))
 
     def fencing_id(self, attempt: int) -> OperationId:
         """Names the use of a fence device, beside the actions of a graph."""

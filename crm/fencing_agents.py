@@ -61,6 +61,15 @@ class _Answer:
 
 
 @dataclass(slots=True)
+class _Wait:
+    executor: str
+    lets_itself_in: bool = False
+    end: asyncio.Future[OperationResult | None] = field(
+        default_factory=lambda: asyncio.get_running_loop().create_future()
+    )
+
+
+@dataclass(slots=True)
 class FenceAgents:
     """One node's; used while it is DC."""
 
@@ -70,7 +79,7 @@ class FenceAgents:
     clock: Clock
     spawn: Spawn
     dc: DcShell = field(init=False)
-    _waiting: dict[OperationId, asyncio.Future[OperationResult]] = field(default_factory=dict)
+    _waiting: dict[OperationId, _Wait] = field(default_factory=dict)
     _recent: dict[OperationId, OperationResult] = field(default_factory=dict)
     _facts: dict[str, AgentFacts] = field(default_factory=dict)
     _facts_tried_ns: dict[str, int] = field(default_factory=dict)
@@ -176,7 +185,16 @@ class FenceAgents:
         recent = self._recent.get(identity)
         if recent is not None:
             return _end(recent, executor)
-        return await self._wait(identity, executor, timeout_ms)
+        return await self._ended(identity, _Wait(executor), timeout_ms)
+
+    def gone(self, node: str) -> None:
+        """It has left the view: agents that it runs are not waited for, another member is asked.
+
+        But while it may yet let itself in ("on" by the node itself) it must not count as fenced.
+        """
+        for wait in self._waiting.values():
+            if wait.executor == node and not wait.lets_itself_in and not wait.end.done():
+                wait.end.set_result(None)
 
     def take(self, result: OperationResult) -> bool:
         """A result from an LRM; says whether it was that of a fence agent."""
@@ -187,9 +205,9 @@ class FenceAgents:
         while len(self._recent) >= RECENT_MAX:
             self._recent.pop(next(iter(self._recent)))
         self._recent[result.id] = result
-        future = self._waiting.get(result.id)
-        if future is not None and not future.done():
-            future.set_result(result)
+        wait = self._waiting.get(result.id)
+        if wait is not None and not wait.end.done():
+            wait.end.set_result(result)
         return True
 
     async def run(
@@ -209,7 +227,7 @@ class FenceAgents:
             transition_key=f"{identity.action}:{identity.transition}:0:{FENCING_KEY}",
         )
         # Registered before the order is given: the result may be faster than the order's answer.
-        waiting = self._waiting.setdefault(identity, asyncio.get_running_loop().create_future())
+        wait = self._waiting[identity] = _Wait(executor, action == "on" and executor == target)
         try:
             reply = await self.lrms[executor].execute(
                 identity,
@@ -224,16 +242,20 @@ class FenceAgents:
         if reply.HasField("result"):
             self._waiting.pop(identity, None)
             return _end(wire.result_from(reply.result), executor)
-        assert waiting is self._waiting[identity]
-        return await self._wait(identity, executor, timeout_ms)
+        return await self._ended(identity, wait, timeout_ms)
 
-    async def _wait(self, identity: OperationId, executor: str, timeout_ms: int) -> AgentEnd:
-        waiting = self._waiting.setdefault(identity, asyncio.get_running_loop().create_future())
+    async def _ended(self, identity: OperationId, wait: _Wait, timeout_ms: int) -> AgentEnd:
+        self._waiting[identity] = wait
+        executor = wait.executor
         try:
             async with asyncio.timeout(timeout_ms * MARGIN / 1_000 + ANSWER_S):
-                return _end(await waiting, executor)
+                result = await wait.end
         except TimeoutError:
             return AgentEnd(good=False, why=f"{executor} does not answer", final=True)
+        else:
+            if result is None:
+                return AgentEnd(good=False, why=f"{executor} is gone", final=True)
+            return _end(result, executor)
         finally:
             self._waiting.pop(identity, None)
 

@@ -42,6 +42,7 @@ STATUS_OFF: Final = frozenset({2, 7})
 READ_EVERY_S: Final = 10
 LEARN_EVERY_S: Final = 5.0
 ALERT_ROUNDS: Final = 3
+NOT_WANTED: Final = "the node returned, is settled, or is to be fenced"
 
 log = structlog.get_logger()
 
@@ -89,9 +90,13 @@ class FencingShell:
     def notices(self) -> list[str]:
         """What people should know: nodes that are being fenced, why that has failed so far, and who waits."""
         return [
-            f"{target} is being fenced" + (f"; so far: {why}" if why else "")
+            f"{target} is being {self._participle(target)}" + (f"; so far: {why}" if why else "")
             for target, why in ({**dict.fromkeys(self._current, ""), **self._fencer.targets}).items()
         ] + [*self._lied(), *self._unfenced()]
+
+    def _participle(self, target: str) -> str:
+        record = self._current.get(target)
+        return "unfenced" if record is not None and record.action == "on" else "fenced"
 
     def _lied(self) -> list[str]:
         return [
@@ -146,12 +151,18 @@ class FencingShell:
     ) -> FencingRecord:
         """Somebody wants it (`client`; "": the transition engine); asking twice is harmless.
 
-        What an operator wants is given up when all devices have failed; what the cluster needs is not.
+        What an operator wants is given up when all devices have failed; what the cluster needs is not. A node
+        that is to be fenced is let in ("on") no more; one that is being fenced, not before it is back.
         """
         log.warning(log_events.FENCING_WANTED, peer=target, action=how, user=client)
-        self._digests[target] = digests
         record = self._current.get(target)
-        if record is None or (record.action == "on") != (how == "on"):  # off and reboot: one is enough
+        if record is not None and (record.action == "on") != (how == "on"):
+            if how == "on":
+                return record  # it is let in again when it comes back
+            self.returned(target)
+            record = None
+        self._digests[target] = digests
+        if record is None:  # off and reboot: one is enough
             record = self._current[target] = self.records.begin(
                 target, how, client, self._nodes[target].boot_token
             )
@@ -171,7 +182,7 @@ class FencingShell:
         found = self._devices()
         try:
             async with asyncio.timeout(ASK_S):
-                await self._find_out(found, target)
+                await self._find_out(found, target, self._executors(target, "off"))
         except TimeoutError:
             log.warning(log_events.FENCE_DEVICE_SILENT, peer=target, reason=f"not within {ASK_S:g} s")
         return self._order(target, "off", 0, None)
@@ -179,7 +190,8 @@ class FencingShell:
     async def _want(self, target: str, how: str, delay_ms: int, record: FencingRecord) -> None:
         """Find out which devices can do it, and have the core do it with those that are known in time."""
         devices_now = self._devices()
-        asked = self._spawn(self._find_out(devices_now, target), f"ask devices about {target}")
+        executors = self._executors(target, how)
+        asked = self._spawn(self._find_out(devices_now, target, executors), f"ask devices about {target}")
         await asyncio.wait([asked], timeout=ASK_S)
         self.tell(self._order(target, how, delay_ms, record))
         if not asked.done():
@@ -187,9 +199,9 @@ class FencingShell:
             if target in self._fencer.targets:
                 self.tell(self._order(target, how, 0, record))
 
-    async def _find_out(self, found: Sequence[Device], target: str) -> None:
+    async def _find_out(self, found: Sequence[Device], target: str, executors: Sequence[str]) -> None:
         await self.agents.learn(found)
-        await self.agents.ask(self.agents.known(found), target, self._executors(target))
+        await self.agents.ask(self.agents.known(found), target, executors)
 
     def _devices(self) -> tuple[Device, ...]:
         """As configured; read again when the configuration is another, or a rule may say something else."""
@@ -203,8 +215,12 @@ class FencingShell:
             self._read = (configuration, {name: dict(one) for name, one in transient.items()}, now_s)
         return self._found
 
-    def _executors(self, target: str) -> tuple[str, ...]:
-        members = [name for name in self._nodes.members() if name != target and self._lrm_answers(name)]
+    def _executors(self, target: str, how: str) -> tuple[str, ...]:
+        """This node, then the others. Never the target; but where nobody else is it may let itself in."""
+        answering = [name for name in self._nodes.members() if self._lrm_answers(name)]
+        members = [name for name in answering if name != target]
+        if how == "on":
+            members = members or answering
         return tuple(sorted(members, key=lambda name: name != self._local.node))
 
     def _order(self, target: str, how: str, delay_ms: int, record: FencingRecord | None) -> core.Wanted:
@@ -215,7 +231,7 @@ class FencingShell:
             found = unfencing_level(known, target)
         else:
             found = levels(configuration, target, node_attributes(configuration, target), known)
-        members = self._executors(target)
+        members = self._executors(target, how)
         if how != "on" and self._watchdog_ms(target) and not self._nodes[target].member:
             found = (*found, (WATCHDOG,))
         by_device = {device.id: self._best_first(device, members) for level in found for device in level}
@@ -253,6 +269,8 @@ class FencingShell:
         absent = [record.name for record in self._nodes.records() if not record.member]
         for name in absent if apart and change.joined else change.gone:
             self._gone_ns[name] = self._clock.now_ns()
+        for name in (*change.gone, *change.rebooted):
+            self.agents.gone(name)
 
     async def _wait_for_watchdog(self, target: str) -> AgentEnd:
         """It has had the time to end a node that lost its lease, and that node was not heard again."""
@@ -313,7 +331,7 @@ class FencingShell:
         if asking is not None and not asking.done():
             asking.cancel()
             if target not in self._fencer.targets:
-                self._record(target, state=FencingState.CANCELLED, why="the node returned, or is settled")
+                self._record(target, state=FencingState.CANCELLED, why=NOT_WANTED)
                 self._current.pop(target, None)
 
     def look_for_liars(self) -> None:
@@ -393,7 +411,7 @@ class FencingShell:
                     else:
                         self.dc.node_fenced(target, names)
                 case core.Cancelled(target=target):
-                    self._record(target, state=FencingState.CANCELLED, why="the node returned, or is settled")
+                    self._record(target, state=FencingState.CANCELLED, why=NOT_WANTED)
                     self._current.pop(target, None)
                 case core.Failed():
                     self._record(effect.target, state=FencingState.FAILED, why=effect.why)

@@ -3,7 +3,8 @@
 Fail closed: a node counts as fenced when every device of one level has answered success, and never because
 something took too long. An agent that fails quickly is tried again by the same executor
 (pcmk_ACTION_retries), then by the others; then comes the next level. When all levels have failed, they are
-tried again after 1, 2, 4 … 60 s. A device does no more at a time than pcmk_action_limit says, whoever asks.
+tried again after 1, 2, 4 … 60 s. A device does no more at a time than pcmk_action_limit says, whoever asks,
+and one thing to one node: an "on" that is given up may not end after the "off".
 """
 
 from __future__ import annotations
@@ -184,7 +185,7 @@ class Fencer:
         self._rng = rng
         self._under_way: dict[str, _Fencing] = {}
         self._attempts = 0
-        self._busy: dict[int, str] = {}  # attempt -> device
+        self._busy: dict[int, tuple[str, str]] = {}  # attempt -> device, target
 
     @property
     def targets(self) -> dict[str, str]:
@@ -202,7 +203,7 @@ class Fencer:
                 else:
                     self._again(fencing, event, effects, now_ns)
             case Ran():
-                device = self._busy.pop(event.attempt, "")
+                device, _ = self._busy.pop(event.attempt, ("", ""))
                 self._ran(event, effects, now_ns)
                 self._device_is_free(device, effects, now_ns)
             case TimerFired(target):
@@ -253,6 +254,7 @@ class Fencer:
         return False
 
     def _again(self, fencing: _Fencing, order: Wanted, effects: list[Effect], now_ns: int) -> None:
+        assert (order.how == "on") == (fencing.order.how == "on"), "Returned comes between off and on"
         before, fencing.latest = fencing.latest, replace(order, once=fencing.latest.once and order.once)
         pausing = not fencing.running and fencing.rounds > 0 and not fencing.waits_for
         if pausing and (before.levels != order.levels or not before.executors):
@@ -262,7 +264,10 @@ class Fencer:
             self._next(fencing, effects, now_ns)
 
     def _enter_level(self, fencing: _Fencing) -> None:
-        """A reboot by several devices is off at all of them, then on; so is one by a device that cannot."""
+        """A reboot by several devices is off at all of them, then on; so is one by a device that cannot.
+
+        Those that unfence do not let in a node that may still run: it is unfenced when it is back.
+        """
         levels, how = fencing.order.levels, fencing.order.how
         group = levels[fencing.level] if fencing.level < len(levels) else ()
         verified = [device for device in group if device.can("status")] if fencing.order.verify else []
@@ -272,7 +277,8 @@ class Fencer:
         else:
             fencing.steps = [_Step(device, "off", True) for device in group]
             fencing.steps += [_Step(device, "status", True) for device in verified]
-            fencing.steps += [_Step(device, "on", False) for device in group if how == "reboot"]
+            again = [device for device in group if how == "reboot" and not device.unfences]
+            fencing.steps += [_Step(device, "on", False) for device in again]
         self._enter_step(fencing)
 
     def _enter_step(self, fencing: _Fencing) -> None:
@@ -298,10 +304,14 @@ class Fencer:
             self._fail_round(fencing, effects, now_ns)
             return
         device = fencing.steps[0].device
-        if device.action_limit >= 0 and list(self._busy.values()).count(device.id) >= device.action_limit:
+        if self._is_busy(device, order.target):
             fencing.waits_for = device.id
             return
         self._run(fencing, effects, now_ns)
+
+    def _is_busy(self, device: Device, target: str) -> bool:
+        uses = [user for used, user in self._busy.values() if used == device.id]
+        return target in uses or 0 <= device.action_limit <= len(uses)
 
     def _pass_over(self, fencing: _Fencing) -> None:
         """A device that nobody may run cannot succeed: the next level is tried."""
@@ -316,7 +326,7 @@ class Fencer:
         fencing.attempt, fencing.running, fencing.began_ns = self._attempts, True, now_ns
         fencing.between_rounds = False
         fencing.tries += 1
-        self._busy[self._attempts] = step.device.id
+        self._busy[self._attempts] = (step.device.id, order.target)
         effects.append(
             Run(
                 target=order.target,

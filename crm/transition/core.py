@@ -17,6 +17,7 @@ from typing import Final, assert_never
 from crm.cib.history import failed
 from crm.transition import orders
 from crm.transition.graph import ActionKind, GraphAction, TransitionGraph
+from crm.transition.progress import Progress
 from crm.transition.throttle import Limits, Throttle
 from hacluster.vocabulary.ids import OperationId, Term
 from hacluster.vocabulary.operation import ExecutionStatus, Operation, OperationResult
@@ -107,7 +108,16 @@ class LimitsChanged:
     limits: Limits
 
 
-Event = Begin | Arrived | Done | Refused | TimedOut | Abort | NodeGone | NodeFenced | LimitsChanged
+@dataclass(frozen=True, slots=True)
+class NodeUnfenced:
+    """Its devices have let the node in ("on"). Of what it runs that says nothing."""
+
+    node: str
+
+
+Event = (
+    Begin | Arrived | Done | Refused | TimedOut | Abort | NodeGone | NodeFenced | NodeUnfenced | LimitsChanged
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,7 +170,7 @@ class ShutDownNode:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FenceNode:
-    """Make certain that the node runs nothing; answered by NodeFenced.
+    """Make certain that the node runs nothing (NodeFenced answers) or, by "on", that it may (NodeUnfenced).
 
     `delay_s`: the scheduler's priority-fencing-delay. `digests`: of the devices that unfence, all and secure.
     """
@@ -217,17 +227,6 @@ Effect = (
     | Failed
     | Finished
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
-    """For people: how far the transition is."""
-
-    actions: int
-    done: int
-    running: tuple[str, ...]
-    waits: tuple[str, ...]
-    state: str
 
 
 @dataclass(slots=True)
@@ -311,10 +310,10 @@ class TransitionRun:
                 self._abort(why, priority)
             case NodeGone(node):
                 self._node_gone(node, effects)
-            case NodeFenced(node):
-                for action in sorted(self._fencing):
-                    if self._actions[action].node == node:
-                        self._confirm(action, effects)
+            case NodeFenced(node) | NodeUnfenced(node):
+                for item in [self._actions[number] for number in sorted(self._fencing)]:
+                    if item.node == node and orders.unfences(item) is isinstance(event, NodeUnfenced):
+                        self._confirm(item.id, effects)
             case _:
                 assert_never(event)
         self._pump(effects, now_ns)
@@ -332,7 +331,7 @@ class TransitionRun:
 
     def progress(self) -> Progress:
         """How far it is."""
-        waits = [f"{self._actions[n].node} must be fenced" for n in sorted(self._fencing)]
+        waits = [orders.fencing_label(self._actions[n]) for n in sorted(self._fencing)]
         waits += [
             f"{orders.label(self._actions[self._action_at(item).id])}: {self._hold_reason(item)}"
             for item in sorted(self._held)

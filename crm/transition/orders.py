@@ -99,6 +99,16 @@ def label(action: GraphAction) -> str:
     return f"{action.key}@{action.node}" if action.node else action.key
 
 
+def unfences(action: GraphAction) -> bool:
+    """Of a "stonith" action: whether it lets the node in instead of ending it."""
+    return fencing_of(action)[0] == "on"
+
+
+def fencing_label(action: GraphAction) -> str:
+    """What a "stonith" action waits for, for people."""
+    return f"{action.node} must be {'unfenced' if unfences(action) else 'fenced'}"
+
+
 def fencing_of(action: GraphAction) -> tuple[str, int, tuple[str, str]]:
     """Of a "stonith" action: reboot, off or on; seconds of delay; the devices' digests (all, secure)."""
     delay = meta(action, "priority-fencing-delay", "0")

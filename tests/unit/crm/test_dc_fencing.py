@@ -252,12 +252,14 @@ async def test_no_shot_without_quorum() -> None:
 FABRIC = """<resource-agent name="fence_x" version="1"><parameters><parameter name="plug"/></parameters>
 <actions><action name="on" automatic="1"/><action name="off"/><action name="list"/><action name="status"/>
 <action name="monitor"/></actions></resource-agent>"""
+ON_TARGET = """<resource-agent name="fence_x" version="1"><parameters><parameter name="plug"/></parameters>
+<actions><action name="on" automatic="1" on_target="1"/><action name="off"/></actions></resource-agent>"""
 
 
 async def test_a_device_is_asked_which_nodes_it_knows_and_cannot_reboot() -> None:
     async with a_world() as world:
         world.replica.configuration = DEVICE
-        world.lrms["node1"].described["stonith:fence_x"] = FABRIC
+        world.lrms["node1"].described["stonith:fence_x"] = FABRIC.replace(' automatic="1"', "")
         world.scheduler.graphs.append(a_graph("1 stonith node2 node2"))
         world.reign()
         await world.executed("node1", "f-fencing_list_0")
@@ -442,6 +444,99 @@ async def test_unfencing_is_not_fencing() -> None:
         assert attributes["#digests-all"] == "f:fence_x:d1,"
         assert attributes["#digests-secure"] == "f:fence_x:d2,"
         assert all(fact.expected_up for fact in world.nodes.facts(DEVICE))
+
+
+async def test_a_fabric_does_not_let_in_whom_it_has_just_cut_off() -> None:
+    """A reboot by off and on would: the node was not ended by it, and may still write."""
+    async with a_world() as world:
+        world.replica.configuration = DEVICE
+        world.lrms["node1"].described["stonith:fence_x"] = FABRIC.replace("list", "l").replace("status", "s")
+        world.scheduler.graphs.append(a_graph("1 stonith node2 node2"))
+        world.reign()
+        await world.executed("node1", "f-fencing_off_0")
+        world.result("node1")
+        await world.until(lambda: world.nodes["node2"].fenced)
+        await world.until(lambda: world.scheduler.outcomes == [(1, "complete")])
+        assert [operation.action for _, operation in world.lrms["node1"].executed] == ["off"]
+
+
+async def test_who_is_lost_while_it_is_let_in_is_fenced_all_the_same() -> None:
+    """The end of "on" says nothing about a node that has to be off by now; the "off" comes after it."""
+    async with a_world() as world:
+        world.replica.configuration = DEVICE
+        world.lrms["node1"].described["stonith:fence_x"] = FABRIC.replace("list", "l").replace("status", "s")
+        world.scheduler.graphs.append(a_graph("1 stonith node2 node2 stonith_action=on"))
+        lost = a_graph("1 stonith node2 node2 stonith_action=off\n2 start web node1 <- 1")
+        world.scheduler.graphs.extend([lost, lost])  # one plan is made while more is heard of the membership
+        world.reign()
+        await world.executed("node1", "f-fencing_on_0")
+        assert world.fencing.notices() == ["node2 is being unfenced"]
+        world.view("node1", counter=3)
+        world.dc.membership_changed(MembershipChange(gone=("node2",)))
+        history = world.fencing.records.history
+        await world.until(lambda: [one.action for one in history.under_way()] == ["off"])
+        assert [one.state for one in history.records() if one.action == "on"] == [FencingState.CANCELLED]
+        await world.until(lambda: "node2 is being fenced" in world.fencing.notices())
+        world.result("node1", 0)
+        await world.executed("node1", "f-fencing_on_0", "f-fencing_off_0")
+        assert not world.nodes["node2"].fenced
+        assert "#node-unfenced" not in world.nodes["node2"].effective_attributes
+        world.fencing.fence("node2", "on")
+        assert [one.action for one in history.under_way()] == ["off"], "not before it is back"
+        world.result("node1")
+        await world.executed("node1", "f-fencing_on_0", "f-fencing_off_0", "web_start_0")
+        assert world.nodes["node2"].fenced
+
+
+async def test_the_only_node_lets_itself_in() -> None:
+    async with a_world() as world:
+        world.replica.configuration = DEVICE
+        world.lrms["node1"].described["stonith:fence_x"] = FABRIC.replace("list", "l").replace("status", "s")
+        world.reign()
+        world.fencing.fence("node1", "on")
+        await world.executed("node2", "f-fencing_on_0")
+        world.view("node1", counter=3)
+        world.dc.membership_changed(MembershipChange(gone=("node2",)))
+        await world.until(lambda: "node2 is gone" in world.fencing.notices()[0])
+        world.fencing.returned("node1")
+        world.fencing.fence("node1", "on")
+        await world.executed("node1", "f-fencing_on_0")
+        world.result("node1")
+        await world.until(lambda: "#node-unfenced" in world.nodes["node1"].effective_attributes)
+        world.fencing.fence("node1", "off")
+        await world.until(lambda: "no member can run a fence agent" in "".join(world.fencing.notices()))
+
+
+async def test_an_executor_that_is_lost_is_not_waited_for() -> None:
+    """Its agent would have had a minute; the next executor, or the next round, has its turn at once."""
+    async with a_world() as world:
+        world.replica.configuration = DEVICE
+        world.reign()
+        world.fencing.fence("node1", "off")
+        await world.executed("node2", "f-fencing_off_0")
+        world.view("node1", counter=3)
+        world.dc.membership_changed(MembershipChange(gone=("node2",)))
+        await world.until(
+            lambda: world.fencing.notices()[0] == "node1 is being fenced; so far: f: node2 is gone"
+        )
+
+
+async def test_who_may_yet_let_itself_in_is_waited_for() -> None:
+    """Lost, but perhaps alive: its "on" may end after our "off"."""
+    async with a_world() as world:
+        world.replica.configuration = DEVICE
+        world.lrms["node1"].described["stonith:fence_x"] = ON_TARGET
+        world.reign()
+        world.fencing.fence("node2", "on")
+        await world.executed("node2", "f-fencing_on_0")
+        world.view("node1", counter=3)
+        world.dc.membership_changed(MembershipChange(gone=("node2",)))
+        world.fencing.fence("node2", "off")
+        await asyncio.sleep(0.1)
+        assert world.lrms["node1"].executed == []
+        world.result("node2")
+        await world.executed("node1", "f-fencing_off_0")
+        assert not world.nodes["node2"].fenced
 
 
 async def test_what_an_operator_wants_is_given_up_when_it_fails() -> None:

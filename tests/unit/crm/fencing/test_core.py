@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -107,6 +108,12 @@ class World:
         match command.name:
             case "fence":
                 found = levels(CONFIGURATION, words[0], node_attributes(CONFIGURATION, words[0]))
+                if "limit" in options:
+                    limit = {"pcmk_action_limit": options["limit"]}
+                    found = tuple(
+                        tuple(replace(one, parameters={**one.parameters, **limit}) for one in level)
+                        for level in found
+                    )
                 return core.Wanted(
                     target=words[0],
                     how=options.get("how", "reboot"),

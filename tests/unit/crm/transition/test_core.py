@@ -129,6 +129,8 @@ class World:
                 return core.NodeGone(command.words[0])
             case "fenced":
                 return core.NodeFenced(command.words[0])
+            case "unfenced":
+                return core.NodeUnfenced(command.words[0])
             case "load":
                 load = NodeLoad(cpus=int(options["cpus"]), load_1min=float(options["load"]))
                 return core.LimitsChanged(Limits(loads={command.words[0]: load}))
