@@ -54,6 +54,7 @@ from lrm.systemd.units import Result, Units
 
 log = structlog.get_logger()
 
+RELOAD: Final = "reload-agent"
 GRACE_MS: Final = 2_000
 NO_GRACE: Final = frozenset({"monitor", "on", "off", "reboot", "status", "list"})
 OUTPUT_CHARACTERS_MAX: Final = 4_096
@@ -67,12 +68,16 @@ _OCF_LOG_LINE: Final = re.compile(r"[A-Z][a-z]{2} +\d+ [\d:]{8} (DEBUG|INFO|WARN
 
 @dataclass(slots=True)
 class _Order:
-    """A run the queue has begun; `unsent` is what lrm-exec has not been told yet, `path` the program."""
+    """A run the queue has begun; `unsent` is what lrm-exec has not been told yet, `path` the program.
+
+    `waits`: for the agent's meta-data; nothing has been begun yet.
+    """
 
     run: RunId
     operation: Operation
     unsent: Start | None = None
     path: str = ""
+    waits: bool = False
     due_ns: int = 0  # by when lrm-exec has ended it, whatever the agent does; 0: it has nothing to do with it
 
 
@@ -120,14 +125,38 @@ class Executor:
         token = self._token(order.run)
         entry = _Order(order.run, order.operation)
         self._orders[token] = entry
-        call = self._calls.call(order.operation, started=self._has_started(order.operation.resource))
+        path = self._path_to_describe(entry) if order.operation.action == RELOAD else ""
+        if path and self.metadata.cached(path) is None:
+            entry.waits = True
+            self._tasks.create_task(self._begin_described(order, entry), name="describe, then reload")
+        else:
+            self._launch(order, entry)
+
+    async def _begin_described(self, order: Begin, entry: _Order) -> None:
+        """Without its meta-data it is not known by which action the agent takes parameters."""
+        await self._learn(order.operation)
+        if self._orders.get(self._token(order.run)) is entry and entry.waits:
+            entry.waits = False
+            self._launch(order, entry)
+
+    def _as_the_agent_calls_it(self, operation: Operation, entry: _Order) -> Operation:
+        """Agents of OCF 1.0 take changed parameters by "reload", which is something else in OCF 1.1."""
+        if operation.action == RELOAD and entry.path:
+            metadata = self.metadata.cached(entry.path)
+            if metadata is not None and metadata.reload_action:
+                return replace(operation, action=metadata.reload_action)
+        return operation
+
+    def _launch(self, order: Begin, entry: _Order) -> None:
+        token, operation = self._token(order.run), order.operation
+        called = self._as_the_agent_calls_it(operation, entry)
+        call = self._calls.call(called, started=self._has_started(operation.resource))
         if isinstance(call, CannotCall):
-            if order.operation.action == "stop" and self._never_began(order.operation.resource):
+            if operation.action == "stop" and self._never_began(operation.resource):
                 # Its start was refused, too. A stop that fails would fence the node, and then the next one.
                 call = CannotCall(status=ExecutionStatus.DONE, rc=OcfExit.OK, reason=call.reason)
             asyncio.get_running_loop().call_soon(self._cannot, token, call)
             return
-        operation = order.operation
         if isinstance(call, UnitCall):
             act = self._act_on_unit(token, entry, call.unit, order.not_after_ns)
             self._unit_tasks[token] = self._tasks.create_task(act, name=f"{operation.key} of {call.unit}")
@@ -140,7 +169,7 @@ class Executor:
         start = Start(
             token=token,
             resource=operation.resource,
-            action=operation.action,
+            action=called.action,
             argv=call.argv,
             env=call.env,
             timeout_ms=operation.timeout_ms,
@@ -194,8 +223,8 @@ class Executor:
             self._unit_tasks[token].cancel()
             return
         order = self._orders.get(token)
-        if order is not None and order.unsent is not None:
-            order.unsent = None
+        if order is not None and (order.waits or order.unsent is not None):
+            order.waits, order.unsent = False, None
             now_ns = self._clock.now_ns()
             self._finished(Finished(token=token, how=How.KILLED, started_ns=now_ns, ended_ns=now_ns))
             return

@@ -281,16 +281,17 @@ def a_term(term: tuple[int, int]) -> common_pb2.Term:
     return common_pb2.Term(counter=term[0], node_id=term[1])
 
 
-def an_agent(folder: Path, name: str, script: str) -> str:
+def an_agent(folder: Path, name: str, script: str, version: str = "1.1") -> str:
     """A sh agent of provider `test` below an OCF root; the case statement's body is `script`."""
+    reload = "reload-agent" if version == "1.1" else "reload"
     path = folder / "resource.d/test" / name
     path.parent.mkdir(parents=True, exist_ok=True)
     metadata = (
-        f'<resource-agent name="{name}" version="1"><version>1.1</version><parameters>'
+        f'<resource-agent name="{name}" version="1"><version>{version}</version><parameters>'
         '<parameter name="password"><content type="string"/></parameter>'
         '<parameter name="size" reloadable="1"><content type="integer"/></parameter>'
         '<parameter name="path" unique="1"><content type="string"/></parameter></parameters>'
-        '<actions><action name="start"/><action name="reload-agent"/></actions></resource-agent>'
+        f'<actions><action name="start"/><action name="{reload}"/></actions></resource-agent>'
     )
     path.write_text(
         f"#!/bin/sh\ncase $1 in\nmeta-data) echo '{metadata}'; exit 0;;\n{script}\nesac\nexit 3\n"

@@ -175,6 +175,23 @@ async def test_parameters_secrets_and_what_the_dc_needs_of_the_metadata(
     assert "geheim" not in node.log() + (node.paths.var / "lrm/journal").read_text()
 
 
+@pytest.mark.parametrize(("version", "word"), [("1.0", "reload"), ("1.1", "reload-agent")])
+async def test_an_agent_takes_parameters_by_the_word_of_its_version(
+    node: LrmNode, ocf_root: Path, tmp_path: Path, version: str, word: str
+) -> None:
+    """Also when ha-lrm has begun anew, and has to ask for the meta-data before it knows the word."""
+    script = f'start|reload*) echo "$1 $OCF_RESKEY_CRM_meta_name" >>{tmp_path}/said; exit 0;;'
+    agent = an_agent(ocf_root, "Versioned", script, version)
+    await node.accept()
+    await node.run("a", "start", agent, size="1")
+    await node.kill()
+    await node.start()
+    await node.accept()
+    result = await node.run("a", "reload-agent", agent, size="2")
+    assert (result.status, result.rc, result.operation.action) == (ExecutionStatus.DONE, 0, "reload-agent")
+    assert (tmp_path / "said").read_text().splitlines() == ["start start", f"{word} {word}"]
+
+
 async def test_what_runs_is_stopped_with_what_it_was_started_with(
     node: LrmNode, ocf_root: Path, tmp_path: Path
 ) -> None:
