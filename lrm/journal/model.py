@@ -99,13 +99,18 @@ class Entry:
 
 @dataclass(slots=True)
 class Ledger:
-    """The state of the journal."""
+    """The state of the journal.
+
+    `left`: of resources whose history was forgotten, the newest that may have made something here and the
+    newest that shows with what; until a stop has succeeded, or a monitor has found nothing.
+    """
 
     max_term: Term = NO_TERM
     next_call_id: int = 1
     pending: dict[int, Flight] = field(default_factory=dict)
     recurring: dict[RecurringKey, Flight] = field(default_factory=dict)
     history: dict[ResourceId, dict[tuple[str, int], Entry]] = field(default_factory=dict)
+    left: dict[ResourceId, tuple[OperationResult, ...]] = field(default_factory=dict)
     known: dict[OperationId, tuple[int, OperationResult | None]] = field(default_factory=dict)
     floor: int = 0
     newest: int = 0  # the highest transition of the present term: what comes late of an older one is not run
@@ -187,6 +192,9 @@ class Ledger:
     def may_be_active(self) -> int:
         """How many resources may be active here: all whose newest word is not that they are stopped."""
         found = {resource for resource in self.history if self._may_be_active(resource)}
+        found |= {
+            resource for resource, (one, *_) in self.left.items() if one.operation.agent.standard != "stonith"
+        }
         for flight in self._flights.values():
             operation = flight.accepted.operation
             if operation.action in _ACTIVATING and operation.agent.standard != "stonith":
@@ -243,7 +251,8 @@ class Ledger:
         self, resource: ResourceId, counts: Callable[[OperationResult], bool]
     ) -> OperationResult | None:
         entries = self.history.get(resource, {}).values()
-        executed = (entry.executed for entry in entries if entry.executed is not None)
+        executed = [entry.executed for entry in entries if entry.executed is not None]
+        executed += self.left.get(resource, ())
         return max(filter(counts, executed), key=lambda result: result.call_id, default=None)
 
     def has_failed(self, resource: ResourceId) -> bool:
@@ -254,6 +263,10 @@ class Ledger:
         """A short journal that replays to this state (compaction)."""
         yield TermSeen(term=self.max_term)
         yield Watermarks(next_call_id=self.next_call_id, floor=self.floor)
+        for resource, left in self.left.items():
+            for result in left:
+                yield Concluded(result=result)
+                yield Forgotten(resource=resource, action="", interval_ms=0)
         for entries in self.history.values():
             for entry in entries.values():
                 yield from (Concluded(result=result) for result in entry.all())
@@ -320,8 +333,20 @@ class Ledger:
         failure = result if is_failure(result) else (entry.failure if entry else None)
         executed = result if not _was_refused(result) else (entry.executed if entry else None)
         entries[name] = Entry(result, failure, executed)
+        if _is_good_stop(result) or not _may_have_changed_it(result):
+            self.left.pop(operation.resource, None)
+
+    def _keep_what_is_left(self, resource: ResourceId) -> None:
+        newest = self._newest(resource, _may_have_left_it)
+        if newest is None or _is_good_stop(newest):
+            self.left.pop(resource, None)
+            return
+        shown = self._newest(resource, _shows_how)
+        is_known = shown is not None and shown is not newest and not _is_good_stop(shown)
+        self.left[resource] = (shown, newest) if shown is not None and is_known else (newest,)
 
     def _forget(self, record: Forgotten) -> None:
+        self._keep_what_is_left(record.resource)
         entries = self.history.get(record.resource, {})
         for name, entry in list(entries.items()):
             if record.action and name != (record.action, record.interval_ms):
@@ -374,6 +399,12 @@ def _may_have_changed_it(result: OperationResult) -> bool:
     """All but a look that found nothing."""
     absent = result.status is ExecutionStatus.DONE and result.rc in _ABSENT
     return not (result.operation.action == "monitor" and absent)
+
+
+def _may_have_left_it(result: OperationResult) -> bool:
+    """Whether something may be active by it: not by a notification."""
+    action = result.operation.action
+    return (action in _TELLING or action.startswith("reload")) and _may_have_changed_it(result)
 
 
 def _was_refused(result: OperationResult) -> bool:

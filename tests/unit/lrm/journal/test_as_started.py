@@ -10,7 +10,7 @@ from hacluster.vocabulary.agent import AgentName
 from hacluster.vocabulary.ids import ResourceId
 from hacluster.vocabulary.operation import ExecutionStatus, Operation
 from lrm.journal.model import Ledger
-from lrm.journal.records import Record
+from lrm.journal.records import Forgotten, Record
 from lrm.queue.events import AuthorityChanged, Begin, Ended, Publish
 from tests.unit.lrm.queue.world import a_queue, an_authority, an_execute, an_operation
 
@@ -54,6 +54,11 @@ class Node:
             if isinstance(effect, Publish):
                 assert effect.result.operation == begun.operation, "the history has what was executed"
         return begun.operation
+
+    def forget(self, *, failures_only: bool = False) -> None:
+        """As somebody cleans up."""
+        record = Forgotten(resource=WEB, action="", interval_ms=0, failures_only=failures_only)
+        self.queue.ledger.apply(record)
 
     def compacted(self) -> None:
         """As after a restart from a journal that was written anew."""
@@ -202,3 +207,44 @@ def test_what_never_began(before: list[tuple[str, int, ExecutionStatus]], expect
     for action, rc, status in before:
         node.run(action, "10.0.0.1", rc=rc, status=status)
     assert node.queue.ledger.never_began(WEB) is expected
+
+
+@pytest.mark.parametrize("compacted", [False, True])
+@pytest.mark.parametrize("failures_only", [False, True])
+def test_what_is_forgotten_is_not_gone(failures_only: bool, compacted: bool) -> None:
+    """Started, its agent removed, cleaned up again and again: neither a stop nor the sentinel may miss it."""
+    node = Node()
+    node.run("start", "10.0.0.1")
+    node.run("monitor", "10.0.0.1", interval_ms=10_000, rc=1)
+    for _ in range(2):
+        node.forget(failures_only=failures_only)
+        if compacted:
+            node.compacted()
+        assert node.queue.ledger.may_be_active() == 1
+        node.run("monitor", "10.0.0.2", rc=5, status=NOT_INSTALLED)
+        node.run("start", "10.0.0.2", rc=5, status=NOT_INSTALLED)
+        assert not node.queue.ledger.never_began(WEB)
+    assert node.run("stop", "10.0.0.3").parameters == {"ip": "10.0.0.1"}
+    node.forget()
+    assert node.queue.ledger.may_be_active() == 0
+    node.run("start", "10.0.0.2", rc=5, status=NOT_INSTALLED)
+    assert node.queue.ledger.never_began(WEB)
+
+
+def test_what_is_forgotten_and_found_absent_is_gone() -> None:
+    node = Node()
+    node.run("start", "10.0.0.1")
+    node.forget()
+    node.run("monitor", "10.0.0.2", rc=7)
+    assert node.queue.ledger.may_be_active() == 0
+    node.run("start", "10.0.0.2", rc=2, status=INVALID)
+    assert node.queue.ledger.never_began(WEB)
+
+
+def test_a_notification_leaves_nothing() -> None:
+    node = Node()
+    node.run("start")
+    node.run("stop")
+    node.run("notify")
+    node.forget()
+    assert node.queue.ledger.may_be_active() == 0
