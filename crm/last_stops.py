@@ -100,7 +100,7 @@ async def stop_everything(lrm: Lrm, active: Iterable[str], boot_token: str) -> t
     """
     left = dict.fromkeys(active)
     try:
-        results = [wire.result_from(message) for message in await lrm.recorded()]
+        results = await _recorded(lrm)
     except HaError as error:
         log.error(log_events.STOPPED_HERE, reason=str(error), left=" ".join(left))
         return None
@@ -113,6 +113,15 @@ async def stop_everything(lrm: Lrm, active: Iterable[str], boot_token: str) -> t
         if operation.action == "stop" and not why:
             del left[operation.resource]
     return tuple(left)
+
+
+async def running(lrm: Lrm) -> tuple[str, ...]:
+    """What may be active here, by ha-lrm's own word of now. Raises HaError."""
+    return _active(await _recorded(lrm))
+
+
+async def _recorded(lrm: Lrm) -> list[OperationResult]:
+    return [wire.result_from(message) for message in await lrm.recorded()]
 
 
 def _active(results: Iterable[OperationResult]) -> tuple[str, ...]:

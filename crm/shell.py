@@ -35,7 +35,7 @@ from crm.fencing_records import FencingRecords
 from crm.fencing_shell import FencingShell
 from crm.guard import Guard
 from crm.histories import Histories
-from crm.last_stops import stop_everything
+from crm.last_stops import running, stop_everything
 from crm.nodes_file import NodesFile
 from crm.peers import service as node_service
 from crm.peers.claims import ClaimsByData
@@ -204,6 +204,7 @@ class CrmShell:
             messaging=self.messaging,
             clock=self._clock,
             changes=self.changes,
+            running=lambda: running(self._lrms[self._node.name]),
             is_kept=lambda file: (self._paths.var / "cib" / file).exists(),
         )
         self.alerts = AlertShell(

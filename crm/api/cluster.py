@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -22,7 +22,7 @@ from crm.controller.nodes import NodeTable, node_ids
 from crm.replica.interface import Replica
 from crm.succession import Succession
 from hacluster.clock import Clock
-from hacluster.errors import Conflict, InvalidRequest, NoDc, NotFound, Unreachable
+from hacluster.errors import Conflict, HaError, InvalidRequest, NoDc, NotFound, Unreachable
 from hacluster.vocabulary.ids import NO_VIEW
 from hacluster.vocabulary.membership import NodeState
 
@@ -81,10 +81,14 @@ class Cluster:
         messaging: MembershipPeer,
         clock: Clock,
         changes: Changes,
+        running: Callable[[], Awaitable[tuple[str, ...]]],
         is_kept: Callable[[str], bool] = lambda _: True,
     ) -> None:
-        """`is_kept`: whether a report of orphans is still there, or somebody has put it away."""
-        self.is_kept = is_kept
+        """`running`: asks this node's ha-lrm what may be active here; raises HaError.
+
+        `is_kept`: whether a report of orphans is still there, or somebody has put it away.
+        """
+        self.is_kept, self._running = is_kept, running
         self.local, self.nodes, self.replica = local, nodes, replica
         self.dc, self.orders, self.fencing, self.keeper = dc, orders, fencing, keeper
         self.messaging, self.clock, self.changes = messaging, clock, changes
@@ -321,15 +325,15 @@ class Cluster:
         self.replica.set_eligibility(eligible=self.local.may_be_dc, priority=PRIORITY_LEAVING)
         self.keeper.change({SHUTDOWN: str(self.clock.wall_s())})
         log.info(log_events.NODE_LEAVES, peer=self.local.node)
-        leaving = Leaving(without_dc_ms)
+        leaving, asked_ns = Leaving(without_dc_ms), self.clock.now_ns()
         while not self.left.is_set():
             try:
                 async with asyncio.timeout(LEAVE_POLL_MS / 1_000):
                     await self.left.wait()
             except TimeoutError:
-                own = self.nodes[self.local.node]
+                own, before_ns, asked_ns = self.nodes[self.local.node], asked_ns, self.clock.now_ns()
                 if leaving.may_leave(
-                    LEAVE_POLL_MS,
+                    (asked_ns - before_ns) // 1_000_000,
                     has_view=self.local.view != NO_VIEW,
                     has_dc=self.replica.dc.dc_node_id is not None,
                     active=own.history.active() if own.synced else None,
@@ -337,22 +341,31 @@ class Cluster:
                     await self._leave_by_own_word(leaving)
 
     async def _leave_by_own_word(self, leaving: Leaving) -> None:
+        """Ha-lrm is asked once more: what it began before it hung was not told yet, perhaps."""
+        active: tuple[str, ...] | None = None
         try:
-            await self.leave(known=self.nodes[self.local.node].synced)
+            active = await self._running()
+        except HaError as error:
+            log.warning(log_events.NODE_LEAVES, peer=self.local.node, reason=str(error))
+        if active != () and not leaving.out_of_patience:
+            return
+        try:
+            await self.leave(active or (), known=active is not None)
         except Unreachable:
             if leaving.out_of_patience:
                 raise
             # ha-messaging is being restarted, perhaps; there is time to wait for it.
 
-    async def leave(self, *, known: bool = True) -> None:
+    async def leave(self, active: Collection[str] = (), *, known: bool = True) -> None:
         """Nothing is left to run here, or what is left is named. Raises Conflict when nobody asked for it.
 
-        `known`: the DC says so, or ha-lrm has told us all; else the node does not leave cleanly.
+        `active`: what is left besides what the history has. `known`: the DC says so, or ha-lrm has told us
+        all; else the node does not leave cleanly.
         """
         if SHUTDOWN not in self.keeper.current:
             raise Conflict(what=f"{self.local.node} does not want to leave")
-        active = self.nodes[self.local.node].history.active()
-        await self.messaging.leave(active, known=known)
+        left = sorted({*active, *self.nodes[self.local.node].history.active()})
+        await self.messaging.leave(tuple(left), known=known)
         self.keeper.change({SHUTDOWN: ""})
         self.left.set()
 

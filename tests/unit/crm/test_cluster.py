@@ -23,7 +23,7 @@ from crm.confirming import take_back
 from crm.controller.core import Phase
 from crm.replica.events import DcState
 from hacluster.clock import SystemClock
-from hacluster.errors import Conflict, HaError, InvalidRequest, NoDc, NotFound, Unreachable
+from hacluster.errors import Conflict, HaError, InvalidRequest, NoDc, NotFound, Timeout, Unreachable
 from hacluster.v1 import crm_pb2
 from hacluster.vocabulary.ids import NO_VIEW, BootToken
 from hacluster.vocabulary.membership import NodeState
@@ -41,7 +41,10 @@ CONFIGURATION = parse(
 
 
 class FakeMessaging:
+    """And this node's ha-lrm: what runs by its own word."""
+
     def __init__(self) -> None:
+        self.runs: tuple[str, ...] | HaError = ()
         self.left: list[tuple[str, ...]] = []
         self.known = True
         self.down = 0  # so many calls find nobody
@@ -52,6 +55,11 @@ class FakeMessaging:
             raise Unreachable(who="ha-messaging")
         self.left.append(active_unmanaged)
         self.known = known
+
+    async def running(self) -> tuple[str, ...]:
+        if isinstance(self.runs, HaError):
+            raise self.runs
+        return self.runs
 
 
 @asynccontextmanager
@@ -74,6 +82,7 @@ async def a_cluster(tmp_path: Path) -> AsyncIterator[tuple[World, Cluster, FakeM
             messaging=messaging,  # type: ignore[arg-type]
             clock=SystemClock(),
             changes=Changes(),
+            running=messaging.running,
         )
         yield world, cluster, messaging
         world.close()
@@ -248,8 +257,21 @@ async def test_a_node_does_not_leave_cleanly_as_long_as_its_lrm_says_nothing(tmp
     async with a_cluster(tmp_path) as (world, cluster, messaging):
         world.replica.dc, world.local.view = DcState(), NO_VIEW
         world.nodes.lost_sync("node1")
+        messaging.runs = Unreachable(who="ha-lrm")
         await cluster.stop_node(without_dc_ms=200)
         assert (messaging.left, messaging.known) == ([()], False)
+
+
+async def test_what_was_begun_and_not_told_yet_is_asked_for(tmp_path: Path) -> None:
+    """Ha-lrm hung, or was killed, between an agent's begin and its report: the history here has nothing."""
+    for runs, left in ((("web",), ("web",)), (Timeout(what="History", after_ms=3_000), ())):
+        async with a_cluster(tmp_path) as (world, cluster, messaging):
+            world.replica.dc, world.local.view = DcState(), NO_VIEW
+            world.sync("node1")
+            messaging.runs = runs
+            await cluster.stop_node(without_dc_ms=300)
+            clean = messaging.known and not messaging.left[0]
+            assert (messaging.left, clean) == ([left], False)
 
 
 async def test_without_ha_messaging_a_stop_ends_in_an_error(tmp_path: Path) -> None:
