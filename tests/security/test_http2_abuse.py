@@ -32,6 +32,7 @@ P99_S: Final = 0.5
 APART_S: Final = 0.004
 GROWTH_BYTES_MAX: Final = 64 * 2**20
 CHUNK = 64 * 1024
+FLOOD_AT_ONCE: Final = 100
 
 
 def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
@@ -204,6 +205,46 @@ async def test_calls_that_are_begun_and_never_made(target: Target) -> None:
     for attacker in attackers:
         assert attacker.ended.is_set() or len(attacker.resets) >= 100, "the limit does not hold"
         attacker.close()
+
+
+async def flooded(target: Target, one_time: Callable[[int], bytes], times: int) -> None:
+    """A connection says something so often within a second, unless it is ended before."""
+    attacker = await Attacker.connect(target)
+    said = [
+        b"".join(one_time(first + more) for more in range(FLOOD_AT_ONCE))
+        for first in range(0, times, FLOOD_AT_ONCE)
+    ]
+    before = resident_bytes()
+
+    async def attack() -> None:
+        for data in said:
+            await attacker.send(data)
+            if attacker.ended.is_set():
+                return
+            await asyncio.sleep(FLOOD_AT_ONCE / times)
+
+    await served_meanwhile(target, attack, 1.2)
+    assert resident_bytes() - before < GROWTH_BYTES_MAX
+    attacker.close()
+
+
+async def test_calls_that_are_reset_at_once(target: Target) -> None:
+    """10,000 a second: each is begun and taken back (CVE-2023-44487)."""
+    block = request_headers("Accept")
+
+    def reset(number: int) -> bytes:
+        stream = 2 * number + 1
+        return frame(HEADERS, END_HEADERS, stream, block) + frame(RST_STREAM, 0, stream, bytes((0, 0, 0, 8)))
+
+    await flooded(target, reset, 10_000)
+
+
+async def test_a_flood_of_pings(target: Target) -> None:
+    await flooded(target, lambda number: frame(PING, 0, 0, number.to_bytes(8, "big")), 10_000)
+
+
+async def test_a_flood_of_settings(target: Target) -> None:
+    await flooded(target, lambda _number: frame(SETTINGS, 0, 0, WINDOW_SETTING), 10_000)
 
 
 async def test_a_watcher_whose_window_is_shut(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
-"""Live migration and changed parameters, on a whole cluster: what agents are called for, in which order."""
+"""Migration, notification, changed parameters on a whole cluster: what agents are called for, and when."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,11 +29,17 @@ case "$action" in
 <parameter name="level" unique="0" {reloadable}><content type="string"/></parameter>
 <parameter name="path" unique="1"><content type="string"/></parameter></parameters>
 <actions><action name="start" timeout="20s"/><action name="stop" timeout="20s"/>
-<action name="monitor" timeout="20s"/><action name="migrate_to" timeout="20s"/>
+<action name="monitor" timeout="20s"/><action name="notify" timeout="20s"/>
+<action name="migrate_to" timeout="20s"/>
 <action name="migrate_from" timeout="20s"/><action name="{reload}" timeout="20s"/></actions></resource-agent>
 END
         exit 0 ;;
     monitor) test -e "$file"; exit $(($? * 7)) ;;
+    notify)
+        action="$OCF_RESKEY_CRM_meta_notify_type-$OCF_RESKEY_CRM_meta_notify_operation"
+        lists="stops $OCF_RESKEY_CRM_meta_notify_stop_resource on $OCF_RESKEY_CRM_meta_notify_stop_uname"
+        lists="$lists, active on $OCF_RESKEY_CRM_meta_notify_active_uname"
+        echo "$action on $node: $lists" >>"$base/told" ;;
 esac
 said begin
 rc=0
@@ -43,7 +50,7 @@ case "$action" in
     migrate_to) sleep 0.3; test $rc = 0 && rm "$file" ;;
     migrate_from) test "$OCF_RESKEY_CRM_meta_migrate_target" = "$node" || rc=2
         test $rc = 0 && touch "$file" ;;
-    {reload}) ;;
+    {reload}|pre-*|post-*) ;;
     *) rc=3 ;;
 esac
 said end
@@ -64,7 +71,9 @@ def primitive(name: str, kind: str = "Mover") -> str:
 CIB = f"""<cib><configuration><crm_config><cluster_property_set id="cib-bootstrap-options">
 <nvpair id="o1" name="stonith-enabled" value="false"/><nvpair id="o2" name="migration-limit" value="2"/>
 </cluster_property_set></crm_config>
-<resources>{"".join(map(primitive, MOVERS))}{primitive("old", "Old")}</resources>
+<resources>{"".join(map(primitive, MOVERS))}{primitive("old", "Old")}
+<clone id="c"><meta_attributes id="c-a"><nvpair id="c-n" name="notify" value="true"/></meta_attributes>
+<primitive id="t" class="ocf" provider="test" type="Mover"/></clone></resources>
 <constraints>{
     "".join(
         f'<rsc_location id="l-{name}" rsc="{name}" node="node1" score="100"/>' for name in (*MOVERS, "old")
@@ -167,7 +176,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         site = Site(cluster, base)
         try:
             cluster.start()
-            until(lambda: site.all_on("node1"), 60, "all run on node1")
+            until(lambda: site.all_on("node1") and len(site.active("t")) == 2, 60, "all run")
             site.settled(lambda: True, "")
             yield site
         finally:
@@ -185,9 +194,26 @@ def test_what_can_migrate_is_not_stopped_and_two_at_a_time(site: Site) -> None:
     leaving = sorted((c for c in calls if c.action == "migrate_to"), key=lambda call: call.begin_ns)
     together = [sum(c.begin_ns <= call.begin_ns < c.end_ns for c in leaving) for call in leaving]
     assert max(together) == 2, "migration-limit"
+    told(site, calls)
     arrived = {call.resource: call for call in calls if call.action == "migrate_from"}
     for call in leaving:
         assert call.end_ns < arrived[call.resource].begin_ns
+
+
+def told(site: Site, calls: Sequence[Call]) -> None:
+    """A clone's instances hear before and after that one of them is stopped, and of the state before it."""
+    of = {call.where: call for call in calls if call.resource == "t"}
+    assert set(of) == {"pre-stop node1", "pre-stop node2", "stop node1", "post-stop node2"}
+    stop = of["stop node1"]
+    for node in ("node1", "node2"):
+        assert of[f"pre-stop {node}"].end_ns < stop.begin_ns
+    assert stop.end_ns < of["post-stop node2"].begin_ns
+    lines = [line for line in (site.base / "told").read_text().splitlines() if "-stop" in line]
+    lines = [re.sub(r"\bt:\d\b", "t", line).replace("node2 node1", "node1 node2") for line in lines]
+    assert sorted(lines) == [
+        f"{when}: stops t on node1, active on node1 node2"
+        for when in ("post-stop on node2", "pre-stop on node1", "pre-stop on node2")
+    ]
 
 
 def test_what_cannot_leave_or_arrive_is_stopped_and_started(site: Site) -> None:
