@@ -180,12 +180,14 @@ class FenceAgents:
         self._number += 1
         return self.dc.fencing_id(self._number)
 
-    async def adopt(self, identity: OperationId, executor: str, timeout_ms: int) -> AgentEnd:
+    async def adopt(
+        self, identity: OperationId, executor: str, timeout_ms: int, *, lets_itself_in: bool = False
+    ) -> AgentEnd:
         """Wait for the end of an agent that a former DC has had started."""
         recent = self._recent.get(identity)
         if recent is not None:
             return _end(recent, executor)
-        return await self._ended(identity, _Wait(executor), timeout_ms)
+        return await self._ended(identity, _Wait(executor, lets_itself_in), timeout_ms)
 
     def gone(self, node: str) -> None:
         """It has left the view: agents that it runs are not waited for, another member is asked.

@@ -77,7 +77,7 @@ class FencingShell:
         self.records = records
         self._current: dict[str, FencingRecord] = {}
         self._once: set[str] = set()  # targets that only an operator wants fenced
-        self._digests: dict[str, tuple[str, str]] = {}
+        self._digests: dict[str, tuple[str, str]] = {}  # of an unfencing that the scheduler wants
         self._gone_ns: dict[str, int] = {}
         self._read: tuple[Element | None, dict[str, dict[str, str]], int] = (None, {}, 0)
         self._found: tuple[Device, ...] = ()
@@ -146,7 +146,7 @@ class FencingShell:
         how: str,
         *,
         delay_ms: int = 0,
-        digests: tuple[str, str] = ("", ""),
+        digests: tuple[str, str] | None = None,
         client: str = "",
     ) -> FencingRecord:
         """Somebody wants it (`client`; "": the transition engine); asking twice is harmless.
@@ -161,7 +161,8 @@ class FencingShell:
                 return record  # it is let in again when it comes back
             self.returned(target)
             record = None
-        self._digests[target] = digests
+        if digests is not None:
+            self._digests[target] = digests
         if record is None:  # off and reboot: one is enough
             record = self._current[target] = self.records.begin(
                 target, how, client, self._nodes[target].boot_token
@@ -308,12 +309,30 @@ class FencingShell:
             known = record.target in self._nodes
             node = self._nodes[record.target if known else self._local.node]
             if not known or node.fenced or (node.member and not record.client):
+                self._let_end(record)
                 self.records.change(
                     record, state=FencingState.CANCELLED, why="another DC: not wanted any more"
                 )
             elif record.target not in self._current:
                 log.warning(log_events.FENCING_ADOPTED, peer=record.target, action=record.action)
                 self.fence(record.target, record.action, client=record.client)
+
+    def _let_end(self, record: FencingRecord) -> None:
+        """Its agent may run still, and let the node in after another had cut it off: the device is busy."""
+        executors = (*self._nodes.members(), record.target)
+        running = self._under_way(record, tuple(name for name in executors if name in self._nodes))
+        if running is not None:
+            attempt = self._fencer.occupy(running.device, record.target)
+            self._spawn(self._ended(record, attempt), f"end of {running.action} for {record.target}")
+
+    async def _ended(self, record: FencingRecord, attempt: int) -> None:
+        timeout_ms = _timeout_ms(cluster_options(self._replica.configuration))
+        by_id = {device.id: device for device in self._devices()}
+        if record.device in by_id:
+            timeout_ms = by_id[record.device].timeout_ms(record.step, timeout_ms)
+        itself = record.step == "on" and record.executor == record.target
+        await self.agents.adopt(_former(record), record.executor, timeout_ms, lets_itself_in=itself)
+        self.tell(core.Ran(record.target, attempt, False))
 
     async def keep_learning(self) -> None:
         """Know the agents of the configured devices before they are needed; on every node."""
@@ -403,13 +422,15 @@ class FencingShell:
                 case core.Run():
                     self._spawn(self._run(effect), f"fence {effect.target}")
                 case core.Fenced(target=target, how=how, devices=names):
-                    log.warning(log_events.FENCED, peer=target, action=how, device=",".join(names))
+                    fenced = log_events.UNFENCED if how == "on" else log_events.FENCED
+                    log.warning(fenced, peer=target, action=how, device=",".join(names))
                     self._record(target, state=FencingState.DONE, device=",".join(names), why="")
                     self._current.pop(target, None)
-                    if how == "on":
-                        self.dc.node_unfenced(target, self._digests.pop(target, ("", "")))
-                    else:
+                    digests = self._digests.pop(target, None)
+                    if how != "on":
                         self.dc.node_fenced(target, names)
+                    elif digests is not None:  # else an operator's, which the scheduler does not rely on
+                        self.dc.node_unfenced(target, digests)
                 case core.Cancelled(target=target):
                     self._record(target, state=FencingState.CANCELLED, why=NOT_WANTED)
                     self._current.pop(target, None)
@@ -465,9 +486,7 @@ class FencingShell:
             self._record(order.target, state=FencingState.PENDING, device=device.id, step=action, executor="")
             end = await self._wait_for_watchdog(order.target)
         elif order.adopted and record is not None:
-            term = Term(record.operation[0], record.operation[1])
-            former = OperationId(term, record.operation[2], record.operation[3])
-            end = await self.agents.adopt(former, order.executor, order.timeout_ms)
+            end = await self.agents.adopt(_former(record), order.executor, order.timeout_ms)
         else:
             identity = self.agents.reserve()
             self._record(
@@ -536,6 +555,12 @@ class FencingShell:
         handle = self._timers.pop(target, None)
         if handle is not None:
             handle.cancel()
+
+
+def _former(record: FencingRecord) -> OperationId:
+    """The operation that the agent of a former DC is."""
+    counter, node_id, number, action = record.operation
+    return OperationId(Term(counter, node_id), number, action)
 
 
 def _timeout_ms(options: Mapping[str, str]) -> int:

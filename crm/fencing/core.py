@@ -192,6 +192,15 @@ class Fencer:
         """Nodes that are being fenced, and the last failure of each."""
         return {target: fencing.why for target, fencing in self._under_way.items()}
 
+    def occupy(self, device: str, target: str) -> int:
+        """An agent is running that a former DC had started, for nothing that is wanted now.
+
+        Its device is busy until Ran is told of the attempt that this returns.
+        """
+        self._attempts += 1
+        self._busy[self._attempts] = (device, target)
+        return self._attempts
+
     def handle(self, event: Event, now_ns: int) -> list[Effect]:
         """Take one event."""
         effects: list[Effect] = []

@@ -112,10 +112,15 @@ def test_nothing_starts_before_the_node_is_let_in(lab: tuple[LocalCluster, Groun
     until(lambda: begun(first, "start", "a") == 2, 30, "what ran is started anew")
     ground.wait_on(first, 30)
     ground.wait_whole(30)
-    (again_ns,) = switched(cluster, "on node1 2")
+    again_ns = switched(cluster, "on node1 2")[0]
     assert again_ns < started_ns(ground, "a", first) < started_ns(ground, "b", first)
     assert begun(first, "stop", "a") == 1, "and stopped before"
     assert begun(first, "stop", "free") + begun(second, "stop", "free") == 0
+
+    second.call("Fence", crm_pb2.FenceRequest(node="node1", action="on"), crm_pb2.FenceReply)
+    until(lambda: len(switched(cluster, "on node1 2")) == 2, 20, "by an operator's order")
+    ground.wait_whole(30)
+    assert begun(first, "start", "a") == 2, "of which nobody who runs hears"
 
     first.power_cut()
     ground.wait_on(second, 30)

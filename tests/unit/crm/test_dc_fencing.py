@@ -345,6 +345,63 @@ async def test_a_new_dc_awaits_what_the_former_had_begun() -> None:
         assert not any(lrm.executed for lrm in world.lrms.values())
 
 
+async def test_what_a_former_dc_has_begun_ends_before_the_device_is_used_again() -> None:
+    """It lets node2 in, which is lost since: "off" must not be overtaken by that."""
+    async with a_world() as world:
+        world.replica.configuration = DEVICE
+        former = (TERM.counter - 1, 2, 7, 1_000_001)
+        began = FencingRecord(
+            id="node2.node1.1",
+            target="node2",
+            action="on",
+            dc="node2",
+            client="",
+            state=FencingState.PENDING,
+            version=3,
+            began_s=1,
+            changed_s=2,
+            device="f",
+            step="on",
+            executor="node2",
+            operation=former,
+        )
+        world.fencing.records.take((began,))
+        world.reign()
+        await world.until(lambda: world.dc.phase is Phase.IDLE)
+        world.view("node1", counter=3)
+        world.dc.membership_changed(MembershipChange(gone=("node2",)))
+        world.fencing.fence("node2", "off")
+        await world.until(lambda: world.fencing.notices() == ["node2 is being fenced"])
+        await asyncio.sleep(0.1)
+        assert world.lrms["node1"].executed == []
+        operation = Operation(
+            resource=ResourceId("f-fencing"),
+            agent=AgentName.parse("stonith:fence_x"),
+            action="on",
+            meta={"fence_target": "node2"},
+        )
+        identity = OperationId(Term(former[0], former[1]), former[2], former[3])
+        world.hear("node2", replace(a_result(operation), id=identity))
+        await world.executed("node1", "f-fencing_off_0")
+        assert not world.nodes["node2"].fenced
+
+
+async def test_an_operator_unfences_and_nothing_restarts() -> None:
+    """What the scheduler has unfenced the node with is as it was."""
+    async with a_world() as world:
+        world.replica.configuration = DEVICE
+        world.lrms["node1"].described["stonith:fence_x"] = FABRIC.replace("list", "l").replace("status", "s")
+        world.reign()
+        await world.until(lambda: world.dc.phase is Phase.IDLE)
+        world.nodes.set_attributes("node2", (1, 1), {"#node-unfenced": "5", "#digests-all": "f:fence_x:d,"})
+        world.fencing.fence("node2", "on", client="root")
+        await world.executed("node1", "f-fencing_on_0")
+        world.result("node1")
+        await world.until(lambda: world.fencing.records.history.records()[0].state is FencingState.DONE)
+        attributes = world.nodes["node2"].effective_attributes
+        assert attributes == {"#node-unfenced": "5", "#digests-all": "f:fence_x:d,"}
+
+
 def guarded_by(time: str, **more: str) -> Element:
     pairs = {"fencing-watchdog-timeout": time, **more}
     children = tuple(Element("nvpair", {"id": n, "name": n, "value": v}) for n, v in pairs.items())
@@ -493,13 +550,13 @@ async def test_the_only_node_lets_itself_in() -> None:
         world.replica.configuration = DEVICE
         world.lrms["node1"].described["stonith:fence_x"] = FABRIC.replace("list", "l").replace("status", "s")
         world.reign()
-        world.fencing.fence("node1", "on")
+        world.fencing.fence("node1", "on", digests=("a", "s"))
         await world.executed("node2", "f-fencing_on_0")
         world.view("node1", counter=3)
         world.dc.membership_changed(MembershipChange(gone=("node2",)))
         await world.until(lambda: "node2 is gone" in world.fencing.notices()[0])
         world.fencing.returned("node1")
-        world.fencing.fence("node1", "on")
+        world.fencing.fence("node1", "on", digests=("a", "s"))
         await world.executed("node1", "f-fencing_on_0")
         world.result("node1")
         await world.until(lambda: "#node-unfenced" in world.nodes["node1"].effective_attributes)
