@@ -47,7 +47,7 @@ _REPORT: Final = {
     "node": "string",
     "saved_s": "integer",
     "answered": "integer",
-    "entries": [_ENTRY],
+    "entries": [{**_ENTRY, "left": "string"}],
 }
 
 SHAPES: Final[Mapping[str, Any]] = {

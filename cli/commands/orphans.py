@@ -20,6 +20,7 @@ from cli.render.changes import change_data, change_lines
 from crm.cib import codec, merging, objects
 from crm.cib.model import Element, element
 from crm.cib.objects import ObjectChange
+from crm.cib.orphan_files import LEFT
 from crm.cib.replication.model import Kind
 from hacluster.digits import is_count
 from hacluster.errors import InvalidDocument, InvalidRequest, NotFound
@@ -153,7 +154,7 @@ def _data(one: Report) -> dict[str, Any]:
         "entries": [
             {
                 "index": int(entry.get("index")) if is_count(entry.get("index")) else 0,
-                **{name: entry.get(name) for name in ("term", "basis", "kind", "author", "version")},
+                **{name: entry.get(name) for name in ("term", "basis", "kind", "author", "version", LEFT)},
             }
             for entry in one.changes
         ],
@@ -169,7 +170,8 @@ def _show(context: Context, one: Report) -> int:
         return EXIT_OK
     context.print(_headline(one))
     for entry in one.changes:
-        context.print(f"  {entry.get('version')} by {entry.get('author')} ({entry.get('basis')})")
+        why = f"; not merged: {entry.get(LEFT)}" if entry.get(LEFT) else ""
+        context.print(f"  {entry.get('version')} by {entry.get('author')} ({entry.get('basis')}){why}")
     if one.base is None:
         context.info("what they were made on is not in the report: compare the whole, with `hacli cib diff`")
     for line in change_lines(one.wanted, whole, after):

@@ -6,6 +6,7 @@ from typing import Final
 
 DEFAULTS: Final = {
     "batch-limit": "0",
+    "cib-merge": "report",
     "cluster-delay": "60s",
     "cluster-infrastructure": "hacluster",
     "cluster-ipc-limit": "500",

@@ -40,6 +40,14 @@ def merged(wanted: Sequence[ObjectChange], configuration: Element) -> tuple[Elem
     return configuration, tuple(conflicts)
 
 
+def three_way(base: Element, mine: Element, theirs: Element) -> Element | None:
+    """One tree with what either side changed; None when both changed one thing in different ways."""
+    try:
+        return _element(base, mine, theirs)
+    except _Conflict:
+        return None
+
+
 def _element(base: Element | None, mine: Element | None, theirs: Element | None) -> Element | None:
     """Raises _Conflict."""
     if mine in (base, theirs):
@@ -68,9 +76,13 @@ def _value(base: _Value, mine: _Value, theirs: _Value) -> _Value:
 
 
 def _children(base: Element, mine: Element, theirs: Element) -> tuple[Element, ...]:
-    """In the order of theirs; what only mine has comes last. _Conflict where children have no names."""
+    """In the order of theirs, what only mine has last; where theirs has the old order, in that of mine.
+
+    _Conflict where children have no names.
+    """
     old, new, there = _by_key(base), _by_key(mine), _by_key(theirs)
-    found = [_element(old.get(key), new.get(key), there.get(key)) for key in dict.fromkeys((*there, *new))]
+    order = (*new, *there) if list(there) == list(old) else (*there, *new)
+    found = [_element(old.get(key), new.get(key), there.get(key)) for key in dict.fromkeys(order)]
     return tuple(child for child in found if child is not None)
 
 

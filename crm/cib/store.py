@@ -22,15 +22,13 @@ from crm.cib import codec as xml
 from crm.cib.document import SCHEMA
 from crm.cib.history import FEATURE_SET
 from crm.cib.model import Element, element
+from crm.cib.orphan_files import OrphanFiles
 from crm.cib.replication.codec import decode_snapshot, encode_snapshot
 from crm.cib.replication.log import Damaged, Log
-from crm.cib.replication.model import Kind, LogEntry, Promise, Snapshot, Stored, decode, encode
+from crm.cib.replication.model import LogEntry, Promise, Snapshot, Stored, decode, encode
 from crm.cib.storage import Readable, Storage
 from crm.cib.versions import NO_VERSION, CibVersion
-from crm.replica.effects import SaveOrphans
-from crm.replica.events import Orphans
 from hacluster.digits import is_count
-from hacluster.errors import InvalidDocument
 from hacluster.vocabulary.ids import Term
 
 ARCHIVES_MAX: Final = 100
@@ -113,6 +111,7 @@ class CibStore:
         self._segment = 0
         self._last = 0  # index of the last entry in the file
         self._archive = 0
+        self.orphans = OrphanFiles(storage)
 
     # -- start
 
@@ -235,57 +234,6 @@ class CibStore:
         self.promise(promise)
 
     # -- for people and tools
-
-    def save_orphans(self, orphans: SaveOrphans, *, node: str, wall_s: int) -> str:
-        """Write down what is about to be cut; returns the file's name, unique per second and first entry."""
-        first = orphans.entries[0].index
-        name = f"orphans/{wall_s}-{node}-{first}.xml"
-        children = []
-        for entry in orphans.entries:
-            attributes = {
-                "index": str(entry.index),
-                "term": str(entry.term),
-                "basis": entry.basis.value,
-                "kind": entry.kind.value,
-                "author": entry.author,
-                "request-id": entry.request_id,
-                "version": str(entry.version),
-                "digest-before": entry.digest_before,
-                "digest-after": entry.digest_after,
-            }
-            children.append(Element("entry", attributes, (), entry.payload.decode()))
-        root = element(
-            "orphans",
-            {
-                "node": node,
-                "saved": str(wall_s),
-                "after-index": str(orphans.after),
-                "after-chain": orphans.after_chain.hex(),
-                "committed": str(orphans.committed),
-            },
-            *children,
-            element("base", {}, orphans.base),
-            orphans.content,
-        )
-        self._storage.replace(name, xml.render(root).encode())
-        return name
-
-    def orphans(self) -> list[Orphans]:
-        """What `save_orphans` wrote and nobody has removed yet."""
-        found = []
-        for name in self._storage.names("orphans"):
-            try:
-                root = xml.parse(self._storage.read(f"orphans/{name}") or b"", source=name)
-            except InvalidDocument:
-                continue  # for people: a damaged one is left where it is
-            count = sum(1 for entry in root.all("entry") if entry.get("kind") == Kind.PATCH.value)
-            answered = root.get("committed")
-            found.append(
-                Orphans(
-                    count, int(answered) if is_count(answered) else 0, root.get("node"), f"orphans/{name}"
-                )
-            )
-        return found
 
     def cib_xml(self, configuration: Element, version: CibVersion, *, last_change: str, origin: str) -> None:
         """cib.xml in Pacemaker's form and cib.xml.sig; the former one becomes cib-<n>.raw."""

@@ -16,6 +16,7 @@ from crm.cib.replication.counting import Reign
 from crm.cib.replication.log import KEEP_ENTRIES
 from crm.cib.replication.messages import Append, AppendReply, InstallSnapshot
 from crm.cib.replication.model import LogRank, Promise, Stored
+from crm.cib.replication.orphans import TELL_TIMER, TIMER, Merge
 from crm.cib.replication.solo import SoloRight
 from crm.cib.versions import CibVersion
 from crm.election.core import Election
@@ -33,8 +34,10 @@ from crm.replica.effects import (
     ForceQuorum,
     MarkSoloRight,
     Message,
+    OrphansKept,
     OutcomeAsked,
     Persisted,
+    Proposed,
     ReadAsked,
     Received,
     Reply,
@@ -121,6 +124,7 @@ class Replica:
         )
         self.election = Election(election, _Facts(self.replication), stored.promise)
         self._solo = SoloRight(solo_right)
+        self.merge = Merge(validate)
         self._announced: tuple[Term, bool, Basis] | None = None  # of our own reign
 
     @property
@@ -209,6 +213,10 @@ class Replica:
             case Persisted(index, chain):
                 leading = self.replication.leading
                 return [] if leading is None else leading.persisted(index, chain, now)
+            case OrphansKept(report):
+                return self.merge.add(report, now)
+            case Proposed(request_id, outcome):
+                return self.merge.proposed(request_id, outcome, now)
             case WitnessSaid():
                 return self._witness_said(event, now)
             case TimerFired(key):
@@ -321,6 +329,10 @@ class Replica:
     def _timer(self, key: str, now: int) -> list[Effect]:
         if key.startswith("write:"):
             return self.replication.expire(int(key.removeprefix("write:")), now)
+        if key == TIMER:
+            return self.merge.step(self.dc, self.replication.log, now)
+        if key.startswith(f"{TELL_TIMER}:"):
+            return self.merge.tell(key.removeprefix(f"{TELL_TIMER}:"))
         if key == "linger":
             return []  # `settle` looks again after every event
         if key in ("keepalive", "witness") or key.startswith("retry:"):

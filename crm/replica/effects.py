@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from crm.cib.model import Element
 from crm.cib.replication.messages import Append, ReplicationMessage
-from crm.cib.replication.model import LogEntry, Promise, Snapshot
+from crm.cib.replication.model import LogEntry, Promise, Report, Snapshot
 from crm.cib.replication.voters import VotersWanted
 from crm.cib.versions import NO_VERSION, CibVersion
 from crm.election.messages import ElectionMessage
@@ -112,7 +112,7 @@ class SaveOrphans:
 
     `content` is the configuration with all of them, `base` the one they were made on.
 
-    The shell raises Orphans itself, because only it knows the file's name.
+    Comes back as OrphansKept.
     """
 
     after: int
@@ -121,6 +121,37 @@ class SaveOrphans:
     committed: int
     content: Element
     base: Element
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Propose:
+    """Write it at the DC of that term, whichever node that is. Comes back as Proposed; never waits."""
+
+    term: Term
+    request_id: str
+    author: str
+    configuration: Element
+    expected_digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class DecideOrphans:
+    """A report is decided: what was merged, what was left (index and reason), and what `left` was made on.
+
+    The shell raises Orphans for what is left.
+    """
+
+    file: str
+    merged: tuple[int, ...]
+    left: tuple[tuple[int, str], ...]
+    base: Element
+
+
+@dataclass(frozen=True, slots=True)
+class TellOrphans:
+    """The shell raises Orphans for a report that is not decided yet."""
+
+    file: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +210,9 @@ Effect = (
     | MarkSoloRight
     | TellWitness
     | SaveOrphans
+    | Propose
+    | DecideOrphans
+    | TellOrphans
     | SetTimer
     | CancelTimer
     | Up
@@ -223,6 +257,21 @@ class Persisted:
 
     index: int
     chain: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class OrphansKept:
+    """They are on the disk, since now or since before the start; nobody has decided on them yet."""
+
+    report: Report
+
+
+@dataclass(frozen=True, slots=True)
+class Proposed:
+    """The DC's answer to a Propose; UNKNOWN when there was none."""
+
+    request_id: str
+    outcome: WriteOutcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -325,6 +374,8 @@ Event = (
     | Received
     | CallFailed
     | Persisted
+    | OrphansKept
+    | Proposed
     | WitnessSaid
     | TimerFired
     | WritesRequested

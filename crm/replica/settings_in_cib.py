@@ -15,6 +15,11 @@ def fencing_enabled(configuration: Element) -> bool:
     return value.lower() not in _FALSE
 
 
+def merges_disjoint(configuration: Element) -> bool:
+    """`cib-merge` is `disjoint`: changes that had to give way are made again where nothing is against it."""
+    return cluster_options(configuration).get("cib-merge", "report").lower() == "disjoint"
+
+
 def ignores_quorum(configuration: Element) -> bool:
     """Whether `no-quorum-policy` is `ignore`."""
     return cluster_options(configuration).get("no-quorum-policy") == "ignore"

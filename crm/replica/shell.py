@@ -17,8 +17,9 @@ import structlog
 
 from crm.cib.model import Element, element
 from crm.cib.replication.leading import DC_CHANGED
-from crm.cib.replication.model import Kind, Stored
+from crm.cib.replication.model import Stored
 from crm.cib.replication.voters import VotersWanted
+from crm.cib.replication.waiters import DISPLACED
 from crm.cib.store import CibStore
 from crm.cib.versions import NO_VERSION, CibVersion
 from crm.election.model import ElectionSettings
@@ -32,6 +33,7 @@ from crm.replica.effects import (
     Call,
     CallFailed,
     CancelTimer,
+    DecideOrphans,
     Die,
     Effect,
     EligibilityChanged,
@@ -47,6 +49,7 @@ from crm.replica.effects import (
     PersistEntries,
     PersistPromise,
     PersistSnapshot,
+    Propose,
     ReadAsked,
     Received,
     Reply,
@@ -54,6 +57,7 @@ from crm.replica.effects import (
     SetTimer,
     Started,
     Tell,
+    TellOrphans,
     TellWitness,
     TimerFired,
     Up,
@@ -65,12 +69,12 @@ from crm.replica.events import (
     BecameDc,
     Committed,
     DcState,
-    Orphans,
     Outcome,
     ReplicaEvent,
     WriteOutcome,
 )
 from crm.replica.interface import Change, ForwardHandler
+from crm.replica.orphan_keeper import OrphanKeeper
 from crm.replica.peers import CrmPeers, Witness
 from crm.replica.solo_file import SoloRightFile
 from crm.replica.status_stream import Reign, StatusStream
@@ -143,6 +147,9 @@ class ReplicaShell:
         self._status = StatusStream(peers, self._reign, others)
         self.use_others = self._status.use  # other nodes are configured; voters are not changed by it
         self._cib_xml = CibXml(store, lambda: (self._configuration, self._visible, self._author), node_name)
+        self._orphans = OrphanKeeper(
+            self, store.orphans, node_name, peers, on_disk=self._on_disk, feed=self._feed, tell=self._tell
+        )
         self._disk_thread = ThreadPoolExecutor(1, thread_name_prefix="cib-disk")
 
     # -- life
@@ -165,8 +172,7 @@ class ReplicaShell:
                 group.create_task(self._cib_xml.keep(self._on_disk), name="replica-cib-xml")
                 self._status.start(group)
                 self._feed(Started())
-                for orphans in await self._on_disk(self._store.orphans):
-                    self._tell(orphans)
+                await self._orphans.find()
                 self._feed(self._eligibility)
                 if self._authority is not None:
                     self._feed(self._authority)
@@ -201,11 +207,6 @@ class ReplicaShell:
     def digest(self) -> str:
         """Of the committed <configuration>."""
         return self._digest
-
-    @property
-    def last_author(self) -> str:
-        """Who made the last change of the configuration that this node saw."""
-        return self._author
 
     @property
     def dc(self) -> DcState:
@@ -282,7 +283,7 @@ class ReplicaShell:
             left_ms = max((until_ns - self._clock.now_ns()) // MS, 1)
             try:
                 if dc.is_me:
-                    return await self.write_here(
+                    outcome = await self.write_here(
                         dc.term,
                         configuration,
                         author=author,
@@ -291,18 +292,20 @@ class ReplicaShell:
                         force=force,
                         deadline_ms=left_ms,
                     )
-                if not isinstance(configuration, Element):
+                elif isinstance(configuration, Element):
+                    outcome = await self._peers.write(
+                        dc.dc_node_id or 0,
+                        dc.term,
+                        configuration,
+                        author=author,
+                        request_id=request_id,
+                        expected_digest=expected_digest,
+                        force=force,
+                        deadline_ms=left_ms,
+                    )
+                else:
                     return WriteOutcome(outcome=Outcome.FAILED, reason="this node is not DC")
-                return await self._peers.write(
-                    dc.dc_node_id or 0,
-                    dc.term,
-                    configuration,
-                    author=author,
-                    request_id=request_id,
-                    expected_digest=expected_digest,
-                    force=force,
-                    deadline_ms=left_ms,
-                )
+                return outcome if outcome.reason != DISPLACED else await self._resolve(request_id, until_ns)
             except HaError as error:
                 if error.code is ErrorCode.NO_DC:
                     await asyncio.sleep(DC_RETRY_S)
@@ -537,7 +540,13 @@ class ReplicaShell:
             case MarkSoloRight(boot_token):
                 await self._on_disk(self._solo_right.keep, boot_token)
             case SaveOrphans():
-                await self._save_orphans(effect)
+                await self._orphans.save(effect, self._clock.wall_s())
+            case Propose():
+                self._group.create_task(self._orphans.propose(effect), name="replica-merge")
+            case DecideOrphans():
+                await self._orphans.decide(effect)
+            case TellOrphans(file):
+                await self._orphans.tell(file)
             case Up(event):
                 self._tell(event)
             case Answer(token, outcome):
@@ -566,12 +575,6 @@ class ReplicaShell:
     async def _on_disk(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._disk_thread, lambda: function(*args, **kwargs))
-
-    async def _save_orphans(self, effect: SaveOrphans) -> None:
-        wall_s = self._clock.wall_s()
-        file = await self._on_disk(self._store.save_orphans, effect, node=self._node_name, wall_s=wall_s)
-        count = sum(1 for entry in effect.entries if entry.kind is Kind.PATCH)
-        self._tell(Orphans(count, effect.committed, self._node_name, file))
 
     def _tell(self, event: ReplicaEvent) -> None:
         if isinstance(event, Committed):

@@ -53,6 +53,10 @@ def limit_at(node: LocalNode) -> str:
     return done.stdout.partition('name="batch-limit" value="')[2].partition('"')[0]
 
 
+def options_at(node: LocalNode) -> str:
+    return hacli(node, "configure", "show").stdout
+
+
 def has_dc(cluster: LocalCluster) -> bool:
     dc = cluster.dc()
     status = dc.status() if dc is not None else None
@@ -88,22 +92,48 @@ def test_all_promises_damaged_and_begun_anew_from_what_can_be_read(cluster: Loca
     until(lambda: [limit_at(node) for node in cluster.nodes] == ["8"] * 3, 20, "a write after it")
 
 
-def test_changes_made_apart_are_reported_and_applied(cluster: LocalCluster) -> None:
+def write_apart(cluster: LocalCluster, *written: str) -> None:
+    """The third node writes alone, then the other two without it; and they meet."""
     one, two, three = cluster.nodes
-    until(lambda: has_dc(cluster), 20, "a first DC")
-    set_limit(one, 7)
     for node in (one, two):
         node.power_cut()
     until(lambda: not (s := three.status()) or not s.quorate, 20, "no quorum")
     until(lambda: (s := three.status()) is not None and s.dc == three.name, 20, "a caretaker")
-    done = hacli(three, "-F", "configure", "property", "cluster-delay=77s")
-    assert done.returncode == 0, done.stdout + done.stderr
+    for option in written:
+        said(three, "-F", "configure", "property", option)
     three.power_cut()
     one.start()
     two.start()
     until(lambda: (s := one.status()) is not None and s.quorate and bool(s.dc), 60, "a majority")
     set_limit(one, 9)
     three.start()
+
+
+def test_changes_made_apart_are_merged_where_they_are_in_nobodys_way(cluster: LocalCluster) -> None:
+    one, _two, three = cluster.nodes
+    until(lambda: has_dc(cluster), 20, "a first DC")
+    set_limit(one, 7)
+    said(one, "configure", "property", "cib-merge=disjoint")
+    write_apart(cluster, "cluster-delay=77s", "batch-limit=8")
+    until(lambda: all("77s" in options_at(node) for node in cluster.nodes), 60, "a merge")
+    reports = three.paths.var / "cib/orphans"
+    until(lambda: "were not merged" in said(three, "status"), 20, "what is left")
+    assert [limit_at(node) for node in cluster.nodes] == ["9"] * 3
+    assert "1 changes on node3" in said(three, "cib", "orphans")
+    (left,) = reports.glob("*.xml")
+    shown = said(three, "cib", "orphans", "show", left.stem)
+    assert "not merged: changed on the other side" in shown
+    assert "batch-limit" in shown
+    assert [path.name for path in (reports / "done").glob("*.xml")] == [left.name]
+    said(three, "-F", "cib", "orphans", "apply", left.stem)
+    assert "were not merged" not in said(three, "status")
+
+
+def test_changes_made_apart_are_reported_and_applied(cluster: LocalCluster) -> None:
+    one, _two, three = cluster.nodes
+    until(lambda: has_dc(cluster), 20, "a first DC")
+    set_limit(one, 7)
+    write_apart(cluster, "cluster-delay=77s")
     reports = three.paths.var / "cib/orphans"
     until(lambda: any(reports.glob("*.xml")), 30, "a report")
     until(lambda: has_dc(cluster), 20, "all together")
@@ -113,7 +143,7 @@ def test_changes_made_apart_are_reported_and_applied(cluster: LocalCluster) -> N
     name = listed.partition(":")[0].strip()
     assert "cluster-delay" in said(three, "cib", "orphans", "show", name)
     said(three, "cib", "orphans", "apply", name)
-    until(lambda: "77s" in hacli(one, "configure", "show").stdout, 20, "the change everywhere")
+    until(lambda: "77s" in options_at(one), 20, "the change everywhere")
     assert limit_at(three) == "9"
     assert "were not merged" not in said(three, "status")
     assert "patch by" in said(three, "cib", "history")

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from crm.cib.model import Element, element
 from crm.cib.replication.messages import Append, AppendReply, InstallSnapshot
-from crm.cib.replication.model import LogEntry
+from crm.cib.replication.model import Kind, LogEntry
 from crm.cib.store import CibStore
 from crm.election.model import ElectionSettings
 from crm.replica.core import Replica
@@ -24,23 +24,27 @@ from crm.replica.effects import (
     Call,
     CallFailed,
     CancelTimer,
+    DecideOrphans,
     Die,
     Effect,
     Event,
     MarkCommitted,
     MarkSoloRight,
     Note,
+    OrphansKept,
     OutcomeAsked,
     Persisted,
     PersistEntries,
     PersistPromise,
     PersistSnapshot,
+    Propose,
     Received,
     Reply,
     SaveOrphans,
     SetTimer,
     Started,
     Tell,
+    TellOrphans,
     TellWitness,
     TimerFired,
     Up,
@@ -51,6 +55,7 @@ from crm.replica.events import Outcome, ReplicaEvent, VotersCommitted, WriteOutc
 from hacluster.vocabulary.ids import NO_TERM, NodeId
 from hacluster.vocabulary.membership import Authority, QuorumConfig
 from tests.sim.cib_disk import SimStorage
+from tests.sim.cib_merge import change_of, count_decision, propose
 from tests.sim.cib_views import Views, ViewService
 from tests.sim.cib_witness import CibWitness
 from tests.sim.engine import MS, SECOND, Node, Process, World
@@ -78,7 +83,9 @@ class ReplicaProcess(Process[Event, Effect]):
         self._queue: deque[Effect] = deque()
         self._busy = False
         self._answers: dict[int, Callable[[object], None]] = {}
+        self.proposals: dict[int, Callable[[object], None]] = {}
         self._token = 0
+        self._saved = ""  # the report that is being written
 
     # -- life
 
@@ -94,6 +101,7 @@ class ReplicaProcess(Process[Event, Effect]):
         self._queue.clear()
         self._busy = False
         self._answers.clear()
+        self.proposals.clear()
         self.storage = SimStorage(self.node.disk)
         self.store = CibStore(self.storage)
         stored = self.store.load(wall_s=self.node.wall_s())
@@ -113,7 +121,12 @@ class ReplicaProcess(Process[Event, Effect]):
             solo_right=(self.node.run.read("solo-right") or b"").decode(),
         )
         self.cluster.views.crm_changed()
-        return self.core.handle(Started(), self.node.clock.now_ns())
+        now_ns = self.node.clock.now_ns()
+        effects = list(self.core.handle(Started(), now_ns))
+        for report in self.store.orphans.undecided():
+            self.world.count("merge_begun_again")
+            effects += self.core.handle(OrphansKept(report), now_ns)
+        return effects
 
     def crash(self) -> None:
         """Somewhere in the middle of what the disk was doing."""
@@ -165,7 +178,9 @@ class ReplicaProcess(Process[Event, Effect]):
                     self.world.after(SECOND, f"restart {self.name}", self.start)
                     return
             effect = self._queue.popleft()
-            if isinstance(effect, PersistPromise | PersistEntries | PersistSnapshot | SaveOrphans):
+            if isinstance(
+                effect, PersistPromise | PersistEntries | PersistSnapshot | SaveOrphans | DecideOrphans
+            ):
                 self._to_disk(effect)
             else:
                 self.apply(effect)
@@ -189,7 +204,11 @@ class ReplicaProcess(Process[Event, Effect]):
             case PersistSnapshot(snapshot, entries, commit_index, shown):
                 self.store.snapshot(snapshot, entries, commit_index, shown)
             case SaveOrphans():
-                self.store.save_orphans(effect, node=self.node.name, wall_s=self.node.wall_s())
+                wall_s = self.node.wall_s()
+                self._saved = self.store.orphans.save(effect, node=self.node.name, wall_s=wall_s)
+            case DecideOrphans():
+                self.store.orphans.decide(effect)
+                count_decision(self.world, effect)
             case _:
                 raise AssertionError(effect)
 
@@ -205,6 +224,9 @@ class ReplicaProcess(Process[Event, Effect]):
             if self.crash_at_merge is not None:
                 self.world.count("crash_at_merge")
                 self.crash_after, self.crash_at_merge = self.crash_at_merge, None
+            report = self.store.orphans.kept(self._saved)
+            assert report is not None
+            self.deliver(OrphansKept(report))
         if isinstance(effect, PersistEntries):
             self.cluster.spoken(self, effect.entries)
             self.deliver(Persisted(effect.entries[-1].index, effect.entries[-1].chain))
@@ -239,6 +261,12 @@ class ReplicaProcess(Process[Event, Effect]):
                 self.world.note(self.name, f"{type(event).__name__} {_short(event)}")
                 for listener in self.cluster.listeners:
                     listener(self, event)
+            case Propose():
+                propose(self, effect)
+            case TellOrphans():
+                self.world.count("told_before_it_is_decided")
+            case Answer(token, outcome) if token in self.proposals:
+                self.proposals.pop(token)(outcome)
             case Answer(token, outcome):
                 self.cluster.clients.answered(token, outcome)
             case Note(name, fields):
@@ -334,6 +362,13 @@ class Write:
     asked_ns: int
     outcome: Outcome | None = None
     provisional: bool = False
+    shared: str = ""  # the element that it changes; empty: it adds one of its own
+    found: str = ""  # what it changed there
+
+    @property
+    def note(self) -> str:
+        """The id of the element that it adds."""
+        return f"w{self.number}"
 
 
 class Clients:
@@ -357,18 +392,19 @@ class Clients:
         force: bool = False,
         deadline_ns: int = 3 * SECOND,
         expected_digest: str = "",
+        shared: str = "",
     ) -> Write:
         """One write at this node, which may or may not be DC."""
-        self._token += 1
+        token = self.new_token()
         number = len(self.writes) + 1
-        write = Write(number, f"r{number}", process.id, force, self.cluster.world.now_ns)
+        write = Write(number, f"r{number}", process.id, force, self.cluster.world.now_ns, shared=shared)
         self.writes[write.request_id] = write
-        self.tokens[self._token] = write.request_id
+        self.tokens[token] = write.request_id
         for listener in self.on_ask:
             listener(write)
         request = WriteRequested(
-            token=self._token,
-            change=lambda old: old.with_children((*old.children, element("note", {"id": f"w{number}"}))),
+            token=token,
+            change=change_of(write),
             author=f"client@{process.node.name}",
             request_id=write.request_id,
             expected_digest=expected_digest,
@@ -382,9 +418,14 @@ class Clients:
         """The outcome of all unknown writes, at this node."""
         for write in list(self.writes.values()):
             if write.outcome is Outcome.UNKNOWN:
-                self._token += 1
-                self.asking[self._token] = write.request_id
-                process.deliver(OutcomeAsked(self._token, write.request_id))
+                token = self.new_token()
+                self.asking[token] = write.request_id
+                process.deliver(OutcomeAsked(token, write.request_id))
+
+    def new_token(self) -> int:
+        """One that nobody else has."""
+        self._token += 1
+        return self._token
 
     def answered(self, token: int, outcome: WriteOutcome) -> None:
         request_id = self.tokens.pop(token, None) or self.asking.pop(token, None)
@@ -432,6 +473,7 @@ class CibCluster:
     wait_for_all: bool = True
     witness_votes: int = 0
     keep_entries: int = 1_000
+    disjoint: bool = False  # cib-merge
     nodes: dict[int, Node] = field(default_factory=dict)
     given_network: Network | None = None
     orphans: list[Saved] = field(default_factory=list)
@@ -462,6 +504,8 @@ class CibCluster:
                     "cluster_property_set",
                     {"id": "o"},
                     element("nvpair", {"id": "f", "name": "stonith-enabled", "value": value}),
+                    *(element("nvpair", {"id": "m", "name": "cib-merge", "value": "disjoint"}),)
+                    * self.disjoint,
                 ),
             ),
         )
@@ -553,7 +597,8 @@ class CibCluster:
             listener(process, entries)
 
     def orphans_saved(self, process: ReplicaProcess, effect: SaveOrphans) -> None:
-        requests = tuple(entry.request_id for entry in effect.entries if entry.request_id)
+        patches = [entry for entry in effect.entries if entry.kind is Kind.PATCH]
+        requests = tuple(entry.request_id for entry in patches if entry.request_id)
         self.orphans.append(Saved(process.id, requests, effect.committed))
         self.world.count("orphans_saved")
         if effect.committed:
@@ -576,6 +621,8 @@ class CibCluster:
         """One established DC that all follow, with the same configuration everywhere."""
         cores = [process.core for process in self.processes]
         if any(core is None for core in cores):
+            return False
+        if any(core is not None and not core.merge.is_idle for core in cores):
             return False
         states = {(core.dc.term, core.dc.established) for core in cores if core}
         chains = {core.replication.log.last_chain for core in cores if core}

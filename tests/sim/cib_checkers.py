@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from crm.cib import codec as xml
+from crm.cib.orphan_files import DONE, FOLDER
 from crm.cib.replication.model import LogEntry
 from crm.cib.versions import NO_VERSION, CibVersion
 from crm.replica.events import BecameDc, Committed, Outcome, ReplicaEvent
 from hacluster.vocabulary.ids import Term
 from tests.sim.cib import CibCluster, ReplicaProcess, Write, configuration_of
+from tests.sim.cib_merge import entries_of
 from tests.sim.engine import SECOND, InvariantBroken, World
 
 
@@ -129,7 +130,7 @@ class NothingSilent:
         ids = {child.id for child in configuration_of(process).children}
         reported = {request for saved in self.cluster.orphans for request in saved.requests}
         for write in self.cluster.clients.writes.values():
-            present = f"w{write.number}" in ids
+            present = write.note in ids
             if write.outcome is Outcome.OK and not present and write.request_id not in reported:
                 raise InvariantBroken("I8", f"write {write.number} was answered OK and is nowhere")
             if write.outcome is Outcome.FAILED and present:
@@ -151,9 +152,7 @@ class NothingSilent:
 
 def reported_on_disk(process: ReplicaProcess) -> set[str]:
     """The requests in the orphan reports of a node."""
-    names = process.storage.names("orphans")
-    roots = [xml.parse(process.storage.read(f"orphans/{name}") or b"", source=name) for name in names]
-    return {entry.get("request-id") for root in roots for entry in root.all("entry")}
+    return {entry.get("request-id") for folder in (FOLDER, DONE) for entry in entries_of(process, folder)}
 
 
 class VersionGrows:

@@ -19,6 +19,7 @@ from tests.sim.cib_checkers import (
     SameChain,
     VersionGrows,
 )
+from tests.sim.cib_merge import MergedRightly, shared_name
 from tests.sim.cib_reads import Linearizable
 from tests.sim.cib_voters import VoterChanges, WaitsForTheOther
 from tests.sim.classes import Planned, register
@@ -44,10 +45,17 @@ class CibProfile:
     wait_for_all: bool = True
     keep_entries: int = 1_000
     witness_votes: int = 0
+    disjoint: bool = False  # cib-merge
+    shared: float = 0.0  # so many of the writes change one of a few elements
     device: bool = False  # a fence device that tells the truth
 
 
-def writer(world: World, cluster: CibCluster, end_ns: int, *, gap_ns: int, force: float) -> None:
+SHARED = 3
+
+
+def writer(
+    world: World, cluster: CibCluster, end_ns: int, *, gap_ns: int, force: float, shared: float = 0.0
+) -> None:
     """Numbered writes at whoever is DC until `end_ns`; now and then somebody asks for what is unknown."""
     rng = world.stream("writer")
 
@@ -57,7 +65,9 @@ def writer(world: World, cluster: CibCluster, end_ns: int, *, gap_ns: int, force
         leading = [p for p in cluster.processes if p.core is not None and p.core.dc.is_me]
         if leading:
             process = rng.choice(leading)
-            cluster.clients.write(process, force=rng.random() < force)
+            forced = rng.random() < force
+            name = shared_name(rng.randrange(SHARED)) if shared and rng.random() < shared else ""
+            cluster.clients.write(process, force=forced, shared=name)
             if rng.random() < 0.2:
                 cluster.clients.ask_again(process)
         world.after(int(rng.expovariate(1.0) * gap_ns), "write", write)
@@ -83,6 +93,7 @@ class CibRun(Planned):
             wait_for_all=profile.wait_for_all,
             witness_votes=profile.witness_votes,
             keep_entries=profile.keep_entries,
+            disjoint=profile.disjoint,
         )
         self.no_damage = NoDamage(self.cluster)
         self.world.checkers += [
@@ -96,6 +107,8 @@ class CibRun(Planned):
         self.changes = VoterChanges(self.cluster)
         self.reads = Linearizable(self.cluster)
         self.world.checkers += [self.changes, self.reads, WaitsForTheOther(self.cluster)]
+        if profile.disjoint:
+            self.world.checkers.append(MergedRightly(self.cluster))
         if profile.device:
             self.cluster.listeners.append(self._fence)
 
@@ -107,7 +120,8 @@ class CibRun(Planned):
             self.world.at(start_ns + fault.at_ns, f"fault {fault}", partial(self.inflict, fault))
         if self.clients:
             gap_ns, force = self.profile.write_gap_ns, self.profile.force
-            writer(self.world, self.cluster, end_ns, gap_ns=gap_ns, force=force)
+            shared = self.profile.shared
+            writer(self.world, self.cluster, end_ns, gap_ns=gap_ns, force=force, shared=shared)
             self.reads.begin(end_ns)
         self.world.run_until(end_ns)
         self.settle()
@@ -321,6 +335,14 @@ _class("cib3", CibProfile())
 _class("cib5", CibProfile(nodes=5))
 _class("cib3-force", CibProfile(kinds=("partition", "power", "kill"), force=0.5))
 _class("cib3-merge", CibProfile(kinds=("partition", "partition", "kill", "merge"), force=0.5))
+_class(
+    "cib3-disjoint",
+    CibProfile(
+        kinds=("partition", "partition", "kill", "merge", "power"), force=0.5, disjoint=True, shared=0.5
+    ),
+)
+_class("cib5-disjoint", CibProfile(nodes=5, kinds=KINDS, force=0.5, disjoint=True, shared=0.5))
+_class("cib2-disjoint", CibProfile(nodes=2, two_node=True, disjoint=True, shared=0.5))
 _class("cib3-power", CibProfile(kinds=("power", "between", "partition")))
 _class("cib3-wipe", CibProfile(kinds=("wipe", "partition", "kill"), mean_gap_ns=4 * SECOND))
 _class("cib5-damage", CibProfile(nodes=5, kinds=("damage", "wipe", "partition"), mean_gap_ns=4 * SECOND))

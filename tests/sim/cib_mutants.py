@@ -8,13 +8,17 @@ from dataclasses import dataclass, replace
 
 import pytest
 
+from crm.cib import merging
+from crm.cib.model import Element
+from crm.cib.orphan_files import OrphanFiles
 from crm.cib.replication.core import Replication
 from crm.cib.replication.counting import Counting
 from crm.cib.replication.in_sync import WitnessMemory
 from crm.cib.replication.leading import Leading
 from crm.cib.replication.log import Log
 from crm.cib.replication.model import LogRank, Promise, Stored
-from crm.cib.replication.questions import Question, Questions
+from crm.cib.replication.orphans import Merge
+from crm.cib.replication.questions import Questions
 from crm.cib.replication.solo import SoloRight
 from crm.cib.replication.voters import VotersWanted
 from crm.cib.replication.waiters import Waiters
@@ -26,8 +30,8 @@ from crm.election.messages import Claim, VoteRequest
 from crm.election.model import Result
 from crm.election.quorum import is_voter
 from crm.replica.core import Replica
-from crm.replica.effects import Effect, PersistEntries, SaveOrphans, TellWitness
-from crm.replica.events import Outcome, WriteOutcome
+from crm.replica.effects import DecideOrphans, Effect, PersistEntries, Propose, SaveOrphans, TellWitness
+from crm.replica.events import DcState, Outcome, WriteOutcome
 from hacluster.vocabulary.ids import NO_TERM
 from hacluster.vocabulary.membership import Authority, QuorumConfig
 from messaging.membership import quorum as counted
@@ -337,12 +341,13 @@ def _changes_overlap(patch: pytest.MonkeyPatch) -> None:
 
 def _never_written_without_proof(patch: pytest.MonkeyPatch) -> None:
     """Whoever believes to be DC says so at once, as by its own log."""
+    original = Replication._outcome
 
-    def proven(self: Questions, commit_index: int, now: int) -> list[tuple[Question, bool]]:
-        asked, self._open = self._open, []
-        return [(question, True) for question in asked]
+    def outcome(self: Replication, request_id: str) -> WriteOutcome:
+        known = original(self, request_id)
+        return known or WriteOutcome(outcome=Outcome.FAILED, reason="it was never written")
 
-    patch.setattr(Questions, "proven", proven)
+    patch.setattr(Replication, "_outcome", outcome)
 
 
 def _reads_of_whoever_is_dc(patch: pytest.MonkeyPatch) -> None:
@@ -381,7 +386,83 @@ def _shown_forgotten(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Replication, "_not_in_log", lambda self: NO_VERSION)
 
 
+def _overwrites_the_other_side(patch: pytest.MonkeyPatch) -> None:
+    """Whatever the other side has made of it."""
+    original = Merge._obstacle
+
+    def obstacle(work: object, orphan: object, after: Element, log: Log) -> str:
+        why = original(work, orphan, after, log)  # type: ignore[arg-type]
+        return "" if why.startswith("changed on the other side") else why
+
+    patch.setattr(Merge, "_obstacle", staticmethod(obstacle))
+    patch.setattr(merging, "_value", lambda base, mine, theirs: theirs if mine == base else mine)
+
+
+def _proposed(patch: pytest.MonkeyPatch, change: Callable[[Propose], Propose]) -> None:
+    original = Merge.step
+
+    def step(self: Merge, dc: DcState, log: Log, now: int) -> list[Effect]:
+        effects = original(self, dc, log, now)
+        return [change(one) if isinstance(one, Propose) else one for one in effects]
+
+    patch.setattr(Merge, "step", step)
+
+
+def _merged_on_anything(patch: pytest.MonkeyPatch) -> None:
+    """What was written since the proposal was made is undone by it."""
+    _proposed(patch, lambda one: replace(one, expected_digest=""))
+
+
+def _merged_under_another_name(patch: pytest.MonkeyPatch) -> None:
+    _proposed(patch, lambda one: replace(one, request_id=f"again-{one.request_id}"))
+
+
+def _refusal_ends_with_the_reign(patch: pytest.MonkeyPatch) -> None:
+    """The answer that it was never written rests on a proof, but not on an entry."""
+    original = Replication._outcome
+
+    def outcome(self: Replication, request_id: str) -> WriteOutcome:
+        known = original(self, request_id)
+        return known or WriteOutcome(outcome=Outcome.FAILED, reason="it was never written")
+
+    def asked(self: Replication, token: int, request_id: str, now: int) -> list[Effect]:
+        return [] if self.leading is None else [*self.leading.ask(token, request_id, now), *self.settle(now)]
+
+    patch.setattr(Replication, "_outcome", outcome)
+    patch.setattr(Replication, "outcome", asked)
+    patch.setattr(Questions, "unsettled_requests", property(lambda self: ()))
+
+
+def _left_is_dropped(patch: pytest.MonkeyPatch) -> None:
+    """Once some of a report is merged, all of it is taken for done."""
+    original = OrphanFiles.decide
+
+    def decide(self: OrphanFiles, decision: DecideOrphans) -> object:
+        return original(self, replace(decision, left=()) if decision.merged else decision)
+
+    patch.setattr(OrphanFiles, "decide", decide)
+
+
 MUTANTS: tuple[CibMutant, ...] = (
+    CibMutant(
+        what="a merge overwrites what the other side made",
+        scenario="cib3-disjoint",
+        break_it=_overwrites_the_other_side,
+    ),
+    CibMutant(
+        what="a merge is written on whatever is there", scenario="cib3-disjoint", break_it=_merged_on_anything
+    ),
+    CibMutant(
+        what="a merge has request ids of its own",
+        scenario="cib3-disjoint",
+        break_it=_merged_under_another_name,
+    ),
+    CibMutant(
+        what="a refusal ends with the reign",
+        scenario="cib3-disjoint",
+        break_it=_refusal_ends_with_the_reign,
+    ),
+    CibMutant(what="what a merge leaves is dropped", scenario="cib3-disjoint", break_it=_left_is_dropped),
     CibMutant(
         what="what was shown is forgotten with its entries", scenario="cib3-merge", break_it=_shown_forgotten
     ),

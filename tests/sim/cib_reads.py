@@ -4,7 +4,8 @@ Each write appends its note to the configuration, and a read shows all of them, 
 writes can be read off any state, and what Wing and Gong's search would look for is decided by comparison:
 each read is a beginning of the final order; nothing answered OK before a read began is missing in it, nor
 anything that an earlier read had; of two writes of which one was answered before the other began, that one
-comes first; and a conditional write directly follows what it was made from.
+comes first; and a conditional write directly follows what it was made from, unless it was answered as
+provisional: a merge makes it again on what others have written.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ class _Asked:
 class _Conditional:
     """A write that was made from what a read showed."""
 
-    note: str
+    write: Write
     base: Notes
 
 
@@ -159,8 +160,8 @@ class Linearizable:
         def write() -> None:
             if not process.alive:
                 return
-            number = clients.write(process, expected_digest=digest)
-            self._conditional[_note(number)] = _Conditional(_note(number), notes)
+            write = clients.write(process, expected_digest=digest)
+            self._conditional[_note(write)] = _Conditional(write, notes)
             self.world.count("conditional_write")
 
         self.world.after(self.rng.choice([0, 5, 300]) * MS, "conditional write", write)
@@ -183,12 +184,12 @@ class Linearizable:
             if note in place and any(place.get(one, 0) > place[note] for one in before):
                 raise InvariantBroken("I11", f"{note} comes before a write that was answered before it began")
         for note, made in self._conditional.items():
-            if note in place and final[: place[note]] != made.base:
+            if note in place and not made.write.provisional and final[: place[note]] != made.base:
                 raise InvariantBroken("I11", f"the conditional write {note} is not made from what was read")
 
 
 def _note(write: Write) -> str:
-    return f"w{write.number}"
+    return write.note
 
 
 def _notes(configuration: Element) -> Notes:

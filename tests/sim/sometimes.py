@@ -85,6 +85,15 @@ GATE: Final = (
     ),
 )
 
+MERGES: Final = (
+    "orphans_saved",
+    "proposal_ok",
+    "proposal_failed",
+    "proposal_unknown",
+    "merged",
+    "left: changed",
+)
+
 EXPECTED: Final[Mapping[str, tuple[str, ...]]] = {
     "wire3": (*VIEWS, *NET, *GATE, "data_lost", "data_delivered"),
     "wire5": (*VIEWS, *NET, *GATE, "data_lost", "data_delivered", "fault kill", "fault power"),
@@ -138,6 +147,9 @@ EXPECTED: Final[Mapping[str, tuple[str, ...]]] = {
     "cib5": (*CIB, *CIB_VOTES, *CIB_DISK, "crm.dc_silent", "crash_between_effects", "orphans_saved"),
     "cib3-force": (*CIB, *CIB_VOTES[:1], "orphans_saved", "answered_orphans"),
     "cib3-merge": (*CIB, "orphans_saved", "answered_orphans", "crash_at_merge"),
+    "cib3-disjoint": (*CIB, *MERGES, "merge_begun_again", "left: its writer was told"),
+    "cib5-disjoint": (*CIB, *MERGES, "merge_begun_again"),
+    "cib2-disjoint": (*MERGES,),
     "cib3-power": (*CIB, *CIB_DISK, "crash_between_effects"),
     "cib3-wipe": (*CIB, "crm.vote_restored", "snapshot_sent", "fault wipe"),
     "cib3-eio": (*CIB, "daemon_ended_by_its_disk", "fault broken-disk"),

@@ -15,7 +15,7 @@ from crm.cib.replication import reads
 from crm.cib.replication.basis import Basis
 from crm.cib.replication.counting import Reign
 from crm.cib.replication.leading import BOOTSTRAP, DC_CHANGED, Leading
-from crm.cib.replication.log import KEEP_ENTRIES, Damaged, Log, State
+from crm.cib.replication.log import KEEP_ENTRIES, Damaged, Log, State, refusal_of
 from crm.cib.replication.messages import Append, AppendReply, InstallSnapshot
 from crm.cib.replication.model import Kind, LogEntry, Snapshot, Stored
 from crm.cib.replication.waiters import PROVISIONAL, Waiters
@@ -145,7 +145,7 @@ class Replication:
     def outcome(self, token: int, request_id: str, now: int) -> list[Effect]:
         """What became of a write. That it was never written an established DC of a safe basis may say, and
 
-        only once a quorum has confirmed that it is still the DC.
+        only once it is committed that it never will be.
         """
         known = self._outcome(request_id)
         if known is not None or self.leading is None:
@@ -169,6 +169,9 @@ class Replication:
         """None: nothing is known of it here, where it should be known."""
         index = self.log.find_request(request_id)
         leading = self.leading
+        refused = self.log.find_request(refusal_of(request_id))
+        if refused is not None and refused <= self.log.safe_commit_index:
+            return WriteOutcome(outcome=Outcome.FAILED, reason="it was never written")
         if index is not None and index <= self.log.commit_index:
             if index <= self.log.base.index:
                 return WriteOutcome(outcome=Outcome.OK)
@@ -195,9 +198,6 @@ class Replication:
                     known = WriteOutcome(outcome=Outcome.OK, version=state.version, digest=state.digest)
             else:
                 known = self._outcome(question.request_id)
-                if known is None and is_dc:
-                    leading.refuse(question.request_id)
-                    known = WriteOutcome(outcome=Outcome.FAILED, reason="it was never written")
             answers.append(Answer(question.token, known or NO_PROOF))
         return answers
 

@@ -12,10 +12,11 @@ from typing import Final
 from crm.cib.model import Element
 from crm.cib.replication.basis import Basis
 from crm.cib.replication.counting import Counting, Follower, Reign, new_follower
-from crm.cib.replication.log import Log
+from crm.cib.replication.log import Log, is_refusal, refusal_of
 from crm.cib.replication.messages import Append, AppendReply, InstallSnapshot
 from crm.cib.replication.model import Kind, LogEntry, Snapshot
 from crm.cib.replication.questions import Questions
+from crm.cib.replication.refused import Refused
 from crm.cib.replication.waiters import VOTERS_UNKNOWN, Waiters
 from crm.cib.versions import CibVersion
 from crm.election.quorum import has_witness, other_voter
@@ -41,7 +42,6 @@ KEEPALIVE_MS: Final = 500
 RETRY_MS: Final = 50
 RETRY_MS_MAX: Final = 500
 PENDING_MAX: Final = 1_000
-REFUSED_MAX: Final = 10_000
 MISMATCHES_MAX: Final = 32
 BOOTSTRAP: Final = "bootstrap"
 NO_QUORUM: Final = "no quorum: nothing was changed"
@@ -74,7 +74,7 @@ class Leading(Counting):
         self._change: VotersChangeRequested | None = None  # under way: asked for in this reign
         self._unsaved = False  # a Persist of our own entries is under way
         self._pending: deque[WriteRequested] = deque()
-        self._refused: dict[str, None] = {}
+        self._refused = Refused(log)
         self.questions = Questions()
         self._out: list[Effect] = []
         self._now = 0
@@ -132,6 +132,8 @@ class Leading(Counting):
     def _take_up(self, request: WriteRequested) -> None:
         if self._is_repeated(request):
             self._set_at(f"write:{request.token}", request.deadline_ns)
+        elif is_refusal(request.request_id):
+            self._fail(request.token, "such a request id is the cluster's own: use another one")
         elif request.request_id in self._refused:
             self._fail(request.token, "this request was answered as failed before")
         elif self._is_held(request) and not self.waits:
@@ -156,14 +158,6 @@ class Leading(Counting):
         self._set_at(f"write:{request.token}", request.deadline_ns)
         self._store([self._new_voters(config, author=request.author, request_id=request.request_id)])
         return self._take()
-
-    def refuse(self, request_id: str) -> None:
-        """The request was answered FAILED: it must not succeed if it arrives after all."""
-        if not request_id:
-            return
-        self._refused[request_id] = None
-        while len(self._refused) > REFUSED_MAX:
-            del self._refused[next(iter(self._refused))]
 
     def ask(self, token: int, request_id: str | None, now: int) -> list[Effect]:
         """What became of a write that is not here, or a read. `questions` says when it may be answered."""
@@ -431,9 +425,18 @@ class Leading(Counting):
         self._unsaved = True
 
     def _prove(self) -> None:
-        """Make the entry that questions wait for, when nobody writes."""
-        if not self._unsaved and self.questions.want_an_entry:
-            self._store([self._new(Kind.BARRIER, self._log.head.version)])
+        """Make the entries that questions wait for: one that refuses each write that is not here, or any."""
+        if self._unsaved or not self.questions.want_an_entry:
+            return
+        missing = [
+            refusal_of(name)
+            for name in self.questions.unsettled_requests
+            if not (self._log.find_request(name) or self.is_pending(name) or self._refused.has_entry(name))
+        ]
+        version = self._log.head.version
+        entries = [self._new(Kind.BARRIER, version, request_id=name) for name in missing or ("",)]
+        self.questions.refusals_made(entries[-1].index)
+        self._store(entries)
 
     def _lift(self, shown: CibVersion) -> None:
         """A follower has shown a higher version than ours: go above it, so that nobody sees one go back."""
@@ -568,7 +571,7 @@ class Leading(Counting):
 
     def _fail(self, token: int, reason: str, refused: str = "") -> None:
         """`refused`: the request id that must not succeed any more."""
-        self.refuse(refused)
+        self._refused.add(refused)
         outcome = WriteOutcome(outcome=Outcome.FAILED, reason=reason)
         self._out.extend((CancelTimer(f"write:{token}"), Answer(token, outcome)))
 

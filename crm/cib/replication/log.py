@@ -25,6 +25,19 @@ PAYLOAD_BYTES_MAX: Final = 12 * 1024 * 1024
 """An entry must fit into one gRPC message of 16 MiB."""
 
 
+_REFUSAL: Final = "refused:"
+
+
+def refusal_of(request_id: str) -> str:
+    """The request id of the entry by which that request is never written."""
+    return _REFUSAL + request_id
+
+
+def is_refusal(request_id: str) -> bool:
+    """Whether it is one that `refusal_of` makes: no writer may use it."""
+    return request_id.startswith(_REFUSAL)
+
+
 class Damaged(Exception):
     """An entry does not lead to the configuration it promises; `str` says which and why."""
 

@@ -78,6 +78,25 @@ class Snapshot:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Orphan:
+    """A change that had to give way."""
+
+    index: int
+    request_id: str
+    author: str
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """The changes that were cut together, as they are written down in `file`; `base`: before the first."""
+
+    file: str
+    base: Element
+    orphans: tuple[Orphan, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Promise:
     """What a node must not forget: the highest term it promised, and whether its memory is whole.
 

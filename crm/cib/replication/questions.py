@@ -18,7 +18,8 @@ PROOF_MS: Final = 3_000
 class Question:
     """What became of the write `request_id`; None: what the configuration is.
 
-    `index`: of an entry made since, 0: not yet.
+    `index`: of an entry made since, 0: not yet. For a write it is one that refuses it, unless that is under
+    way: so the answer that it was never written holds under every later DC.
     """
 
     token: int
@@ -38,9 +39,21 @@ class Questions:
         self._open.append(Question(token, request_id, now))
 
     def entry_made(self, index: int) -> None:
-        """It settles what was asked before, once it is committed."""
+        """It settles the reads that were asked for before, once it is committed."""
+        for question in self._open:
+            if question.request_id is None:
+                question.index = question.index or index
+
+    def refusals_made(self, index: int) -> None:
+        """It is the last of those that settle the questions for writes."""
         for question in self._open:
             question.index = question.index or index
+
+    @property
+    def unsettled_requests(self) -> tuple[str, ...]:
+        """The writes that are asked for and have no entry yet, in order, each once."""
+        names = (question.request_id for question in self._open if not question.index)
+        return tuple(dict.fromkeys(name for name in names if name is not None))
 
     @property
     def want_an_entry(self) -> bool:

@@ -12,6 +12,7 @@ from crm.replica.events import Outcome, WriteOutcome
 PROVISIONAL = (
     "written without a quorum: if the other side wrote too, this may have to give way (it is reported)"
 )
+DISPLACED = "another history was committed instead: ask again, it may be merged"
 VOTERS_UNKNOWN = "the DC changed while the voters did: look at the voters"
 
 
@@ -80,10 +81,13 @@ class Waiters:
         return effects
 
     def _displaced(self, waiter: Waiter, log: Log) -> list[Effect]:
-        """Another entry was committed in its place. A change that has begun is ended by the next DC, too."""
+        """Another entry was committed in its place. A change that has begun is ended by the next DC, too.
+
+        What had to give way may be merged yet: the DC knows, and decides it when it is asked.
+        """
         if waiter.began is not None and (not waiter.began or log.find_request(waiter.began) is not None):
             return self._answer(waiter.token, Outcome.UNKNOWN, VOTERS_UNKNOWN)
-        return self._answer(waiter.token, Outcome.FAILED, "another history was committed instead")
+        return self._answer(waiter.token, Outcome.UNKNOWN, DISPLACED)
 
     def lingers(self) -> bool:
         """Whether a committed entry still waits to be answered."""

@@ -49,6 +49,7 @@ KINDS: Final = {name: kind for kind, names in _BY_KIND.items() for name in names
 """What the value of an option has to be."""
 
 ENUMS: Final = {
+    "cib-merge": ("report", "disjoint"),
     "fence-reaction": ("panic", "stop"),
     "fencing-action": ("reboot", "off", "poweroff"),
     "fencing-reaction": ("panic", "stop"),
@@ -60,7 +61,7 @@ ENUMS: Final = {
 """Options with a list of values."""
 
 _SIGNED: Final = re.compile(r"[+-]?(\d+)", re.ASCII)
-_ANY_CASE: Final = ("no-quorum-policy", "fence-reaction", "fencing-reaction")
+_ANY_CASE: Final = ("cib-merge", "no-quorum-policy", "fence-reaction", "fencing-reaction")
 _WATCHDOG: Final = ("fencing-watchdog-timeout", "stonith-watchdog-timeout")
 
 

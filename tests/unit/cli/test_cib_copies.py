@@ -182,7 +182,7 @@ def a_report(root: Path, *, with_base: bool = True) -> str:
     content, dropped = log.head.content, entries_of(log)
     effect = SaveOrphans(0, b"", dropped, 1, content, base if with_base else Element("nothing"))
     store = CibStore(FolderStorage(cib_folder(root)))
-    return store.save_orphans(effect, node="n2", wall_s=99).removeprefix("orphans/")
+    return store.orphans.save(effect, node="n2", wall_s=99).removeprefix("orphans/")
 
 
 def test_orphans_are_listed_shown_and_put_away(root: Path) -> None:

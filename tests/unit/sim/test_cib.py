@@ -35,8 +35,10 @@ class Script:
     def at(self, node_id: int) -> ReplicaProcess:
         return self.cluster.by_id[node_id]
 
-    def write(self, node_id: int, *, force: bool = False, wait_ns: int = 2 * SECOND) -> Write:
-        write = self.cluster.clients.write(self.at(node_id), force=force)
+    def write(
+        self, node_id: int, *, force: bool = False, shared: str = "", wait_ns: int = 2 * SECOND
+    ) -> Write:
+        write = self.cluster.clients.write(self.at(node_id), force=force, shared=shared)
         self.wait(wait_ns)
         return write
 
@@ -286,6 +288,31 @@ def test_a_wiped_node_gets_its_vote_back(seed: int) -> None:
     script.wait(8 * SECOND)
     assert script.is_dc(2) or script.is_dc(3)
     script.settle()
+
+
+def test_a_merge_makes_again_what_is_in_nobodys_way(seed: int) -> None:
+    """One writes alone, so do the others; what the others have called never written is not merged."""
+    script = Script(seed, 3, disjoint=True)
+    script.boot()
+    script.cluster.partition([1], [2, 3])
+    script.wait(8 * SECOND)
+    alone = [
+        script.write(1, force=True),
+        script.write(1, force=True, shared="s1"),
+        script.write(1, force=True),
+    ]
+    assert {write.outcome for write in alone} == {Outcome.OK}
+    winner = 2 if script.is_dc(2) else 3
+    other = script.write(winner, shared="s1")
+    alone[2].outcome = Outcome.UNKNOWN  # its writer never heard of it, and asks on the other side
+    script.cluster.clients.ask_again(script.at(winner))
+    script.wait(SECOND)
+    assert alone[2].outcome is Outcome.FAILED
+    script.cluster.heal()
+    script.settle()
+    assert [script.has(2, write) for write in (*alone, other)] == [True, False, False, True]
+    (report,) = script.at(1).store.orphans.found()
+    assert (report.count, report.answered) == (2, 2)
 
 
 @pytest.mark.parametrize("name", CLASSES)

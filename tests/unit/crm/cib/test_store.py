@@ -14,7 +14,7 @@ from crm.cib.replication.model import Kind, LogEntry, Promise, Snapshot, Stored
 from crm.cib.storage import FolderStorage
 from crm.cib.store import CibStore, frame, frames
 from crm.cib.versions import CibVersion
-from crm.replica.effects import SaveOrphans
+from crm.replica.effects import DecideOrphans, SaveOrphans
 from crm.replica.events import Orphans
 from hacluster.vocabulary.ids import Term
 from tests.sim.cib_disk import SimStorage
@@ -214,11 +214,57 @@ def test_orphans_hold_what_was_cut(tmp_path: Path) -> None:
     content: Element = log.head.content
     dropped = log.cut(1)
     effect = SaveOrphans(1, log.last_chain, dropped, 2, content, log.head.content)
-    name = store.save_orphans(effect, node="n1", wall_s=99)
+    name = store.orphans.save(effect, node="n1", wall_s=99)
     saved = codec.parse((tmp_path / name).read_bytes())
     assert [entry.get("request-id") for entry in saved.all("entry")] == ["r0", "r1"]
     assert saved.child("configuration") == content
     assert [child.children for child in saved.all("base")] == [(log.head.content,)]
-    assert store.orphans() == [Orphans(2, 2, "n1", name)]
+    assert store.orphans.found() == [Orphans(2, 2, "n1", name)]
+    (report,) = store.orphans.undecided()
+    assert report == store.orphans.kept(name)
+    assert [one.request_id for one in report.orphans] == ["r0", "r1"]
     (tmp_path / name).unlink()
-    assert store.orphans() == []
+    assert store.orphans.found() == []
+
+
+def decided(
+    folder: Path, *, merged: tuple[int, ...], left: tuple[tuple[int, str], ...]
+) -> tuple[str, CibStore]:
+    """A report of the entries 1 and 2, of which 1 was committed, and what was decided."""
+    log = a_log(2)
+    store = filled(folder, log)
+    content, base = log.head.content, log.base.content
+    effect = SaveOrphans(0, b"", log.cut(0), 1, content, base)
+    name = store.orphans.save(effect, node="n1", wall_s=99)
+    store.orphans.decide(DecideOrphans(name, merged, left, element("configuration", {}, element("ours"))))
+    return name, store
+
+
+def test_what_is_merged_goes_from_the_report(tmp_path: Path) -> None:
+    name, store = decided(tmp_path, merged=(2,), left=((3, "why"),))
+    assert store.orphans.found() == [Orphans(1, 0, "n1", name)]
+    assert store.orphans.undecided() == []
+    rest = codec.parse((tmp_path / name).read_bytes())
+    assert [(e.get("request-id"), e.get("left")) for e in rest.all("entry") if e.get("kind") == "patch"] == [
+        ("r1", "why")
+    ]
+    assert [child.children[0].child("ours") is not None for child in rest.all("base")] == [True]
+    whole = codec.parse((tmp_path / name.replace("orphans/", "orphans/done/")).read_bytes())
+    assert [(e.get("merged"), e.get("left")) for e in whole.all("entry") if e.get("kind") == "patch"] == [
+        ("true", ""),
+        ("", "why"),
+    ]
+
+
+def test_a_report_of_which_all_is_merged_is_done_with(tmp_path: Path) -> None:
+    name, store = decided(tmp_path, merged=(2, 3), left=())
+    assert store.orphans.found() == []
+    assert not (tmp_path / name).exists()
+    assert (tmp_path / name.replace("orphans/", "orphans/done/")).is_file()
+
+
+def test_a_report_of_which_nothing_is_merged_says_why(tmp_path: Path) -> None:
+    name, store = decided(tmp_path, merged=(), left=((2, "a"), (3, "b")))
+    assert store.orphans.found() == [Orphans(2, 1, "n1", name)]
+    assert store.orphans.undecided() == []
+    assert not (tmp_path / "orphans/done").exists()

@@ -121,11 +121,68 @@ async def test_minority_writes_become_orphans(tmp_path: Path) -> None:
         cluster.view([1, 2, 3])
         await cluster.dc(1, 2, 3)
         assert await cluster.agree(1, 2, 3) == codec.digest(with_tag("majority"))
-        orphans = [event for event in _drain(events) if isinstance(event, Orphans)]
+        orphans: list[Orphans] = []
+
+        def are_told() -> bool:
+            orphans.extend(event for event in _drain(events) if isinstance(event, Orphans))
+            return bool(orphans)
+
+        await until(are_told)
         assert [(event.count, event.answered, event.node) for event in orphans] == [(1, 1, "n1")]
         saved = codec.parse((tmp_path / "n1/var/lib/hacluster/cib" / orphans[0].file).read_bytes())
         assert saved.by_id("minority") is not None
         assert cluster.shell(1).version > before
+
+
+def with_options(**options: str) -> Element:
+    """A configuration with these options, one of which says what becomes of orphans."""
+    pairs = {"cib-merge": "disjoint", **options}
+    nvpairs = [
+        element("nvpair", {"id": f"o-{name}", "name": name, "value": value}) for name, value in pairs.items()
+    ]
+    options_set = element("cluster_property_set", {"id": "o"}, *nvpairs)
+    return element("configuration", {}, element("crm_config", {}, options_set), element("tags"))
+
+
+@pytest.mark.parametrize("losers", [(1,), (1, 4)])
+async def test_disjoint_changes_are_merged(tmp_path: Path, losers: tuple[int, ...]) -> None:
+    """Two that were on the same side both propose: each change is made once all the same."""
+    winners = tuple(node for node in (1, 2, 3, 4, 5) if node not in losers)
+    async with lab(tmp_path, 5) as cluster:
+        await running(cluster)
+        cluster.view([1, 2, 3, 4, 5])
+        await cluster.dc(1, 2, 3, 4, 5)
+        assert (await cluster.shell(1).write(with_options(), author="root")).outcome is Outcome.OK
+        await cluster.agree(1, 2, 3, 4, 5)
+        events = cluster.shell(1).subscribe()
+        cluster.view(winners)
+        cluster.view(losers, quorate=False)
+        await cluster.dc(*winners)
+        for number, options in enumerate(({"a": "1"}, {"a": "1", "x": "1"}, {"a": "1", "x": "1", "b": "1"})):
+            forced = await cluster.shell(1).write(
+                with_options(**options), author="root", request_id=f"r{number}", force=True
+            )
+            assert forced.outcome is Outcome.OK
+        good = await cluster.shell(3).write(with_options(x="2"), author="root")
+        assert good.outcome is Outcome.OK
+        cluster.view([1, 2, 3, 4, 5])
+        await cluster.dc(1, 2, 3, 4, 5)
+        merged = codec.digest(with_options(x="2", a="1", b="1"))
+        await until(lambda: all(cluster.shell(node).digest == merged for node in (1, 2, 3, 4, 5)))
+        told: list[Orphans] = []
+
+        def are_told() -> bool:
+            told.extend(event for event in _drain(events) if isinstance(event, Orphans))
+            return bool(told)
+
+        await until(are_told)
+        assert [(event.count, event.answered) for event in told] == [(1, 1)]
+        report = codec.parse((tmp_path / "n1/var/lib/hacluster/cib" / told[0].file).read_bytes())
+        assert [entry.get("request-id") for entry in report.all("entry")][-1] == "r1"
+        for request_id in ("r0", "r2"):
+            assert (await cluster.shell(2).outcome_of(request_id)).outcome is Outcome.OK
+        refused = await cluster.shell(2).outcome_of("r1")
+        assert refused.outcome is Outcome.FAILED
 
 
 async def test_status_reaches_the_followers(tmp_path: Path) -> None:
