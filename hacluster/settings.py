@@ -23,6 +23,8 @@ from hacluster.vocabulary.membership import QuorumConfig
 
 LINK_KINDS: Final = ("udp", "mcast", "bcast", "serial", "ping", "ping_group")
 LINKS_MAX: Final = 8
+TIMER_MS_MAX: Final = 24 * 3_600 * 1_000
+"""A day: whoever asks for more has forgotten a unit."""
 NODE_NAME: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9])?")
 
 
@@ -212,6 +214,14 @@ _KNOWN: Final[Mapping[str, tuple[str, ...]]] = {
     "link": ("kind", "port", "interface", "group", "ttl", "targets", "device", "baud", "mtu"),
     "node": ("id", "name", "addresses", "votes", "diskless"),
 }
+_LINK_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
+    "udp": ("port", "interface", "mtu"),
+    "mcast": ("port", "interface", "mtu", "group", "ttl"),
+    "bcast": ("port", "interface", "mtu"),
+    "serial": ("device", "baud"),
+    "ping": ("targets",),
+    "ping_group": ("targets",),
+}
 
 
 class _Reader:
@@ -310,13 +320,18 @@ class _Reader:
         value = values.get(key)
         if value is None:
             return default_ms
-        if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
-            return int(value * 1_000)
         try:
-            return parse_ms(str(value))
+            is_number = isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
+            found_ms = int(value * 1_000) if is_number else parse_ms(str(value))
+        except OverflowError:  # inf
+            found_ms = TIMER_MS_MAX + 1
         except ValueError as error:
             self.fail(table, 0, key, f"{key}: {error}", 'for example "250ms" or 2')
             return default_ms
+        if found_ms > TIMER_MS_MAX:
+            self.fail(table, 0, key, f"{key} = {value!r} is more than a day", 'for example "250ms" or 2')
+            return default_ms
+        return found_ms
 
     def _timers(self, values: Mapping[str, Any]) -> Timers:
         keepalive = self._duration(values, "keepalive", 250)
@@ -406,13 +421,16 @@ class _Reader:
         if "lms_window" in values and not lms:
             what = "lms_window without last_man_standing"
             self.fail("quorum", 0, "lms_window", what, "add last_man_standing = true")
+        window_ms = self._duration(values, "lms_window", 10_000, table="quorum") if lms else 10_000
+        if window_ms < 1_000:
+            self.fail("quorum", 0, "lms_window", "lms_window must be 1 s or more", "10 s is the default")
         return Quorum(
             two_node=two_node,
             wait_for_all=self._flag("quorum", values, "wait_for_all", two_node),
             tiebreak=tiebreak,
             tie_breakers=self._tie_breakers(values, nodes),
             last_man_standing=lms,
-            lms_window_ms=self._duration(values, "lms_window", 10_000, table="quorum") if lms else 10_000,
+            lms_window_ms=window_ms,
         )
 
     def _tie_breakers(self, values: Mapping[str, Any], nodes: tuple[Node, ...]) -> str | tuple[NodeName, ...]:
@@ -434,7 +452,11 @@ class _Reader:
         kind = self._text("link", index, values, "kind", "udp")
         if kind not in LINK_KINDS:
             self.fail("link", index, "kind", f"{kind!r} is no kind of link", "one of " + " ".join(LINK_KINDS))
-            kind = "udp"
+            return Link(kind="udp")
+        for key in values:
+            if key != "kind" and key in _KNOWN["link"] and key not in _LINK_KEYS[kind]:
+                remedy = "remove it; such a link has " + ", ".join(_LINK_KEYS[kind])
+                self.fail("link", index, key, f"{key} means nothing on a {kind} link", remedy)
         link = Link(
             kind=kind,
             port=self._number("link", index, values, "port", 694, 1, 65_535),
