@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from crm.cib.model import Element
 
 ASK_WITHIN_S: Final = 3.0
+_NO_ANSWER: Final = (ErrorCode.UNREACHABLE, ErrorCode.TIMEOUT)
 _WITHOUT_PARAMETERS: Final = ("systemd", "service", "lsb", "heartbeat")
 _OF_THE_CLUSTER: Final = AgentName("ocf", "pacemaker", "remote")  # no program: the cluster itself
 
@@ -65,10 +66,15 @@ class AgentsOfTheCluster(AgentsHere):
     def __init__(self, context: Context, cib: Element) -> None:
         super().__init__(Catalog.of_this_node())
         self._context, self._cib = context, cib
+        self._silent: set[str] = set()  # who has not answered once is not waited for again
 
     def __call__(self, name: AgentName) -> AgentMetadata | str:
         """As of AgentsHere."""
-        if not self._context.options.server or name.standard in _WITHOUT_PARAMETERS:
+        if (
+            not self._context.options.server
+            or name.standard in _WITHOUT_PARAMETERS
+            or name == _OF_THE_CLUSTER
+        ):
             return super().__call__(name)
         try:
             return metadata.parse(self._context.client.agent_metadata(str(name)), str(name))
@@ -86,14 +92,16 @@ class AgentsOfTheCluster(AgentsHere):
             members = Members(self._context.paths, this_node(self._context))
         except (HaError, OSError) as error:
             return f"the agent {name} is not installed here, and nobody else could be asked: {error}"
-        nodes = [one for one in _members(self._cib) if members.settings.node(one) is not None]
+        there = [one for one in _members(self._cib) if members.settings.node(one) is not None]
+        nodes = [one for one in there if one not in self._silent]
         answers = asyncio.run(_asked(members, nodes, name))
+        wrong = {node: one for node, one in zip(nodes, answers, strict=True) if isinstance(one, HaError)}
+        self._silent |= {node for node, answer in wrong.items() if answer.code in _NO_ANSWER}
         for answer in answers:
             if isinstance(answer, AgentMetadata):
                 return answer
-        silent = [node for node, answer in zip(nodes, answers, strict=True) if answer]
-        if silent:
-            return f"the agent {name} is not installed here, and nothing is known of {', '.join(silent)}"
+        if unknown := [node for node in there if node in self._silent or node in wrong]:
+            return f"the agent {name} is not installed here, and nothing is known of {', '.join(unknown)}"
         return f"the agent {name} is installed on no node{self._meant(name)}"
 
 

@@ -7,10 +7,14 @@ import pytest
 from agents.catalog import Catalog, our_ocf_root
 from agents.metadata import AgentMetadata, parse
 from cli.agent_checks import agent_problems, new_problems
-from cli.agent_sources import AgentsHere
+from cli.agent_sources import AgentsHere, AgentsOfTheCluster
+from cli.context import Context, Options
 from cli.grammar.definitions import parse_text
 from cli.grammar.document import empty_cib
 from cli.grammar.load import load
+from crm.cib.model import element
+from hacluster.errors import NotFound, Timeout
+from hacluster.vocabulary.agent import AgentName
 from tests.unit.cli.runner import hacli
 
 
@@ -122,6 +126,45 @@ def test_a_commit_answers_for_what_it_changes(catalog: Catalog) -> None:
         "error b: IPaddr needs the parameter ip",
         "error b: IPaddr knows no parameter 'fake'",
     ]
+
+
+class FakeMembers:
+    """node2 has one agent, node3 does not answer."""
+
+    def __init__(self) -> None:
+        self.settings = self
+        self.asked: list[tuple[str, str]] = []
+
+    def node(self, name: str) -> str:
+        return name
+
+    async def agent_metadata(self, name: str, agent: str, within_s: float) -> str:
+        self.asked.append((name, agent))
+        if name == "node3":
+            raise Timeout(what="the agent", after_ms=int(within_s * 1_000))
+        if agent != "ocf:site:Only":
+            raise NotFound(kind="agent", name=agent)
+        parameters = '<parameters><parameter name="x" required="1"/></parameters>'
+        return f'<resource-agent name="Only">{parameters}</resource-agent>'
+
+
+def test_members_are_asked_for_what_is_not_here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    members = FakeMembers()
+    monkeypatch.setattr("cli.members.Members", lambda _paths, _me: members)
+    nodes = [element("node_state", {"uname": name, "crmd": "1700000000"}) for name in ("node2", "node3")]
+    gone = element("node_state", {"uname": "node4", "crmd": "0"})
+    cib = element("cib", None, element("status", None, *nodes, gone))
+    agents = AgentsOfTheCluster(Context(options=Options(node="node1")), cib)
+    only = agents(AgentName("ocf", "site", "Only"))
+    assert isinstance(only, AgentMetadata)
+    assert [one.name for one in only.parameters] == ["x"]
+    said = [agents(AgentName("ocf", "site", kind)) for kind in ("Some", "Other")]
+    assert said[1] == "the agent ocf:site:Other is not installed here, and nothing is known of node3"
+    # Who has not answered once is not waited for again.
+    assert [agent for node, agent in members.asked if node == "node3"] == ["ocf:site:Only"]
+    assert isinstance(agents(AgentName("ocf", "hacluster", "Dummy")), AgentMetadata)
+    assert len(members.asked) == 4
 
 
 def test_metadata_is_kept(catalog: Catalog, tmp_path: Path) -> None:
