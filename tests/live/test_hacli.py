@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from cli.context import EXIT_CONFLICT, EXIT_NOT_REACHED, EXIT_REFUSED, EXIT_UNSAFE
+from hacluster.v1 import crm_pb2
 from tests.live.local_cluster import LocalCluster, LocalNode, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone]
@@ -336,19 +337,24 @@ def test_a_node_that_waits_for_the_other_says_so_at_once(tmp_path: Path) -> None
     alone.start()
     try:
         until(lambda: (status := alone.status()) and status.waiting_for_all, 30, "it waits")
-        begun = time.monotonic()
+        # A DC is not waited for: of three answers one is quick, however busy the machine is.
+        assert min(answered_s(alone) for _ in range(3)) < 2
         text = hacli(alone, "status")
-        assert time.monotonic() - begun < 3
         assert re.search(r"Current DC: NONE( for \d+ s)? - partition WITHOUT quorum", text)
         cause = "waiting for node2 (not heard since the start here) after a boot: nothing is started until"
         assert cause in text
         assert "then `hacli -F cluster remove node2`" in text
-        begun = time.monotonic()
         (line,) = (one for one in unwell(alone).splitlines() if "waiting for" in one)
-        assert time.monotonic() - begun < 4
         assert line.startswith(cause)
     finally:
         alone.power_cut()
+
+
+def answered_s(node: LocalNode) -> float:
+    """How long ha-crm takes to tell the state of the cluster."""
+    begun = time.monotonic()
+    node.call("Status", crm_pb2.ClusterStatusRequest(), crm_pb2.ClusterStatus, 20)
+    return time.monotonic() - begun
 
 
 def unwell(node: LocalNode) -> str:
