@@ -15,7 +15,8 @@ def clashes(
     before: Element, after: Element, definitions: Sequence[Definition], source: str
 ) -> Iterator[InvalidDocument]:
     """An error for each id that is on more elements than before, with the place of the last that gives it."""
-    for identifier in ids_twice(configuration_of(after)) - ids_twice(configuration_of(before)):
+    twice = ids_twice(configuration_of(after))
+    for identifier in twice - ids_twice(configuration_of(before)) if twice else ():
         last = [one.line for one in definitions if identifier in used_ids(one.element)][-1:]
         error = InvalidRequest(
             what=f"the id {identifier!r} is in use {_places(after, identifier)}",

@@ -11,14 +11,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from cli.grammar.definitions import parse_line
-from cli.grammar.document import CONTAINER_TAGS, RESOURCE_TAGS, configuration_of, objects
+from cli.grammar.document import CONTAINER_TAGS, RESOURCE_TAGS, objects
 from cli.grammar.ids import Ids, with_ids
 from cli.grammar.lexer import logical_lines
 from cli.grammar.options import ALL_NODES
 from cli.grammar.resources import MEMBER
 from cli.grammar.wording import Style, UnsayableError, object_lines
 from cli.grammar.xml_lines import notes_of, xml_text
-from crm.cib.ids import used_ids
 from crm.cib.model import COMMENT, Element, element
 from hacluster.errors import HaError
 
@@ -26,28 +25,29 @@ from hacluster.errors import HaError
 def exact(cib: Element, chosen: Iterable[Element] | None = None) -> str:
     """The objects (all, when not given) in the order of the document; ends in a line end."""
     style = replace(Style.of(cib), full_types=True)
-    taken = used_ids(configuration_of(cib))
     items = objects(cib) if chosen is None else chosen
-    return "".join(_object_text(item, style, taken) + "\n" for item in items)
+    return "".join(_object_text(item, style) + "\n" for item in items)
 
 
-def _object_text(item: Element, style: Style, taken: set[str]) -> str:
+def _object_text(item: Element, style: Style) -> str:
     wanted = _with_placeholders(item)
-    free = taken - used_ids(wanted)
-    explicit = replace(style, printed_ids=style.printed_ids | frozenset(_explicit(wanted, free)))
+    explicit = replace(style, printed_ids=style.printed_ids | frozenset(_explicit(wanted)))
     try:
         lines = object_lines(item, explicit)
     except UnsayableError:
         return xml_text(item)
     text = "\n".join([*notes_of(item), " \\\n\t".join(lines)])
-    if _read_again(text, free, style) == _comparable(wanted):
+    if _read_again(text, style) == _comparable(wanted):
         return text
     return xml_text(item)
 
 
-def _explicit(item: Element, taken: set[str]) -> Iterator[str]:
-    """The ids inside an object that loading would not make."""
-    made = with_ids(_without_ids(item, top=True), Ids(taken))
+def _explicit(item: Element) -> Iterator[str]:
+    """The ids inside an object that are not what loading would make first.
+
+    The first choice is free whenever it is read; what comes second depends on what was read before.
+    """
+    made = with_ids(_without_ids(item, top=True), Ids())
     for one, other in zip(item.walk(), made.walk(), strict=True):
         if one.id and one.id != other.id:
             yield one.id
@@ -60,7 +60,7 @@ def _without_ids(item: Element, *, top: bool = False) -> Element:
     return plain.with_children(children)
 
 
-def _read_again(text: str, taken: set[str], style: Style) -> Element | None:
+def _read_again(text: str, style: Style) -> Element | None:
     lines = logical_lines(text)
     if len(lines) != 1:
         return None
@@ -77,7 +77,7 @@ def _read_again(text: str, taken: set[str], style: Style) -> Element | None:
             for one in read.children
         )
         read = read.with_children(tuple(levels))
-    return _comparable(with_ids(read, Ids(taken)))
+    return _comparable(with_ids(read, Ids()))
 
 
 def _with_placeholders(item: Element) -> Element:

@@ -63,10 +63,16 @@ class Ids:
         return made
 
 
-def with_ids(draft: Element, ids: Ids, old: Element | None = None) -> Element:
-    """`draft` with an id on every part that needs one; parts that `old` has as well keep theirs."""
+def with_ids(
+    draft: Element, ids: Ids, old: Element | None = None, replaced: Element | None = None
+) -> Element:
+    """`draft` with an id on every part that needs one; parts that `old` has as well keep theirs.
+
+    `replaced`: what `draft` takes the place of, whose ids are free by that.
+    """
+    if replaced is not None:
+        ids.free(replaced)
     if old is not None:
-        ids.free(old)
         draft = adopted(draft, old, ids)
     ids.use(draft)
     return _fill(draft, _prefix(draft), ids)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -24,7 +25,7 @@ from cli.grammar.options import ALL_NODES
 from cli.grammar.references import Names, id_index, missing_names, repointed, resolved
 from cli.grammar.resources import MEMBER, MONITOR, OLD_OP_ATTRIBUTES
 from cli.grammar.table import Table, flattened
-from crm.cib.ids import used_ids
+from crm.cib.ids import own_ids, used_ids
 from crm.cib.model import COMMENT, Element, element
 from hacluster.durations import parse_ms
 from hacluster.errors import HaError, InvalidDocument, InvalidDocuments, InvalidRequest
@@ -90,7 +91,8 @@ def load(cib: Element, definitions: Sequence[Definition], *, source: str, mode: 
             except HaError as error:
                 errors.append(placed(error, source, definition.line))
     cib = cib if errors else loader.finish()
-    errors += clashes(loader.before, cib, definitions, source)
+    if loader.doubtful:  # made and kept ids give way to given ones
+        errors += clashes(loader.before, cib, definitions, source)
     if errors:
         raise InvalidDocuments(errors=tuple(sorted(errors, key=lambda error: error.line)))
     return Loaded(cib=cib, warnings=tuple(loader.warnings))
@@ -144,6 +146,7 @@ class _Loader:
     table: Table = field(init=False)
     old: Table = field(init=False)
     ids: Ids = field(init=False)
+    doubtful: set[str] = field(init=False)  # ids given twice, or to what may not be what has it
     settled: dict[str, None] = field(init=False)
     holders: dict[str, str] = field(default_factory=dict)  # of members, as the text has them
 
@@ -157,8 +160,10 @@ class _Loader:
             self.cib = erased(self.cib)
         self.table = Table(self.cib)
         self.old = Table(self.before) if self.mode in (Mode.PUSH, Mode.PRUNE) else self.table
-        given = (name for one in self.definitions for name in used_ids(one.element))
-        self.ids = Ids(used_ids(configuration_of(self.cib)), reserved=given)
+        given = [name for one in self.definitions for name in own_ids(one.element)]
+        used = used_ids(configuration_of(self.cib))
+        self.doubtful = {name for name, times in Counter(given).items() if times > 1 or name in used}
+        self.ids = Ids(used, reserved=given)
         redefined = {definition.element.id for definition in self.definitions}
         self.settled = {one.id: None for one in self.table.rows("constraints") if one.id not in redefined}
 
@@ -196,8 +201,12 @@ class _Loader:
         if item.tag in RESOURCE_TAGS or item.tag == "template":
             self._resource(item)
         else:
-            self.table.put(with_ids(item, self.ids, self.old.get(item.tag, item.id)))
+            self.table.put(self._identified(item))
         return (item.id,)
+
+    def _identified(self, item: Element) -> Element:
+        tag, name = item.tag, item.id
+        return with_ids(item, self.ids, self.old.get(tag, name), self.table.get(tag, name))
 
     def name_operations(self, identifiers: Iterable[str]) -> None:
         """Operations that are referred to by their resource get an id, for there is nothing else to write."""
@@ -264,7 +273,7 @@ class _Loader:
     def _option_set(self, name: str, item: Element, definition: Definition) -> None:
         old = self.table.option_set(name, item.tag, item.id)
         if old is None or definition.from_xml:
-            new = with_ids(item, self.ids, old or self.old.option_set(name, item.tag, item.id))
+            new = with_ids(item, self.ids, old or self.old.option_set(name, item.tag, item.id), old)
         else:
             if item.all("rule") and not old.all("rule"):
                 self.warnings.append(
@@ -310,7 +319,8 @@ class _Loader:
         ]
         if wide and not names:
             self.warnings.append("fencing_topology for all nodes, but there are no nodes")
-        self.table.topology = with_ids(item.with_children(tuple(levels)), self.ids, self.old.topology)
+        whole = item.with_children(tuple(levels))
+        self.table.topology = with_ids(whole, self.ids, self.old.topology, self.table.topology)
 
     # resources
 
@@ -340,11 +350,11 @@ class _Loader:
             for one in parts[:-1]:
                 if self.table.resource(one.id) is not None and self.table.parent_of(one.id) != item.id:
                     self.table.drop_resource(one.id)
-                self.table.put_resource(with_ids(one, self.ids, self.old.get(one.tag, one.id)))
+                self.table.put_resource(self._identified(one))
             item = parts[-1]
         old = self.old.get(item.tag, item.id)
         is_new = self.table.resource(item.id) is None
-        made = self._gathered(with_ids(item, self.ids, old))
+        made = self._gathered(self._identified(item))
         self.table.put_resource(made)
         if is_new and old is None and self.settled:
             for child in made.all(MEMBER):

@@ -19,21 +19,18 @@ _UNFIT: Final = re.compile(r"[^\w.-]")
 
 def used_ids(item: Element) -> set[str]:
     """The ids that elements of this tree have themselves (references do not count)."""
-    return set(_own_ids(item))
+    return set(own_ids(item))
 
 
 def ids_twice(item: Element) -> Counter[str]:
     """The ids that more than one element of this tree has, with how many."""
-    return Counter({name: times for name, times in Counter(_own_ids(item)).items() if times > 1})
+    return Counter({name: times for name, times in Counter(own_ids(item)).items() if times > 1})
 
 
-def _own_ids(item: Element) -> Iterator[str]:
-    """Of everything but placeholders and comments, whose tags begin with #."""
-    return (
-        one.id
-        for one in item.walk()
-        if one.id and one.tag not in IDS_ELSEWHERE and not one.tag.startswith("#")
-    )
+def own_ids(item: Element) -> Iterator[str]:
+    """Those of all its elements, with repeats. Placeholders and comments (#…) have none."""
+    named = (one for one in item.walk() if one.id)
+    return (one.id for one in named if one.tag not in IDS_ELSEWHERE and not one.tag.startswith("#"))
 
 
 def fitting(wanted: str) -> str:

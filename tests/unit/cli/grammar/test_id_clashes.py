@@ -112,6 +112,21 @@ def test_a_kept_id_gives_way_to_one_that_is_given() -> None:
     }
 
 
+def test_the_exact_text_says_ids_that_were_a_second_choice() -> None:
+    cib = loaded("primitive a Dummy params x=1", loaded("role a-instance_attributes read cib"))
+    assert "params $id=a-instance_attributes-1" in exact(cib)
+    assert contents(loaded(exact(cib))) == contents(cib)
+
+
+def test_a_kept_id_gives_way_to_one_that_is_made() -> None:
+    cib = loaded("primitive a Dummy params $b-instance_attributes-x:x=1")
+    text = "primitive b Dummy params x=1\nprimitive a Dummy params x=1"
+    for mode in (Mode.UPDATE, Mode.PUSH, Mode.PRUNE, Mode.REPLACE):
+        changed = loaded(text, cib, mode)
+        assert not ids_twice(changed)
+        assert contents(loaded(exact(changed))) == contents(changed)
+
+
 def test_an_id_may_change_its_place_within_a_text() -> None:
     cib = loaded("primitive a Dummy params $id=s x=1\nprimitive b Dummy")
     changed = loaded("primitive b Dummy params $id=s x=1\nprimitive a Dummy", cib)
