@@ -22,7 +22,7 @@ from cli.grammar.document import (
 from cli.grammar.ids import Ids, with_ids
 from cli.grammar.merging import is_noted, is_same_set, merged, with_notes
 from cli.grammar.options import ALL_NODES
-from cli.grammar.references import Names, id_index, missing_names, repointed, resolved
+from cli.grammar.references import Names, holders, id_index, missing_names, repointed, resolved
 from cli.grammar.resources import MEMBER, MONITOR, OLD_OP_ATTRIBUTES
 from cli.grammar.table import Table, flattened
 from crm.cib.ids import own_ids, used_ids
@@ -229,7 +229,7 @@ class _Loader:
         if item is None:
             return
         if any("id-ref" in one.attributes for one in item.walk()):
-            fixed = resolved(id_index(self.table.built()), item)
+            fixed = resolved(holders(self.table.built()), item)
             if fixed != item and (tag in RESOURCE_TAGS or tag == "template"):
                 self.table.put_resource(fixed)
             elif fixed != item:

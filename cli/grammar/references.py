@@ -157,6 +157,13 @@ def id_index(cib: Element) -> Mapping[str, Element]:
     }
 
 
+def holders(cib: Element) -> Mapping[str, Element]:
+    """What an id-ref may name to mean a part of it: as `id_index`, and nodes by their names."""
+    nodes = configuration_of(cib).child("nodes")
+    by_name = {one.get("uname"): one for one in nodes.all("node")} if nodes is not None else {}
+    return by_name | dict(id_index(cib))
+
+
 def resolved(ids: Mapping[str, Element], item: Element) -> Element:
     """`item` with every id-ref that names an object replaced by the id of the object's first such part.
 

@@ -66,6 +66,12 @@ def test_what_makes_no_sense_is_refused_where_it_stands(text: str, error: str, c
     assert refused.value.errors[0].column == column
 
 
+def test_a_node_is_named_to_mean_its_set() -> None:
+    cib = loaded("node 1: n1 attributes x=1\nnode 2: n2 attributes $id-ref=n1")
+    assert "node 2: n2 \\\n\tattributes $id-ref=n1-instance_attributes" in show(cib)
+    assert contents(loaded(show(cib))) == contents(cib)
+
+
 def test_a_member_of_a_clone_is_freed_by_deleting_that() -> None:
     cib = loaded("primitive a Dummy\nclone c a\nprimitive b Dummy\ngroup g b")
     with pytest.raises(InvalidDocuments) as refused:
