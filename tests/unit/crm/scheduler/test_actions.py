@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 
+from crm.transition import orders
 from crm.transition.graph import GraphAction
 from tests.unit.crm.scheduler.cibs import (
     NOW_S,
@@ -49,6 +52,27 @@ def test_probe_everywhere_then_start_then_monitor() -> None:
     }
     assert inputs(result, "web_start_0@n1") == {"web_monitor_0@n1", "web_monitor_0@n2"}
     assert inputs(result, "web_monitor_10000@n1") == {"web_start_0@n1"}
+
+
+@pytest.mark.parametrize(
+    ("more", "delay_ms"),
+    [
+        ('start-delay="1500ms"', "1500"),
+        ('interval-origin="{now}"', "0"),
+        ('interval-origin="{minute_ago_and_3_s}"', "7000"),
+        ('interval-origin="{in_3_s}"', "3000"),
+        ('interval-origin="{in_3_s}" start-delay="20s"', "20000"),
+        ('interval-origin="never"', ""),
+        ("", ""),
+    ],
+)
+def test_when_a_recurring_operation_begins(more: str, delay_ms: str) -> None:
+    """With an origin at whole intervals from it (Pacemaker Explained, "Resource Operations")."""
+    instants = {"now": NOW_S, "minute_ago_and_3_s": NOW_S - 63, "in_3_s": NOW_S + 3}
+    text = {name: datetime.fromtimestamp(at_s, UTC).isoformat() for name, at_s in instants.items()}
+    ops = op().replace("/>", f" {more.format(**text)}/>")
+    found = action(document([primitive(ops=ops)]), "web_monitor_10000@n1")
+    assert orders.meta(found, "start_delay") == delay_ms
 
 
 def test_a_settled_cluster_has_nothing_to_do() -> None:
