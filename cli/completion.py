@@ -102,7 +102,7 @@ _FIXED: Final = {
     "property": tuple(DEFAULTS),
     "boolean": ("true", "false"),
     "picture": ("dot", "svg", "png"),
-    "action": ("start", "stop", "promote", "demote", "monitor", "validate-all", "meta-data"),
+    "action": ("start", "stop", "promote", "demote", "reload", "monitor", "validate-all", "meta-data"),
     "secret": ("set", "stash", "unstash", "delete", "show", "check", "push"),
     "status": (
         *("bynode", "brief", "detail", "ops", "timing", "failcounts", "verbose", "quiet", "noheaders"),

@@ -23,7 +23,7 @@ _NOT_RUNNING: Final = 7
 _PROMOTED: Final = 8
 _HARMLESS: Final = ("monitor", "validate-all", "meta-data")
 _ANYWHERE: Final = ("start", *_HARMLESS)
-_ACTIONS: Final = ("start", "stop", "promote", "demote", "monitor", "validate-all", "meta-data")
+_ACTIONS: Final = ("start", "stop", "promote", "demote", "reload", "monitor", "validate-all", "meta-data")
 
 
 def rsctest(context: Context, words: Sequence[str]) -> int:

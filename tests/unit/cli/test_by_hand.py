@@ -27,6 +27,7 @@ case $1 in
   promote) echo promoted > "$OCF_RESKEY_state" ;;
   demote) echo unpromoted > "$OCF_RESKEY_state" ;;
   stop) rm -f "$OCF_RESKEY_state" ;;
+  reload) [ -e "$OCF_RESKEY_state" ] || exit 7 ;;
   monitor)
     [ -e "$OCF_RESKEY_state" ] || exit 7
     read word < "$OCF_RESKEY_state"
@@ -100,6 +101,8 @@ def test_parameters_of_templates_and_references(site: Path) -> None:
     assert hacli(["maintenance", "action", "a", "monitor"]) == (0, "a: running\n")
     assert hacli(["maintenance", "action", "a", "promote"])[0] == 0
     assert hacli(["maintenance", "action", "a", "monitor"]) == (0, "a: promoted\n")
+    assert hacli(["maintenance", "action", "a", "reload"]) == (0, "INFO: a reload: ok\n")
+    assert calls(site)[-1] == "a reload"
     assert hacli(["maintenance", "action", "a", "stop"])[0] == 0
     assert hacli(["maintenance", "action", "a", "monitor"]) == (0, "a: not running\n")
     assert hacli(["maintenance", "action", "a", "meta-data"])[1].startswith("<resource-agent/>\n")
