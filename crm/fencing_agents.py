@@ -189,13 +189,14 @@ class FenceAgents:
             return _end(recent, executor)
         return await self._ended(identity, _Wait(executor, lets_itself_in), timeout_ms)
 
-    def gone(self, node: str) -> None:
+    def gone(self, node: str, *, ended: bool = False) -> None:
         """It has left the view: agents that it runs are not waited for, another member is asked.
 
-        But while it may yet let itself in ("on" by the node itself) it must not count as fenced.
+        But while it may yet let itself in ("on" by the node itself) it must not count as fenced, unless that
+        boot of it has certainly `ended`.
         """
         for wait in self._waiting.values():
-            if wait.executor == node and not wait.lets_itself_in and not wait.end.done():
+            if wait.executor == node and (ended or not wait.lets_itself_in) and not wait.end.done():
                 wait.end.set_result(None)
 
     def take(self, result: OperationResult) -> bool:

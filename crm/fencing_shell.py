@@ -271,7 +271,7 @@ class FencingShell:
         for name in absent if apart and change.joined else change.gone:
             self._gone_ns[name] = self._clock.now_ns()
         for name in (*change.gone, *change.rebooted):
-            self.agents.gone(name)
+            self.agents.gone(name, ended=name in change.rebooted)
 
     async def _wait_for_watchdog(self, target: str) -> AgentEnd:
         """It has had the time to end a node that lost its lease, and that node was not heard again."""
@@ -428,6 +428,7 @@ class FencingShell:
                     self._current.pop(target, None)
                     digests = self._digests.pop(target, None)
                     if how != "on":
+                        self.agents.gone(target, ended=True)
                         self.dc.node_fenced(target, names)
                     elif digests is not None:  # else an operator's, which the scheduler does not rely on
                         self.dc.node_unfenced(target, digests)

@@ -596,6 +596,19 @@ async def test_who_may_yet_let_itself_in_is_waited_for() -> None:
         assert not world.nodes["node2"].fenced
 
 
+async def test_who_has_booted_meanwhile_is_let_in_at_once() -> None:
+    """What its former boot did to let itself in has ended with that."""
+    async with a_world() as world:
+        world.replica.configuration = DEVICE
+        world.lrms["node1"].described["stonith:fence_x"] = ON_TARGET
+        world.reign()
+        world.fencing.fence("node2", "on", digests=("a", "s"))
+        await world.executed("node2", "f-fencing_on_0")
+        world.dc.membership_changed(MembershipChange(rebooted=("node2",)))
+        world.fencing.fence("node2", "on", digests=("a", "s"))
+        await world.executed("node2", "f-fencing_on_0", "f-fencing_on_0")
+
+
 async def test_what_an_operator_wants_is_given_up_when_it_fails() -> None:
     """It would be carried out later, when nobody thinks of it any more."""
     async with a_world() as world:
