@@ -167,13 +167,22 @@ def rendered(settings: Settings) -> bytes:
     return cluster_toml.render(settings, heading=HEADING).encode()
 
 
-def with_votes(settings: Settings, voters: dict[int, int], *, two_node: bool, wait_for_all: bool) -> Settings:
-    """The votes as the DC's log has them, and what two voters need beside."""
+def with_votes(
+    settings: Settings, voters: dict[int, int], *, two_node: bool, wait_for_all: bool | None
+) -> Settings:
+    """The votes as the DC's log has them, and what two voters need beside.
+
+    `wait_for_all`: None when the DC does not say: then it comes and goes with `two_node`, unless the file has
+    chosen otherwise.
+    """
     nodes = tuple(replace(node, votes=voters.get(node.id, 0)) for node in settings.nodes)
     quorum = settings.quorum
     both = two_node and sum(1 for node in nodes if node.votes) == 2
     if both != quorum.two_node:
-        quorum = replace(quorum, two_node=both, wait_for_all=wait_for_all)
+        chosen = quorum.wait_for_all != quorum.two_node
+        as_before = quorum.wait_for_all if chosen else both
+        waits = as_before if wait_for_all is None else wait_for_all
+        quorum = replace(quorum, two_node=both, wait_for_all=waits)
     if quorum.tiebreak and all(node.name != quorum.tiebreak for node in nodes if node.votes):
         quorum = replace(quorum, tiebreak=None)
     if isinstance(quorum.tie_breakers, tuple):

@@ -282,7 +282,8 @@ def write_votes(context: Context, members: Members) -> None:
     dc = context.client.dc() or members.me
 
     def changed(settings: Settings, files: SharedFiles) -> SharedFiles:
-        voted = with_votes(settings, votes, two_node=now.two_node, wait_for_all=now.wait_for_all)
+        waits = now.wait_for_all if now.HasField("wait_for_all") else None
+        voted = with_votes(settings, votes, two_node=now.two_node, wait_for_all=waits)
         return replace(files, cluster_toml=rendered(voted))
 
     asyncio.run(members.change(changed, first=dc))

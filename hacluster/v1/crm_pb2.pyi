@@ -1171,6 +1171,7 @@ class VotersReply(message.Message):
     two_node: builtins.bool
     witness_votes: builtins.int
     wait_for_all: builtins.bool
+    """not there: the sender is older than this field, and has not said no"""
     @builtins.property
     def voters(self) -> containers.RepeatedCompositeFieldContainer[Voter]:
         """in the order of ids"""
@@ -1192,13 +1193,15 @@ class VotersReply(message.Message):
         in_sync: abc.Iterable[builtins.int] | None = ...,
         two_node: builtins.bool = ...,
         witness_votes: builtins.int = ...,
-        wait_for_all: builtins.bool = ...,
+        wait_for_all: builtins.bool | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["_wait_for_all", b"_wait_for_all", "wait_for_all", b"wait_for_all"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["in_sync", b"in_sync", "log_index", b"log_index", "next", b"next", "two_node", b"two_node", "voters", b"voters", "wait_for_all", b"wait_for_all", "witness_votes", b"witness_votes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["_wait_for_all", b"_wait_for_all", "in_sync", b"in_sync", "log_index", b"log_index", "next", b"next", "two_node", b"two_node", "voters", b"voters", "wait_for_all", b"wait_for_all", "witness_votes", b"witness_votes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__wait_for_all: _TypeAlias = typing.Literal["wait_for_all"]  # noqa: Y015
+    _WhichOneofArgType__wait_for_all: _TypeAlias = typing.Literal["_wait_for_all", b"_wait_for_all"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__wait_for_all) -> _WhichOneofReturnType__wait_for_all | None: ...
 
 @typing.final
 class ChangeVotersRequest(message.Message):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from cli.members import with_votes
 from hacluster import certificates, settings
 from hacluster.errors import InvalidDocument, InvalidRequest
 from hacluster.paths import Paths
+from hacluster.v1 import crm_pb2
 from messaging import keys
 from messaging.packet import Keyring
 
@@ -111,3 +113,19 @@ def test_votes_follow_the_log() -> None:
     shrunk = with_votes(made(3, two_node=False), {1: 1, 2: 1}, two_node=True, wait_for_all=True)
     assert (shrunk.quorum.two_node, shrunk.quorum.wait_for_all) == (True, True)
     assert [node.votes for node in shrunk.nodes] == [1, 1, 0]
+
+
+def test_what_the_dc_does_not_say_of_wait_for_all_is_no_no() -> None:
+    """A DC of a release before that field: three become two, and those who chose to wait go on to wait."""
+    assert not crm_pb2.VotersReply().HasField("wait_for_all")
+    assert crm_pb2.VotersReply(wait_for_all=False).HasField("wait_for_all")
+    three, two = made(3, two_node=False), {1: 1, 2: 1}
+    assert with_votes(three, two, two_node=True, wait_for_all=None).quorum.wait_for_all
+    assert not with_votes(three, two, two_node=True, wait_for_all=False).quorum.wait_for_all
+    waits = replace(three, quorum=replace(three.quorum, wait_for_all=True))
+    shrunk = with_votes(waits, two, two_node=True, wait_for_all=None)
+    everybody = {1: 1, 2: 1, 3: 1}
+    assert with_votes(shrunk, everybody, two_node=False, wait_for_all=True).quorum.wait_for_all
+    chosen = replace(three, quorum=replace(three.quorum, two_node=True, wait_for_all=False))
+    grown = with_votes(chosen, everybody, two_node=False, wait_for_all=None)
+    assert not grown.quorum.wait_for_all
