@@ -124,8 +124,13 @@ def mutants(seeds: int, seconds: float, *, write: bool) -> int:
 
 
 def keep_account(options: argparse.Namespace) -> int:
-    """Exit code 1 when a seed failed."""
+    """Exit code 1 when a seed failed; 2 when the page is none that a row can be added to."""
     first, _, last = options.seeds.partition("-")
+    try:
+        ledger.judge(options.page, ledger.rows_of(options.page))
+    except ValueError as error:
+        print(error)
+        return 2
     one = ledger.play(options.name, int(first), int(last or first), print, seconds_max=options.seconds)
     ledger.append(options.page, one)
     print(one.line())

@@ -11,6 +11,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Final
 
@@ -88,16 +89,43 @@ def play(name: str, first: int, last: int, say: Callable[[str], None], *, second
     )
 
 
-def append(page: Path, one: Slice) -> None:
-    """Add the row to the table of the page and sum up anew."""
+def in_history(hashed: str) -> bool:
+    """Whether the tree that is here comes from that commit; the plus of changes beside it is no matter."""
+    words = ["git", "merge-base", "--is-ancestor", hashed.removesuffix("+"), "HEAD"]
+    return (
+        subprocess.run(words, cwd=PAGE.parent, capture_output=True, check=False, timeout=30).returncode == 0
+    )
+
+
+def foreign(rows: list[str]) -> list[str]:
+    """The rows of commits that this branch has not got: what they played may be anything."""
+    return [row for row in rows if not in_history(row.strip("|").split("|")[2].strip())]
+
+
+def rows_of(page: Path) -> list[str]:
+    """The rows of its table. Raises ValueError when it has none."""
     lines = page.read_text(encoding="utf-8").splitlines()
     if HEAD not in lines:
         raise ValueError(f"{page}: there is no line {HEAD!r} to add to")
-    end = lines.index(HEAD) + 2
-    while end < len(lines) and lines[end].startswith("|"):
-        end += 1
-    lines.insert(end, one.line())
-    rows = lines[lines.index(HEAD) + 2 : end + 1]
+    return list(takewhile(lambda line: line.startswith("|"), lines[lines.index(HEAD) + 2 :]))
+
+
+def judge(page: Path, rows: list[str]) -> None:
+    """Raises ValueError while a row is of a commit that is not in this branch's history."""
+    if strangers := foreign(rows):
+        named = "; ".join(strangers)
+        raise ValueError(f"{page}: not in the history of this branch: {named} (play these slices again here)")
+
+
+def append(page: Path, one: Slice) -> None:
+    """Add the row to the table of the page and sum up anew.
+
+    Raises ValueError, and changes nothing, when `judge` does.
+    """
+    rows = [*rows_of(page), one.line()]
+    judge(page, rows)
+    lines = page.read_text(encoding="utf-8").splitlines()
+    lines.insert(lines.index(HEAD) + 1 + len(rows), one.line())
     text = "\n".join(total(rows) if line.startswith(TOTAL) else line for line in lines)
     page.write_text(text + "\n", encoding="utf-8")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -79,12 +80,12 @@ def test_expectations_are_of_classes_that_there_are() -> None:
     assert sometimes.never("pause", {"paused": 1, "node_late": 2}) == ["node_back"]
 
 
-def a_slice(first: int, last: int, violations: tuple[int, ...] = ()) -> ledger.Slice:
+def a_slice(first: int, last: int, violations: tuple[int, ...] = (), commit: str = "") -> ledger.Slice:
     return ledger.Slice(
         name="cib3",
         first=first,
         last=last,
-        commit="abc",
+        commit=commit or ledger.commit(),
         hours=1.5,
         speed=400,
         violations=violations,
@@ -100,6 +101,36 @@ def test_the_ledger_adds_rows_and_sums_up(tmp_path: Path) -> None:
     text = page.read_text()
     assert "Total: 3 cluster-hours, 20 runs of 1 classes, 2 violations." in text
     assert text.index("| 1–10 |") < text.index("| 11–20 |") < text.index("after")
+
+
+def test_the_ledger_takes_no_row_of_a_commit_that_is_not_in_the_branch(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(f"{ledger.TOTAL}0\n\n{ledger.HEAD}\n|-|-|-|-|-|-|-|\n\nafter\n")
+    before = page.read_text()
+    elsewhere = "0123456789abcdef"
+    with pytest.raises(ValueError, match=f"not in the history of this branch.*{elsewhere}"):
+        ledger.append(page, a_slice(1, 10, commit=elsewhere))
+    assert page.read_text() == before
+    row = a_slice(1, 10, commit=elsewhere + "+").line()
+    page.write_text(before.replace("\n\nafter", f"\n{row}\n\nafter"))
+    with pytest.raises(ValueError, match="1–10"):
+        ledger.append(page, a_slice(11, 20))
+    with pytest.raises(ValueError, match="there is no line"):
+        ledger.append(Path(__file__), a_slice(11, 20))
+
+
+def test_every_row_of_the_page_is_of_this_branch() -> None:
+    rows = ledger.rows_of(ledger.PAGE)
+    assert rows
+    shallow = subprocess.run(
+        ["git", "rev-parse", "--is-shallow-repository"],
+        cwd=ledger.PAGE.parent,
+        capture_output=True,
+        check=False,
+    )
+    if shallow.stdout.strip() != b"false":
+        pytest.skip("the history is not here")
+    assert ledger.foreign(rows) == []
 
 
 def test_a_slice_is_what_was_played() -> None:
