@@ -435,7 +435,8 @@ class CrmShell:
         if update is not None:
             apart = self._had_view and not before[0]
             self._had_view |= bool(authority.view.members)
-            change = self.nodes.set_view(authority.view, states, self._clock.wall_s(), apart=apart)
+            runs = wire.last_runs_from(update)
+            change = self.nodes.set_view(authority.view, states, self._clock.wall_s(), apart=apart, runs=runs)
             for name, wanted in self._lrm_wanted.items():
                 if self.nodes[name].member or name == self._node.name:
                     wanted.set()

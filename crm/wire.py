@@ -30,6 +30,7 @@ __all__ = [
     "connectivity_from",
     "fencing_record_from",
     "fencing_record_to",
+    "last_runs_from",
     "node_states_from",
     "operation_id_from",
     "operation_id_to",
@@ -66,6 +67,11 @@ def node_states_from(message: membership_pb2.AuthorityUpdate) -> dict[str, tuple
             state = NodeState.UNKNOWN
         states[node.name] = (state, node.clean_leave)
     return states
+
+
+def last_runs_from(message: membership_pb2.AuthorityUpdate) -> dict[str, int]:
+    """Each configured node's latest run that was in a view, as far as this one knows; 0: not known."""
+    return {node.name: node.last_run for node in message.nodes}
 
 
 def connectivity_from(message: membership_pb2.AuthorityUpdate) -> dict[str, int]:

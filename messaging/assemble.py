@@ -16,6 +16,7 @@ from hacluster.settings import Link, Node, Settings, Witness
 from hacluster.vocabulary.ids import BootToken
 from messaging.membership.core import MembershipCore
 from messaging.membership.events import Config, ConfiguredNode, Durable, Start, WitnessAnswered, node_list
+from messaging.membership.runs import known_runs
 from messaging.membership.shell import MembershipShell
 from messaging.packet import Gate, Keyring, Sealer
 from messaging.store import Store
@@ -160,7 +161,7 @@ def shell_of(
             node_id=me.id,
             nodes=[node.id for node in settings.nodes],
             keyring=keyring,
-            seen=store.seen(),
+            seen=known_runs(store.seen(), durable.runs),
             session=session,
         ),
         sealer=Sealer(

@@ -32,6 +32,7 @@ DONE_KEPT: Final = 16
 MARGIN_BYTES: Final = 96
 """Numbers and tags of a protobuf message beside its lists and texts, at most."""
 
+RUN_BYTES: Final = 20
 TOPIC_CHARACTERS_MAX: Final = 64
 TOPIC_BYTES_MAX: Final = 4 * TOPIC_CHARACTERS_MAX
 
@@ -70,9 +71,10 @@ def body_bound(message: Message) -> int:
         case Propose():
             return MARGIN_BYTES + 16 * len(message.members)
         case Accept():
-            return 2 * MARGIN_BYTES + _quorum_bound(message.quorum)
+            return 2 * MARGIN_BYTES + _quorum_bound(message.quorum) + RUN_BYTES * len(message.runs)
         case Install():
-            return MARGIN_BYTES + 56 * len(message.members) + _quorum_bound(message.quorum)
+            known = RUN_BYTES * len(message.runs) + 4 * len(message.forgetful)
+            return MARGIN_BYTES + 56 * len(message.members) + _quorum_bound(message.quorum) + known
         case Refuse():
             return MARGIN_BYTES + 4 * len(message.hears)
         case Bars():

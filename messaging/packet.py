@@ -392,7 +392,8 @@ class Gate:
         self._others = frozenset(nodes) - {node_id}
         self.use(keyring)
         self._links_max = links_max
-        self._senders = {node: _Sender(incarnation) for node, incarnation in (seen or {}).items()}
+        known = {node: number for node, number in (seen or {}).items() if node in self._others}
+        self._senders = {node: _Sender(incarnation) for node, incarnation in known.items()}
 
     def use_nodes(self, nodes: Iterable[int]) -> None:
         """Accept packets of these nodes from now on."""
@@ -480,9 +481,13 @@ class Gate:
         lost counts from 1 again.
         """
         sender = self._senders.get(header.sender)
-        return sender is not None and (
-            header.incarnation < sender.incarnation
-            or (header.incarnation == sender.incarnation and header.session != sender.session)
+        return (
+            header.sender in self._others
+            and sender is not None
+            and (
+                header.incarnation < sender.incarnation
+                or (header.incarnation == sender.incarnation and header.session != sender.session)
+            )
         )
 
     def _decrypt(self, key: WorkingKey, header: Header, datagram: bytes) -> bytes | None:

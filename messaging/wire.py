@@ -5,7 +5,7 @@ Bodies from the network are judged here: whatever does not decode, or is out of 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Final, assert_never
 
 from google.protobuf.message import DecodeError
@@ -36,6 +36,7 @@ from messaging.membership.events import (
     Status,
     ViewMember,
 )
+from messaging.membership.runs import Run
 from messaging.membership.talk import DATA_BYTES_MAX
 from messaging.packet import (
     NODES_MAX,
@@ -80,6 +81,9 @@ def encode(message: Message) -> bytes:
                 installed=_view_id(message.installed),
                 lease_rest_us=-(-message.lease_rest_ns // 1_000),
                 quorum_config=quorum_to(message.quorum).SerializeToString(),
+                runs=runs_to(message.runs),
+                forgetful=message.forgetful,
+                fresh=message.fresh,
             ).SerializeToString()
         case Refuse():
             return wire_pb2.Refuse(
@@ -96,6 +100,8 @@ def encode(message: Message) -> bytes:
                 ],
                 hold_us=-(-message.hold_ns // 1_000),
                 quorum_config=quorum_to(message.quorum).SerializeToString(),
+                runs=runs_to(message.runs),
+                forgetful=message.forgetful,
             ).SerializeToString()
         case Installed():
             return wire_pb2.Installed(id=_view_id(message.id)).SerializeToString()
@@ -153,6 +159,9 @@ def _decode(kind: int, body: bytes) -> Message | None:
                 installed=_view_id_from(accept.installed),
                 lease_rest_ns=_bounded(accept.lease_rest_us * 1_000, HOLD_NS_MAX),
                 quorum=quorum_from(membership_pb2.QuorumConfig.FromString(accept.quorum_config)),
+                runs=runs_from(accept.runs),
+                forgetful=accept.forgetful,
+                fresh=accept.fresh,
             )
         case Kind.REFUSE:
             refuse = wire_pb2.Refuse.FromString(body)
@@ -177,6 +186,8 @@ def _decode(kind: int, body: bytes) -> Message | None:
                 ),
                 hold_ns=_bounded(install.hold_us * 1_000, HOLD_NS_MAX),
                 quorum=quorum_from(membership_pb2.QuorumConfig.FromString(install.quorum_config)),
+                runs=runs_from(install.runs),
+                forgetful=_among(install.forgetful, {m.id for m in install.members}),
             )
         case Kind.INSTALLED:
             return Installed(id=_real_view_id_from(wire_pb2.Installed.FromString(body).id))
@@ -241,6 +252,29 @@ def _in_order(members: tuple[ViewMember, ...]) -> tuple[ViewMember, ...]:
     if not 1 <= len(ids) <= NODES_MAX or ids != sorted(set(ids)):
         raise ValueError("members are not in order")
     return members
+
+
+def _among(nodes: Iterable[int], members: Set[int]) -> tuple[int, ...]:
+    """Some of the members, in order, each once. Raises ValueError."""
+    named = tuple(nodes)
+    if list(named) != sorted(set(named) & members):
+        raise ValueError("these are no members, or not in order")
+    return named
+
+
+def runs_to(runs: Iterable[Run]) -> list[wire_pb2.Run]:
+    """As packets carry them."""
+    return [wire_pb2.Run(node=run.node, incarnation=run.incarnation, left=run.left) for run in runs]
+
+
+def runs_from(messages: Sequence[wire_pb2.Run]) -> tuple[Run, ...]:
+    """Raises ValueError when there are too many, nodes are not in order, or a run is none."""
+    _bounded(len(messages), NODES_MAX)
+    runs = tuple(Run(one.node, one.incarnation, one.left) for one in messages)
+    ids = [run.node for run in runs]
+    if ids != sorted(set(ids)) or not all(0 < run.node <= 0xFFFF and run.incarnation for run in runs):
+        raise ValueError("runs are in order of nodes, each of a node and an incarnation")
+    return runs
 
 
 def _boot_token_from(raw: bytes) -> BootToken:
@@ -380,6 +414,7 @@ def _node(node: PeerStatus) -> membership_pb2.NodeStatus:
         incarnation=node.incarnation,
         boot_token=node.boot_token,
         clean_leave=node.clean_leave,
+        last_run=node.last_run,
         silent_ms=node.silent_ms,
         key_ids=[key_id for key_id in range(16) if node.key_ids >> key_id & 1],
         signing_key=node.signs_with,

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Final
 
 from crm.cib.history import Digest, NodeHistory
 from crm.cib.model import Element
 from crm.cib.status import BOOT, FENCED_BY, FORGIVEN, LIED, Join, NodeFacts
 from hacluster.vocabulary.membership import Member, MembershipView, NodeState
 from hacluster.vocabulary.operation import ExecutionStatus, OperationResult
+
+NO_RUNS: Final[Mapping[str, int]] = MappingProxyType({})
 
 
 @dataclass(slots=True)
@@ -22,7 +26,8 @@ class NodeRecord:
 
     `fenced`: this boot is confirmed to be over, by `fenced_by`. `lied`: that is not true, it was heard since.
     `barred`: it still is, though no view takes it any more. `forgiven`: an operator let it in all the same.
-    `doubted`: what ha-messaging knows of its leaving is of before we were cut off.
+    `doubted`: what ha-messaging knows of its leaving is of before we were cut off. `last_run`: the latest
+    of ha-messaging there that was in a view, as far as is known here.
     """
 
     name: str
@@ -41,6 +46,7 @@ class NodeRecord:
     forgiven: bool = False
     barred: bool = False
     doubted: bool = False
+    last_run: int = 0
     fenced_by: tuple[str, ...] = ()
     synced: bool = False
     arriving: NodeHistory | None = None
@@ -55,6 +61,16 @@ class NodeRecord:
             return self.attributes
         merged = {**self.attributes, **self.unconfirmed}
         return {name: value for name, value in merged.items() if value}
+
+    def takes_run(self, last_run: int, state: NodeState) -> bool:
+        """Says whether a later run than the last that we knew of was in a view.
+
+        Who was fenced and is heard again is about to be let in: what is certain of it stands until then.
+        """
+        if last_run <= self.last_run or (self.fenced_by and state is NodeState.JOINING):
+            return False
+        before, self.last_run = self.last_run, last_run
+        return before > 0
 
     @property
     def member(self) -> bool:
@@ -117,16 +133,19 @@ class NodeTable:
         wall_s: int,
         *,
         apart: bool = False,
+        runs: Mapping[str, int] = NO_RUNS,
     ) -> MembershipChange:
         """Take a view. `states`: of each node, and whether it left cleanly.
 
-        `apart`: this node's partition had no quorum; another may have.
+        `apart`: this node's partition had no quorum; another may have. `runs`: each node's latest that was in
+        a view: a later one of a node that is not here means that it was with others, and is lost.
         """
         present: dict[str, Member] = {member.name: member for member in view.members}
         joined, gone, rebooted, left = [], [], [], []
         for record in self._records.values():
             member = present.get(record.name)
             state, clean = states.get(record.name, (NodeState.LOST, False))
+            was_elsewhere = record.takes_run(runs.get(record.name, 0), state)
             record.barred = member is None and state is NodeState.BARRED
             record.doubted = record.doubted and member is None and state is NodeState.LEFT
             if member is None:
@@ -134,6 +153,9 @@ class NodeTable:
                 if record.member:
                     gone.append(record.name)
                     record.left_cleanly = has_left
+                elif was_elsewhere and (record.left_cleanly or record.fenced) and not has_left:
+                    gone.append(record.name)
+                    self._doubt(record)
                 elif has_left and not (record.left_cleanly or record.fenced):
                     # Its heartbeat said that it goes, and was faster than LEAVE, of which a copy may be lost;
                     # or it was stopped before it came into any view that we know of.
@@ -169,9 +191,12 @@ class NodeTable:
         """They may have come back to others, and been lost by them: the last DC's status says what is so."""
         for record in self._records.values():
             if record.seen and not record.member:
-                self._forget_boot(record)
-                record.seen = record.left_cleanly = False
+                self._doubt(record)
                 record.doubted = True
+
+    def _doubt(self, record: NodeRecord) -> None:
+        self._forget_boot(record)
+        record.seen = record.left_cleanly = False
 
     def _forget_boot(self, record: NodeRecord) -> None:
         """A boot voids the journal and the transient attributes; the node has said so itself."""

@@ -446,6 +446,7 @@ class NodeStatus(message.Message):
     KEY_IDS_FIELD_NUMBER: builtins.int
     SIGNING_KEY_FIELD_NUMBER: builtins.int
     CONNECTIVITY_FIELD_NUMBER: builtins.int
+    LAST_RUN_FIELD_NUMBER: builtins.int
     id: builtins.int
     name: builtins.str
     state: builtins.str
@@ -453,13 +454,17 @@ class NodeStatus(message.Message):
     incarnation: builtins.int
     boot_token: builtins.str
     clean_leave: builtins.bool
-    """with state "left": its LRM had nothing active"""
+    """with state "left": nothing is active there, and no later run of it was in a view"""
     silent_ms: builtins.int
     """since the last accepted packet; 0 for this node"""
     signing_key: builtins.int
     """the key of its last packet; 0: not known"""
     connectivity: builtins.int
     """1 + its links with carrier + its live ping targets: of this node now, of others as"""
+    last_run: builtins.int
+    """they said last; 0: not known
+    the incarnation of its latest run that was in a view, as far as is known; 0: none
+    """
     @builtins.property
     def key_ids(self) -> containers.RepeatedScalarFieldContainer[builtins.int]:
         """the keys of authkeys that it can verify, as it says; empty: not known"""
@@ -477,10 +482,11 @@ class NodeStatus(message.Message):
         key_ids: abc.Iterable[builtins.int] | None = ...,
         signing_key: builtins.int = ...,
         connectivity: builtins.int = ...,
+        last_run: builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["boot_token", b"boot_token", "clean_leave", b"clean_leave", "connectivity", b"connectivity", "id", b"id", "incarnation", b"incarnation", "key_ids", b"key_ids", "name", b"name", "signing_key", b"signing_key", "silent_ms", b"silent_ms", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["boot_token", b"boot_token", "clean_leave", b"clean_leave", "connectivity", b"connectivity", "id", b"id", "incarnation", b"incarnation", "key_ids", b"key_ids", "last_run", b"last_run", "name", b"name", "signing_key", b"signing_key", "silent_ms", b"silent_ms", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

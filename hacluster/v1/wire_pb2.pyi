@@ -20,6 +20,33 @@ else:
 DESCRIPTOR: descriptor.FileDescriptor
 
 @typing.final
+class Run(message.Message):
+    """The latest run of a node that somebody knows of: the highest incarnation in a view that was promised, or one whose
+    clean LEAVE was heard (`left`). Lists are in order of nodes, each once.
+    """
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    NODE_FIELD_NUMBER: builtins.int
+    INCARNATION_FIELD_NUMBER: builtins.int
+    LEFT_FIELD_NUMBER: builtins.int
+    node: builtins.int
+    incarnation: builtins.int
+    left: builtins.bool
+    def __init__(
+        self,
+        *,
+        node: builtins.int = ...,
+        incarnation: builtins.int = ...,
+        left: builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["incarnation", b"incarnation", "left", b"left", "node", b"node"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
 class Propose(message.Message):
     DESCRIPTOR: descriptor.Descriptor
 
@@ -55,16 +82,27 @@ class Accept(message.Message):
     INSTALLED_FIELD_NUMBER: builtins.int
     LEASE_REST_US_FIELD_NUMBER: builtins.int
     QUORUM_CONFIG_FIELD_NUMBER: builtins.int
+    RUNS_FIELD_NUMBER: builtins.int
+    FORGETFUL_FIELD_NUMBER: builtins.int
+    FRESH_FIELD_NUMBER: builtins.int
     incarnation: builtins.int
     boot_token: builtins.bytes
     lease_rest_us: builtins.int
     """how long excluded nodes may still believe to have the sender's support"""
     quorum_config: builtins.bytes
     """serialised QuorumConfig as the sender has it"""
+    forgetful: builtins.bool
+    """its disk was lost: there may have been later runs"""
+    fresh: builtins.bool
+    """its disk knows of no view: it is new, unless another knows of a run of it"""
     @builtins.property
     def id(self) -> common_pb2.ViewId: ...
     @builtins.property
     def installed(self) -> common_pb2.ViewId: ...
+    @builtins.property
+    def runs(self) -> containers.RepeatedCompositeFieldContainer[Run]:
+        """empty: the sender is older than this field"""
+
     def __init__(
         self,
         *,
@@ -74,10 +112,13 @@ class Accept(message.Message):
         installed: common_pb2.ViewId | None = ...,
         lease_rest_us: builtins.int = ...,
         quorum_config: builtins.bytes = ...,
+        runs: abc.Iterable[Run] | None = ...,
+        forgetful: builtins.bool = ...,
+        fresh: builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["id", b"id", "installed", b"installed"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["boot_token", b"boot_token", "id", b"id", "incarnation", b"incarnation", "installed", b"installed", "lease_rest_us", b"lease_rest_us", "quorum_config", b"quorum_config"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["boot_token", b"boot_token", "forgetful", b"forgetful", "fresh", b"fresh", "id", b"id", "incarnation", b"incarnation", "installed", b"installed", "lease_rest_us", b"lease_rest_us", "quorum_config", b"quorum_config", "runs", b"runs"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -137,6 +178,8 @@ class Install(message.Message):
     MEMBERS_FIELD_NUMBER: builtins.int
     HOLD_US_FIELD_NUMBER: builtins.int
     QUORUM_CONFIG_FIELD_NUMBER: builtins.int
+    RUNS_FIELD_NUMBER: builtins.int
+    FORGETFUL_FIELD_NUMBER: builtins.int
     hold_us: builtins.int
     """authority in the view begins this much later"""
     quorum_config: builtins.bytes
@@ -145,6 +188,14 @@ class Install(message.Message):
     def id(self) -> common_pb2.ViewId: ...
     @builtins.property
     def members(self) -> containers.RepeatedCompositeFieldContainer[Install.Member]: ...
+    @builtins.property
+    def runs(self) -> containers.RepeatedCompositeFieldContainer[Run]:
+        """the latest that any member knows of"""
+
+    @builtins.property
+    def forgetful(self) -> containers.RepeatedScalarFieldContainer[builtins.int]:
+        """members whose disk was lost"""
+
     def __init__(
         self,
         *,
@@ -152,10 +203,12 @@ class Install(message.Message):
         members: abc.Iterable[Install.Member] | None = ...,
         hold_us: builtins.int = ...,
         quorum_config: builtins.bytes = ...,
+        runs: abc.Iterable[Run] | None = ...,
+        forgetful: abc.Iterable[builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["id", b"id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["hold_us", b"hold_us", "id", b"id", "members", b"members", "quorum_config", b"quorum_config"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["forgetful", b"forgetful", "hold_us", b"hold_us", "id", b"id", "members", b"members", "quorum_config", b"quorum_config", "runs", b"runs"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -305,6 +358,7 @@ class WitnessAsk(message.Message):
     TERM_COUNTER_FIELD_NUMBER: builtins.int
     TERM_NODE_FIELD_NUMBER: builtins.int
     TERM_SERIAL_FIELD_NUMBER: builtins.int
+    RUNS_FIELD_NUMBER: builtins.int
     nonce: builtins.int
     challenge: builtins.bytes
     config_index: builtins.int
@@ -326,6 +380,10 @@ class WitnessAsk(message.Message):
     def in_sync(self) -> containers.RepeatedScalarFieldContainer[builtins.int]:
         """with a term: from now on only these have everything that is committed; none: as before"""
 
+    @builtins.property
+    def runs(self) -> containers.RepeatedCompositeFieldContainer[Run]:
+        """the members'; empty: the sender is older than this field"""
+
     def __init__(
         self,
         *,
@@ -342,10 +400,11 @@ class WitnessAsk(message.Message):
         term_counter: builtins.int = ...,
         term_node: builtins.int = ...,
         term_serial: builtins.int = ...,
+        runs: abc.Iterable[Run] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["view", b"view"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["challenge", b"challenge", "config_index", b"config_index", "in_sync", b"in_sync", "lease_ms", b"lease_ms", "members", b"members", "nonce", b"nonce", "release", b"release", "score", b"score", "term_counter", b"term_counter", "term_node", b"term_node", "term_serial", b"term_serial", "view", b"view", "voters", b"voters"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["challenge", b"challenge", "config_index", b"config_index", "in_sync", b"in_sync", "lease_ms", b"lease_ms", "members", b"members", "nonce", b"nonce", "release", b"release", "runs", b"runs", "score", b"score", "term_counter", b"term_counter", "term_node", b"term_node", "term_serial", b"term_serial", "view", b"view", "voters", b"voters"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -362,6 +421,7 @@ class WitnessAnswer(message.Message):
     REASON_FIELD_NUMBER: builtins.int
     TERM_COUNTER_FIELD_NUMBER: builtins.int
     TERM_NODE_FIELD_NUMBER: builtins.int
+    RUNS_FIELD_NUMBER: builtins.int
     nonce: builtins.int
     challenge: builtins.bytes
     """16 bytes"""
@@ -375,6 +435,10 @@ class WitnessAnswer(message.Message):
     def view(self) -> common_pb2.ViewId: ...
     @builtins.property
     def in_sync(self) -> containers.RepeatedScalarFieldContainer[builtins.int]: ...
+    @builtins.property
+    def runs(self) -> containers.RepeatedCompositeFieldContainer[Run]:
+        """the latest of each node in a view that it has granted"""
+
     def __init__(
         self,
         *,
@@ -387,10 +451,11 @@ class WitnessAnswer(message.Message):
         reason: builtins.str = ...,
         term_counter: builtins.int = ...,
         term_node: builtins.int = ...,
+        runs: abc.Iterable[Run] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["view", b"view"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["challenge", b"challenge", "granted", b"granted", "in_sync", b"in_sync", "lease_ms", b"lease_ms", "nonce", b"nonce", "reason", b"reason", "term_counter", b"term_counter", "term_node", b"term_node", "view", b"view"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["challenge", b"challenge", "granted", b"granted", "in_sync", b"in_sync", "lease_ms", b"lease_ms", "nonce", b"nonce", "reason", b"reason", "runs", b"runs", "term_counter", b"term_counter", "term_node", b"term_node", "view", b"view"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -34,8 +34,10 @@ from messaging.membership.events import (
     Persist,
     Persisted,
     Publish,
+    RaiseIncarnation,
     Status,
 )
+from messaging.membership.runs import Run, RunTable
 from messaging.membership.talk import DATA_BYTES_MAX
 
 Process: TypeAlias = tuple[int, int]
@@ -46,7 +48,10 @@ LEASE_PERCENT: Final = 90
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hello:
-    """Who its sender is, after the change that `tag` names; `counter`: the highest that it has stored."""
+    """Who its sender is, after the change that `tag` names; `counter`: the highest that it has stored.
+
+    `runs`: the latest of each node that it knows of; `forgetful`: its disk was lost (`membership.runs`).
+    """
 
     tag: str
     counter: int
@@ -54,6 +59,8 @@ class Hello:
     boot_token: str
     crm: int
     lrm: int
+    runs: tuple[Run, ...] = ()
+    forgetful: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,7 +155,16 @@ class LeaveGroup:
 
 
 Effect: TypeAlias = (
-    Say | LeaveGroup | EndRun | Persist | Publish | Deliver | DataAnswered | MarkAllSeen | Note
+    Say
+    | LeaveGroup
+    | EndRun
+    | RaiseIncarnation
+    | Persist
+    | Publish
+    | Deliver
+    | DataAnswered
+    | MarkAllSeen
+    | Note
 )
 
 
@@ -185,9 +201,12 @@ class CorosyncCore:
         self._daemons = (0, 0)
         self._last_crm = 0  # which was connected last, or said that the node leaves
         self._left: dict[int, Leave] = {}
+        self._runs = RunTable(config.durable.runs, forgetful=config.durable.forgetful)
         self._was_member: set[int] = set()
         self._answered_ns = 0
         self._leaving = False
+        self._raise: tuple[int, int] | None = None  # above which incarnation, once this token is on disk
+        self._forgetful: frozenset[int] = frozenset()  # members of the view
         self._token = self._number = 0
         self._published: Status | None = None
         self._out: list[Effect] = []
@@ -207,6 +226,8 @@ class CorosyncCore:
             case Ticked(answered_ns=answered_ns):
                 self._answered_ns = answered_ns
                 self._look_for_the_dead(now_ns)
+            case Persisted(token) if self._raise is not None and token == self._raise[0]:
+                self._out.append(RaiseIncarnation(self._raise[1]))
             case Persisted(token) if token != self._token or self._proposed == NO_VIEW:
                 pass  # another change has come meanwhile
             case Persisted():
@@ -293,6 +314,8 @@ class CorosyncCore:
             boot_token=self._config.boot_token,
             crm=self._daemons[0],
             lrm=self._daemons[1],
+            runs=self._runs.all,
+            forgetful=self._runs.forgetful,
         )
 
     def _heard(self, sender: Process, packet: Packet) -> None:
@@ -301,6 +324,7 @@ class CorosyncCore:
             case Hello():
                 self._hellos[sender] = packet
                 self._left.pop(node, None)
+                self._learn(packet)
                 if packet.tag == self._tag():
                     self._begin()
                     self._propose()
@@ -314,6 +338,8 @@ class CorosyncCore:
                 self._refresh(node, packet)
             case Leave():
                 self._left[node] = packet
+                if packet.clean and sender in self._hellos:
+                    self._runs.learn([Run(node, self._hellos[sender].incarnation, left=True)])
                 if node == self._config.node_id and self._leaving:
                     self._view = MembershipView()
                     self._out.append(LeaveGroup())
@@ -321,6 +347,17 @@ class CorosyncCore:
                 self._deliver(sender, packet)
             case _:
                 assert_never(packet)
+
+    def _learn(self, hello: Hello) -> None:
+        """What another knows of configured nodes; of our own, what our disk has lost."""
+        self._runs.learn(run for run in hello.runs if self._configured(run.node) is not None)
+        highest = self._runs.of(self._config.node_id).incarnation
+        if highest > self._config.incarnation and not self._raise:
+            self._runs.forgetful = True
+            self._durable = replace(self._durable, forgetful=True)
+            self._token += 1
+            self._raise = (self._token, highest)
+            self._out.append(Persist(self._durable, self._token))
 
     def _propose(self) -> None:
         """All have said who they are after this change: the next counter, stored before it is spoken of."""
@@ -333,7 +370,16 @@ class CorosyncCore:
             return
         counter = max(hello.counter for hello in said) + 1
         self._proposed = ViewId(counter, NodeId(min(node for node, _ in self._group)))
-        self._durable = replace(self._durable, promised=counter, boot_token=self._config.boot_token)
+        for (node, _), hello in zip(self._group, said, strict=True):
+            if self._configured(node) is not None:
+                self._runs.learn([Run(node, hello.incarnation)])
+        self._durable = replace(
+            self._durable,
+            promised=counter,
+            boot_token=self._config.boot_token,
+            runs=self._runs.kept(None),
+            forgetful=self._runs.forgetful,
+        )
         self._token += 1
         self._out.append(Persist(self._durable, self._token))
 
@@ -346,10 +392,19 @@ class CorosyncCore:
         members = [self._member(process) for process in sorted(self._group)]
         self._view = MembershipView(id=view, members=tuple(m for m in members if m is not None))
         self._view_ring = self._ring
+        self._forgetful = frozenset(one[0] for one in self._group if self._hellos[one].forgetful)
+        if self._runs.forgetful and self._told():
+            self._runs.forgetful = False  # the disk has it with the next view
         self._was_member.update(int(member.id) for member in self._view.members)
         names = " ".join(member.name for member in self._view.members)
         fields = (("view", str(view)), ("members", names), ("ring", f"{self._ring[0]}"))
         self._out.append(Note("info", log_events.INSTALLED, fields))
+
+    def _told(self) -> bool:
+        """Whether those of the view whose disks were not lost are a majority, or there are no others."""
+        votes = sum(node.votes for node in self._config.nodes)
+        told = sum(m.votes for m in self._view.members if int(m.id) not in self._forgetful)
+        return not self._forgetful or 2 * told > votes
 
     def _member(self, process: Process) -> Member | None:
         hello, node = self._hellos[process], self._configured(process[0])
@@ -415,7 +470,8 @@ class CorosyncCore:
         processes = [process for process in self._group if process[0] == node.id]
         hello = next((self._hellos[p] for p in processes if p in self._hellos), None)
         in_view = self._view.member(node.id)
-        if node.id in self._left:
+        left = not processes and self._runs.of(node.id).left
+        if node.id in self._left or left:
             state = NodeState.LEFT
         elif in_view is not None:
             late = node.id in self._away or node.id not in self._ring_nodes
@@ -431,7 +487,8 @@ class CorosyncCore:
             state=state,
             incarnation=hello.incarnation if hello is not None else 0,
             boot_token=BootToken(token),
-            clean_leave=node.id in self._left and self._left[node.id].clean,
+            clean_leave=state is NodeState.LEFT and self._runs.of(node.id).left and self._told(),
+            last_run=self._runs.of(node.id).incarnation,
         )
 
     # Small messages.

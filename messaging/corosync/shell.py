@@ -40,6 +40,7 @@ from messaging.membership.events import (
     Persist,
     Persisted,
     Publish,
+    RaiseIncarnation,
     Status,
 )
 from messaging.membership.shell import DELIVERY_QUEUE, WATCH_QUEUE, Listener, Watcher
@@ -225,6 +226,9 @@ class CorosyncShell:
                     log.warning(log_events.DISK_FAILED, reason=str(error))
             case EndRun(why):
                 self._end_run(why)
+            case RaiseIncarnation(highest):
+                self._store.raise_incarnation(highest)
+                self._end_run(f"others have seen our incarnation {highest}: the disk was lost")
             case Note(level, name, fields):
                 log.log(_LEVELS[level], name, **dict(fields))
             case _:

@@ -9,6 +9,7 @@ from hacluster.vocabulary.ids import NodeId, ViewId
 from messaging.corosync.core import Accept, Daemons, Hello, Packet, Small
 from messaging.fragments import TOPIC_CHARACTERS_MAX
 from messaging.membership.events import Data, Leave
+from messaging.membership.runs import Run
 from messaging.membership.talk import DATA_BYTES_MAX
 
 VERSION: Final = 1
@@ -25,6 +26,8 @@ def encode(packet: Packet) -> bytes:
                 "hello": [packet.counter, packet.incarnation, packet.crm, packet.lrm],
                 "tag": packet.tag,
                 "boot": packet.boot_token,
+                "runs": [[run.node, run.incarnation, run.left] for run in packet.runs],
+                "forgetful": packet.forgetful,
             }
         case Accept():
             head = {"accept": [packet.view.counter, packet.view.coordinator], "tag": packet.tag}
@@ -62,7 +65,14 @@ def _decode(head: dict[str, Any], payload: bytes) -> Packet | None:
         counter, incarnation, crm, lrm = map(_number, head["hello"])
         boot = bytes.fromhex(head["boot"]).hex()
         return Hello(
-            tag=str(head["tag"]), counter=counter, incarnation=incarnation, boot_token=boot, crm=crm, lrm=lrm
+            tag=str(head["tag"]),
+            counter=counter,
+            incarnation=incarnation,
+            boot_token=boot,
+            crm=crm,
+            lrm=lrm,
+            runs=_runs(head.get("runs", [])),  # a release before this says none
+            forgetful=bool(head.get("forgetful", False)),
         )
     if "accept" in head:
         counter, coordinator = map(_number, head["accept"])
@@ -84,6 +94,15 @@ def _decode(head: dict[str, Any], payload: bytes) -> Packet | None:
         payload=payload,
     )
     return Small(destination=destination, data=data)
+
+
+def _runs(values: list[Any]) -> tuple[Run, ...]:
+    """Raises ValueError, TypeError."""
+    runs = tuple(Run(_number(node), _number(number), left=bool(left)) for node, number, left in values)
+    ids = [run.node for run in runs]
+    if ids != sorted(set(ids)) or not all(0 < run.node <= 0xFFFF and run.incarnation for run in runs):
+        raise ValueError("runs are in order of nodes, each of a node and an incarnation")
+    return runs
 
 
 def _number(value: object) -> int:

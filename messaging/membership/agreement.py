@@ -7,7 +7,8 @@ the disk has promised, V2 on one coordinator's never proposing two views under o
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Final
 
 from hacluster.vocabulary.ids import NO_VIEW, ViewId
@@ -28,12 +29,14 @@ from messaging.membership.events import (
     Persist,
     Probe,
     Propose,
+    RaiseIncarnation,
     Refuse,
     Start,
     ViewMember,
 )
 from messaging.membership.rng import Rng
-from messaging.membership.rounds import RESEND_NS, Round, Strikes
+from messaging.membership.rounds import RESEND_NS, Round, Strikes, all_accepted
+from messaging.membership.runs import Run, RunTable
 from messaging.membership.support import SupportGiven
 from messaging.packet import State
 
@@ -58,6 +61,8 @@ class Agreement:
         durable = start.durable
         self._committed = durable.quorum
         self.promised = durable.promised
+        self.runs = RunTable(durable.runs, forgetful=durable.forgetful, fresh=durable.promised == 0)
+        self._said: Install
         detector.highest_counter = durable.promised
         self.candidates = Candidates(
             config, start, detector, durable.quorum or CommittedQuorum(config=config.quorum)
@@ -95,6 +100,11 @@ class Agreement:
         return self.candidates.view
 
     @property
+    def forgetful(self) -> tuple[int, ...]:
+        """Members of the view whose disk was lost."""
+        return self._said.forgetful if self.installed is not None else ()
+
+    @property
     def quorum(self) -> CommittedQuorum:
         """The newest committed quorum configuration that we know."""
         return self.candidates.quorum
@@ -130,6 +140,8 @@ class Agreement:
             quorum=self._committed,
             told_deadtime_ns=self._detector.deadtime.storing(self._token),
             bars=self.candidates.bars.words,
+            runs=self.runs.kept(self.pending),
+            forgetful=self.runs.forgetful,
         )
         self.effects.append(Persist(durable, self._token))
         return self._token
@@ -137,6 +149,22 @@ class Agreement:
     def store(self) -> None:
         """Let the disk remember how we are: others rest on something new."""
         self._persist()
+
+    def forget(self, highest: int) -> None:
+        """Others have seen a run of ours that our disk does not know: it was lost."""
+        self.runs.forgetful = True
+        self._persist()
+        self.effects.append(RaiseIncarnation(highest))
+
+    def remember(self) -> None:
+        """The present view has told us all that our lost disk may have known."""
+        self.runs.forgetful = False
+        self._persist()
+
+    def learn(self, runs: Iterable[Run]) -> None:
+        """What another knows of configured nodes; the disk has it with the next write."""
+        configured = {node.id for node in self.config.nodes}
+        self.runs.learn(run for run in runs if run.node in configured)
 
     def persisted(self, token: int, now_ns: int) -> None:
         """The disk has what we ordered under `token`."""
@@ -247,7 +275,10 @@ class Agreement:
             return wait_ns, ("remove", incarnations)
         if incarnations != tuple((member.id, member.incarnation) for member in installed.members):
             return 0, ("add", incarnations)
-        since_ns = self._untagged_since_ns(target)
+        since = self.candidates.untagged_since(target, self._installed_ns)
+        if self.pending is not None:
+            since.append(self._pending_since_ns)
+        since_ns = min(since, default=None)
         if since_ns is None:
             return None
         if now_ns < since_ns + self._stale_ns():
@@ -255,30 +286,13 @@ class Agreement:
             return None
         return 0, ("untagged", incarnations)
 
-    def _untagged_since_ns(self, target: tuple[int, ...]) -> int | None:
-        """Since when a member has not been in the view that we are in; None if all are."""
-        assert self.installed is not None
-        since = [
-            max(peer.tag_since_ns, self._installed_ns)
-            for node in target
-            if (peer := self._detector.peers.get(node)) is not None and peer.tag != self.installed.id
-        ]
-        if self.pending is not None:
-            since.append(self._pending_since_ns)
-        return min(since, default=None)
-
     def _check_eliminated(self, now_ns: int) -> None:
         """Those whom we hear are in later views without us: our view is history (6.6)."""
         installed = self.installed
         if installed is None or self.pending is not None:
             self._eliminated_since_ns = None
             return
-        tags = [
-            peer.tag
-            for member in installed.members
-            if (peer := self._detector.peers.get(member.id)) is not None and peer.heard
-        ]
-        if not tags or any(tag <= installed.id for tag in tags):
+        if not self.candidates.left_behind(installed):
             self._eliminated_since_ns = None
             return
         if self._eliminated_since_ns is None:
@@ -306,15 +320,12 @@ class Agreement:
         detector = self._detector
         counter = max(detector.highest_counter, self.promised) + 1
         detector.highest_counter = counter
-        members = tuple(
-            ViewMember(id=node.id, incarnation=self.candidates.incarnation(node.id))
-            for node in self.config.nodes
-            if node.id in target
-        )
-        propose = Propose(id=ViewId(counter, self.config.node_id), members=members)
+        own = self.config.node_id
+        propose = Propose(id=ViewId(counter, own), members=self.candidates.members(target))
         view = None
-        if target == (self.config.node_id,):  # alone: the promise and the view are one write
-            view = InstalledView(id=propose.id, members=(self._own_member(),))
+        if target == (own,):  # alone: the promise and the view are one write
+            us = ViewMember(id=own, incarnation=self.start.incarnation, boot_token=self.start.boot_token)
+            view = InstalledView(id=propose.id, members=(us,))
         self._promise(propose, now_ns, view)
         self._round = Round(
             propose=propose, started_ns=now_ns, token=self._token, next_send_ns=now_ns + RESEND_NS
@@ -325,14 +336,10 @@ class Agreement:
         self.notes.append(Note("info", log_events.PROPOSED, fields))
         self._to_others(propose.members, propose)
 
-    def _own_member(self) -> ViewMember:
-        return ViewMember(
-            id=self.config.node_id, incarnation=self.start.incarnation, boot_token=self.start.boot_token
-        )
-
     def _promise(self, propose: Propose, now_ns: int, view: InstalledView | None = None) -> None:
         """Let the disk promise the view; what is sent from now on in this step waits for that."""
         self.promised = propose.id.counter
+        self.runs.give_up(self.pending, propose, self.config.node_id)
         self.pending, self._pending_kept, self._pending_since_ns = propose, False, now_ns
         self._pending_token = self._persist(view)
         self._detector.urgent = True
@@ -343,6 +350,7 @@ class Agreement:
                 self._send(member.id, message)
 
     def _own_accept(self, propose: Propose, now_ns: int) -> Accept:
+        self.runs.learn(self._detector.left())
         return Accept(
             id=propose.id,
             incarnation=self.start.incarnation,
@@ -350,6 +358,9 @@ class Agreement:
             installed=self.installed.id if self.installed is not None else NO_VIEW,
             lease_rest_ns=self._lease_rest_ns(propose, now_ns),
             quorum=self.quorum,
+            runs=self.runs.all,
+            forgetful=self.runs.forgetful,
+            fresh=self.runs.fresh,
         )
 
     def _lease_rest_ns(self, propose: Propose, now_ns: int) -> int:
@@ -424,15 +435,8 @@ class Agreement:
         accepts: dict[int, Accept] = {**round_.accepts, self.config.node_id: own}
         for accept in accepts.values():
             self._adopt_quorum(accept.quorum)
-        round_.install = Install(
-            id=round_.propose.id,
-            members=tuple(
-                ViewMember(id=m.id, incarnation=m.incarnation, boot_token=accepts[m.id].boot_token)
-                for m in members
-            ),
-            hold_ns=max(accept.lease_rest_ns for accept in accepts.values()),
-            quorum=self.quorum,
-        )
+            self.learn(accept.runs)
+        round_.install = all_accepted(round_.propose, accepts, self.quorum, self.runs.all)
         round_.next_send_ns, round_.sends = now_ns + RESEND_NS, 0
         self._to_others(members, round_.install)
         self._install(round_.install, now_ns)
@@ -448,11 +452,7 @@ class Agreement:
         if refuse.promised >= refuse.id.counter:
             self._abandon("a later view is promised", now_ns)
             return
-        missing = [
-            member.id
-            for member in round_.propose.members
-            if member.id != sender and member.id not in refuse.hears
-        ]
+        missing = round_.missing(sender, refuse)
         if not missing:
             wait_ns = self.candidates.settle_ns() << min(self._attempts, BACKOFF_DOUBLINGS_MAX)
             self._abandon("another is to propose", now_ns, wait_ns=wait_ns)
@@ -477,7 +477,7 @@ class Agreement:
         if view.member(sender) is not None:
             # The hold has at most run down since: repeating the whole of it errs on the safe side.
             hold_ns = max(0, self.authority_from_ns - self._installed_ns)
-            self._send(sender, Install(id=view.id, members=view.members, hold_ns=hold_ns, quorum=self.quorum))
+            self._send(sender, replace(self._said, hold_ns=hold_ns, quorum=self.quorum))
 
     # The member's side.
 
@@ -495,7 +495,8 @@ class Agreement:
             return
         why = self._objection(sender, propose, now_ns)
         if why:
-            hears = tuple(p.id for p in self._detector.peers.values() if self._agrees_with_edge(p, propose))
+            peers = self._detector.peers.values()
+            hears = tuple(p.id for p in peers if self.candidates.agrees_with_edge(p, propose))
             refuse = Refuse(id=propose.id, promised=self.promised, hears=(self.config.node_id, *hears))
             if propose.id != self._refused:  # it comes on every link, and again
                 self._refused = propose.id
@@ -507,11 +508,6 @@ class Agreement:
         self._promise(propose, now_ns)
         self._send(sender, self._own_accept(propose, now_ns))
 
-    def _agrees_with_edge(self, peer: Peer, propose: Propose) -> bool:
-        member = next((m for m in propose.members if m.id == peer.id), None)
-        same_run = member is None or member.incarnation == peer.incarnation
-        return self.candidates.has_edge(peer) and same_run
-
     def _objection(self, sender: int, propose: Propose, now_ns: int) -> str:
         """Why this proposal cannot be accepted; empty when it can."""
         if propose.id.counter <= self.promised:
@@ -521,7 +517,9 @@ class Agreement:
             return "meant for another run of ours"
         for member in propose.members:
             peer = self._detector.peers.get(member.id)
-            if member.id != self.config.node_id and not (peer and self._agrees_with_edge(peer, propose)):
+            if member.id != self.config.node_id and not (
+                peer and self.candidates.agrees_with_edge(peer, propose)
+            ):
                 return f"node {member.id} and we do not hear each other"
         if (
             not self.start.durable.trusted
@@ -551,6 +549,7 @@ class Agreement:
         if runs != tuple((member.id, member.incarnation) for member in pending.members):
             return
         self._adopt_quorum(install.quorum)
+        self.learn(install.runs)
         self._install(install, now_ns)
         self._send(sender, Installed(id=install.id))
 
@@ -579,6 +578,8 @@ class Agreement:
         self._support.forget(stay, now_ns)
         alone = len(stay) == 1
         self.candidates.view = InstalledView(id=install.id, members=install.members)
+        self.runs.installed(install.members, forgetful=self.config.node_id in install.forgetful)
+        self._said = install
         self._installed_ns = now_ns
         self.authority_from_ns = now_ns + install.hold_ns
         self.state = State.MEMBER

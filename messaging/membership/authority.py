@@ -24,7 +24,7 @@ from messaging.membership.events import (
     Status,
     ViewMember,
 )
-from messaging.membership.quorum import WITNESS, all_voters_in, by_votes, lease_end_ns
+from messaging.membership.quorum import WITNESS, all_voters_in, by_votes, is_quorate, lease_end_ns
 from messaging.membership.standing import LastManStanding
 from messaging.membership.witness import WitnessSide
 from messaging.packet import State, connectivity_of
@@ -166,10 +166,34 @@ class AuthorityKeeper:
             return False
         return self.witness.support_until_ns(view) > now_ns
 
+    def _told(self, now_ns: int) -> bool:
+        """Whether those in the view who know which runs there were are quorate, the witness included."""
+        forgetful = set(self._agreement.forgetful)
+        if self._agreement.runs.forgetful:
+            forgetful.add(self._config.node_id)
+        told = [*sorted(self._here - forgetful), *([WITNESS] if self._has_witness(now_ns) else [])]
+        return is_quorate(self._agreement.quorum.config, told)
+
+    def may_remember(self, now_ns: int) -> bool:
+        """Whether this node's disk was lost, and the others of the view have told it what they know."""
+        forgetful = self._agreement.runs.forgetful
+        return forgetful and self.lease_end_ns(now_ns) > now_ns and self._told(now_ns)
+
+    def _left_cleanly(self, now_ns: int, *, quorate: bool) -> frozenset[int]:
+        """Where nothing is active, as LEAVE says: as far as we know without quorum, for certain with it."""
+        if quorate and not self._told(now_ns):
+            return frozenset()
+        self._agreement.runs.learn(self._detector.left())
+        return frozenset(peer.id for peer in self._detector.peers.values() if self._has_left(peer))
+
+    def _has_left(self, peer: Peer) -> bool:
+        return self._agreement.runs.has_left(peer.id, peer.incarnation)
+
     def status(self, now_ns: int) -> Status:
         """The whole picture, as of now."""
         view = self._agreement.installed
         lease_ns_ = self.lease_end_ns(now_ns)
+        clean = self._left_cleanly(now_ns, quorate=lease_ns_ > now_ns)
         nodes = {int(node.id): node for node in self._config.nodes}
         votes = dict[int, int](self._agreement.quorum.config.voters)
         there = {member.id: member for member in view.members} if view is not None else {}
@@ -186,7 +210,10 @@ class AuthorityKeeper:
         )
         return Status(
             authority=authority,
-            nodes=tuple(self._node(node, there.get(node.id), now_ns) for node in self._config.nodes),
+            nodes=tuple(
+                self._node(node, there.get(node.id), now_ns, clean=node.id in clean)
+                for node in self._config.nodes
+            ),
             suggested=self._standing.suggested,
         )
 
@@ -216,6 +243,8 @@ class AuthorityKeeper:
             self._own_daemons,
             self.connectivity,
             self._agreement.candidates.bars.words,
+            self._left_cleanly(now_ns, quorate=lease > now_ns),
+            self._agreement.runs.all,
             tuple((p.heard, p.late, p.state, p.incarnation, p.leave) for p in self._detector.peers.values()),
             [now_ns < self._detector.estranged_until_ns(peer) for peer in self._detector.peers.values()],
             tuple(
@@ -250,7 +279,9 @@ class AuthorityKeeper:
             lrm_instance=lrm,
         )
 
-    def _node(self, node: ConfiguredNode, member: ViewMember | None, now_ns: int) -> PeerStatus:
+    def _node(
+        self, node: ConfiguredNode, member: ViewMember | None, now_ns: int, *, clean: bool
+    ) -> PeerStatus:
         if node.id == self._config.node_id:
             own = self._agreement.state
             state = NodeState.MEMBER if member is not None else NodeState.JOINING
@@ -271,7 +302,8 @@ class AuthorityKeeper:
             state=self._state(peer, now_ns, in_view=member is not None),
             incarnation=peer.incarnation,
             boot_token=known,
-            clean_leave=peer.left_cleanly,
+            clean_leave=clean,
+            last_run=self._agreement.runs.of(node.id).incarnation,
             silent_ms=(now_ns - peer.last_rx_ns) // 1_000_000 if peer.last_rx_ns else 0,
             key_ids=peer.heartbeat.key_ids if peer.heartbeat is not None else 0,
             signs_with=peer.signs_with,
@@ -279,7 +311,7 @@ class AuthorityKeeper:
         )
 
     def _state(self, peer: Peer, now_ns: int, *, in_view: bool) -> NodeState:
-        if peer.leave is not None:
+        if peer.leave is not None or self._has_left(peer):
             return NodeState.LEFT
         if now_ns < self._detector.estranged_until_ns(peer):
             return NodeState.ESTRANGED

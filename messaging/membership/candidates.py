@@ -11,7 +11,7 @@ from typing import Final
 from messaging.membership.bars import BarTable
 from messaging.membership.choice import choose
 from messaging.membership.detector import Detector, Peer
-from messaging.membership.events import CommittedQuorum, Config, InstalledView, Start
+from messaging.membership.events import CommittedQuorum, Config, InstalledView, Propose, Start, ViewMember
 from messaging.packet import State
 
 MS: Final = 1_000_000
@@ -121,6 +121,30 @@ class Candidates:
         """We hear each other, and it is not barred."""
         return self._detector.bidirectional(peer) and not self.excluded(peer.id)
 
+    def agrees_with_edge(self, peer: Peer, propose: Propose) -> bool:
+        """Whether we and it hear each other, in the run that is proposed if it is."""
+        member = next((m for m in propose.members if m.id == peer.id), None)
+        same_run = member is None or member.incarnation == peer.incarnation
+        return self.has_edge(peer) and same_run
+
+    def untagged_since(self, target: tuple[int, ...], installed_ns: int) -> list[int]:
+        """Since when those in `target` who are not in the view that we are in are so."""
+        assert self.view is not None
+        return [
+            max(peer.tag_since_ns, installed_ns)
+            for node in target
+            if (peer := self._detector.peers.get(node)) is not None and peer.tag != self.view.id
+        ]
+
+    def left_behind(self, installed: InstalledView) -> bool:
+        """Whether those of our view whom we hear are all in later ones."""
+        heard = [
+            peer.tag
+            for member in installed.members
+            if (peer := self._detector.peers.get(member.id)) is not None and peer.heard
+        ]
+        return bool(heard) and all(tag > installed.id for tag in heard)
+
     def excluded(self, node: int) -> bool:
         """Whether it is barred in the boot in which we know it."""
         if node == self.config.node_id:
@@ -133,6 +157,11 @@ class Candidates:
         if node == self.config.node_id:
             return self.start.incarnation
         return self._detector.peers[node].incarnation
+
+    def members(self, target: tuple[int, ...]) -> tuple[ViewMember, ...]:
+        """These, in order of id, in the runs that we know of."""
+        ids = (node.id for node in self.config.nodes if node.id in target)
+        return tuple(ViewMember(id=node, incarnation=self.incarnation(node)) for node in ids)
 
     def established(self, node: int) -> bool:
         """Whether it is in a view, as far as we know."""

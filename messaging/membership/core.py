@@ -51,7 +51,6 @@ from messaging.membership.events import (
     Publish,
     QuorumConfigured,
     QuorumStored,
-    RaiseIncarnation,
     Received,
     Refuse,
     ReleaseWitness,
@@ -176,6 +175,7 @@ class MembershipCore:
                 self.talk.request(event, now_ns)
             case WitnessAnswered():
                 self.authority.witness.answered(event, now_ns)
+                self.agreement.learn(event.runs)
                 self.authority.stale = True
             case NodesChanged(nodes):
                 self._reconfigure(nodes)
@@ -232,6 +232,7 @@ class MembershipCore:
         self.authority.reconfigure(config)
         self.talk.forget({int(node) for node in gone})
         self._bars.forget(gone)
+        self.agreement.runs.keep_only(node.id for node in nodes)
         names = " ".join(node.name for node in nodes)
         self._out.append(Note("info", log_events.NODES_CHANGED, (("nodes", names),)))
 
@@ -253,7 +254,7 @@ class MembershipCore:
             case ProbeAck(heartbeat, highest, ack_incarnation, ack):
                 self.talk.acknowledged(peer.id, ack_incarnation, ack)
                 if not self._heartbeat(peer, event, heartbeat, now_ns) and highest >= self._start.incarnation:
-                    self._out.append(RaiseIncarnation(highest))
+                    agreement.forget(highest)
             case Probe():
                 own = self._own_heartbeat(header.link, peer.former_layout)
                 answer = ProbeAck(own, 0, *self.talk.ack_for(peer.id))
@@ -425,6 +426,8 @@ class MembershipCore:
             if (question := self.authority.question(now_ns)) is not None:
                 self._out.append(question)
             self._note_view()
+            if self.authority.may_remember(now_ns):
+                agreement.remember()
             self._arm_check(now_ns)
         if detector.deadtime.wants_storing():
             agreement.store()

@@ -15,6 +15,7 @@ from messaging import log_events
 from messaging.membership.deadtime import CEILING_NS, Deadtime
 from messaging.membership.events import Config, ConfiguredNode, Leave, Note, node_list
 from messaging.membership.layouts import Layouts, moved
+from messaging.membership.runs import Run
 from messaging.packet import Header, Heartbeat, State
 from messaging.transport.links import GapHistory, LinkTracker
 
@@ -414,6 +415,10 @@ class Detector:
     def bidirectional(self, peer: Peer) -> bool:
         """We hear it, and it says that it hears us."""
         return peer.heard and peer.heartbeat is not None and bool(peer.heartbeat.hear >> self.own_slot & 1)
+
+    def left(self) -> list[Run]:
+        """Runs whose clean LEAVE we have heard."""
+        return [Run(p.id, p.incarnation, left=True) for p in self.peers.values() if p.left_cleanly]
 
     def propose_timeout_ns(self) -> int:
         """How long a member may take to answer: four round trips of the slowest, at least 150 ms."""

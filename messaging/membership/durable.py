@@ -14,6 +14,7 @@ from typing import Any
 from hacluster.vocabulary.ids import BootToken, NodeId, ViewId
 from hacluster.vocabulary.membership import QuorumConfig
 from messaging.membership.events import Bar, Bars, CommittedQuorum, Durable, InstalledView, ViewMember
+from messaging.membership.runs import Run
 
 SLOTS = 2
 
@@ -56,6 +57,8 @@ def durable_content(durable: Durable) -> dict[str, Any]:
         "bars": [[node, bar.number, bar.boot.hex()] for node, bar in durable.bars.words],
         "view": [durable.view.id.counter, durable.view.id.coordinator],
         "members": [[m.id, m.incarnation, m.boot_token] for m in durable.view.members],
+        "runs": [[run.node, run.incarnation] for run in durable.runs],
+        "forgetful": durable.forgetful,
         "quorum": None
         if quorum is None
         else {"log_index": quorum.log_index, **_quorum_content(quorum.config)},
@@ -66,8 +69,10 @@ def durable_from(slots: Sequence[bytes | None]) -> Durable:
     """What messaging/view says; `trusted` is false when it is damaged."""
     content, trusted = newest(slots)
     if content is None:
-        return Durable(trusted=trusted)
+        return Durable(trusted=trusted, forgetful=not trusted)
     quorum = content["quorum"]
+    # A file of a release that kept no runs has those of its last view.
+    runs = content.get("runs", [member[:2] for member in content["members"]])
     return Durable(
         trusted=trusted,
         promised=content["promised"],
@@ -76,6 +81,8 @@ def durable_from(slots: Sequence[bytes | None]) -> Durable:
         bars=Bars(
             tuple((node, Bar(number, bytes.fromhex(boot))) for node, number, boot in content.get("bars", ()))
         ),
+        runs=tuple(Run(node, incarnation) for node, incarnation in runs),
+        forgetful=not trusted or content.get("forgetful", False),
         view=InstalledView(
             id=ViewId(*content["view"]),
             members=tuple(

@@ -8,10 +8,10 @@ from typing import NamedTuple, TypeAlias
 
 from hacluster.vocabulary.ids import NO_VIEW, BootToken, NodeId, NodeName, ViewId
 from hacluster.vocabulary.membership import Authority, NodeState, QuorumConfig
+from messaging.membership.runs import Run
 from messaging.packet import Header, Heartbeat, Kind
 
-NO_BOOT = BootToken("")
-"""Not known."""
+NO_BOOT = BootToken("")  # not known
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,10 +88,7 @@ class Bar(NamedTuple):
 class Bars(NamedTuple):
     """The sender's last words on nodes, in order of their ids."""
 
-    words: tuple[tuple[int, Bar], ...]
-
-
-NO_BARS = Bars(())
+    words: tuple[tuple[int, Bar], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +101,9 @@ class Durable:
     quorum: CommittedQuorum | None = None
     trusted: bool = True
     told_deadtime_ns: int = 0  # the highest that heartbeats may have carried; 0: the configured one
-    bars: Bars = NO_BARS
+    bars: Bars = Bars()  # noqa: RUF009 - a tuple
+    runs: tuple[Run, ...] = ()  # the latest of each node in a view that was promised
+    forgetful: bool = False  # the disk was lost, and no view has told since what it knew
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,6 +167,9 @@ class Accept:
     installed: ViewId
     lease_rest_ns: int
     quorum: CommittedQuorum
+    runs: tuple[Run, ...] = ()  # the latest of each node that it knows of
+    forgetful: bool = False  # its disk was lost: there may have been later ones
+    fresh: bool = False  # it has never promised a view, as far as its disk knows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,6 +189,8 @@ class Install:
     members: tuple[ViewMember, ...]
     hold_ns: int
     quorum: CommittedQuorum
+    runs: tuple[Run, ...] = ()  # the latest of each node that any member knows of
+    forgetful: tuple[int, ...] = ()  # members whose disk was lost
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -391,6 +395,7 @@ class WitnessAnswered:
     in_sync: tuple[int, ...] = ()
     term: tuple[int, int] = (0, 0)
     reason: str = ""
+    runs: tuple[Run, ...] = ()  # the latest of each node in a view that it has granted
 
 
 Event: TypeAlias = (
@@ -460,6 +465,7 @@ class PeerStatus:
     incarnation: int = 0
     boot_token: BootToken = NO_BOOT
     clean_leave: bool = False
+    last_run: int = 0  # the latest that was in a view, as far as is known; 0: none
     silent_ms: int = 0
     key_ids: int = 0
     signs_with: int = 0
@@ -526,6 +532,7 @@ class AskWitness:
     config_index: int
     lease_ms: int
     score: int = 0  # how well connected we are: of two equal halves the better one wins
+    runs: tuple[Run, ...] = ()  # the members'
 
 
 @dataclass(frozen=True, slots=True)

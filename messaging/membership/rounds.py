@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from messaging.membership.events import Accept, Install, Propose, ViewMember
+from messaging.membership.events import Accept, CommittedQuorum, Install, Propose, Refuse, ViewMember
+from messaging.membership.runs import Run
 
 RESEND_NS: Final = 50_000_000
 STRIKES_MAX: Final = 2
@@ -46,6 +48,26 @@ class Strikes:
         self._strikes.clear()
 
 
+def all_accepted(
+    propose: Propose, accepts: Mapping[int, Accept], quorum: CommittedQuorum, runs: tuple[Run, ...]
+) -> Install:
+    """What follows from all their words; `quorum` and `runs` are the newest that any of them knew before."""
+    known = {run.node for run in runs if not run.left}
+    return Install(
+        id=propose.id,
+        members=tuple(
+            ViewMember(id=m.id, incarnation=m.incarnation, boot_token=accepts[m.id].boot_token)
+            for m in propose.members
+        ),
+        hold_ns=max(accept.lease_rest_ns for accept in accepts.values()),
+        quorum=quorum,
+        runs=runs,
+        forgetful=tuple(
+            node for node, one in sorted(accepts.items()) if one.forgetful or (one.fresh and node in known)
+        ),
+    )
+
+
 @dataclass(slots=True)
 class Round:
     """A proposal of ours on its way."""
@@ -59,6 +81,11 @@ class Round:
     install: Install | None = None
     installed: set[int] = field(default_factory=set)
     sends: int = 0
+
+    def missing(self, sender: int, refuse: Refuse) -> list[int]:
+        """The members that the sender of `refuse` does not hear."""
+        members = (member.id for member in self.propose.members)
+        return [node for node in members if node != sender and node not in refuse.hears]
 
     def waiting(self, own: int) -> tuple[ViewMember, ...]:
         """The other members that have not answered what was sent last."""

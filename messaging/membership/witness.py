@@ -12,6 +12,7 @@ from messaging.membership.events import (
     InstalledView,
     WitnessAnswered,
 )
+from messaging.membership.runs import Run
 from messaging.witness.core import SUPPORT_PERCENT
 
 ASKED_KEPT: Final = 64
@@ -49,6 +50,7 @@ class WitnessSide:
             config_index=quorum.log_index,
             lease_ms=2 * self._config.deadtime_ns // MS,
             score=self.score,
+            runs=tuple(Run(int(member.id), member.incarnation) for member in view.members),
         )
 
     def answered(self, answer: WitnessAnswered, now_ns: int) -> None:

@@ -36,6 +36,7 @@ from hacluster.supervision import (
 from hacluster.vocabulary.ids import NodeId, ViewId
 from messaging import keys, log_events
 from messaging.membership import durable as slots
+from messaging.membership.runs import Run
 from messaging.packet import HEADER
 from messaging.witness.arbiter import Arbiter
 from messaging.witness.core import WitnessState
@@ -138,6 +139,7 @@ def _state_from(content: dict[str, Any]) -> WitnessState:
         in_sync=tuple(content["in_sync"]),
         term=(content["term"][0], content["term"][1]),
         serial=content.get("serial", 0),
+        runs=tuple(Run(node, incarnation) for node, incarnation, _ in content.get("runs", ())),
     )
 
 

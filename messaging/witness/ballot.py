@@ -63,6 +63,7 @@ def asked_by(node: int, question: AskWitness | ReleaseWitness) -> Asked | Releas
         config_index=question.config_index,
         lease_ms=question.lease_ms,
         score=question.score,
+        runs=question.runs,
     )
 
 
@@ -191,6 +192,7 @@ class DiskWitness:
                 lease_ms=lease_ms,
                 in_sync=state.in_sync,
                 term=state.term,
+                runs=state.runs,
             )
         ]
 

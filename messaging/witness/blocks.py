@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from hacluster.vocabulary.ids import NO_VIEW, NodeId, ViewId
+from messaging.membership.runs import Run
 from messaging.witness.core import WitnessState
 
 Ballot: TypeAlias = tuple[int, int]
@@ -14,10 +15,13 @@ Ballot: TypeAlias = tuple[int, int]
 
 NO_BALLOT: Final = (0, 0)
 NOTHING: Final = WitnessState()
-_FORMAT: Final = 2
+_FORMAT: Final = 3
+_WITHOUT_RUNS: Final = 2
 _WITHOUT_SERIAL: Final = 1
-"""As 2, without what is at its end."""
+"""As the next one, without what is at its end."""
 _SERIAL: Final = struct.Struct("<Q")
+_NODE: Final = struct.Struct("<H")
+_VARINT_BYTES_MAX: Final = 10
 _FIXED: Final = struct.Struct("<B16s QH QH QH I Q QH QH I Q QH q HHH")
 
 
@@ -63,7 +67,9 @@ def encode(block: Block) -> bytes:
         block.score,
         *map(len, lists),
     )
-    return fixed + b"".join(struct.pack(f"<{len(ids)}H", *ids) for ids in lists) + _SERIAL.pack(state.serial)
+    runs = b"".join(_NODE.pack(run.node) + _varint(run.incarnation) for run in state.runs)
+    ids = b"".join(struct.pack(f"<{len(ids)}H", *ids) for ids in lists)
+    return fixed + ids + _SERIAL.pack(state.serial) + runs
 
 
 def decode(serial: int, boot: bytes, payload: bytes) -> Block | None:
@@ -74,9 +80,11 @@ def decode(serial: int, boot: bytes, payload: bytes) -> Block | None:
         return None
     (form, cluster, *numbers) = _FIXED.unpack_from(payload)
     lengths = numbers[-3:]
-    rest = {_FORMAT: _SERIAL.size, _WITHOUT_SERIAL: 0}.get(form)
     at = _FIXED.size + 2 * sum(lengths)
-    if rest is None or len(payload) != at + rest:
+    serial_bytes = 0 if form == _WITHOUT_SERIAL else _SERIAL.size
+    runs = _runs_from(payload[at + serial_bytes :])
+    known = form == _FORMAT or (form in (_WITHOUT_SERIAL, _WITHOUT_RUNS) and not runs)
+    if not known or runs is None or len(payload) < at + serial_bytes:
         return None
     ids = struct.unpack_from(f"<{sum(lengths)}H", payload, _FIXED.size)
     members, in_sync = ids[: lengths[0]], ids[lengths[0] : lengths[0] + lengths[1]]
@@ -93,7 +101,8 @@ def decode(serial: int, boot: bytes, payload: bytes) -> Block | None:
             config_index=numbers[7],
             in_sync=in_sync,
             term=(numbers[8], numbers[9]),
-            serial=_SERIAL.unpack_from(payload, at)[0] if rest else 0,
+            serial=_SERIAL.unpack_from(payload, at)[0] if serial_bytes else 0,
+            runs=runs,
         ),
         view=ViewId(numbers[10], NodeId(numbers[11])),
         lease_ms=numbers[12],
@@ -102,3 +111,26 @@ def decode(serial: int, boot: bytes, payload: bytes) -> Block | None:
         wish_members=ids[lengths[0] + lengths[1] :],
         score=numbers[16],
     )
+
+
+def _varint(value: int) -> bytes:
+    """Seven bits a byte, the lowest first: most runs have small numbers, and 255 nodes have to fit."""
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*out, value])
+
+
+def _runs_from(raw: bytes) -> tuple[Run, ...] | None:
+    """None: cut."""
+    runs, at = [], 0
+    while at < len(raw):
+        number = raw[at + _NODE.size : at + _NODE.size + _VARINT_BYTES_MAX]
+        length = next((n for n, byte in enumerate(number, 1) if byte < 0x80), 0)
+        if not length:
+            return None
+        incarnation = sum((byte & 0x7F) << 7 * n for n, byte in enumerate(number[:length]))
+        runs.append(Run(_NODE.unpack_from(raw, at)[0], incarnation))
+        at += _NODE.size + length
+    return tuple(runs)

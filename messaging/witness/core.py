@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
 from hacluster.vocabulary.ids import NO_VIEW, ViewId
+from messaging.membership.runs import Run, RunTable
 
 LEASE_MS_MAX: Final = 120_000
 LATER_TERM: Final = "a later term has spoken"
@@ -36,11 +37,15 @@ class WitnessState:
     in_sync: tuple[int, ...] = ()
     term: tuple[int, int] = (0, 0)
     serial: int = 0
+    runs: tuple[Run, ...] = ()  # the latest of each node in a view that was granted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """A node of `members` wants support for `view`; `voters` are all that there are by its configuration."""
+    """A node of `members` wants support for `view`; `voters` are all that there are by its configuration.
+
+    `runs`: the members'; none if it is of a release that does not say so.
+    """
 
     node: int
     nonce: int
@@ -50,6 +55,7 @@ class Asked:
     config_index: int
     lease_ms: int
     score: int = 0
+    runs: tuple[Run, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +104,7 @@ class Answer:
     in_sync: tuple[int, ...] = ()
     term: tuple[int, int] = (0, 0)
     reason: str = ""
+    runs: tuple[Run, ...] = ()
 
 
 Effect: TypeAlias = Persist | Answer
@@ -156,13 +163,16 @@ class WitnessCore:
         if reason:
             return [self._answer(asked.node, asked.nonce, asked.view, reason)]
         effects: list[Effect] = []
-        if asked.view != state.last or asked.lease_ms > state.lease_ms:
+        table = RunTable(state.runs)
+        table.learn(asked.runs)
+        if asked.view != state.last or asked.lease_ms > state.lease_ms or table.all != state.runs:
             self.state = replace(
                 state,
                 last=asked.view,
                 members=asked.members,
                 lease_ms=max(asked.lease_ms, state.lease_ms if asked.view == state.last else 0),
                 config_index=max(asked.config_index, state.config_index),
+                runs=table.all,
             )
             effects.append(Persist(state=self.state))
             self._candidates.clear()
@@ -251,4 +261,5 @@ class WitnessCore:
             in_sync=self.state.in_sync,
             term=self.state.term,
             reason=reason,
+            runs=self.state.runs,
         )

@@ -82,6 +82,7 @@ class QdiskClient:
                 granted=effect.granted,
                 lease_ms=effect.lease_ms,
                 reason=effect.reason,
+                runs=effect.runs,
             )
         )
 

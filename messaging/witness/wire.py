@@ -8,6 +8,7 @@ from hacluster.v1 import common_pb2, wire_pb2
 from hacluster.vocabulary.ids import NO_VIEW, ViewId
 from messaging.membership.events import AskWitness, ReleaseWitness, WitnessAnswered
 from messaging.packet import NODES_MAX
+from messaging.wire import runs_from, runs_to
 from messaging.witness.core import LEASE_MS_MAX, Answer, Asked, Event, Released, SyncChanged
 
 COUNTER_MAX = 1 << 63
@@ -38,6 +39,7 @@ def ask_to(question: AskWitness | ReleaseWitness | SyncChanged, challenge: bytes
         config_index=question.config_index,
         lease_ms=question.lease_ms,
         score=question.score,
+        runs=runs_to(question.runs),
     ).SerializeToString()
 
 
@@ -45,7 +47,8 @@ def ask_from(node: int, body: bytes) -> tuple[bytes, Event] | None:
     """The challenge that it knows, and the question; None when it is no good."""
     try:
         ask = wire_pb2.WitnessAsk.FromString(body)
-    except DecodeError:
+        runs = runs_from(ask.runs)
+    except (DecodeError, ValueError):
         return None
     view = ViewId(ask.view.counter, ask.view.coordinator)
     members, voters, in_sync = tuple(ask.members), tuple(ask.voters), tuple(ask.in_sync)
@@ -65,7 +68,7 @@ def ask_from(node: int, body: bytes) -> tuple[bytes, Event] | None:
             term=(ask.term_counter, ask.term_node),
             serial=ask.term_serial,
         )
-    if not members or not voters or not ask.lease_ms:
+    if not members or not voters or not ask.lease_ms or {run.node for run in runs} - set(members):
         return None
     return ask.challenge, Asked(
         node=node,
@@ -76,6 +79,7 @@ def ask_from(node: int, body: bytes) -> tuple[bytes, Event] | None:
         config_index=ask.config_index,
         lease_ms=ask.lease_ms,
         score=ask.score,
+        runs=runs,
     )
 
 
@@ -91,6 +95,7 @@ def answer_to(answer: Answer, challenge: bytes) -> bytes:
         reason=answer.reason,
         term_counter=answer.term[0],
         term_node=answer.term[1],
+        runs=runs_to(answer.runs),
     ).SerializeToString()
 
 
@@ -98,7 +103,8 @@ def answer_from(body: bytes) -> tuple[bytes, WitnessAnswered] | None:
     """The challenge and the word; None when it is no good."""
     try:
         answer = wire_pb2.WitnessAnswer.FromString(body)
-    except DecodeError:
+        runs = runs_from(answer.runs)
+    except (DecodeError, ValueError):
         return None
     if len(answer.challenge) != 16 or answer.lease_ms > LEASE_MS_MAX:
         return None
@@ -110,4 +116,5 @@ def answer_from(body: bytes) -> tuple[bytes, WitnessAnswered] | None:
         in_sync=tuple(answer.in_sync),
         term=(answer.term_counter, answer.term_node),
         reason=answer.reason,
+        runs=runs,
     )

@@ -9,6 +9,7 @@ from tests.sim import (  # noqa: F401 - register their classes
     fences,
     full,
     keys,
+    left,
     nodes,
     qdisk,
     standing,

@@ -46,6 +46,7 @@ from messaging.membership.events import (
     Timer,
     WitnessAnswered,
 )
+from messaging.membership.runs import Run, known_runs
 from messaging.packet import (
     TO_ALL,
     Drop,
@@ -113,8 +114,9 @@ class MessagingProcess(Process[Event, Effect]):
         self.gate.use(keyring)
         self.sealer.use(keyring)
 
-    def _new_gate(self) -> Gate:
+    def _new_gate(self, runs: Sequence[Run] = ()) -> Gate:
         return Gate(
+            seen=known_runs({}, runs),
             cluster_id=bytes(16),
             node_id=self.config.node_id,
             nodes=[n.id for n in self.config.nodes],
@@ -151,7 +153,7 @@ class MessagingProcess(Process[Event, Effect]):
         durable = slots.durable_from(self._read_slots("view"))
         session = self._rng.getrandbits(128).to_bytes(16, "big")
         self._identity = (session, incarnation)
-        self.gate, self.assembler = self._new_gate(), Assembler()
+        self.gate, self.assembler = self._new_gate(durable.runs), Assembler()
         self.sealer = Sealer(
             cluster_id=bytes(16),
             node_id=self.config.node_id,
@@ -269,6 +271,7 @@ class MessagingProcess(Process[Event, Effect]):
                 granted=payload.granted,
                 lease_ms=payload.lease_ms,
                 reason=payload.reason,
+                runs=payload.runs,
             )
             self.deliver(answer)
             return

@@ -81,6 +81,7 @@ class Side:
                 granted=effect.granted,
                 lease_ms=effect.lease_ms,
                 reason=effect.reason,
+                runs=effect.runs,
             )
         )
 

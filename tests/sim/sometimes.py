@@ -64,6 +64,7 @@ WHOLE: Final = (
     *("fenced", "fence_failed", "shot_cancelled", "stale_term_refused", "operation_refused", "not_run"),
     *("lrm_killed_under_agents", "reattached", "crash_between_effects"),
 )
+LEFT: Final = ("left_cleanly", "said_to_have_left", "fault alone", "fault join", "two_views_at_once")
 WITNESS: Final = ("witness_granted", "two_views_at_once", "fault partition")
 
 NET: Final = tuple(
@@ -139,6 +140,8 @@ EXPECTED: Final[Mapping[str, tuple[str, ...]]] = {
     "qdisk4": (*WITNESS, "disk_out_of_reach", "record_torn"),
     "qnet4": WITNESS,
     "qnet4-clock": WITNESS,
+    **dict.fromkeys(("left3", "left5", "left2-qnet", "left4-qnet", "left2-qdisk"), LEFT),
+    "left3-wipe": (*LEFT, "fault wipe", "incarnation_raised"),
     "lms5-chaos": ("voters_changed", "two_views_at_once"),
     "voters3-turn": (*TURNS, "turn_alone", "turn_some"),
     "voters5-turn": (*TURNS, "turn_alone", "turn_some"),

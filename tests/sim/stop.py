@@ -82,7 +82,8 @@ class StopPlanner(Planner):
             self._new_table()
             self.run.wishes[self.replica.node.name] = Wish()
         states = {str(node.name): (node.state, node.clean_leave) for node in status.nodes}
-        self.table.set_view(status.authority.view, states, self.replica.node.wall_s())
+        runs = {str(node.name): node.last_run for node in status.nodes}
+        self.table.set_view(status.authority.view, states, self.replica.node.wall_s(), runs=runs)
 
     def heard(self, event: ReplicaEvent) -> None:
         caretaker = isinstance(event, BecameDc) and event.basis is Basis.CARETAKER

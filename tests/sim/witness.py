@@ -72,6 +72,7 @@ class WitnessProcess(Process[Event, Effect]):
                 voters=question.voters,
                 config_index=question.config_index,
                 lease_ms=question.lease_ms,
+                runs=question.runs,
             )
         self.cluster.network.send(process.node.name, WITNESS_NODE, 0, event)
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import hmac
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from hacluster.vocabulary.ids import ViewId
 from hacluster.vocabulary.membership import QuorumConfig
 from messaging import packet, rotation
 from messaging.membership import (
@@ -127,6 +128,21 @@ def _any_tag(_one: bytes, _other: bytes) -> bool:
     return True
 
 
+def _deaf_to_runs(self: agreement.Agreement, runs: object) -> None:
+    """Each knows only of views that it was in itself."""
+
+
+def _silent_of_runs(
+    self: witness_core.WitnessCore, node: int, nonce: int, view: ViewId, reason: str
+) -> witness_core.Answer:
+    return replace(_ANSWER(self, node, nonce, view, reason), runs=())
+
+
+def _all_have_told(self: authority.AuthorityKeeper, now_ns: int) -> bool:
+    return True
+
+
+_ANSWER = witness_core.WitnessCore._answer
 _OBSERVE = ballot.DiskWitness._observe
 _FINISH = core.MembershipCore._finish
 _SUPPORT = authority.AuthorityKeeper.support
@@ -260,6 +276,30 @@ MUTANTS = (
         name="_observe",
         broken=_nobody_rests,
         invariant="I14",
+    ),
+    CoreMutant(
+        what="members do not say which runs they know of",
+        scenario="left3",
+        owner=agreement.Agreement,
+        name="learn",
+        broken=_deaf_to_runs,
+        invariant="I3",
+    ),
+    CoreMutant(
+        what="the witness does not say which runs were in its views",
+        scenario="left2-qnet",
+        owner=witness_core.WitnessCore,
+        name="_answer",
+        broken=_silent_of_runs,
+        invariant="I3",
+    ),
+    CoreMutant(
+        what="who has lost its disk is asked which runs there were",
+        scenario="left3-wipe",
+        owner=authority.AuthorityKeeper,
+        name="_told",
+        broken=_all_have_told,
+        invariant="I3",
     ),
     CoreMutant(
         what="any tag is good",

@@ -21,12 +21,16 @@ def _silent_without_a_view(self: MembershipCore, leave: Leave) -> None:
 
 
 def _not_heard_later(
-    self: NodeTable, view: MembershipView, states: Mapping[str, tuple[NodeState, bool]], wall_s: int
+    self: NodeTable,
+    view: MembershipView,
+    states: Mapping[str, tuple[NodeState, bool]],
+    wall_s: int,
+    runs: Mapping[str, int],
 ) -> MembershipChange:
     """LEAVE counts only together with the view without the node."""
     gone = [record for record in self.records() if not record.member and record.seen]
     before = [(record, record.left_cleanly) for record in gone]
-    change = _SET_VIEW(self, view, states, wall_s)
+    change = _SET_VIEW(self, view, states, wall_s, runs=runs)
     for record, left in before:
         if not record.member:
             record.left_cleanly = left

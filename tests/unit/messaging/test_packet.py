@@ -188,6 +188,14 @@ def test_every_key_verifies_and_one_signs() -> None:
     assert gate.open(a_datagram(3)) == Dropped(Drop.UNKNOWN_KEY)
 
 
+def test_a_node_that_is_not_named_any_more_is_a_stranger_whatever_run_we_knew_of_it() -> None:
+    gate = a_gate(seen={1: 9})
+    gate.use_nodes([2])
+    late = gate.open(a_datagram(1))
+    assert isinstance(late, Dropped)
+    assert (late.reason, late.header and gate.outdated(late.header)) == (Drop.UNKNOWN_SENDER, False)
+
+
 def test_replays_old_runs_and_second_sessions_are_dropped() -> None:
     gate = a_gate()
     first = a_datagram(100)

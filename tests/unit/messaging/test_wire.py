@@ -31,6 +31,7 @@ from messaging.membership.events import (
     Status,
     ViewMember,
 )
+from messaging.membership.runs import Run
 from messaging.packet import Kind
 from tests.unit.messaging.lab import a_heartbeat
 
@@ -45,6 +46,7 @@ MEMBERS = (
     ViewMember(id=NodeId(2), incarnation=2**63, boot_token=TOKEN),
 )
 BARE = tuple(ViewMember(id=member.id, incarnation=member.incarnation) for member in MEMBERS)
+RUNS = (Run(1, 4), Run(2, 2**64 - 1, left=True), Run(65_534, 1))
 
 MESSAGES: list[Message] = [
     a_heartbeat(),
@@ -59,6 +61,18 @@ MESSAGES: list[Message] = [
     ),
     Refuse(id=VIEW, promised=9, hears=(1, 2, 65_534)),
     Install(id=VIEW, members=MEMBERS, hold_ns=2_000, quorum=QUORUM),
+    Accept(
+        id=VIEW,
+        incarnation=3,
+        boot_token=TOKEN,
+        installed=NO_VIEW,
+        lease_rest_ns=0,
+        quorum=QUORUM,
+        runs=RUNS,
+        forgetful=True,
+        fresh=True,
+    ),
+    Install(id=VIEW, members=MEMBERS, hold_ns=0, quorum=QUORUM, runs=RUNS, forgetful=(2,)),
     Installed(id=VIEW),
     Data(newest=7, oldest=3, base=2, want_ack=True, ack_incarnation=4, ack=9),
     Data(number=7, view=VIEW, topic="election", payload=bytes(70), newest=8, oldest=1, base=7),
@@ -90,9 +104,17 @@ def test_bounds_hold_for_the_largest_numbers(count: int, number: int, payload: b
         config=QuorumConfig(voters=voters, wait_for_all=True, tiebreak=NodeId(65_534)), log_index=2**63
     )
     lease_ns = 600_000_000_000
+    runs = tuple(Run(member.id, number, left=True) for member in members)
     messages: list[Message] = [
         Propose(id=last, members=members),
-        Install(id=last, members=members, hold_ns=lease_ns, quorum=quorum),
+        Install(
+            id=last,
+            members=members,
+            hold_ns=lease_ns,
+            quorum=quorum,
+            runs=runs,
+            forgetful=tuple(member.id for member in members),
+        ),
         Accept(
             id=last,
             incarnation=number,
@@ -100,6 +122,9 @@ def test_bounds_hold_for_the_largest_numbers(count: int, number: int, payload: b
             installed=last,
             lease_rest_ns=lease_ns,
             quorum=quorum,
+            runs=runs,
+            forgetful=True,
+            fresh=True,
         ),
         Refuse(id=last, promised=2**63, hears=tuple(member.id for member in members)),
         Leave(clean=True, active_unmanaged=("ü" * (count % 200),) * (count % 20)),
@@ -203,3 +228,33 @@ def test_what_the_service_says() -> None:
         {"pingd": "2"},
     )
     assert (update.nodes[0].state, update.nodes[0].clean_leave) == ("left", True)
+
+
+@pytest.mark.parametrize(
+    "runs",
+    [
+        [wire_pb2.Run(node=2, incarnation=1), wire_pb2.Run(node=2, incarnation=2)],
+        [wire_pb2.Run(node=3, incarnation=1), wire_pb2.Run(node=2, incarnation=1)],
+        [wire_pb2.Run(node=2)],
+        [wire_pb2.Run(incarnation=1)],
+        [wire_pb2.Run(node=70_000, incarnation=1)],
+        [wire_pb2.Run(node=n, incarnation=1) for n in range(1, 1_026)],
+    ],
+)
+def test_runs_that_are_none_are_refused(runs: list[wire_pb2.Run]) -> None:
+    for message in MESSAGES:
+        if isinstance(message, Accept | Install):
+            kind, body = KIND_OF[type(message)], wire.encode(message)
+            of_kind = wire_pb2.Accept if isinstance(message, Accept) else wire_pb2.Install
+            packet = of_kind.FromString(body)
+            del packet.runs[:]
+            packet.runs.extend(runs)
+            assert wire.decode(kind, packet.SerializeToString()) is None
+
+
+def test_only_members_are_forgetful() -> None:
+    for forgetful in ([3], [2, 1], [1, 1]):
+        install = Install(id=VIEW, members=MEMBERS, hold_ns=0, quorum=QUORUM)
+        packet = wire_pb2.Install.FromString(wire.encode(install))
+        packet.forgetful.extend(forgetful)
+        assert wire.decode(Kind.INSTALL, packet.SerializeToString()) is None

@@ -28,12 +28,15 @@ QUICK = (
     "agents3",
     "fence3",
     "liar3",
+    "left3",
+    "left2-qnet",
 )
 LONG = (
     "talk", "talk-noise", "talk-flood", "auto3", "auto5", "auto-load", "nodes", "lms7", "lms5-chaos",
     "lms5-step", "noise", "bridge", "clock", "stand-still", "wipe", "chaos5", "chaos9",
     "wire3", "wire5", "net5", "lying", "wall", "clock-bound", "keys", "whole3-two-dcs",
     "qdisk2", "qdisk4", "qdisk-halves", "stop5", "agents5", "fence5",
+    "left5", "left3-wipe", "left4-qnet", "left2-qdisk",
 )  # fmt: skip
 REGRESSIONS = tomllib.loads((ROOT / "tests/sim/regressions.toml").read_text())["seed"]
 

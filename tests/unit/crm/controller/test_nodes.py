@@ -391,3 +391,51 @@ def test_a_node_that_lives_on_is_to_be_fenced_for_the_scheduler() -> None:
     cib = whole(configuration, status, CibVersion(0, 1, 0), quorate=True, dc_uuid="1", execution_date_s=200)
     fencing = [action.node for action in schedule(cib, 200).graph.actions() if action.operation == "stonith"]
     assert fencing == ["node2"]
+
+
+def test_a_later_run_of_an_absent_node_voids_what_was_known() -> None:
+    """It came back to others while we were cut off; quorum may come back to us without any member."""
+    table = a_table("node1", "node2", "node3")
+    left = {"node3": (NodeState.LEFT, True)}
+    runs = {"node1": 2, "node2": 7, "node3": 4}
+    table.set_view(a_view("node1", "node2", counter=2), left, 200, runs=runs)
+    assert not {fact.name: fact for fact in table.facts(EMPTY)}["node3"].expected_up
+    stale = {"node3": (NodeState.LEFT, False)}
+    change = table.set_view(a_view("node1", "node2", counter=2), stale, 300, runs={**runs, "node3": 5})
+    assert change == MembershipChange(gone=("node3",))
+    assert not table["node3"].left_cleanly
+    assert table.set_view(a_view("node1", "node2", counter=2), stale, 300, runs=runs) == MembershipChange()
+    change = table.set_view(a_view("node1", "node2", counter=2), left, 400, runs={**runs, "node3": 6})
+    assert change == MembershipChange(left=("node3",)), "the run after that has left cleanly, too"
+
+
+@pytest.mark.parametrize("runs", [{}, {"node3": 0}, {"node3": 4}])
+def test_a_new_ha_messaging_that_knows_no_more_voids_nothing(runs: dict[str, int]) -> None:
+    """It has not heard the LEAVE that the one before it has."""
+    table = a_table("node1", "node2", "node3")
+    left = {"node3": (NodeState.LEFT, True)}
+    table.set_view(a_view("node1", "node2", counter=2), left, 200, runs={"node3": 4})
+    unknown = {"node3": (NodeState.UNKNOWN, False)}
+    assert table.set_view(a_view("node1", "node2", counter=3), unknown, 300, runs=runs) == MembershipChange()
+    assert table["node3"].left_cleanly
+
+
+def test_who_was_fenced_and_is_heard_again_is_not_doubted_before_it_is_let_in() -> None:
+    """Somebody else was in a view with its new boot already."""
+    table = a_table("node1", "node2", "node3")
+    table.set_view(a_view("node1", "node2", counter=2), {}, 200, runs={"node3": 4})
+    table.set_fenced("node3", ("f",))
+    heard, silent = {"node3": (NodeState.JOINING, False)}, {"node3": (NodeState.LOST, False)}
+    view = a_view("node1", "node2", counter=3)
+    assert table.set_view(view, heard, 300, runs={"node3": 5}) == MembershipChange()
+    assert table["node3"].fenced
+    assert table.set_view(view, silent, 400, runs={"node3": 5}) == MembershipChange(gone=("node3",))
+    assert not table["node3"].fenced
+
+
+def test_a_later_run_of_a_lost_node_changes_nothing() -> None:
+    table = a_table("node1", "node2", "node3")
+    view, lost = a_view("node1", "node2", counter=2), {"node3": (NodeState.LOST, False)}
+    table.set_view(view, lost, 200, runs={"node3": 4})
+    assert table.set_view(view, lost, 300, runs={"node3": 5}) == MembershipChange()
+    assert table["node3"].seen

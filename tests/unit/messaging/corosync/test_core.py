@@ -42,7 +42,9 @@ from messaging.membership.events import (
     MarkAllSeen,
     Persist,
     Persisted,
+    RaiseIncarnation,
 )
+from messaging.membership.runs import Run
 
 S = 1_000_000_000
 DEADTIME_NS = 2 * S
@@ -157,7 +159,9 @@ class Corosync:
                         for other in ring:
                             if other in self.running:
                                 self.give(other, Heard(sender=side.process, packet=packet))
-                    elif isinstance(effect, Deliver | DataAnswered | MarkAllSeen | LeaveGroup):
+                    elif isinstance(
+                        effect, Deliver | DataAnswered | MarkAllSeen | LeaveGroup | RaiseIncarnation
+                    ):
                         self.seen.setdefault(node, []).append(effect)
             if not busy:
                 return
@@ -351,6 +355,66 @@ def test_daemons_and_leaving_are_told() -> None:
     assert world.sides[1].core.status(world.now_ns).nodes[2].clean_leave
 
 
+def left(world: Corosync, at: int) -> tuple[NodeState, bool]:
+    """What node `at` says of node 3."""
+    status = world.sides[at].core.status(world.now_ns).nodes[2]
+    return status.state, status.clean_leave
+
+
+def test_an_old_leave_does_not_count_when_the_next_run_was_in_a_view() -> None:
+    """n1 hears n3 leave, is alone, and is with n2 again after n3 was."""
+    world = Corosync(1, 2, 3)
+    world.ring([1, 2, 3])
+    world.give(3, LeaveRequested(Leave(clean=True)))
+    world.settle()
+    world.kill(3)
+    assert left(world, 1) == left(world, 2) == (NodeState.LEFT, True)
+    world.ring([1], [2, 3])
+    world.restart(3)
+    world.ring([1, 2], [3])
+    assert world.sides[1].core.status(world.now_ns).authority.quorate
+    assert left(world, 1) == (NodeState.LEFT, False)
+    assert left(world, 2) == (NodeState.LOST, False)
+    assert world.sides[1].core.status(world.now_ns).nodes[2].last_run == 2
+
+
+def test_who_did_not_hear_leave_learns_it() -> None:
+    world = Corosync(1, 2, 3)
+    world.ring([1], [2, 3])
+    world.give(3, LeaveRequested(Leave(clean=True)))
+    world.settle()
+    world.kill(3)
+    assert left(world, 1) == (NodeState.UNKNOWN, False)
+    world.ring([1, 2], [3])
+    assert left(world, 1) == (NodeState.LEFT, True)
+
+
+def test_a_node_that_lost_its_disk_is_not_asked_who_has_left() -> None:
+    """It begins again above the run that others know, and counts when a majority without it has told."""
+    world = Corosync(1, 2, 3)
+    world.ring([1, 2, 3])
+    world.give(3, LeaveRequested(Leave(clean=True)))
+    world.settle()
+    world.kill(3)
+    world.kill(2)
+    world.restart(2)
+    world.kill(2)
+    world.sides[2].durable, world.sides[2].incarnation = Durable(), 0
+    world.restart(2)
+    raised = [effect for effect in world.seen[2] if isinstance(effect, RaiseIncarnation)]
+    assert raised == [RaiseIncarnation(2)]
+    assert world.sides[2].durable.forgetful
+    world.sides[2].incarnation = raised[0].highest
+    world.kill(2)
+    world.restart(2)
+    assert left(world, 1) == left(world, 2) == (NodeState.LEFT, False)
+    world.restart(3)
+    world.give(3, LeaveRequested(Leave(clean=True)))
+    world.settle()
+    world.kill(3)
+    assert left(world, 1) == left(world, 2) == (NodeState.LEFT, True)
+
+
 def test_another_ha_crm_brings_back_who_has_left() -> None:
     world = Corosync(1, 2)
     world.ring([1, 2])
@@ -402,6 +466,10 @@ def test_the_next_run_in_the_same_process_is_a_change_too(said: bool) -> None:
         b'{"v": 1, "daemons": [1]}\n',
         b'{"v": 1, "daemons": [1, -2]}\n',
         b'{"v": 1, "hello": [1, 2, 3, 4], "tag": "t", "boot": "xy"}\n',
+        b'{"v": 1, "hello": [1, 2, 3, 4], "tag": "t", "boot": "ab", "runs": [[2, 1, 0], [1, 1, 0]]}\n',
+        b'{"v": 1, "hello": [1, 2, 3, 4], "tag": "t", "boot": "ab", "runs": [[2, 0, 0]]}\n',
+        b'{"v": 1, "hello": [1, 2, 3, 4], "tag": "t", "boot": "ab", "runs": [[2, 1]]}\n',
+        b'{"v": 1, "hello": [1, 2, 3, 4], "tag": "t", "boot": "ab", "runs": 7}\n',
         b'{"v": 1, "leave": true}\n',
         wire.encode(Small(destination=0, data=Data(topic="t" * 65))),
         wire.encode(Small(destination=0, data=Data(topic="t", payload=bytes(70_000)))),
@@ -414,6 +482,16 @@ def test_what_is_none_of_ours_is_dropped(message: bytes) -> None:
 def test_packets_come_back_as_they_were() -> None:
     packets: list[Packet] = [
         Hello(tag="4.1:1/2", counter=9, incarnation=3, boot_token="ab" * 32, crm=1, lrm=2),
+        Hello(
+            tag="t",
+            counter=9,
+            incarnation=3,
+            boot_token="ab" * 32,
+            crm=1,
+            lrm=2,
+            runs=(Run(1, 3), Run(2, 9, left=True)),
+            forgetful=True,
+        ),
         Accept(tag="t", view=ViewId(5, NodeId(2))),
         Daemons(crm=1, lrm=0),
         Leave(clean=False, active_unmanaged=("a", "b")),

@@ -11,6 +11,7 @@ from hacluster.vocabulary.ids import BootToken, NodeId, ViewId
 from hacluster.vocabulary.membership import QuorumConfig
 from messaging.membership.durable import decode_slot, durable_content, durable_from, encode_slot, newest
 from messaging.membership.events import CommittedQuorum, Durable, InstalledView, ViewMember
+from messaging.membership.runs import Run
 
 TOKEN = BootToken("cd" * 32)
 DURABLE = Durable(
@@ -23,6 +24,7 @@ DURABLE = Durable(
         config=QuorumConfig(voters=((NodeId(1), 1), (NodeId(2), 1)), wait_for_all=True, tiebreak=NodeId(1)),
         log_index=3,
     ),
+    runs=(Run(1, 9), Run(2, 5)),
 )
 
 
@@ -39,6 +41,12 @@ def test_the_newer_slot_counts() -> None:
         assert trusted
 
 
+def test_a_file_that_kept_no_runs_has_those_of_its_view() -> None:
+    content = durable_content(DURABLE)
+    del content["runs"], content["forgetful"]
+    assert durable_from([encode_slot(4, content), None]) == replace(DURABLE, runs=(Run(2, 5),))
+
+
 @given(st.integers(0), st.integers(0, 7))
 def test_a_flipped_bit_is_seen(where: int, bit: int) -> None:
     raw = bytearray(encode_slot(8, durable_content(DURABLE)))
@@ -47,7 +55,8 @@ def test_a_flipped_bit_is_seen(where: int, bit: int) -> None:
     assert not durable_from([bytes(raw), None]).trusted
     older = replace(DURABLE, promised=10)
     found = durable_from([encode_slot(7, durable_content(older)), bytes(raw)])
-    assert found == replace(older, trusted=False), "no less was promised, but who knows how much more"
+    lost = replace(older, trusted=False, forgetful=True)
+    assert found == lost, "no less was promised, but who knows how much more"
 
 
 @given(st.binary(max_size=60))

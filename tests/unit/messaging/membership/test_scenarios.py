@@ -10,7 +10,16 @@ import pytest
 from hacluster.durations import parse_ms
 from hacluster.vocabulary.ids import NO_VIEW, NodeId, NodeName
 from messaging.membership.durable import decode_slot
-from messaging.membership.events import BarRequested, ConfiguredNode, Leave, LeaveRequested
+from messaging.membership.events import (
+    Accept,
+    BarRequested,
+    ConfiguredNode,
+    DaemonsChanged,
+    Install,
+    Leave,
+    LeaveRequested,
+    Send,
+)
 from tests.datadriven import Command, run_file
 from tests.sim.checkers import OneQuorum, Views
 from tests.sim.engine import MS, START_NS, World
@@ -26,6 +35,8 @@ class Story:
     def __init__(self) -> None:
         self.world = World(1)
         self.cluster = MembershipCluster(self.world, 1)
+        self.views = Views(self.cluster)
+        self.crm = 0
 
     def handle(self, command: Command) -> str:
         method = getattr(self, f"do_{command.name}", None)
@@ -54,7 +65,8 @@ class Story:
             two_node="two_node" in command.options,
             wait_for_all="wait_for_all" in command.options,
         )
-        self.world.checkers.append(Views(self.cluster))
+        self.views = Views(self.cluster)
+        self.world.checkers.append(self.views)
         if "two_node" not in command.options:
             self.world.checkers.append(OneQuorum(self.cluster))
 
@@ -124,6 +136,7 @@ class Story:
 
     def do_wipe(self, command: Command) -> str:
         self.cluster.nodes[command.words[0]].disk.wipe()
+        self.views.wiped.add(command.words[0])
         return ""
 
     def do_break(self, command: Command) -> str:
@@ -136,6 +149,27 @@ class Story:
     def do_leave(self, command: Command) -> None:
         event = LeaveRequested(Leave(clean="dirty" not in command.words))
         self.cluster.processes[command.words[0]].deliver(event)
+
+    def do_join(self, command: Command) -> None:
+        """Another ha-crm begins on a node that has left."""
+        self.crm += 1
+        event = DaemonsChanged(crm_instance=self.crm, lrm_instance=self.crm)
+        self.cluster.processes[command.words[0]].deliver(event)
+
+    def do_older(self, command: Command) -> str:
+        """The node is of a release that says nothing of runs."""
+        process = self.cluster.processes[command.words[0]]
+        transmit = process._transmit
+
+        def older(send: Send) -> None:
+            if isinstance(send.message, Accept):
+                send = send._replace(message=replace(send.message, runs=(), forgetful=False))
+            elif isinstance(send.message, Install):
+                send = send._replace(message=replace(send.message, runs=(), forgetful=()))
+            transmit(send)
+
+        process._transmit = older  # type: ignore[method-assign]
+        return ""
 
     def do_bar(self, command: Command) -> None:
         """NODE OTHER [not]: NODE's ha-crm says that OTHER was confirmed to be off; or that it may come in."""

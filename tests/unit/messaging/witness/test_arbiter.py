@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,11 +10,12 @@ import pytest
 from hacluster.errors import InvalidDocument
 from hacluster.vocabulary.ids import NodeId, ViewId
 from messaging.membership.events import AskWitness, ReleaseWitness
+from messaging.membership.runs import Run
 from messaging.packet import Gate, Kind, Opened
 from messaging.witness import wire
 from messaging.witness.__main__ import StateFile, configuration
 from messaging.witness.arbiter import ARBITER_ID, Arbiter
-from messaging.witness.core import WitnessState
+from messaging.witness.core import Answer, Asked, WitnessState
 from tests.unit.messaging.lab import CLUSTER, a_keyring, a_sealer
 
 VIEW = ViewId(5, NodeId(1))
@@ -97,6 +99,7 @@ def test_a_release_without_the_challenge_is_stale() -> None:
 
 def test_the_state_survives_and_damage_is_noticed(tmp_path: Path) -> None:
     state = WitnessState(last=VIEW, members=(1, 2), lease_ms=9, config_index=4, in_sync=(2,), term=(3, 2))
+    state = replace(state, runs=(Run(1, 4), Run(2, 2**63)))
     StateFile(tmp_path, CLUSTER).keep(state)
     again = StateFile(tmp_path, CLUSTER)
     assert (again.state, again.trusted) == (state, True)
@@ -133,3 +136,19 @@ def test_mistakes_are_named(old: str, new: str, what: str, tmp_path: Path) -> No
     file.write_text(GOOD.replace(old, new))
     with pytest.raises(InvalidDocument, match=what):
         configuration(file)
+
+
+def test_runs_come_back_as_they_were_and_are_judged() -> None:
+    question = replace(QUESTION, runs=(Run(1, 4), Run(2, 9)))
+    asked = wire.ask_from(1, wire.ask_to(question, bytes(16)))
+    assert asked is not None
+    assert isinstance(asked[1], Asked)
+    assert asked[1].runs == question.runs
+    for bad in ((Run(3, 1),), (Run(2, 1), Run(1, 1)), (Run(1, 0),)):
+        assert wire.ask_from(1, wire.ask_to(replace(QUESTION, runs=bad), bytes(16))) is None, bad
+    answer = Answer(node=1, nonce=3, view=VIEW, granted=True, runs=(Run(2, 9), Run(7, 1)))
+    said = wire.answer_from(wire.answer_to(answer, bytes(16)))
+    assert said is not None
+    assert said[1].runs == answer.runs
+    bad_answer = replace(answer, runs=(Run(7, 1), Run(2, 9)))
+    assert wire.answer_from(wire.answer_to(bad_answer, bytes(16))) is None

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hacluster.vocabulary.ids import NodeId, ViewId
+from messaging.membership.runs import Run
 from messaging.witness.core import (
     GATHER_NS,
     Answer,
@@ -162,3 +165,20 @@ def test_old_configurations_and_strange_questions() -> None:
     assert "voters have changed" in answer(core, ask(1, 6, ALL, config_index=7), 0).reason
     assert "not in the view" in answer(core, ask(3, 6, (1, 2)), 0).reason
     assert "other members" in answer(core, ask(1, 5, (1, 2)), 0).reason
+
+
+def test_it_keeps_and_says_which_runs_were_in_the_views_that_it_has_granted() -> None:
+    core = a_core()
+    runs = (Run(1, 4), Run(2, 9), Run(3, 1), Run(4, 1))
+    first, said = core.handle(replace(ask(1, 5, ALL), runs=runs), 0)
+    assert isinstance(first, Persist)
+    assert isinstance(said, Answer)
+    assert first.state.runs == said.runs == runs
+    assert [type(effect) for effect in core.handle(replace(ask(2, 5, ALL), runs=runs), 0)] == [Answer]
+    at_ns = granted_half(core)
+    later = replace(ask(2, 6, (1, 2)), runs=(Run(1, 3), Run(2, 10)))
+    assert answer(core, later, at_ns).runs == (Run(1, 4), Run(2, 10), Run(3, 1), Run(4, 1))
+    refused = answer(core, replace(ask(3, 7, (3, 4)), runs=(Run(3, 8), Run(4, 8))), at_ns)
+    assert not refused.granted
+    assert refused.runs == core.state.runs, "what it has not granted is no view"
+    assert core.state.runs[2:] == (Run(3, 1), Run(4, 1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from agents.fencing.slots import BLOCK, PAYLOAD_MAX, RECORDS_AT, Disk, Record, SlotError, init
 from hacluster.vocabulary.ids import NO_VIEW, NodeId, ViewId
 from messaging.membership.events import AskWitness, WitnessAnswered
+from messaging.membership.runs import Run
 from messaging.witness.ballot import DiskWitness, Exchange, Exchanged, ExchangeFailed
 from messaging.witness.blocks import Block, decode, encode
 from messaging.witness.core import Answer, Asked, Released, SyncChanged, WitnessState
@@ -32,6 +34,7 @@ FULL = Block(
         config_index=1 << 40,
         in_sync=(1, 2),
         term=(3, 2),
+        runs=(Run(1, 1), Run(2, 127), Run(3, 128), Run(4, 300), Run(65_534, 2**64 - 1)),
     ),
     view=ViewId(5, NodeId(1)),
     lease_ms=5_000,
@@ -85,7 +88,8 @@ def test_a_record_is_read_as_it_was_written() -> None:
     assert decode(9, bytes(32), encode(FULL)[:-1]) is None
     assert decode(9, bytes(32), b"\7" + encode(FULL)[1:]) is None, "another format"
     everybody = tuple(range(1, 256))
-    state = WitnessState(members=everybody, in_sync=everybody)
+    runs = tuple(Run(node, (1 << 21) - 1) for node in everybody)
+    state = WitnessState(members=everybody, in_sync=everybody, runs=runs)
     assert len(encode(Block(state=state, wish_members=everybody))) <= PAYLOAD_MAX
 
 
@@ -229,3 +233,15 @@ def test_the_rules_are_enough() -> None:
 def test_each_rule_is_needed(rule: str) -> None:
     with pytest.raises(ballots.Violation):
         ballots.explore(60.0, rule)
+
+
+def test_records_of_releases_before_runs_are_read() -> None:
+    none = replace(FULL, state=replace(FULL.state, runs=()))
+    payload = encode(none)
+    assert decode(9, b"b" * 32, b"\2" + payload[1:]) == none
+    without_serial = replace(none, state=replace(none.state, serial=0))
+    assert decode(9, b"b" * 32, b"\1" + payload[1:-8]) == without_serial
+    assert decode(9, b"b" * 32, b"\2" + encode(FULL)[1:]) is None
+    for cut in range(1, 20):
+        whole = encode(FULL)
+        assert decode(9, b"b" * 32, whole[:-cut]) != FULL
