@@ -333,8 +333,10 @@ class Ledger:
         failure = result if is_failure(result) else (entry.failure if entry else None)
         executed = result if not _was_refused(result) else (entry.executed if entry else None)
         entries[name] = Entry(result, failure, executed)
-        if _is_good_stop(result) or not _may_have_changed_it(result):
-            self.left.pop(operation.resource, None)
+        left = self.left.get(operation.resource)
+        is_newer = left is not None and result.call_id >= left[-1].call_id  # a compacted journal has old ones
+        if is_newer and (_is_good_stop(result) or not _may_have_changed_it(result)):
+            del self.left[operation.resource]
 
     def _keep_what_is_left(self, resource: ResourceId) -> None:
         newest = self._newest(resource, _may_have_left_it)

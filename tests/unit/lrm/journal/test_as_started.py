@@ -241,6 +241,23 @@ def test_what_is_forgotten_and_found_absent_is_gone() -> None:
     assert node.queue.ledger.never_began(WEB)
 
 
+@pytest.mark.parametrize("before", [("monitor", 7), ("stop", 0)])
+def test_what_is_older_says_nothing_of_what_is_left(before: tuple[str, int]) -> None:
+    """Only the failure is cleaned up; the probe or the stop that came before it stays, and is read again."""
+    node = Node()
+    node.run(before[0], "10.0.0.1", rc=before[1])
+    node.run("start", "10.0.0.1", rc=1, status=ExecutionStatus.TIMEOUT)
+    node.forget(failures_only=True)
+    for _ in range(2):
+        assert node.queue.ledger.may_be_active() == 1
+        node.compacted()
+    node.run("start", "10.0.0.2", rc=5, status=NOT_INSTALLED)
+    assert not node.queue.ledger.never_began(WEB)
+    assert node.run("stop", "10.0.0.3").parameters == {"ip": "10.0.0.1"}
+    node.compacted()
+    assert node.queue.ledger.may_be_active() == 0
+
+
 def test_a_notification_leaves_nothing() -> None:
     node = Node()
     node.run("start")
