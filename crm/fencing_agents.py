@@ -14,7 +14,7 @@ from crm import log_events, wire
 from crm.controller.nodes import NodeTable
 from crm.fencing.devices import AgentFacts, Device, HostCheck, Known, described, listed
 from hacluster.clock import Clock
-from hacluster.errors import HaError
+from hacluster.errors import ErrorCode, HaError
 from hacluster.vocabulary.ids import OperationId, ResourceId
 from hacluster.vocabulary.operation import (
     FENCE_DEVICE,
@@ -43,11 +43,15 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentEnd:
-    """How an agent ended. `final`: not to be repeated at once (it used up its time, or nobody ran it)."""
+    """How an agent ended. `final`: not to be repeated at once (it used up its time, or nobody ran it).
+
+    `lost`: its executor is, and it may be running still.
+    """
 
     good: bool
     why: str = ""
     final: bool = False
+    lost: bool = False
     rc: int = -1
     output: str = ""
     took_ms: int = 0
@@ -62,8 +66,10 @@ class _Answer:
 
 @dataclass(slots=True)
 class _Wait:
+    """`to_the_end`: even when the executor is lost, unless it has booted anew."""
+
     executor: str
-    lets_itself_in: bool = False
+    to_the_end: bool = False
     end: asyncio.Future[OperationResult | None] = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
@@ -181,22 +187,22 @@ class FenceAgents:
         return self.dc.fencing_id(self._number)
 
     async def adopt(
-        self, identity: OperationId, executor: str, timeout_ms: int, *, lets_itself_in: bool = False
+        self, identity: OperationId, executor: str, timeout_ms: int, *, to_the_end: bool = False
     ) -> AgentEnd:
-        """Wait for the end of an agent that a former DC has had started."""
+        """Wait for the end of an agent that has been started; `to_the_end`: though its executor is lost."""
         recent = self._recent.get(identity)
         if recent is not None:
             return _end(recent, executor)
-        return await self._ended(identity, _Wait(executor, lets_itself_in), timeout_ms)
+        return await self._ended(identity, _Wait(executor, to_the_end), timeout_ms)
 
-    def gone(self, node: str, *, ended: bool = False) -> None:
+    def gone(self, node: str, *, rebooted: bool = False) -> None:
         """It has left the view: agents that it runs are not waited for, another member is asked.
 
-        But while it may yet let itself in ("on" by the node itself) it must not count as fenced, unless that
-        boot of it has certainly `ended`.
+        But while it may yet let itself in ("on" by the node itself) it must not count as fenced. `rebooted`:
+        nothing of its former life runs any more.
         """
         for wait in self._waiting.values():
-            if wait.executor == node and (ended or not wait.lets_itself_in) and not wait.end.done():
+            if wait.executor == node and (rebooted or not wait.to_the_end) and not wait.end.done():
                 wait.end.set_result(None)
 
     def take(self, result: OperationResult) -> bool:
@@ -241,7 +247,8 @@ class FenceAgents:
             )
         except HaError as error:
             self._waiting.pop(identity, None)
-            return AgentEnd(good=False, why=str(error), final=True)
+            lost = error.code in (ErrorCode.UNREACHABLE, ErrorCode.TIMEOUT)  # the order may have arrived
+            return AgentEnd(good=False, why=str(error), final=True, lost=lost)
         if reply.HasField("result"):
             self._waiting.pop(identity, None)
             return _end(wire.result_from(reply.result), executor)
@@ -257,7 +264,7 @@ class FenceAgents:
             return AgentEnd(good=False, why=f"{executor} does not answer", final=True)
         else:
             if result is None:
-                return AgentEnd(good=False, why=f"{executor} is gone", final=True)
+                return AgentEnd(good=False, why=f"{executor} is gone", final=True, lost=True)
             return _end(result, executor)
         finally:
             self._waiting.pop(identity, None)

@@ -270,8 +270,10 @@ class FencingShell:
         absent = [record.name for record in self._nodes.records() if not record.member]
         for name in absent if apart and change.joined else change.gone:
             self._gone_ns[name] = self._clock.now_ns()
-        for name in (*change.gone, *change.rebooted):
-            self.agents.gone(name, ended=name in change.rebooted)
+        for name in change.gone:
+            self.agents.gone(name)
+        for name in change.rebooted:
+            self.agents.gone(name, rebooted=True)
 
     async def _wait_for_watchdog(self, target: str) -> AgentEnd:
         """It has had the time to end a node that lost its lease, and that node was not heard again."""
@@ -322,17 +324,24 @@ class FencingShell:
         executors = (*self._nodes.members(), record.target)
         running = self._under_way(record, tuple(name for name in executors if name in self._nodes))
         if running is not None:
-            attempt = self._fencer.occupy(running.device, record.target)
-            self._spawn(self._ended(record, attempt), f"end of {running.action} for {record.target}")
+            timeout_ms = _timeout_ms(cluster_options(self._replica.configuration))
+            by_id = {device.id: device for device in self._devices()}
+            if record.device in by_id:
+                timeout_ms = by_id[record.device].timeout_ms(record.step, timeout_ms)
+            self._occupy(running, record.target, _operation_of(record), timeout_ms, late=False)
 
-    async def _ended(self, record: FencingRecord, attempt: int) -> None:
-        timeout_ms = _timeout_ms(cluster_options(self._replica.configuration))
-        by_id = {device.id: device for device in self._devices()}
-        if record.device in by_id:
-            timeout_ms = by_id[record.device].timeout_ms(record.step, timeout_ms)
-        itself = record.step == "on" and record.executor == record.target
-        await self.agents.adopt(_former(record), record.executor, timeout_ms, lets_itself_in=itself)
-        self.tell(core.Ran(record.target, attempt, False))
+    def _occupy(
+        self, agent: core.UnderWay, target: str, identity: OperationId, timeout_ms: int, *, late: bool
+    ) -> None:
+        """Its device is busy until it has ended: an "on" must not end after the "off"."""
+
+        async def wait() -> None:
+            lets_in = agent.action == "on"
+            await self.agents.adopt(identity, agent.executor, timeout_ms, to_the_end=lets_in)
+            self.tell(core.Ran(target, attempt, False))
+
+        attempt = self._fencer.occupy(agent.device, target, late=late)
+        self._spawn(wait(), f"end of {agent.action} for {target}")
 
     async def keep_learning(self) -> None:
         """Know the agents of the configured devices before they are needed; on every node."""
@@ -428,7 +437,7 @@ class FencingShell:
                     self._current.pop(target, None)
                     digests = self._digests.pop(target, None)
                     if how != "on":
-                        self.agents.gone(target, ended=True)
+                        self.agents.gone(target, rebooted=True)
                         self.dc.node_fenced(target, names)
                     elif digests is not None:  # else an operator's, which the scheduler does not rely on
                         self.dc.node_unfenced(target, digests)
@@ -483,11 +492,18 @@ class FencingShell:
             adopted=order.adopted,
         )
         record = self._current.get(order.target)
+        identity: OperationId | None = None
         if device is WATCHDOG or device.agent == WATCHDOG.agent:
             self._record(order.target, state=FencingState.PENDING, device=device.id, step=action, executor="")
             end = await self._wait_for_watchdog(order.target)
         elif order.adopted and record is not None:
-            end = await self.agents.adopt(_former(record), order.executor, order.timeout_ms)
+            identity = _operation_of(record)
+            end = await self.agents.adopt(
+                identity,
+                order.executor,
+                order.timeout_ms,
+                to_the_end=action == "on" and order.executor == order.target,
+            )
         else:
             identity = self.agents.reserve()
             self._record(
@@ -507,6 +523,15 @@ class FencingShell:
                 identity, device, action, order.target, order.executor, order.timeout_ms
             )
         good, why = end.good, end.why
+        if (
+            end.lost
+            and identity is not None
+            and action == "on"
+            and record is not None
+            and record.action == "on"
+        ):
+            agent = core.UnderWay(device=device.id, action=action, executor=order.executor)
+            self._occupy(agent, order.target, identity, order.timeout_ms, late=True)
         if action == "status":  # fence-verify: wanted is the answer "off"
             good = end.rc in STATUS_OFF
             why = "" if good else why or "it says that the node is on"
@@ -558,8 +583,8 @@ class FencingShell:
             handle.cancel()
 
 
-def _former(record: FencingRecord) -> OperationId:
-    """The operation that the agent of a former DC is."""
+def _operation_of(record: FencingRecord) -> OperationId:
+    """What its agent is to the executor."""
     counter, node_id, number, action = record.operation
     return OperationId(Term(counter, node_id), number, action)
 

@@ -154,6 +154,18 @@ class ClearTimer:
 Effect = Run | Fenced | Failed | Cancelled | SetTimer | ClearTimer
 
 
+@dataclass(frozen=True, slots=True)
+class _Use:
+    """`late`: an "on" whose executor is lost. Whoever else may use the device, but not to end the target."""
+
+    device: str
+    target: str
+    late: bool = False
+
+    def is_against(self, action: str, target: str) -> bool:
+        return self.target == target and not (self.late and action == "on")
+
+
 @dataclass(slots=True)
 class _Step:
     device: Device
@@ -185,20 +197,21 @@ class Fencer:
         self._rng = rng
         self._under_way: dict[str, _Fencing] = {}
         self._attempts = 0
-        self._busy: dict[int, tuple[str, str]] = {}  # attempt -> device, target
+        self._busy: dict[int, _Use] = {}  # of an attempt
 
     @property
     def targets(self) -> dict[str, str]:
         """Nodes that are being fenced, and the last failure of each."""
         return {target: fencing.why for target, fencing in self._under_way.items()}
 
-    def occupy(self, device: str, target: str) -> int:
+    def occupy(self, device: str, target: str, *, late: bool = False) -> int:
         """An agent is running that a former DC had started, for nothing that is wanted now.
 
-        Its device is busy until Ran is told of the attempt that this returns.
+        Its device is busy until Ran is told of the attempt that this returns. `late`: it lets the target in,
+        and its executor is lost: the target can be let in by others, but not be ended before.
         """
         self._attempts += 1
-        self._busy[self._attempts] = (device, target)
+        self._busy[self._attempts] = _Use(device, target, late)
         return self._attempts
 
     def handle(self, event: Event, now_ns: int) -> list[Effect]:
@@ -212,9 +225,9 @@ class Fencer:
                 else:
                     self._again(fencing, event, effects, now_ns)
             case Ran():
-                device, _ = self._busy.pop(event.attempt, ("", ""))
+                use = self._busy.pop(event.attempt, None)
                 self._ran(event, effects, now_ns)
-                self._device_is_free(device, effects, now_ns)
+                self._device_is_free(use.device if use is not None else "", effects, now_ns)
             case TimerFired(target):
                 fencing = self._under_way.get(target)
                 if fencing is not None and not fencing.running and not fencing.waits_for:
@@ -312,15 +325,17 @@ class Fencer:
         if not fencing.steps or not fencing.executors:
             self._fail_round(fencing, effects, now_ns)
             return
-        device = fencing.steps[0].device
-        if self._is_busy(device, order.target):
-            fencing.waits_for = device.id
+        step = fencing.steps[0]
+        if self._is_busy(step, order.target):
+            fencing.waits_for = step.device.id
             return
         self._run(fencing, effects, now_ns)
 
-    def _is_busy(self, device: Device, target: str) -> bool:
-        uses = [user for used, user in self._busy.values() if used == device.id]
-        return target in uses or 0 <= device.action_limit <= len(uses)
+    def _is_busy(self, step: _Step, target: str) -> bool:
+        uses = [use for use in self._busy.values() if use.device == step.device.id]
+        if any(use.is_against(step.action, target) for use in uses):
+            return True
+        return 0 <= step.device.action_limit <= sum(not use.late for use in uses)
 
     def _pass_over(self, fencing: _Fencing) -> None:
         """A device that nobody may run cannot succeed: the next level is tried."""
@@ -335,7 +350,7 @@ class Fencer:
         fencing.attempt, fencing.running, fencing.began_ns = self._attempts, True, now_ns
         fencing.between_rounds = False
         fencing.tries += 1
-        self._busy[self._attempts] = (step.device.id, order.target)
+        self._busy[self._attempts] = _Use(step.device.id, order.target)
         effects.append(
             Run(
                 target=order.target,

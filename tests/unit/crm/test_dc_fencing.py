@@ -609,6 +609,26 @@ async def test_who_has_booted_meanwhile_is_let_in_at_once() -> None:
         await world.executed("node2", "f-fencing_on_0", "f-fencing_on_0")
 
 
+async def test_a_member_that_is_lost_while_it_lets_another_in_is_waited_for() -> None:
+    """Both are lost, and perhaps alive: its "on" may end after our "off"."""
+    async with a_world() as world:
+        world.replica.configuration = DEVICE
+        world.lrms["node2"].described["stonith:fence_x"] = FABRIC.replace("list", "l").replace("status", "s")
+        world.lrms["node1"].described["stonith:fence_x"] = world.lrms["node2"].described["stonith:fence_x"]
+        world.reign()
+        world.fencing.fence("node1", "on")
+        await world.executed("node2", "f-fencing_on_0")
+        world.view("node1", counter=3)
+        world.dc.membership_changed(MembershipChange(gone=("node2",)))
+        await world.until(lambda: "node2 is gone" in world.fencing.notices()[0])
+        world.fencing.fence("node1", "off")
+        world.view("node2", counter=4)
+        await asyncio.sleep(0.1)
+        assert len(world.lrms["node2"].executed) == 1
+        world.dc.membership_changed(MembershipChange(rebooted=("node2",)))
+        await world.executed("node2", "f-fencing_on_0", "f-fencing_off_0")
+
+
 async def test_what_an_operator_wants_is_given_up_when_it_fails() -> None:
     """It would be carried out later, when nobody thinks of it any more."""
     async with a_world() as world:
