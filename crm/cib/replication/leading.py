@@ -163,7 +163,7 @@ class Leading(Counting):
         """What became of a write that is not here, or a read. `questions` says when it may be answered."""
         self._now = now
         self.questions.ask(token, request_id, now)
-        self._prove()
+        self._pump()
         return self._take()
 
     def is_pending(self, request_id: str) -> bool:
@@ -193,7 +193,6 @@ class Leading(Counting):
         self._end_change()
         self._nudge()
         self._pump()
-        self._prove()
         return self._take()
 
     def replied(self, peer: int, reply: AppendReply, now: int) -> list[Effect]:
@@ -337,8 +336,11 @@ class Leading(Counting):
         return (self.waits or self.basis is Basis.CARETAKER) and not self._may_write_unquorate(request)
 
     def _pump(self) -> None:
-        """Append what waits, unless a sync is under way: then the next one takes all (group commit)."""
-        if self._unsaved or not self._pending:
+        """Append what waits, unless a sync is under way: then the next one takes all (group commit).
+
+        Writes first, then what questions wait for; neither keeps the other waiting.
+        """
+        if self._unsaved or not (self._pending or self.questions.want_an_entry):
             return
         entries = []
         waiting: deque[WriteRequested] = deque()
@@ -352,6 +354,9 @@ class Leading(Counting):
                 entries.append(entry)
                 self._waiters.add(request.token, entry)
         self._pending = waiting
+        if self.questions.want_an_entry:
+            entries += self._proofs(already=bool(entries))
+            self.questions.refusals_made(entries[-1].index)
         if entries:
             self._store(entries)
 
@@ -424,19 +429,19 @@ class Leading(Counting):
         self._out.append(PersistEntries(after, tuple(entries), self._log.commit_index))
         self._unsaved = True
 
-    def _prove(self) -> None:
-        """Make the entries that questions wait for: one that refuses each write that is not here, or any."""
-        if self._unsaved or not self.questions.want_an_entry:
-            return
+    def _proofs(self, *, already: bool) -> list[LogEntry]:
+        """The entries that questions wait for: one that refuses each write that is not here, or any.
+
+        `already`: there is one.
+        """
         missing = [
             refusal_of(name)
             for name in self.questions.unsettled_requests
             if not (self._log.find_request(name) or self.is_pending(name) or self._refused.has_entry(name))
         ]
         version = self._log.head.version
-        entries = [self._new(Kind.BARRIER, version, request_id=name) for name in missing or ("",)]
-        self.questions.refusals_made(entries[-1].index)
-        self._store(entries)
+        wanted = missing or (() if already else ("",))
+        return [self._new(Kind.BARRIER, version, request_id=name) for name in wanted]
 
     def _lift(self, shown: CibVersion) -> None:
         """A follower has shown a higher version than ours: go above it, so that nobody sees one go back."""

@@ -199,3 +199,22 @@ def test_writes_during_a_sync_share_the_next(three: Net) -> None:
     appends = [m for _, peer, m in three.sent if peer == 2 and isinstance(m, Append) and m.entries]
     assert [len(append.entries) for append in appends] == [3]
     assert all(three.answers[token].outcome is Outcome.OK for token in tokens)
+
+
+def test_a_question_is_answered_while_there_is_always_something_to_write(three: Net) -> None:
+    """Each sync ends with the next writes waiting; the refusal goes with them."""
+    three.write(1, "first")
+    three.held.add(1)
+    three.write(1, "a0")
+    three.give(1, OutcomeAsked(900, "never"))
+    log = three.nodes[1].replication.log
+    for number in range(1, 4):
+        three.write(1, f"a{number}")
+        three.give(1, Persisted(log.last_index, log.last_chain))
+    assert three.answers[900].outcome is Outcome.FAILED
+    late = three.request(901, "late", request_id="never")
+    three.held.clear()
+    three.give(1, Persisted(log.last_index, log.last_chain))
+    three.give(1, WritesRequested((late,)))
+    assert three.answers[901].outcome is Outcome.FAILED
+    assert three.names(1)[-4:] == ["a0", "a1", "a2", "a3"]
