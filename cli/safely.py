@@ -32,6 +32,11 @@ def not_served_any_more(step: Step) -> bool:
     return step.interrupts and not step.served
 
 
+def moves_along(step: Step) -> bool:
+    """It goes elsewhere and serves on: scripts have always moved what is colocated so, and are not asked."""
+    return step.word == "Move"
+
+
 def change_safely(
     context: Context,
     client: str,
@@ -39,10 +44,11 @@ def change_safely(
     *,
     about: tuple[str, ...],
     matters: Matters = not_asked_for,
+    unasked: Matters = lambda _step: False,
     acts: bool = True,
 ) -> Element:
     """As `changes.change`, after `check_safety`. Raises what either raises."""
-    check_safety(context, edit, about=about, matters=matters, acts=acts)
+    check_safety(context, edit, about=about, matters=matters, unasked=unasked, acts=acts)
     return change(context, client, edit)
 
 
@@ -52,11 +58,13 @@ def check_safety(
     *,
     about: tuple[str, ...],
     matters: Matters = not_asked_for,
+    unasked: Matters = lambda _step: False,
     acts: bool = True,
 ) -> None:
     """Say what a change leads to besides; ask, or raise Unsafe.
 
     `about`: resources the command names; what happens to them and their members is what was asked for.
+    `unasked`: where nobody can be asked, and nothing forbids it, this is done and only said.
     `acts`: the command is meant to lead to something at once; that it does not is said, and why.
     """
     before = read(context)
@@ -67,6 +75,8 @@ def check_safety(
 
     plan = make_plan(before, after, int(time.time()), frozenset(_with_members(before, about)))
     risks = tuple(one for one in plan.steps if matters(one))
+    if not (context.can_ask or context.options.safe or context.options.refuse) and all(map(unasked, risks)):
+        risks = ()
     also = "will also" if about else "will"
     others = tuple(one for one in plan.steps if one.disturbs and not one.asked and one not in risks)
     if others:

@@ -14,7 +14,7 @@ from cli.context import EXIT_NOT_REACHED, EXIT_OK, Context, UsageError
 from cli.goals import Goal
 from cli.grammar import moves
 from cli.options import duration_ms
-from cli.safely import change_safely
+from cli.safely import change_safely, moves_along
 from crm.cib.model import Element
 from hacluster.errors import InvalidRequest
 
@@ -122,7 +122,7 @@ def _carry_out(
     def tidy(cib: Element) -> Element:
         return edit(moves.without_expired(cib, datetime.now(UTC)))
 
-    change_safely(context, f"{_CLIENT} {verb}", tidy, about=(wish.name,))
+    change_safely(context, f"{_CLIENT} {verb}", tidy, about=(wish.name,), unasked=moves_along)
     context.goals.append(goal)
     if wish.end:
         context.info(
@@ -172,5 +172,5 @@ def clear(context: Context, words: Sequence[str]) -> int:
     def edit(cib: Element) -> Element:
         return moves.clear(moves.without_expired(cib, datetime.now(UTC)), name)
 
-    change_safely(context, f"{_CLIENT} clear", edit, about=(name,), acts=False)
+    change_safely(context, f"{_CLIENT} clear", edit, about=(name,), unasked=moves_along, acts=False)
     return EXIT_OK

@@ -118,16 +118,14 @@ def test_move_leaves_a_constraint_that_clear_removes(cluster: LocalCluster) -> N
 
 
 def test_a_move_that_takes_others_along_is_asked_about(cluster: LocalCluster) -> None:
-    """Nobody can be asked here: nothing is changed until -F says so; what --prune would stop likewise."""
+    """Nobody can be asked here: it is done, but with --safe; what --prune would stop is not done until -F."""
     one, other = cluster.nodes
-    refused = hacli(one, "resource", "move", "a", "node2", status=EXIT_UNSAFE)
+    refused = hacli(one, "--safe", "resource", "move", "a", "node2", status=EXIT_UNSAFE)
     assert "this will also move b (node1 -> node2); nothing was changed" in refused
     assert hacli(one, "resource", "constraints", "a") == hacli(other, "resource", "constraints", "g")
-    hacli(one, "-F", "-w", "resource", "move", "a", "node2", "--keep")
+    assert "this will also move b" in said(one, "-w", "resource", "move", "a", "node2", "--keep")
     assert places(one)["b"] == {"node2": "Started"}
-    refused = hacli(one, "resource", "clear", "a", status=EXIT_UNSAFE)
-    assert "this will also move b (node2 -> node1)" in refused
-    hacli(one, "-F", "-w", "resource", "clear", "a")
+    assert "this will also move b (node2 -> node1)" in said(one, "-w", "resource", "clear", "a")
     assert places(one)["b"] == {"node1": "Started"}
     kept = one.root / "kept.crm"
     lines = CONFIGURATION.splitlines(keepends=True)
