@@ -94,6 +94,7 @@ class Cluster:
         self.messaging, self.clock, self.changes = messaging, clock, changes
         self.notes = Notes()
         self.left = asyncio.Event()
+        self._leaving = asyncio.Lock()
         self.succession = Succession(replica, local)
 
     @property
@@ -360,14 +361,18 @@ class Cluster:
         """Nothing is left to run here, or what is left is named. Raises Conflict when nobody asked for it.
 
         `active`: what is left besides what the history has. `known`: the DC says so, or ha-lrm has told us
-        all; else the node does not leave cleanly.
+        all; else the node does not leave cleanly. Who has left stays so: the DC and the node itself may both
+        have come to it.
         """
-        if SHUTDOWN not in self.keeper.current:
-            raise Conflict(what=f"{self.local.node} does not want to leave")
-        left = sorted({*active, *self.nodes[self.local.node].history.active()})
-        await self.messaging.leave(tuple(left), known=known)
-        self.keeper.change({SHUTDOWN: ""})
-        self.left.set()
+        async with self._leaving:
+            if self.left.is_set():
+                return
+            if SHUTDOWN not in self.keeper.current:
+                raise Conflict(what=f"{self.local.node} does not want to leave")
+            left = sorted({*active, *self.nodes[self.local.node].history.active()})
+            await self.messaging.leave(tuple(left), known=known)
+            self.keeper.change({SHUTDOWN: ""})
+            self.left.set()
 
     def check_attribute(self, name: str, value: str) -> None:
         """Raises InvalidRequest for a name or a value that cannot be an attribute's."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -48,6 +48,7 @@ class FakeMessaging:
         self.left: list[tuple[str, ...]] = []
         self.known = True
         self.down = 0  # so many calls find nobody
+        self.while_asked: Callable[[], Awaitable[None]] | None = None  # happens while ha-lrm answers
 
     async def leave(self, active_unmanaged: tuple[str, ...], *, known: bool = True) -> None:
         if self.down:
@@ -57,6 +58,8 @@ class FakeMessaging:
         self.known = known
 
     async def running(self) -> tuple[str, ...]:
+        if self.while_asked is not None:
+            await self.while_asked()
         if isinstance(self.runs, HaError):
             raise self.runs
         return self.runs
@@ -251,6 +254,16 @@ async def test_without_a_view_an_empty_node_says_that_it_leaves(tmp_path: Path) 
         world.sync("node1")
         await asyncio.wait_for(cluster.stop_node(), 5)
         assert (messaging.left, messaging.known) == ([()], True), "ha-messaging was waited for"
+
+
+async def test_the_dc_lets_a_node_go_while_that_asks_itself(tmp_path: Path) -> None:
+    """Both have come to it: the node leaves once, and `cluster stop` is no failure."""
+    async with a_cluster(tmp_path) as (world, cluster, messaging):
+        world.replica.dc, world.local.view = DcState(), NO_VIEW
+        world.sync("node1")
+        messaging.while_asked = cluster.leave
+        await asyncio.wait_for(cluster.stop_node(), 5)
+        assert (messaging.left, messaging.known) == ([()], True)
 
 
 async def test_a_node_does_not_leave_cleanly_as_long_as_its_lrm_says_nothing(tmp_path: Path) -> None:
