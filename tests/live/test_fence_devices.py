@@ -12,7 +12,7 @@ import pytest
 from crm.cib.model import Element
 from hacluster.v1 import crm_pb2
 from tests.live.local_cluster import LocalCluster, until
-from tests.live.test_fencing import history
+from tests.live.test_fencing import POWER_CUT, history
 from tests.live.test_three_services import Ground, begun, change
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(240)]
@@ -49,11 +49,7 @@ case "$action" in
     status) test -e "$root/run" || exit 2; exit 0 ;;
     on) exit 0 ;;
 esac
-for folder in /proc/[0-9]*; do
-    pid="${folder#/proc/}"
-    if cat "$folder/cmdline" "$folder/environ" 2>/dev/null | tr '\\0' '\\n' |
-        grep -qxe "$root" -e "HACLUSTER_ROOT=$root"; then kill -9 "$pid"; fi
-done
+{power_cut}
 rm -rf "$root/run"
 echo "$(date +%s%N) $action-done $device" >> "$base/fence.log"
 exit 0
@@ -125,7 +121,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     base = tmp_path_factory.mktemp("devices")
     folder = base / "agents"
     folder.mkdir()
-    (folder / "fence_power").write_text(AGENT.replace("{base}", str(base)))
+    (folder / "fence_power").write_text(AGENT.replace("{base}", str(base)).replace("{power_cut}", POWER_CUT))
     (folder / "fence_power").chmod(0o755)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HACLUSTER_FENCE_FOLDER", str(folder))

@@ -22,6 +22,13 @@ from tests.live.test_three_services import Ground, begun, change, with_standby
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
+# Kills all that belongs to the node whose folder is $root: one pass over /proc, also on a busy machine.
+POWER_CUT = """\
+for file in $(grep -lszxe "$root" -e "HACLUSTER_ROOT=$root" /proc/[0-9]*/cmdline /proc/[0-9]*/environ); do
+    pid="${file#/proc/}"
+    kill -9 "${pid%/*}" 2>/dev/null
+done"""
+
 AGENT = """#!/bin/sh
 # Ends the lab's node that it is told to, with everything that ran there.
 while IFS='=' read -r name value; do
@@ -39,11 +46,7 @@ test -e "$base/broken" && exit 1
 test -e "$base/slow" && sleep 6
 test -e "$base/lies" && exit 0
 root="$base/n${{port#node}}"
-for folder in /proc/[0-9]*; do
-    pid="${{folder#/proc/}}"
-    if cat "$folder/cmdline" "$folder/environ" 2>/dev/null | tr '\\0' '\\n' |
-        grep -qxe "$root" -e "HACLUSTER_ROOT=$root"; then kill -9 "$pid"; fi
-done
+{power_cut}
 rm -rf "$root/run"
 exit 0
 """
@@ -65,7 +68,7 @@ def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder for a cluster, with the device's agent."""
     folder = tmp_path / "agents"
     folder.mkdir()
-    (folder / "fence_lab").write_text(AGENT.format(base=tmp_path))
+    (folder / "fence_lab").write_text(AGENT.format(base=tmp_path, power_cut=POWER_CUT))
     (folder / "fence_lab").chmod(0o755)
     monkeypatch.setenv("HACLUSTER_FENCE_FOLDER", str(folder))
     return tmp_path
