@@ -22,6 +22,8 @@ Describe = Callable[[AgentName], "AgentMetadata | str"]
 
 # What every agent gets from the cluster, or what the cluster itself reads.
 _SPECIAL_PARAMETERS: Final = ("pcmk_", "trace_", "stonith-timeout", "provides", "CRM_meta_", "OCF_")
+# What the cluster reads of a fence device.
+_OF_DEVICES: Final = ("priority",)
 # What a fence agent is told with each request, whatever its meta-data requires.
 _OF_EACH_FENCING: Final = ("action", "plug", "port", "nodename")
 
@@ -82,9 +84,9 @@ class _Checks:
         """Whether there is such an agent, and has such parameters."""
         described = self._described(primitive)
         if not isinstance(described, str):
-            given = self.given(primitive)
-            yield from _missing(primitive, given, described)
-            yield from _unknown(primitive, given, described, self.type_of(primitive))
+            given, agent = self.given(primitive), self.type_of(primitive)
+            yield from _missing(primitive, given, described, agent)
+            yield from _unknown(primitive, given, described, agent)
         elif described:
             yield Problem(severity=Severity.WARNING, where=primitive.id, what=described)
 
@@ -100,10 +102,12 @@ class _Checks:
         return self._describe(name)
 
 
-def _missing(primitive: Element, given: frozenset[str], described: AgentMetadata) -> Iterator[Problem]:
+def _missing(
+    primitive: Element, given: frozenset[str], described: AgentMetadata, agent: str
+) -> Iterator[Problem]:
     """Required ones without a default. Who gives an old name for one has given it."""
     meant = {new for one in described.parameters if one.name in given for new in one.replaced_with} | given
-    of_the_cluster = _OF_EACH_FENCING if primitive.get("class") == "stonith" else ()
+    of_the_cluster = _OF_EACH_FENCING if agent.startswith("stonith:") else ()
     for one in described.parameters:
         if not one.required or one.deprecated or one.default is not None:
             continue
@@ -124,7 +128,8 @@ def _unknown(
     primitive: Element, given: frozenset[str], described: AgentMetadata, agent: str
 ) -> Iterator[Problem]:
     names = [one.name for one in described.parameters]
-    for name in sorted(given.difference(names)):
+    of_the_cluster = _OF_DEVICES if agent.startswith("stonith:") else ()
+    for name in sorted(given.difference(names, of_the_cluster)):
         if name.startswith(_SPECIAL_PARAMETERS):
             continue
         close = get_close_matches(name, names, n=1, cutoff=0.65)

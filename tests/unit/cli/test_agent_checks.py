@@ -94,6 +94,8 @@ def test_what_a_fence_agent_requires() -> None:
 """
     assert told("primitive f stonith:fence_x params ip=n1-bmc pcmk_host_list=n1", xml) == []
     assert told("primitive f stonith:fence_x params ipaddr=n1-bmc", xml) == []
+    assert told("primitive f stonith:fence_x params ip=n1-bmc priority=10", xml) == []
+    assert told("rsc_template t stonith:fence_x params priority=1\nprimitive f @t params ip=bmc", xml) == []
     assert told("primitive f stonith:fence_x params login=me", xml) == ["fence_x needs the parameter ip"]
     assert described(xml).parameters[1].replaced_with == ("ip",)
 
