@@ -10,7 +10,7 @@ both sides, or two options of one set, are not in each other's way. Nor is an or
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -58,7 +58,8 @@ def made_again(before: Element, after: Element, there: Element) -> Element | Non
     result = merging.three_way(before, after, there)
     if result is None:
         return None
-    mine, theirs, new = _entries(after), _entries(there), _entries(result)
+    same = _same(after, there, result)
+    mine, theirs, new = _entries(after, same), _entries(there, same), _entries(result, same)
     changed = touched(before, after)
     for name in new.keys() | mine.keys() | theirs.keys():
         wanted, found = (mine if name in changed else theirs).get(name), new.get(name)
@@ -121,16 +122,36 @@ def _aliases(within: str, item: Element) -> tuple[str, ...]:
     return (f"{within}={item.get('name')}",) if item.tag == "nvpair" else ()
 
 
-def _walk(name: str, within: str, item: Element) -> Iterator[tuple[str, str, Element]]:
+def _walk(
+    name: str, within: str, item: Element, known: Container[str] = ()
+) -> Iterator[tuple[str, str, Element]]:
+    """What is `known` is left out, with all below it."""
     yield name, within, item
     for one, child in _named(name, item).items():
-        yield from _walk(one, name, child)
+        if one not in known:
+            yield from _walk(one, name, child, known)
 
 
-def _entries(configuration: Element) -> dict[str, _Entry]:
+def _same(one: Element, *others: Element) -> frozenset[str]:
+    """The names of objects that are the same in all: of thousands only those that differ are looked at."""
+    rest = [_named(_ROOT, other) for other in others]
+    found: set[str] = set()
+    for name, section in _named(_ROOT, one).items():
+        if all(name in sections for sections in rest):
+            there = [_named(name, sections[name]) for sections in rest]
+            found.update(
+                key
+                for key, item in _named(name, section).items()
+                if all(one.get(key) == item for one in there)
+            )
+    return frozenset(found)
+
+
+def _entries(configuration: Element, known: frozenset[str]) -> dict[str, _Entry]:
+    """All but the objects `known`."""
     return {
         name: _Entry(within, _itself(item), tuple(_named(name, item)), _is_ordered(item))
-        for name, within, item in _walk(_ROOT, "", configuration)
+        for name, within, item in _walk(_ROOT, "", configuration, known)
     }
 
 
