@@ -34,6 +34,7 @@ TELL_MS: Final = 30_000
 TRIES_MAX: Final = 50
 NOT_ASKED: Final = "cib-merge is not disjoint"
 REFUSED: Final = "its writer was told that it was not written"
+NO_ANSWER: Final = "the DC did not say what became of it"
 NOT_FITTING: Final = "it does not fit the configuration of now"
 NAMES_MAX: Final = 5
 
@@ -122,7 +123,8 @@ class Merge:
             return self._merged(work, after, now)
         if index is not None or work.is_written:
             work.tries += 1
-            work.is_written = work.is_written and work.tries < TRIES_MAX
+            if work.tries >= TRIES_MAX:  # it is not seen here: the DC is asked again
+                work.tries, work.is_written = 0, False
             return [SetTimer(TIMER, now + AGAIN_MS * MS)]
         why = self._obstacle(work, orphan, after, log)
         if not why and fits is None:
@@ -149,7 +151,7 @@ class Merge:
         if log.find_request(refusal_of(orphan.request_id)) is not None:
             return REFUSED
         if work.tries >= TRIES_MAX:
-            return work.why
+            return work.why or NO_ANSWER
         elsewhere = disjoint.touched(work.ours, log.committed.content) | work.barred
         both = sorted(disjoint.touched(work.before, after) & elsewhere)
         if both:

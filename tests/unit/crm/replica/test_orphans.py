@@ -10,7 +10,7 @@ from crm.cib.model import Element, element
 from crm.cib.replication.basis import Basis
 from crm.cib.replication.log import Log, refusal_of
 from crm.cib.replication.model import Kind, Orphan, Report, Snapshot
-from crm.cib.replication.orphans import TELL_MS, TELL_TIMER, TIMER, TRIES_MAX, Merge
+from crm.cib.replication.orphans import NO_ANSWER, TELL_MS, TELL_TIMER, TIMER, TRIES_MAX, Merge
 from crm.cib.versions import CibVersion
 from crm.replica.effects import DecideOrphans, Effect, Propose, SetTimer, TellOrphans
 from crm.replica.events import DcState, Outcome, WriteOutcome
@@ -200,6 +200,16 @@ def test_it_is_given_up_and_people_are_told_why() -> None:
     decided = bench.play(a_report(base, config(a="1")))
     assert decided is not None
     assert decided.left == ((2, "it cannot be"),)
+    assert len(bench.proposals) == TRIES_MAX
+
+
+def test_nor_is_a_dc_that_never_says_anything_asked_for_ever() -> None:
+    """Still less is it asked for what is in the way of others by then."""
+    base = config()
+    bench = Bench(a_log(base, []), answers=[WriteOutcome(outcome=Outcome.UNKNOWN)] * 1_000)
+    decided = bench.play(a_report(base, config(a="1")))
+    assert decided is not None
+    assert decided.left == ((2, NO_ANSWER),)
     assert len(bench.proposals) == TRIES_MAX
 
 
