@@ -326,6 +326,10 @@ class DcShell:
         self.change_attributes(node, {"#node-unfenced": str(self._clock.wall_s())} | everything | secure)
         self._tell_run(transition.NodeUnfenced(node))
 
+    def fencing_given_up(self, node: str) -> None:
+        """What an operator wanted has failed: what was not begun because of it is wanted again."""
+        self.tell(control.Changed(f"{node} could not be fenced or unfenced"))
+
     def fencing_id(self, attempt: int) -> OperationId:
         """Names the use of a fence device, beside the actions of a graph."""
         return OperationId(self.term, self.run_number, FENCING_ACTIONS + attempt)

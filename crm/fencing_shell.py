@@ -163,6 +163,8 @@ class FencingShell:
             record = None
         if digests is not None:
             self._digests[target] = digests
+        elif record is None:
+            self._digests.pop(target, None)  # of one that was given up
         if record is None:  # off and reboot: one is enough
             record = self._current[target] = self.records.begin(
                 target, how, client, self._nodes[target].boot_token
@@ -448,6 +450,7 @@ class FencingShell:
                     self._record(effect.target, state=FencingState.FAILED, why=effect.why)
                     if not effect.pause_ms:
                         self._current.pop(effect.target, None)
+                        self.dc.fencing_given_up(effect.target)
                     level = log.error if effect.rounds >= ALERT_ROUNDS else log.warning
                     level(
                         log_events.FENCING_FAILED,

@@ -402,6 +402,45 @@ async def test_an_operator_unfences_and_nothing_restarts() -> None:
         assert attributes == {"#node-unfenced": "5", "#digests-all": "f:fence_x:d,"}
 
 
+async def test_an_operator_unfences_with_no_digests_of_one_that_was_cancelled() -> None:
+    async with a_world() as world:
+        world.replica.configuration = DEVICE
+        world.lrms["node1"].described["stonith:fence_x"] = FABRIC.replace("list", "l").replace("status", "s")
+        world.reign()
+        await world.until(lambda: world.dc.phase is Phase.IDLE)
+        world.fencing.fence("node2", "on", digests=("a", "s"))
+        await world.executed("node1", "f-fencing_on_0")
+        world.fencing.returned("node2")
+        world.result("node1")
+        world.fencing.fence("node2", "on", client="root")
+        await world.executed("node1", "f-fencing_on_0", "f-fencing_on_0")
+        world.result("node1")
+        history = world.fencing.records.history
+        await world.until(lambda: any(one.state is FencingState.DONE for one in history.records()))
+        assert world.nodes["node2"].effective_attributes == {}
+
+
+async def test_what_was_turned_away_for_an_operator_who_failed_is_wanted_again() -> None:
+    """The transition waited for the "on" that nobody had noted down."""
+    async with a_world() as world:
+        world.replica.configuration = DEVICE
+        world.lrms["node1"].described["stonith:fence_x"] = FABRIC.replace("list", "l").replace("status", "s")
+        world.reign()
+        await world.until(lambda: world.dc.phase is Phase.IDLE)
+        world.fencing.fence("node2", "off", client="root")
+        await world.executed("node1", "f-fencing_off_0")
+        lets_in = a_graph("1 stonith node2 node2 stonith_action=on")
+        world.scheduler.graphs.extend([lets_in, lets_in])
+        world.dc.configuration_changed("root")
+        await world.until(
+            lambda: (now := world.dc.progress()) is not None and now.waits == ("node2 must be unfenced",)
+        )
+        world.result("node1", rc=1)
+        await world.executed("node1", "f-fencing_off_0", "f-fencing_off_0")
+        world.result("node1", rc=1)
+        await world.executed("node1", "f-fencing_off_0", "f-fencing_off_0", "f-fencing_on_0")
+
+
 def guarded_by(time: str, **more: str) -> Element:
     pairs = {"fencing-watchdog-timeout": time, **more}
     children = tuple(Element("nvpair", {"id": n, "name": n, "value": v}) for n, v in pairs.items())
