@@ -61,6 +61,7 @@ class FencingShell:
         spawn: Spawn,
         rng: core.Rng,
         two_node: Callable[[], bool],
+        keepalive_ms: int,
         deadtime_ms: int,
         silent_after_ms: int,
         records: FencingRecords,
@@ -71,7 +72,7 @@ class FencingShell:
         """
         self._local, self._nodes, self._replica = local, nodes, replica
         self._clock, self._spawn, self._two_node = clock, spawn, two_node
-        self._deadtime_ms = deadtime_ms
+        self._keepalive_ms, self._deadtime_ms = keepalive_ms, deadtime_ms
         self._fencer = core.Fencer(rng)
         self.agents = FenceAgents(local=local, nodes=nodes, lrms=lrms, clock=clock, spawn=spawn)
         self.records = records
@@ -564,6 +565,7 @@ class FencingShell:
             was_dc=self._local.was_dc,
             decided=delay_ms > 0 or any(device.has_delay for device in first),
             longest_ms=self.records.history.longest_ms(device.id for device in first),
+            keepalive_ms=self._keepalive_ms,
         )
 
     def _lrm_answers(self, name: str) -> bool:

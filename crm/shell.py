@@ -170,6 +170,7 @@ class CrmShell:
             spawn=self.spawn,
             rng=random.SystemRandom(),
             two_node=lambda: self.replica.voters()[1].two_node,
+            keepalive_ms=self._settings.timers.keepalive_ms,
             deadtime_ms=self._settings.timers.deadtime_ms,
             silent_after_ms=3 * self._settings.timers.deadtime_ms,
             records=FencingRecords(self._paths.var / "fencing/history.json", self._node.name, self._clock),

@@ -12,7 +12,10 @@ UNMEASURED_MS: Final = 2_000
 LEAST_MS: Final = 1_000
 MARGIN: Final = 1.2
 SKEW_MS: Final = 500
-"""How much later one side may notice the loss, and have its plan, than the other."""
+"""How much later one side may notice the loss, and have its plan, than the other; at least."""
+
+PLAN_MS: Final = 250
+"""How much later it may have its plan. What it heard last was said up to a keepalive interval later, too."""
 
 
 def isolated_ms(option: str, *, own: int, peer: int, deadtime_ms: int) -> int:
@@ -30,7 +33,14 @@ def isolated_ms(option: str, *, own: int, peer: int, deadtime_ms: int) -> int:
 
 
 def before_shot_ms(
-    option: str, *, isolated_ms: int, worse: bool, was_dc: bool, decided: bool, longest_ms: int
+    option: str,
+    *,
+    isolated_ms: int,
+    worse: bool,
+    was_dc: bool,
+    decided: bool,
+    longest_ms: int,
+    keepalive_ms: int,
 ) -> int:
     """All that this node waits before its first shot at the other of two.
 
@@ -38,13 +48,17 @@ def before_shot_ms(
     and the worse one waits `isolated_ms` (0: neither is worse) and as long as who was not DC.
     """
     if not isolated_ms:
-        return delay_ms(option, was_dc=was_dc, decided=decided, longest_ms=longest_ms)
-    if not worse:
+        first = was_dc
+    elif worse:
+        first = False
+    else:
         return 0
-    return isolated_ms + delay_ms(option, was_dc=False, decided=decided, longest_ms=longest_ms)
+    return isolated_ms + delay_ms(
+        option, was_dc=first, decided=decided, longest_ms=longest_ms, keepalive_ms=keepalive_ms
+    )
 
 
-def delay_ms(option: str, *, was_dc: bool, decided: bool, longest_ms: int) -> int:
+def delay_ms(option: str, *, was_dc: bool, decided: bool, longest_ms: int, keepalive_ms: int) -> int:
     """How long this node waits before its first shot at the other of two.
 
     `option` is two-node-delay. Who was DC shoots at once. `decided`: devices' delays or priorities say who is
@@ -57,6 +71,7 @@ def delay_ms(option: str, *, was_dc: bool, decided: bool, longest_ms: int) -> in
             return parse_ms(option)
         except ValueError:
             pass  # said by `hacli verify`; two nodes without a delay would both be dead
+    skew_ms = max(keepalive_ms + PLAN_MS, SKEW_MS)
     if not longest_ms:
-        return UNMEASURED_MS
-    return max(int(longest_ms * MARGIN), LEAST_MS) + SKEW_MS
+        return UNMEASURED_MS + skew_ms - SKEW_MS
+    return max(int(longest_ms * MARGIN), LEAST_MS) + skew_ms

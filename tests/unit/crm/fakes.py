@@ -276,6 +276,7 @@ class World:
             spawn=self.spawn,
             rng=random.Random(1),
             two_node=lambda: self.two_node,
+            keepalive_ms=20,
             deadtime_ms=40,
             silent_after_ms=silent_after_ms,
             records=FencingRecords(Path("/proc/none/fencing.json"), "node1", SystemClock()),

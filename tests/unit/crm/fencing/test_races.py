@@ -34,6 +34,7 @@ class Race:
     option: str = "auto"
     delays: tuple[str, str] = ("", "")
     connected: tuple[int, int] = (0, 0)
+    keepalive_ms: int = 100
     events: list[tuple[int, int, str, str]] = field(default_factory=list)
     count: int = 0
 
@@ -46,7 +47,7 @@ class Race:
             device = Device(id=f"power-{other}", agent=AgentName("stonith", "", "x"), parameters=parameters)
             fencer = core.Fencer(random.Random(self.rng.random()))
             sides[name] = Side(name, other, fencer, device, was_dc)
-            self.push(self.rng.randrange(450), name, "lost")
+            self.push(self.rng.randrange(max(450, self.keepalive_ms + 200)), name, "lost")
         while self.events:
             at_ms, _, name, what = heapq.heappop(self.events)
             self.step(sides, sides[name], what, at_ms)
@@ -71,6 +72,7 @@ class Race:
                 was_dc=side.was_dc,
                 decided=any(self.delays),
                 longest_ms=self.longest_ms,
+                keepalive_ms=self.keepalive_ms,
             )
             event = core.Wanted(
                 target=side.other,
@@ -96,9 +98,11 @@ class Race:
 
 
 @pytest.mark.parametrize("longest_ms", [0, 400, 2_000, 20_000], ids=lambda ms: f"measured {ms} ms")
-def test_exactly_one_survives(longest_ms: int) -> None:
+@pytest.mark.parametrize("keepalive_ms", [100, 1_000, 2_000], ids=lambda ms: f"keepalive {ms} ms")
+def test_exactly_one_survives(longest_ms: int, keepalive_ms: int) -> None:
+    """What each heard last of the other was said at any time of its interval."""
     for seed in range(50):
-        survivors = Race(random.Random(seed), longest_ms).run()
+        survivors = Race(random.Random(seed), longest_ms, keepalive_ms=keepalive_ms).run()
         assert survivors == ["a"], f"seed {seed}: {survivors}"
 
 
@@ -138,7 +142,15 @@ def test_without_a_delay_both_may_die() -> None:
     ],
 )
 def test_the_delay(option: str, was_dc: bool, decided: bool, longest_ms: int, expected: int) -> None:
-    assert race.delay_ms(option, was_dc=was_dc, decided=decided, longest_ms=longest_ms) == expected
+    found = race.delay_ms(option, was_dc=was_dc, decided=decided, longest_ms=longest_ms, keepalive_ms=250)
+    assert found == expected
+
+
+def test_the_delay_grows_with_the_interval() -> None:
+    def delay(longest_ms: int) -> int:
+        return race.delay_ms("auto", was_dc=False, decided=False, longest_ms=longest_ms, keepalive_ms=2_000)
+
+    assert (delay(0), delay(100), delay(10_000)) == (3_750, 3_250, 14_250)
 
 
 @pytest.mark.parametrize(
