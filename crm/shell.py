@@ -44,6 +44,7 @@ from crm.peers.lrm import LrmPeer
 from crm.peers.messaging import MembershipPeer, in_heartbeats
 from crm.peers.node import CrmPeer
 from crm.peers.voters import VotersKeeper
+from crm.peers.waiting import WaitingEnder
 from crm.replica import service as replica_service
 from crm.replica.assemble import replica_shell
 from crm.replica.events import (
@@ -131,6 +132,7 @@ class CrmShell:
             other.name: LrmPeer(other.name, self._lrm_channel(other)) for other in settings.nodes
         }
         self.voters = VotersKeeper(self.replica, self.messaging.set_quorum)
+        self._waiting = WaitingEnder(self.local, self.replica, self.messaging.end_waiting)
         self._claims = ClaimsByData(self.messaging, self.replica.serve)
         self._crm_peers.claimed = self._claims.say
         self.keeper = AttributeKeeper(
@@ -331,6 +333,7 @@ class CrmShell:
             self.spawn(self.messaging.follow(self._authority), "membership")
             self.spawn(self._claims.run(), "claims")
             self.spawn(self.voters.run(), "voters")
+            self.spawn(self._waiting.run(), "end of wait_for_all")
             self.spawn(self._start_worker(), "scheduler start")
             self.spawn(self.orders.loads(self.dc.loads_changed), "loads")
             backend = Backend(self.cluster, self._api.for_agents, self._api.status_for_agents)

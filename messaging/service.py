@@ -145,6 +145,17 @@ class MembershipService(membership_pb2_grpc.MembershipServicer):
         await self._shell.set_quorum(quorum)
         return membership_pb2.SetQuorumConfigReply()
 
+    async def EndWaiting(
+        self, request: membership_pb2.EndWaitingRequest, context: Context
+    ) -> membership_pb2.EndWaitingReply:
+        """The operator's decree, in that view."""
+        try:
+            view = wire.view_from(request.view)
+        except ValueError as error:
+            raise InvalidRequest(what=str(error)) from None
+        self._shell.end_waiting(view)
+        return membership_pb2.EndWaitingReply()
+
     async def ReloadKeys(
         self, request: membership_pb2.ReloadKeysRequest, context: Context
     ) -> membership_pb2.ReloadKeysReply:

@@ -376,6 +376,11 @@ def view_to(view: ViewId) -> common_pb2.ViewId:
     return _view_id(view)
 
 
+def view_from(message: common_pb2.ViewId) -> ViewId:
+    """Inverse of `view_to`. Raises ValueError."""
+    return _view_id_from(message)
+
+
 def authority_to(status: Status, attributes: Mapping[str, str]) -> membership_pb2.AuthorityUpdate:
     """One update of Membership.Watch."""
     authority = status.authority

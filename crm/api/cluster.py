@@ -19,6 +19,7 @@ from crm.cib.status import SHUTDOWN, failure_of
 from crm.controller.core import Changed, Phase, Standing
 from crm.controller.leaving import LEAVE_POLL_MS, Leaving
 from crm.controller.nodes import NodeTable, node_ids
+from crm.election.quorum import could_be_quorate
 from crm.replica.interface import Replica
 from crm.succession import Succession
 from hacluster.clock import Clock
@@ -173,11 +174,19 @@ class Cluster:
         away = [name for name, state in every.items() if name != self.local.node and state in _AWAY]
         if not away:
             return "", ""
-        gone = away[0] if len(away) == 1 else "NODE"
+        then = ""
+        if not (self.local.waiting and self._has_votes()):
+            then = f", then `hacli -F cluster remove {away[0] if len(away) == 1 else 'NODE'}`"
         return ", ".join(f"{name} ({_AWAY[every[name]]})" for name in away), (
             " (start what is off, or mend the network between: `hacli cluster links`; what is off for "
-            f"certain, and stays so: `hacli -F cluster force-quorum`, then `hacli -F cluster remove {gone}`)"
+            f"certain, and stays so: `hacli -F cluster force-quorum`{then})"
         )
+
+    def _has_votes(self) -> bool:
+        """Whether those who are here would be quorate if nothing had to be waited for."""
+        records = (one for one in self.nodes.records() if one.default_id)
+        here = {int(one.default_id) for one in records if one.member or one.name == self.local.node}
+        return could_be_quorate(self.replica.voters()[1], here)
 
     def set_attribute(self, node: str, changes: Mapping[str, str], user: str) -> None:
         """At the DC: set transient attributes. Raises NotFound, NoDc."""

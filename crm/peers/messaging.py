@@ -13,13 +13,14 @@ from crm import log_events
 from crm.replica.effects import TellWitness, WitnessSaid
 from hacluster import rpc
 from hacluster.errors import HaError
-from hacluster.v1 import membership_pb2, membership_pb2_grpc
-from hacluster.vocabulary.ids import NO_TERM, Term
+from hacluster.v1 import common_pb2, membership_pb2, membership_pb2_grpc
+from hacluster.vocabulary.ids import NO_TERM, Term, ViewId
 
 RECONNECT_MS: Final = 50
 RECONNECT_MS_MAX: Final = 500
 LEAVE_TIMEOUT_MS: Final = 5_000
 SET_QUORUM_TIMEOUT_MS: Final = 5_000
+END_WAITING_TIMEOUT_MS: Final = 2_000
 SAY_TIMEOUT_MS: Final = 500
 BAR_TIMEOUT_MS: Final = 5_000
 WITNESS_TIMEOUT_MS: Final = 5_000
@@ -94,6 +95,12 @@ class MembershipPeer:
         await rpc.call(
             self._stub.SetQuorumConfig, config, timeout_ms=SET_QUORUM_TIMEOUT_MS, who="ha-messaging"
         )
+
+    async def end_waiting(self, view: ViewId) -> None:
+        """By the operator's decree in that view wait_for_all holds this node no more. Raises HaError."""
+        id_ = common_pb2.ViewId(counter=view.counter, coordinator=view.coordinator)
+        request = membership_pb2.EndWaitingRequest(view=id_)
+        await rpc.call(self._stub.EndWaiting, request, timeout_ms=END_WAITING_TIMEOUT_MS, who="ha-messaging")
 
     async def tell_witness(self, told: TellWitness) -> WitnessSaid:
         """Say who is in sync, or stand as a candidate; never raises HaError."""

@@ -124,6 +124,7 @@ class Replica:
         )
         self.election = Election(election, _Facts(self.replication), stored.promise)
         self._solo = SoloRight(solo_right)
+        self._waiting = False  # wait_for_all holds this node
         self.merge = Merge(validate)
         self._announced: tuple[Term, bool, Basis] | None = None  # of our own reign
 
@@ -200,6 +201,11 @@ class Replica:
                 return [Up(Corrupt(self._corrupt))] if self._corrupt else []
             case AuthorityChanged(authority):
                 self.replication.lease_end_ns = authority.lease_end_ns if authority.quorate else NO_LEASE_NS
+                self._waiting = authority.waiting
+                leading = self.replication.leading
+                if leading is not None and leading.basis is Basis.FORCED and not authority.by_votes:
+                    # What `two_node` allows one of two adds nothing to a decree: its reign goes on.
+                    self.election.quorate |= authority.quorate
                 lost = self._look_for_other(authority)
                 effects = [*lost, *self._apply(self.election.authority(authority, now), now)]
                 leading = self.replication.leading
@@ -345,7 +351,7 @@ class Replica:
         if leading is None:
             reason = "this node is not DC: ask at the DC, or try again when there is one"
             return [Answer(token, WriteOutcome(outcome=Outcome.FAILED, reason=reason))]
-        return leading.force(token, author, now)
+        return leading.force(token, author, now, waiting=self._waiting)
 
     def _apply(self, results: list[Result], now: int) -> list[Effect]:
         """Turn what the election found into what the log does, in order."""

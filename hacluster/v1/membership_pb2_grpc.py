@@ -49,6 +49,11 @@ class MembershipStub(object):
                 request_serializer=hacluster_dot_v1_dot_membership__pb2.QuorumConfig.SerializeToString,
                 response_deserializer=hacluster_dot_v1_dot_membership__pb2.SetQuorumConfigReply.FromString,
                 _registered_method=True)
+        self.EndWaiting = channel.unary_unary(
+                '/hacluster.v1.Membership/EndWaiting',
+                request_serializer=hacluster_dot_v1_dot_membership__pb2.EndWaitingRequest.SerializeToString,
+                response_deserializer=hacluster_dot_v1_dot_membership__pb2.EndWaitingReply.FromString,
+                _registered_method=True)
         self.SetBarred = channel.unary_unary(
                 '/hacluster.v1.Membership/SetBarred',
                 request_serializer=hacluster_dot_v1_dot_membership__pb2.SetBarredRequest.SerializeToString,
@@ -108,6 +113,15 @@ class MembershipServicer(object):
 
     def SetQuorumConfig(self, request, context):
         """ha-crm: the committed quorum configuration. Persisted before the answer.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EndWaiting(self, request, context):
+        """ha-crm, of every member of the view: the operator has decreed that these are the cluster (force-quorum), so
+        wait_for_all holds this node no more until it boots again. Its votes are not changed by it. A repetition, or another
+        view than the installed one, does nothing. Errors: INVALID_ARGUMENT on corosync, where votequorum waits.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -195,6 +209,11 @@ def add_MembershipServicer_to_server(servicer, server):
                     servicer.SetQuorumConfig,
                     request_deserializer=hacluster_dot_v1_dot_membership__pb2.QuorumConfig.FromString,
                     response_serializer=hacluster_dot_v1_dot_membership__pb2.SetQuorumConfigReply.SerializeToString,
+            ),
+            'EndWaiting': grpc.unary_unary_rpc_method_handler(
+                    servicer.EndWaiting,
+                    request_deserializer=hacluster_dot_v1_dot_membership__pb2.EndWaitingRequest.FromString,
+                    response_serializer=hacluster_dot_v1_dot_membership__pb2.EndWaitingReply.SerializeToString,
             ),
             'SetBarred': grpc.unary_unary_rpc_method_handler(
                     servicer.SetBarred,
@@ -313,6 +332,33 @@ class Membership(object):
             '/hacluster.v1.Membership/SetQuorumConfig',
             hacluster_dot_v1_dot_membership__pb2.QuorumConfig.SerializeToString,
             hacluster_dot_v1_dot_membership__pb2.SetQuorumConfigReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EndWaiting(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hacluster.v1.Membership/EndWaiting',
+            hacluster_dot_v1_dot_membership__pb2.EndWaitingRequest.SerializeToString,
+            hacluster_dot_v1_dot_membership__pb2.EndWaitingReply.FromString,
             options,
             channel_credentials,
             insecure,

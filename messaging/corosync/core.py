@@ -28,7 +28,6 @@ from messaging.membership.events import (
     EndRun,
     Leave,
     LeaveRequested,
-    MarkAllSeen,
     Note,
     PeerStatus,
     Persist,
@@ -39,6 +38,7 @@ from messaging.membership.events import (
 )
 from messaging.membership.runs import Run, RunTable
 from messaging.membership.talk import DATA_BYTES_MAX
+from messaging.membership.waiting import MarkAllSeen
 
 Process: TypeAlias = tuple[int, int]
 """(node, pid) of a group's member."""

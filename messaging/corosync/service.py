@@ -96,6 +96,15 @@ class CorosyncService(membership_pb2_grpc.MembershipServicer):
             raise InvalidRequest(what=str(error)) from None
         return membership_pb2.SetQuorumConfigReply()
 
+    async def EndWaiting(
+        self, request: membership_pb2.EndWaitingRequest, context: Context
+    ) -> membership_pb2.EndWaitingReply:
+        """Who waits for whom is votequorum's."""
+        raise InvalidRequest(
+            what="on corosync wait_for_all is votequorum's",
+            remedy="corosync-cmapctl -s quorum.cancel_wait_for_all u8 1",
+        )
+
     async def ReloadKeys(
         self, request: membership_pb2.ReloadKeysRequest, context: Context
     ) -> membership_pb2.ReloadKeysReply:

@@ -35,7 +35,6 @@ from messaging.membership.events import (
     EndRun,
     Leave,
     LeaveRequested,
-    MarkAllSeen,
     Note,
     Persist,
     Persisted,
@@ -44,6 +43,7 @@ from messaging.membership.events import (
     Status,
 )
 from messaging.membership.shell import DELIVERY_QUEUE, WATCH_QUEUE, Listener, Watcher
+from messaging.membership.waiting import MarkAllSeen
 from messaging.store import Store
 
 log = structlog.get_logger()

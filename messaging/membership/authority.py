@@ -117,6 +117,16 @@ class AuthorityKeeper:
             return not all_voters_in(config, self._met | self._here)
         return not self._all_seen and not all_voters_in(config, self._here)
 
+    def end_waiting(self) -> frozenset[int]:
+        """By the operator's decree the voters of now count as seen; returns whom we have met by that.
+
+        It ends the waiting alone: for quorum the votes (or `two_node`) still count as they did.
+        """
+        voters = self._agreement.quorum.config.voters
+        self._all_seen, self._met = True, self._met | {int(node) for node, _ in voters}
+        self.stale = True
+        return self._met
+
     def lease_end_ns(self, now_ns: int) -> int:
         """Until when we may act in the installed view; 0 when we may not."""
         return self._lease_end_ns(self._agreement.quorum.config, now_ns)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final, assert_never
 
+from hacluster.vocabulary.ids import ViewId
 from messaging import log_events
 from messaging.fragments import pieces_needed
 from messaging.membership.agreement import Agreement
@@ -36,8 +37,6 @@ from messaging.membership.events import (
     KeysChanged,
     Leave,
     LeaveRequested,
-    MarkAllSeen,
-    MarkMet,
     Message,
     Nack,
     NodesChanged,
@@ -67,6 +66,7 @@ from messaging.membership.events import (
 from messaging.membership.layouts import Layouts, moved
 from messaging.membership.rng import Rng
 from messaging.membership.talk import Talk
+from messaging.membership.waiting import MarkAllSeen, MarkMet, WaitingEnded
 from messaging.packet import TO_ALL, Heartbeat, State, load_of
 
 BEAT: Final = "beat"
@@ -164,6 +164,8 @@ class MembershipCore:
                 self.detector.urgent = self.detector.changed = True
             case QuorumConfigured(quorum):
                 self._configure(quorum.log_index, self.agreement.set_quorum(quorum))
+            case WaitingEnded(view):
+                self._end_waiting(view)
             case BarRequested():
                 self._say_bar(event.node, event.boot, now_ns)
                 self.agreement.store()
@@ -456,6 +458,15 @@ class MembershipCore:
             self._out.append(MarkAllSeen())
         if met:
             self._out.append(MarkMet(met))
+
+    def _end_waiting(self, view: ViewId) -> None:
+        """The decree is one of a view: of another one than ours it says nothing."""
+        installed = self.agreement.installed
+        if installed is None or installed.id != view or not self.authority.waiting:
+            return
+        met = self.authority.end_waiting()
+        notes = (("view", str(view)), ("reason", "the operator's decree: force-quorum"))
+        self._out += [Note("warning", log_events.WAITING_ENDED, notes), MarkAllSeen(), MarkMet(met)]
 
     def _arm_check(self, now_ns: int) -> None:
         deadlines = (

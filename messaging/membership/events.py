@@ -9,6 +9,7 @@ from typing import NamedTuple, TypeAlias
 from hacluster.vocabulary.ids import NO_VIEW, BootToken, NodeId, NodeName, ViewId
 from hacluster.vocabulary.membership import Authority, NodeState, QuorumConfig
 from messaging.membership.runs import Run
+from messaging.membership.waiting import MarkAllSeen, MarkMet, WaitingEnded
 from messaging.packet import Header, Heartbeat, Kind
 
 NO_BOOT = BootToken("")  # not known
@@ -416,6 +417,7 @@ Event: TypeAlias = (
     | DataRequested
     | NodesChanged
     | WitnessAnswered
+    | WaitingEnded
 )
 
 # Effects.
@@ -479,18 +481,6 @@ class Status:
     authority: Authority
     nodes: tuple[PeerStatus, ...]
     suggested: QuorumConfig | None = None  # last_man_standing
-
-
-@dataclass(frozen=True, slots=True)
-class MarkAllSeen:
-    """Remember until the next boot that all voters were in one view together."""
-
-
-@dataclass(frozen=True, slots=True)
-class MarkMet:
-    """Remember until the next boot that these nodes were in a view with us."""
-
-    nodes: frozenset[int]
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ import structlog
 from hacluster.clock import Clock
 from hacluster.errors import InvalidRequest, NotFound, ResourceExhausted, Unavailable
 from hacluster.sentinel_word import WordFile
-from hacluster.vocabulary.ids import NO_VIEW
+from hacluster.vocabulary.ids import NO_VIEW, ViewId
 from hacluster.vocabulary.sentinel import Word
 from messaging import log_events, rotation, wire
 from messaging.fragments import Assembler, body_room, cut
@@ -39,8 +39,6 @@ from messaging.membership.events import (
     Leave,
     LeaveRequested,
     Lost,
-    MarkAllSeen,
-    MarkMet,
     NodesChanged,
     Note,
     OutdatedSender,
@@ -62,6 +60,7 @@ from messaging.membership.events import (
     WitnessAnswered,
     node_list,
 )
+from messaging.membership.waiting import MarkAllSeen, MarkMet, WaitingEnded
 from messaging.packet import REMEDY, Drop, Dropped, Gate, Keyring, Kind, Sealer
 from messaging.priority import Scheduling
 from messaging.store import Store
@@ -394,6 +393,10 @@ class MembershipShell:
                 self._store.mark_all_seen()
         except OSError as error:  # then our next run waits for all once more
             log.warning(log_events.DISK_FAILED, reason=str(error))
+
+    def end_waiting(self, view: ViewId) -> None:
+        """wait_for_all holds this node no more in this boot, if this is its view."""
+        self.dispatch(WaitingEnded(view))
 
     def _quorum_stored(self, log_index: int) -> None:
         for wanted, stored in self._quorum_waiters:

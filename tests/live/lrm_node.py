@@ -72,6 +72,9 @@ class ScriptedMessaging(membership_pb2_grpc.MembershipServicer):
     async def SetQuorumConfig(self, request: Any, context: Any) -> membership_pb2.SetQuorumConfigReply:
         return membership_pb2.SetQuorumConfigReply()
 
+    async def EndWaiting(self, request: Any, context: Any) -> membership_pb2.EndWaitingReply:
+        return membership_pb2.EndWaitingReply()
+
     async def SetBarred(self, request: Any, context: Any) -> membership_pb2.SetBarredReply:
         return membership_pb2.SetBarredReply()
 

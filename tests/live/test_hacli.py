@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.context import EXIT_CONFLICT, EXIT_NOT_REACHED, EXIT_REFUSED, EXIT_UNSAFE
+from cli.context import EXIT_CONFLICT, EXIT_FAILED, EXIT_NOT_REACHED, EXIT_REFUSED, EXIT_UNSAFE
 from hacluster.v1 import crm_pb2
 from tests.live.local_cluster import LocalCluster, LocalNode, until
 
@@ -341,11 +341,41 @@ def test_a_node_that_waits_for_the_other_says_so_at_once(tmp_path: Path) -> None
         assert re.search(r"Current DC: NONE( for \d+ s)? - partition WITHOUT quorum", text)
         cause = "waiting for node2 (not heard since the start here) after a boot: nothing is started until"
         assert cause in text
-        assert "then `hacli -F cluster remove node2`" in text
+        assert "what is off for certain, and stays so: `hacli -F cluster force-quorum`)" in text
         (line,) = (one for one in unwell(alone).splitlines() if "waiting for" in one)
         assert line.startswith(cause)
     finally:
         alone.power_cut()
+
+
+def test_force_quorum_ends_the_waiting_and_not_the_fencing(tmp_path: Path) -> None:
+    """One of two boots alone, and is let go on by decree: the other was never seen, and is fenced first."""
+    alone = LocalCluster(tmp_path, 2).nodes[0]
+    alone.start()
+    try:
+        until(lambda: (status := alone.status()) and status.waiting_for_all and status.dc, 40, "it waits")
+        hacli(alone, "-F", "cluster", "force-quorum")
+        until(lambda: (status := alone.status()) and not status.waiting_for_all, 10, "it waits no more")
+        until(lambda: (status := alone.status()) and status.quorate, 10, "it may act")
+        time.sleep(2)  # the decree outlives what it has brought about
+        status = alone.status()
+        assert status is not None
+        assert (status.quorate, status.basis) == (True, "forced")
+        assert "has quorum already" in hacli(alone, "-F", "cluster", "force-quorum", status=EXIT_FAILED)
+        hacli(alone, "-F", "configure", "primitive", "f", "stonith:fence_nobody")
+        hacli(alone, "-F", "configure", "primitive", "a", "ocf:hacluster:Dummy")
+        until(lambda: "must be fenced" in " ".join(waits_of(alone)), 20, "it says what it waits for")
+        assert places(alone)["a"] == {}, "node2 may run it"
+        hacli(alone, "-F", "fence", "confirm", "node2")
+        until(lambda: list(places(alone)["a"].values()) == ["Started"], 30, "node2 is off")
+    finally:
+        alone.power_cut()
+
+
+def waits_of(node: LocalNode) -> list[str]:
+    """What the present transition waits for."""
+    status = node.status()
+    return list(status.transition.waits) if status is not None else []
 
 
 def answered_s(node: LocalNode) -> float:

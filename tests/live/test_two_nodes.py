@@ -296,6 +296,19 @@ def test_one_boots_alone(two: Running) -> None:
     two.wait_served(two.one)
 
 
+def test_one_boots_alone_and_the_operator_lets_it_go_on(two: Running) -> None:
+    for node in two.nodes:
+        two.power_cut(node)
+    two.boot(two.other)
+    until(lambda: (status := two.cluster.status(two.other)).waiting_for_all and bool(status.dc), 60)
+    two.other.hacli("-F", "cluster", "force-quorum")
+    two.wait_served(two.other)
+    assert not two.cluster.status(two.other).waiting_for_all
+    two.boot(two.one)
+    two.wait_served(two.one)
+    two.wait_quiet()
+
+
 def test_cluster_toml_edited_on_one_node(slow_two: Running) -> None:
     """Node 2's file names node 1 by another id: neither takes the other for lost, so nothing runs twice."""
     slow_two.forgiven = ("messaging.config_differs", "messaging.stranger_with_our_key")

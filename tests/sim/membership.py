@@ -25,8 +25,6 @@ from messaging.membership.events import (
     EndRun,
     Event,
     Lost,
-    MarkAllSeen,
-    MarkMet,
     Message,
     Note,
     OutdatedSender,
@@ -47,6 +45,7 @@ from messaging.membership.events import (
     WitnessAnswered,
 )
 from messaging.membership.runs import Run, known_runs
+from messaging.membership.waiting import MarkAllSeen, MarkMet
 from messaging.packet import (
     TO_ALL,
     Drop,

@@ -108,10 +108,10 @@ class Leading(Counting):
         self._pump()
         return self._take()
 
-    def force(self, token: int, author: str, now: int) -> list[Effect]:
-        """The operator's decree: go on with who is here."""
+    def force(self, token: int, author: str, now: int, *, waiting: bool = False) -> list[Effect]:
+        """The operator's decree: go on with who is here. `waiting`: wait_for_all holds them all the same."""
         self._now = now
-        if self.basis.safe and not self.waits:
+        if self.basis.safe and not self.waits and not waiting:
             answer = WriteOutcome(outcome=Outcome.FAILED, reason="this partition has quorum already")
             return [Answer(token, answer)]
         self.basis, self.waits, self.established = Basis.FORCED, False, False

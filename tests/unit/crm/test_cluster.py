@@ -25,8 +25,8 @@ from crm.replica.events import DcState
 from hacluster.clock import SystemClock
 from hacluster.errors import Conflict, HaError, InvalidRequest, NoDc, NotFound, Timeout, Unreachable
 from hacluster.v1 import crm_pb2
-from hacluster.vocabulary.ids import NO_VIEW, BootToken
-from hacluster.vocabulary.membership import NodeState
+from hacluster.vocabulary.ids import NO_VIEW, BootToken, NodeId
+from hacluster.vocabulary.membership import NodeState, QuorumConfig
 from tests.builders import a_result, an_operation
 from tests.unit.crm.fakes import World
 
@@ -311,7 +311,16 @@ async def test_notices(tmp_path: Path) -> None:
             "no quorum: no-quorum-policy decides what happens to resources, for want of node2 (lost) (start "
         )
         assert "`hacli -F cluster force-quorum`, then `hacli -F cluster remove node2`" in cluster.notices()[0]
+        # Two of three have the votes: after the decree nobody need be removed. One of three has not.
+        three = QuorumConfig(voters=tuple((NodeId(node), 1) for node in (1, 2, 3)), wait_for_all=True)
+        world.replica.voters = lambda: (1, three, ())  # type: ignore[method-assign]
+        world.view("node1", "node2", counter=5)
+        assert "then `hacli" in cluster.notices()[0], "but nothing waits"
         world.local.waiting = True
+        assert "stays so: `hacli -F cluster force-quorum`)" in cluster.notices()[0]
+        world.view("node1", counter=6)
+        world.local.waiting = True
+        assert "then `hacli -F cluster remove node2`" in cluster.notices()[0]
         assert cluster.notices()[0].startswith("waiting for node2 (lost) after a boot: nothing is started")
         cluster.notes.states = {}
         assert "waiting for node2 (not heard since the start here)" in cluster.notices()[0]

@@ -172,3 +172,34 @@ def test_a_corrupt_copy_is_no_new_one(three: Net) -> None:
     three.wait(10 * SECOND)
     assert [event for _, event in three.events if isinstance(event, BecameDc)] == []
     assert all(replica.replication.log.blank for replica in three.nodes.values())
+
+
+def test_a_decree_stands_when_it_has_ended_the_waiting_of_one_of_two() -> None:
+    net = Net(2, two_node=True)
+    net.view(1, 2)
+    net.view(2, quorate=False, waiting=True)
+    assert not net.nodes[2].dc.established
+    net.give(2, ForceQuorum(77, "root"))
+    assert net.answers[77].outcome is Outcome.OK
+    term = net.nodes[2].dc.term
+    assert (net.nodes[2].dc.basis, net.nodes[2].dc.established) == (Basis.FORCED, True)
+    net.same_view(2)  # what ha-messaging says when it is told
+    net.wait(5 * SECOND)
+    dc = net.nodes[2].dc
+    assert (dc.term, dc.basis, dc.established) == (term, Basis.FORCED, True), "nothing is to be said again"
+    token = net.write(2, "alone")
+    assert (net.answers[token].outcome, net.answers[token].reason) == (Outcome.OK, "")
+    net.give(2, ForceQuorum(78, "root"))
+    assert net.answers[78].outcome is Outcome.FAILED, "it has quorum now"
+    net.view(2)
+    assert not net.nodes[2].dc.established, "another view ends it"
+
+
+def test_a_majority_that_waits_may_be_decreed(three: Net) -> None:
+    three.view(1, 2, quorate=False, waiting=True)
+    dc = next(node for node in (1, 2) if three.nodes[node].dc.is_me)
+    assert three.nodes[dc].dc.basis is Basis.MAJORITY
+    three.give(dc, ForceQuorum(77, "root"))
+    assert three.answers[77].outcome is Outcome.OK
+    assert all(three.nodes[node].dc.basis is Basis.FORCED for node in (1, 2)), "both are to know"
+    assert all(three.nodes[node].dc.established for node in (1, 2))

@@ -39,12 +39,12 @@ from messaging.membership.events import (
     EndRun,
     Leave,
     LeaveRequested,
-    MarkAllSeen,
     Persist,
     Persisted,
     RaiseIncarnation,
 )
 from messaging.membership.runs import Run
+from messaging.membership.waiting import MarkAllSeen
 
 S = 1_000_000_000
 DEADTIME_NS = 2 * S

@@ -7,6 +7,7 @@ from dataclasses import replace
 from hacluster.vocabulary.ids import NodeId
 from hacluster.vocabulary.membership import Authority, QuorumConfig
 from messaging.membership.events import CommittedQuorum, QuorumConfigured
+from messaging.membership.waiting import WaitingEnded
 from tests.sim.engine import SECOND, World
 from tests.sim.membership import MembershipCluster
 
@@ -117,3 +118,60 @@ def test_one_of_two_waits_for_the_other_though_it_had_seen_all_before() -> None:
     lab.restart("n1")
     lab.run(40)
     assert (lab.now("n1").quorate, lab.now("n1").waiting) == (True, False), "the daemon's end is no boot"
+
+
+def a_node_that_waits(config: QuorumConfig, *others: str) -> Lab:
+    """n1 has booted anew, with these others of the voters."""
+    lab = Lab()
+    for name in ("n1", "n2"):
+        lab.tell(name, config, 9)
+    lab.run(1)
+    for name in ("n1", "n2"):
+        lab.cut(name)
+    for name in ("n1", *others):
+        lab.boot(name)
+    lab.run(40)
+    assert (lab.now("n1").quorate, lab.now("n1").waiting) == (False, True)
+    return lab
+
+
+def test_a_decree_lets_one_of_two_act_until_it_boots_again() -> None:
+    lab = a_node_that_waits(TWO)
+    process = lab.cluster.processes["n1"]
+    view = lab.now("n1").view.id
+    process.deliver(WaitingEnded(replace(view, counter=view.counter + 1)))
+    lab.run()
+    assert lab.now("n1").waiting, "that was said of another view"
+    process.deliver(WaitingEnded(view))
+    lab.run()
+    assert (lab.now("n1").quorate, lab.now("n1").waiting, lab.now("n1").by_votes) == (True, False, False)
+    assert lab.now("n1").view.id == view
+    lab.restart("n1")
+    lab.run(40)
+    assert (lab.now("n1").quorate, lab.now("n1").waiting) == (True, False), "the daemon's end is no boot"
+    lab.cut("n1")
+    lab.boot("n1")
+    lab.run(40)
+    assert (lab.now("n1").quorate, lab.now("n1").waiting) == (False, True), "a decree is of one boot"
+
+
+def test_a_decree_gives_no_votes() -> None:
+    waits = replace(THREE, wait_for_all=True)
+    lab = a_node_that_waits(waits)
+    lab.cluster.processes["n1"].deliver(WaitingEnded(lab.now("n1").view.id))
+    lab.run()
+    assert (lab.now("n1").quorate, lab.now("n1").waiting) == (False, False), "one of three"
+    lab = a_node_that_waits(waits, "n2")
+    for name in ("n1", "n2"):
+        lab.cluster.processes[name].deliver(WaitingEnded(lab.now(name).view.id))
+    lab.run()
+    assert all(lab.now(name).quorate and not lab.now(name).waiting for name in ("n1", "n2"))
+
+
+def test_a_decree_about_two_says_nothing_of_other_two() -> None:
+    lab = a_node_that_waits(TWO)
+    lab.cluster.processes["n1"].deliver(WaitingEnded(lab.now("n1").view.id))
+    lab.run(1)
+    lab.tell("n1", replace(TWO, voters=(THREE.voters[0], THREE.voters[2])), 10)
+    lab.run()
+    assert (lab.now("n1").quorate, lab.now("n1").waiting) == (False, True)
