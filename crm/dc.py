@@ -473,18 +473,10 @@ class DcShell:
         self._offsets = FailureOffsets(
             start=xml.get("failed-start-offset", "INFINITY"), stop=xml.get("failed-stop-offset", "INFINITY")
         )
-        pending = {
-            name: self._nodes[name].history.running()
-            for name in self._nodes.members()
-            if self._nodes[name].history.running()
-        }
+        running = {name: self._nodes[name].history.running() for name in self._nodes.members()}
+        pending = {name: operations for name, operations in running.items() if operations}
         self._run = transition.TransitionRun(
-            plan.graph,
-            term=self.term,
-            number=number,
-            uuid=self._uuid,
-            limits=self._limits(),
-            pending=pending,
+            plan.graph, term=self.term, number=number, uuid=self._uuid, limits=self._limits(), pending=pending
         )
         log.info(log_events.TRANSITION_BEGUN, transition=number, actions=len(plan.graph.actions()))
         self.notice = ""

@@ -527,13 +527,8 @@ class FencingShell:
                 identity, device, action, order.target, order.executor, order.timeout_ms
             )
         good, why = end.good, end.why
-        if (
-            end.lost
-            and identity is not None
-            and action == "on"
-            and record is not None
-            and record.action == "on"
-        ):
+        lets_in = action == "on" and record is not None and record.action == "on"
+        if end.lost and lets_in and identity is not None:
             agent = core.UnderWay(device=device.id, action=action, executor=order.executor)
             self._occupy(agent, order.target, identity, order.timeout_ms, late=True)
         if action == "status":  # fence-verify: wanted is the answer "off"
