@@ -481,8 +481,13 @@ def error_from_detail(raw: bytes) -> HaError:
 
 
 def unix_channel(path: Path) -> grpc.aio.Channel:
-    """A channel to a daemon on this node; connects when first used, and again 100 ms to 1 s after a loss."""
-    return grpc.aio.insecure_channel(f"unix:{path}", options=(*_OPTIONS, *_RECONNECT))
+    """A channel to a daemon on this node; connects when first used, and again 100 ms to 1 s after a loss.
+
+    A new channel connects at once, however soon before another one of this process found nobody: by default
+    gRPC lets channels to one address share what waits after a failure.
+    """
+    options = (*_OPTIONS, *_RECONNECT, ("grpc.use_local_subchannel_pool", 1))
+    return grpc.aio.insecure_channel(f"unix:{path}", options=options)
 
 
 def tcp_channel(

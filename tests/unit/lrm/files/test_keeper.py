@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import grpc
 import pytest
 
 from cli.certificates import make_authority, make_crl, make_node
-from hacluster import cluster_toml, settings, shared_files
+from hacluster import cluster_toml, rpc, settings, shared_files
 from hacluster.errors import Conflict, HaError, InvalidDocument, InvalidDocuments, InvalidRequest
 from hacluster.paths import Paths
 from hacluster.settings import Node, Settings
 from hacluster.shared_files import SharedFiles
+from hacluster.v1 import membership_pb2, membership_pb2_grpc
 from hacluster.vocabulary.ids import NodeId, NodeName
-from lrm.files.keeper import FilesKeeper
+from lrm.files.keeper import FilesKeeper, GrpcMessaging
 
 AUTHORITY = make_authority("web")
 
@@ -143,3 +146,30 @@ def test_problems_of_key_files_are_named(bench: Bench, mode: int, words: str) ->
     found = [one for one in shared_files.problems(bench.paths) if "authkeys" in one]
     assert bool(found) == bool(words)
     assert all(words in one and "chmod 600" in one for one in found)
+
+
+class Reloads(membership_pb2_grpc.MembershipServicer):
+    """Counts how often it is told of new keys."""
+
+    count = 0
+
+    async def ReloadKeys(self, request: Any, context: Any) -> membership_pb2.ReloadKeysReply:
+        self.count += 1
+        return membership_pb2.ReloadKeysReply()
+
+
+async def test_who_has_begun_to_serve_just_now_is_told(tmp_path: Path) -> None:
+    """Another channel has found nobody a moment ago, and waits before it tries again; this one does not."""
+    paths = Paths(tmp_path)
+    paths.messaging_socket.parent.mkdir(parents=True)
+    async with rpc.unix_channel(paths.messaging_socket) as watching:
+        with pytest.raises(grpc.aio.AioRpcError):
+            await membership_pb2_grpc.MembershipStub(watching).ReloadKeys(membership_pb2.ReloadKeysRequest())
+        reloads = Reloads()  # type: ignore[abstract]  # the others are not called
+        server = grpc.aio.server()
+        membership_pb2_grpc.add_MembershipServicer_to_server(reloads, server)
+        server.add_insecure_port(f"unix:{paths.messaging_socket}")
+        await server.start()
+        await GrpcMessaging(paths).reload_keys()
+        await server.stop(0)
+    assert reloads.count == 1
