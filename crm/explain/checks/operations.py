@@ -78,7 +78,7 @@ def _operation(primitive: Element, op: Element, *, promotable: bool, fencing: bo
         yield warning(where, f"there is no operation {name!r}", f"did you mean {meant}?")
     for unit in ("interval", "timeout", "start-delay"):
         text = _given(op, unit)
-        if text and duration_ms(text) is None:
+        if text and (duration_ms(text) is None or text.lstrip().startswith("-")):
             yield warning(where, f"{unit}={text!r} of {name} is no duration", "write it as 20s")
     yield from _misspelled(where, op, f" of operation {name}")
     role = op.get("role").lower()

@@ -48,6 +48,9 @@ _BY_KIND: Final = {
 KINDS: Final = {name: kind for kind, names in _BY_KIND.items() for name in names}
 """What the value of an option has to be."""
 
+OF_NODES: Final = ("standby", "maintenance")
+"""Attributes of nodes that are true or false."""
+
 ENUMS: Final = {
     "cib-merge": ("report", "disjoint"),
     "fence-reaction": ("panic", "stop"),
@@ -66,13 +69,19 @@ _WATCHDOG: Final = ("fencing-watchdog-timeout", "stonith-watchdog-timeout")
 
 
 def check(cib: Element) -> Iterator[Problem]:
-    """A warning for each option whose value is not of its kind."""
+    """A warning for each option, of the cluster or of a node, whose value is not of its kind."""
     for one in section(cib, "crm_config").all("cluster_property_set"):
         for pair in one.walk():
             name, text = pair.get("name"), pair.get("value")
             if pair.tag == "nvpair" and name and (wanted := lacking(name, text)):
                 what = f"{text!r} is not understood: the default is in force"
                 yield warning(name, what, f"`hacli configure property {name}=…`: {wanted}")
+    for node in section(cib, "nodes").all("node"):
+        for pair in (one for part in node.all("instance_attributes") for one in part.walk()):
+            name, text = pair.get("name"), pair.get("value")
+            if pair.tag == "nvpair" and name in OF_NODES and boolean(text) is None:
+                what = f"{name}={text!r} is not understood: it counts as false"
+                yield warning(node.get("uname") or node.id, what, f"{name}: {TRUTH}")
 
 
 def lacking(name: str, text: str) -> str:

@@ -52,9 +52,15 @@ def _in(holder: Element, where: str, known: _Known) -> Iterator[Problem]:
             if item.tag in ("lifetime", "attributes"):
                 yield from _in(item, where, known)
             continue
+        name = item.id or item.get("id-ref") or "without an id"
+        for one in (part for part in item.walk() if part.tag == "date_expression"):
+            for text in filter(None, (one.get("start"), one.get("end"))):
+                if instant_s(text) is None:
+                    yield warning(
+                        where, f"{text!r} in the rule {name} is no date", "write it as 2030-12-31T18:00Z"
+                    )
         reason = never(item, known)
         if reason:
-            name = item.id or item.get("id-ref") or "without an id"
             what = f"the rule {name} is never true: {reason}"
             yield warning(where, what, "correct it, or remove what depends on it")
 
