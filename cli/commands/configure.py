@@ -332,8 +332,13 @@ def verify(context: Context, words: Sequence[str]) -> int:
         from cli.agent_sources import AgentsOfTheCluster
 
         problems += agent_problems(cib, AgentsOfTheCluster(context, cib))
-    for problem in problems:
-        (context.error if problem.severity is Severity.ERROR else context.warning)(str(problem))
+    if context.options.structured:
+        from cli.commands.verify import emit_findings
+
+        emit_findings(context, problems)
+    else:
+        for problem in problems:
+            (context.error if problem.severity is Severity.ERROR else context.warning)(str(problem))
     return EXIT_FAILED if any(problem.severity is Severity.ERROR for problem in problems) else EXIT_OK
 
 

@@ -12,7 +12,9 @@ from typing import Final
 
 from cli import elsewhere, node_checks
 from cli.commands.changes import this_node, view_of
+from cli.commands.configure import property_value
 from cli.context import EXIT_FAILED, EXIT_OK, Context, UsageError
+from cli.grammar.words import boolean_of
 from crm.cib import codec
 from hacluster.digits import is_count
 from hacluster.errors import HaError, InvalidRequest
@@ -248,7 +250,10 @@ def _problems(context: Context) -> list[str]:
         found.append("there is no DC")
     if not status.quorate:
         found.append("this partition has no quorum")
-    shown = view_of(codec.parse(status.cib_xml, source="the cluster's CIB"))
+    cib = codec.parse(status.cib_xml, source="the cluster's CIB")
+    if boolean_of(property_value(cib, "maintenance-mode") or "false"):
+        found.append("maintenance mode: nothing is started, stopped or monitored (`hacli maintenance off`)")
+    shown = view_of(cib)
     found += [f"node {one.name}: {one.state}" for one in shown.nodes() if one.state != "online"]
     found += [
         f"node {one.name}: ha-lrm is not connected"

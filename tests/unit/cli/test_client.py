@@ -444,6 +444,17 @@ def test_health_names_silent_ping_targets(crm: tuple[FakeCrm, Paths]) -> None:
     assert (code, [line for line in said.splitlines() if "ping" in line]) == (1, ["ping 192.0.2.2: SILENT"])
 
 
+def test_health_knows_maintenance_mode(crm: tuple[FakeCrm, Paths]) -> None:
+    """Nobody looks after anything then."""
+    fake, paths = crm
+    fake.member = True
+    root = ["--root", str(paths.root)]
+    assert "maintenance" not in hacli([*root, "cluster", "health"])[1]
+    assert hacli([*root, "configure", "property", "maintenance-mode=true"])[0] == 0
+    code, said = hacli([*root, "cluster", "health"])
+    assert (code, "maintenance mode: nothing is started" in said) == (1, True)
+
+
 def test_a_node_that_has_left_says_nothing_about_the_others(crm: tuple[FakeCrm, Paths]) -> None:
     fake, paths = crm
     fake.left = True
