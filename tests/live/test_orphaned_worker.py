@@ -61,6 +61,8 @@ def served(tmp_path: Path) -> Iterator[tuple[LocalNode, Path, str]]:
         yield node, folder, page
     finally:
         cluster.stop()
+        if (pid := folder / "nginx.pid").exists():  # the node's end stops no resources
+            os.kill(int(pid.read_text()), signal.SIGTERM)
 
 
 def test_it_recovers_where_it_is(served: tuple[LocalNode, Path, str]) -> None:
