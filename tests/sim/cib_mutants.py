@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 
@@ -390,8 +391,8 @@ def _overwrites_the_other_side(patch: pytest.MonkeyPatch) -> None:
     """Whatever the other side has made of it."""
     original = Merge._obstacle
 
-    def obstacle(work: object, orphan: object, after: Element, log: Log) -> str:
-        why = original(work, orphan, after, log)  # type: ignore[arg-type]
+    def obstacle(work: Any, orphan: Any, after: Element, log: Log) -> str:
+        why = original(work, orphan, after, log)
         return "" if why.startswith("changed on the other side") else why
 
     patch.setattr(Merge, "_obstacle", staticmethod(obstacle))

@@ -23,6 +23,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -348,7 +349,7 @@ def _every_write_is_answered(flood: Flood, node: LocalNode) -> None:
         in_words = f"{WRITES_EACH_MAX} writes open already" in why and "RESOURCE_EXHAUSTED" in why
         assert in_words or why.startswith(KNOWN) or REFUSED_STREAM in why, why
     for number in flood.unknown[:ASKED_FOR]:
-        until(lambda number=number: _is_known(node, number, flood), 20, f"what became of write {number}")  # type: ignore[misc]
+        until(partial(_is_known, node, number, flood), 20, f"what became of write {number}")
     assert flood.numbers, flood.line()
     status = node.status()
     assert status is not None

@@ -57,6 +57,7 @@ class FakeReplica:
         self.eligible, self.priority = True, 0
         self.vouched: list[bool] = []
         self.vouching = WriteOutcome(outcome=Outcome.OK)
+        self.quorum = QuorumConfig(voters=())
 
     def set_authority(self, authority: Authority) -> None:
         raise AssertionError("not used")
@@ -89,7 +90,7 @@ class FakeReplica:
         return WriteOutcome(outcome=Outcome.UNKNOWN)
 
     def voters(self) -> tuple[int, QuorumConfig, tuple[int, ...]]:
-        return 0, QuorumConfig(voters=()), ()
+        return 0, self.quorum, ()
 
     async def change_voters(
         self, term: Term, wanted: VotersWanted, *, author: str, request_id: str, deadline_ms: int

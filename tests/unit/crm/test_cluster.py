@@ -312,8 +312,8 @@ async def test_notices(tmp_path: Path) -> None:
         )
         assert "`hacli -F cluster force-quorum`, then `hacli -F cluster remove node2`" in cluster.notices()[0]
         # Two of three have the votes: after the decree nobody need be removed. One of three has not.
-        three = QuorumConfig(voters=tuple((NodeId(node), 1) for node in (1, 2, 3)), wait_for_all=True)
-        world.replica.voters = lambda: (1, three, ())  # type: ignore[method-assign]
+        every = tuple((NodeId(node), 1) for node in (1, 2, 3))
+        world.replica.quorum = QuorumConfig(voters=every, wait_for_all=True)
         world.view("node1", "node2", counter=5)
         assert "then `hacli" in cluster.notices()[0], "but nothing waits"
         world.local.waiting = True

@@ -199,7 +199,7 @@ class Net:
             author="me",
             request_id=str(more.pop("request_id", f"r{token}")),
             deadline_ns=self.now + 5 * SECOND,
-            **more,  # type: ignore[arg-type]
+            **more,  # type: ignore[arg-type]  # names of fields
         )
 
     def content(self, node: int) -> Element:

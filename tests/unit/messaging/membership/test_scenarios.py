@@ -168,7 +168,7 @@ class Story:
                 send = send._replace(message=replace(send.message, runs=(), forgetful=()))
             transmit(send)
 
-        process._transmit = older  # type: ignore[method-assign]
+        process._transmit = older  # type: ignore[method-assign]  # of this one process
         return ""
 
     def do_bar(self, command: Command) -> None:
