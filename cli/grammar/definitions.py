@@ -125,8 +125,16 @@ def _parsed(cursor: Words, provider: ProviderLookup) -> Element:
         )
     parser = _PARSERS.get(keyword)
     if parser is None:
-        raise InvalidRequest(what=f"{keyword!r} is not known", remedy="see `hacli configure help`")
+        raise InvalidRequest(what=f"{keyword!r} is not known", remedy=_meant(keyword))
     return parser(cursor)
+
+
+def _meant(keyword: str) -> str:
+    """The keyword that it is probably a slip of; else where all of them are."""
+    from difflib import get_close_matches
+
+    close = get_close_matches(keyword, KEYWORDS, n=1, cutoff=0.7)
+    return f"did you mean {close[0]}?" if close else "see `hacli configure help`"
 
 
 def parse_line(line: Line, provider: ProviderLookup = usual_provider) -> Definition:

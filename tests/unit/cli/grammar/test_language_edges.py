@@ -66,6 +66,21 @@ def test_what_makes_no_sense_is_refused_where_it_stands(text: str, error: str, c
     assert refused.value.errors[0].column == column
 
 
+@pytest.mark.parametrize(
+    ("word", "remedy"),
+    [
+        ("primitiv", "did you mean primitive?"),
+        ("ordr", "did you mean order?"),
+        ("frobnicate", "see `hacli configure help`"),
+    ],
+)
+def test_a_slip_of_a_keyword_is_told_what_was_meant(word: str, remedy: str) -> None:
+    with pytest.raises(InvalidDocuments) as refused:
+        loaded(f"{word} a Dummy")
+    (error,) = refused.value.errors
+    assert (error.line, error.column, remedy in str(error)) == (1, 1, True)
+
+
 def test_a_node_is_named_to_mean_its_set() -> None:
     cib = loaded("node 1: n1 attributes x=1\nnode 2: n2 attributes $id-ref=n1")
     assert "node 2: n2 \\\n\tattributes $id-ref=n1-instance_attributes" in show(cib)
