@@ -19,6 +19,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
+from mypy_extensions import mypyc_attr
+
 MS = 1_000_000
 SECOND = 1_000 * MS
 START_NS = 1_000 * SECOND
@@ -30,6 +32,7 @@ Event = TypeVar("Event")
 Effect = TypeVar("Effect")
 
 
+@mypyc_attr(native_class=False)
 class InvariantBroken(AssertionError):
     """A checker's verdict. `invariant` is its number in the protocol ("I14")."""
 
@@ -346,16 +349,18 @@ class Node:
             self.clock.stand_still(for_ns)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PersistRequest:
-    """Replace `file` by `data`, fsync, then hand `done` or `failed` to the core."""
+class PersistRequest(Generic[Event]):
+    """Replace `file` by `data`, fsync, then hand `done` or `failed` to the core, if they are anything."""
 
-    file: str
-    data: bytes
-    done: object
-    failed: object
+    # No dataclass: mypyc makes none of what is generic.
+    def __init__(self, *, file: str, data: bytes, done: Event | None, failed: Event | None) -> None:
+        self.file = file
+        self.data = data
+        self.done = done
+        self.failed = failed
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Process(ABC, Generic[Event, Effect]):
     """One daemon: a core, its timers, its life and death."""
 
@@ -388,7 +393,7 @@ class Process(ABC, Generic[Event, Effect]):
     def apply(self, effect: Effect) -> None:
         """Carry out one effect that does not persist."""
 
-    def persist_of(self, effect: Effect) -> PersistRequest | None:
+    def persist_of(self, effect: Effect) -> PersistRequest[Event] | None:
         """The disk's part of an effect, for those that have one."""
         return None
 
@@ -508,7 +513,11 @@ class Process(ABC, Generic[Event, Effect]):
                 return
             self.apply(effect)
 
-    def _persist(self, request: PersistRequest, rest: list[Effect]) -> None:
+    def _persisted(self, event: Event | None) -> None:
+        if event is not None:
+            self.deliver(event)
+
+    def _persist(self, request: PersistRequest[Event], rest: list[Effect]) -> None:
         """Write at once; sync after a while, one at a time; then the rest of the list and the news."""
 
         def synced() -> None:
@@ -518,15 +527,15 @@ class Process(ABC, Generic[Event, Effect]):
             try:
                 self.disk.sync(request.file)
             except OSError:
-                self.deliver(request.failed)  # type: ignore[arg-type]
+                self._persisted(request.failed)
                 return
             self._carry_out(rest)
-            self.deliver(request.done)  # type: ignore[arg-type]
+            self._persisted(request.done)
 
         try:
             self.disk.replace(request.file, request.data)
         except OSError:
-            self.world.after(0, f"disk {self.name}", self._guarded(lambda: self.deliver(request.failed)))  # type: ignore[arg-type]
+            self.world.after(0, f"disk {self.name}", self._guarded(lambda: self._persisted(request.failed)))
             return
         self._syncing.append(synced)
         if len(self._syncing) == 1:

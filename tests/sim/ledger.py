@@ -1,7 +1,8 @@
 """The ledger of simulated time: slices of seeds played, kept as a table in docs/simulation.md.
 
 A line: class, seeds, commit, cluster-hours that the cores went through event by event (nothing is skipped or
-multiplied), speed in simulated seconds a second of CPU, violations, expectations never reached.
+multiplied), speed in simulated seconds a second of CPU (with a mark where `tests.sim.compiled` played),
+violations, expectations never reached.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Final
 
-from tests.sim import sometimes
+from tests.sim import compiled, sometimes
 from tests.sim.classes import REGISTRY
 from tests.sim.engine import SECOND, START_NS
 
@@ -36,14 +37,16 @@ class Slice:
     speed: float
     violations: tuple[int, ...]
     never: tuple[str, ...]
+    compiled: bool = False
 
     def line(self) -> str:
         """A row of the table."""
         broken = " ".join(f"seed {seed}" for seed in self.violations) or "0"
         missing = ", ".join(self.never) or "–"
+        how = " compiled" if self.compiled else ""
         return (
             f"| {self.name} | {self.first}–{self.last} | {self.commit} | {self.hours:.2f} | "
-            f"{self.speed:.0f} × | {broken} | {missing} |"
+            f"{self.speed:.0f} ×{how} | {broken} | {missing} |"
         )
 
 
@@ -86,6 +89,7 @@ def play(name: str, first: int, last: int, say: Callable[[str], None], *, second
         speed=simulated_s / max(time.process_time() - began, 1e-9),
         violations=tuple(violations),
         never=tuple(sometimes.never(name, seen)),
+        compiled=compiled.active(),
     )
 
 

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import cast
 
+from mypy_extensions import mypyc_attr
+
 from hacluster.vocabulary.ids import NodeId, NodeName
 from hacluster.vocabulary.membership import QuorumConfig
 from messaging import wire
@@ -79,6 +81,7 @@ class Timing:
     deadtime_auto: bool = False
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class MessagingProcess(Process[Event, Effect]):
     """One node's ha-messaging. `on_publish` hears what ha-crm would, `on_talk` what clients of DATA would.
 
@@ -181,7 +184,7 @@ class MessagingProcess(Process[Event, Effect]):
                 self._newest = effect
         return effects
 
-    def persist_of(self, effect: Effect) -> PersistRequest | None:
+    def persist_of(self, effect: Effect) -> PersistRequest[Event] | None:
         if not isinstance(effect, Persist):
             return None
         self._serial += 1
@@ -325,6 +328,7 @@ class MessagingProcess(Process[Event, Effect]):
         return Duplicated(header.sender, header.link) if dropped is Drop.REPLAYED else None
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class MembershipCluster:
     """n nodes with ha-messaging alone."""
 

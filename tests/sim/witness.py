@@ -41,16 +41,12 @@ class WitnessProcess(Process[Event, Effect]):
         assert self.core is not None
         return self.core.handle(event, now_ns)
 
-    def persist_of(self, effect: Effect) -> PersistRequest | None:
+    def persist_of(self, effect: Effect) -> PersistRequest[Event] | None:
         if not isinstance(effect, Persist):
             return None
         self._writing.append(effect.state)
         data = b"%d" % (len(self._writing) - 1)
         return PersistRequest(file="state", data=data, done=None, failed=None)
-
-    def deliver(self, event: Event) -> None:
-        if event is not None:
-            super().deliver(event)
 
     def apply(self, effect: Effect) -> None:
         if isinstance(effect, Answer):

@@ -23,7 +23,7 @@ from messaging.membership import (
     support,
 )
 from messaging.membership.detector import Peer
-from messaging.membership.events import Deliver, Durable, Effect, Persist, Propose, Publish
+from messaging.membership.events import Deliver, Durable, Effect, Event, Persist, Propose, Publish
 from messaging.witness import ballot
 from messaging.witness import core as witness_core
 from tests.sim import membership, standing, witness
@@ -60,7 +60,7 @@ def _support_from_arrival(self: authority.AuthorityKeeper, peer: Peer, sent_ns: 
     _SUPPORT(self, peer, max(sent_ns, peer.last_rx_ns + 2 * self._config.deadtime_ns))
 
 
-def _no_persist(self: membership.MessagingProcess, effect: object) -> PersistRequest | None:
+def _no_persist(self: membership.MessagingProcess, effect: object) -> PersistRequest[Event] | None:
     request = _PERSIST(self, effect)  # type: ignore[arg-type]
     if request is None:
         return None

@@ -37,7 +37,7 @@ class Echo(Process[str, Say | Keep]):
         self.said.append((self.node.clock.now_ns(), effect.what))
         self.world.note(self.name, effect.what)
 
-    def persist_of(self, effect: Say | Keep) -> PersistRequest | None:
+    def persist_of(self, effect: Say | Keep) -> PersistRequest[str] | None:
         if isinstance(effect, Keep):
             return PersistRequest(file="f", data=effect.what.encode(), done="done", failed="failed")
         return None
