@@ -41,7 +41,7 @@ class Lrm(Protocol):
         ...
 
     async def status(self) -> lrm_pb2.LrmStatusReply:
-        """For its term. Raises HaError."""
+        """For its term, and what was forgotten. Raises HaError."""
         ...
 
     async def execute(
@@ -100,12 +100,12 @@ async def stop_everything(lrm: Lrm, active: Iterable[str], boot_token: str) -> t
     """
     left = dict.fromkeys(active)
     try:
-        results = await _recorded(lrm)
+        results, forgotten = await _recorded(lrm)
     except HaError as error:
         log.error(log_events.STOPPED_HERE, reason=str(error), left=" ".join(left))
         return None
-    left.update(dict.fromkeys(_active(results)))
-    for number, operation in enumerate(wanted(results, tuple(left)), 1):
+    left.update(dict.fromkeys(_active(results, forgotten)))
+    for number, operation in enumerate(wanted([*results, *forgotten], tuple(left)), 1):
         why = await _run(lrm, number, operation, boot_token)
         log.warning(
             log_events.STOPPED_HERE, resource=operation.resource, operation=operation.action, reason=why
@@ -117,18 +117,21 @@ async def stop_everything(lrm: Lrm, active: Iterable[str], boot_token: str) -> t
 
 async def running(lrm: Lrm) -> tuple[str, ...]:
     """What may be active here, by ha-lrm's own word of now. Raises HaError."""
-    return _active(await _recorded(lrm))
+    return _active(*await _recorded(lrm))
 
 
-async def _recorded(lrm: Lrm) -> list[OperationResult]:
-    return [wire.result_from(message) for message in await lrm.recorded()]
+async def _recorded(lrm: Lrm) -> tuple[list[OperationResult], list[OperationResult]]:
+    """The history, and what runs, perhaps, of which the history was forgotten (a cleanup)."""
+    recorded = [wire.result_from(message) for message in await lrm.recorded()]
+    # Later: what is forgotten in between is in both, and not in neither.
+    return recorded, [wire.result_from(message) for message in (await lrm.status()).left]
 
 
-def _active(results: Iterable[OperationResult]) -> tuple[str, ...]:
+def _active(results: Iterable[OperationResult], forgotten: Iterable[OperationResult]) -> tuple[str, ...]:
     history = NodeHistory("", lambda _parameters: "")
     for result in sorted(results, key=lambda one: one.call_id):
         (history.begun if result.status is ExecutionStatus.PENDING else history.record)(result)
-    return history.active()
+    return tuple(sorted({*history.active(), *(result.operation.resource for result in forgotten)}))
 
 
 async def _run(lrm: Lrm, number: int, operation: Operation, boot_token: str) -> str:

@@ -105,6 +105,7 @@ class LrmService(lrm_pb2_grpc.LrmServicer):
             queued=queue.queued(),
             load_1min=os.getloadavg()[0],
             cpus=os.cpu_count() or 1,
+            left=[wire.result_to(result) for result in queue.ledger.forgotten()],
         )
 
 

@@ -77,7 +77,7 @@ class LocalPeer:
 
     async def _leave(self) -> None:
         try:
-            await self._cluster.leave()
+            await self._cluster.leave_by_order()
         except HaError as error:
             log.warning(log_events.ACTION_REFUSED, operation="leave", reason=str(error))
 

@@ -632,6 +632,7 @@ class LrmStatusReply(message.Message):
     QUEUED_FIELD_NUMBER: builtins.int
     LOAD_1MIN_FIELD_NUMBER: builtins.int
     CPUS_FIELD_NUMBER: builtins.int
+    LEFT_FIELD_NUMBER: builtins.int
     node: builtins.str
     boot_token: builtins.str
     queued: builtins.int
@@ -643,6 +644,12 @@ class LrmStatusReply(message.Message):
     def running(self) -> containers.RepeatedCompositeFieldContainer[OperationResult]: ...
     @builtins.property
     def recurring(self) -> containers.RepeatedCompositeFieldContainer[RecurringStatus]: ...
+    @builtins.property
+    def left(self) -> containers.RepeatedCompositeFieldContainer[OperationResult]:
+        """Of resources whose history was forgotten while they may be active: the last operations that tell how they
+        run. No part of the history. Until a stop succeeds, or a probe finds nothing.
+        """
+
     def __init__(
         self,
         *,
@@ -654,10 +661,11 @@ class LrmStatusReply(message.Message):
         queued: builtins.int = ...,
         load_1min: builtins.float = ...,
         cpus: builtins.int = ...,
+        left: abc.Iterable[OperationResult] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["max_term", b"max_term"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["boot_token", b"boot_token", "cpus", b"cpus", "load_1min", b"load_1min", "max_term", b"max_term", "node", b"node", "queued", b"queued", "recurring", b"recurring", "running", b"running"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["boot_token", b"boot_token", "cpus", b"cpus", "left", b"left", "load_1min", b"load_1min", "max_term", b"max_term", "node", b"node", "queued", b"queued", "recurring", b"recurring", "running", b"running"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -189,12 +189,22 @@ class Ledger:
         results = (result for _, result in self.known.values())
         return [result for result in results if result and result.status is ExecutionStatus.NOT_RUN]
 
+    def forgotten(self) -> list[OperationResult]:
+        """Of resources that may be active though their history was forgotten: what tells how they run.
+
+        Until a stop succeeds or a probe finds nothing.
+        """
+        return [
+            result
+            for left in self.left.values()
+            for result in left
+            if result.operation.agent.standard != "stonith"
+        ]
+
     def may_be_active(self) -> int:
         """How many resources may be active here: all whose newest word is not that they are stopped."""
         found = {resource for resource in self.history if self._may_be_active(resource)}
-        found |= {
-            resource for resource, (one, *_) in self.left.items() if one.operation.agent.standard != "stonith"
-        }
+        found |= {result.operation.resource for result in self.forgotten()}
         for flight in self._flights.values():
             operation = flight.accepted.operation
             if operation.action in _ACTIVATING and operation.agent.standard != "stonith":

@@ -11,11 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from hacluster import rpc
+from hacluster.v1 import lrm_pb2
 from hacluster.vocabulary.operation import ExecutionStatus
 from lrm.exec import processes
 from lrm.exec.cgroups import Cgroups
 from lrm.exec.launch import cgroup_name
-from tests.live.lrm_node import PENDING, LrmNode, an_agent, until
+from tests.live.lrm_node import PENDING, LrmNode, a_term, an_agent, until
 from tests.soak.lrm_kill import soak
 
 pytestmark = pytest.mark.netns
@@ -55,6 +57,25 @@ async def test_ha_lrm_is_killed_in_the_middle_of_an_operation(
     result = await node.result(call_id)
     assert (result.status, result.rc) == (ExecutionStatus.DONE, 5)
     assert len((tmp_path / "ran").read_text().split()) == 2, "once"
+
+
+async def test_what_was_cleaned_up_and_is_not_stopped_is_still_said(node: LrmNode) -> None:
+    """A node that leaves must not call itself empty by a history that was deleted, not by another ha-lrm."""
+    await node.accept()
+    assert (await node.run("web", "start")).rc == 0
+    forget = lrm_pb2.DeleteHistoryRequest(term=a_term(node.term), resource="web")
+    await rpc.call(node.stub.DeleteHistory, forget, timeout_ms=5_000, who="ha-lrm")
+    for again in (False, True):
+        if again:
+            await node.kill()
+            await node.start()
+        assert not await node.recorded()
+        left = (await node.status()).left
+        assert [(one.operation.resource, one.operation.action) for one in left] == [("web", "start")]
+    assert (await node.run("web", "monitor")).rc == 0
+    assert (await node.status()).left, "it runs"
+    assert (await node.run("web", "stop")).rc == 0
+    assert not (await node.status()).left
 
 
 async def test_ha_lrm_is_killed_again_and_again(node: LrmNode, tmp_path: Path, ocf_root: Path) -> None:

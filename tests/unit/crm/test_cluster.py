@@ -287,6 +287,17 @@ async def test_what_was_begun_and_not_told_yet_is_asked_for(tmp_path: Path) -> N
             assert (messaging.left, clean) == ([left], False)
 
 
+async def test_a_node_that_is_let_go_names_what_only_ha_lrm_knows(tmp_path: Path) -> None:
+    """A cleanup since: the DC's history has nothing of it, and nobody has looked."""
+    for runs, left in ((("web",), ("web",)), ((), ()), (Timeout(what="History", after_ms=3_000), ())):
+        async with a_cluster(tmp_path) as (world, cluster, messaging):
+            world.sync("node1")
+            cluster.keeper.change({"shutdown": "1"})
+            messaging.runs = runs
+            await cluster.leave_by_order()
+            assert (messaging.left, messaging.known) == ([left], True)
+
+
 async def test_without_ha_messaging_a_stop_ends_in_an_error(tmp_path: Path) -> None:
     async with a_cluster(tmp_path) as (world, cluster, messaging):
         world.replica.dc, world.local.view, messaging.down = DcState(), NO_VIEW, 100

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from crm import wire
-from crm.last_stops import TRANSITION, stop_everything, wanted
+from crm.last_stops import TRANSITION, running, stop_everything, wanted
 from hacluster import wire as common_wire
 from hacluster.errors import StaleTerm, Unreachable
 from hacluster.v1 import lrm_pb2
@@ -64,12 +64,15 @@ class FakeLrm:
         self.rcs, self.refuses = rcs, refuses
         self.terms: Iterator[int] = iter(range(5, 99))
         self.asked: list[tuple[int, int, str, str]] = []
+        self.results: tuple[OperationResult, ...] = RESULTS
+        self.forgotten: tuple[OperationResult, ...] = ()
 
     async def recorded(self) -> tuple[lrm_pb2.OperationResult, ...]:
-        return tuple(common_wire.result_to(result) for result in RESULTS)
+        return tuple(common_wire.result_to(result) for result in self.results)
 
     async def status(self) -> lrm_pb2.LrmStatusReply:
-        return lrm_pb2.LrmStatusReply(max_term=wire.term_to(Term(next(self.terms), 1)))
+        left = [common_wire.result_to(result) for result in self.forgotten]
+        return lrm_pb2.LrmStatusReply(max_term=wire.term_to(Term(next(self.terms), 1)), left=left)
 
     async def execute(
         self,
@@ -102,7 +105,7 @@ async def test_what_cannot_be_stopped_is_named() -> None:
 async def test_another_term_is_no_obstacle() -> None:
     lrm = FakeLrm({"db": 0, "ip": 0}, refuses=True)
     assert await stop_everything(lrm, ("db", "ip"), "b") == ()
-    assert lrm.asked[0][0] == 6, "tried again with the term of now"
+    assert lrm.asked[0][0] == 7, "tried again with the term of now"
 
 
 async def test_what_ha_lrm_remembers_is_stopped_by_an_ha_crm_that_has_not_heard_it_yet() -> None:
@@ -119,3 +122,12 @@ async def test_without_ha_lrm_nobody_knows_what_runs_here(monkeypatch: pytest.Mo
     lrm = FakeLrm({})
     monkeypatch.setattr(lrm, "recorded", silent)
     assert await stop_everything(lrm, (), "b") is None
+
+
+async def test_what_was_cleaned_up_and_not_looked_at_since_may_run() -> None:
+    """Of a result that was deleted nothing is in the history, but the instance is not gone by that."""
+    lrm = FakeLrm({"db": 0, "ip": 0})
+    lrm.results, lrm.forgotten = RESULTS[3:], RESULTS[1:3]
+    assert await running(lrm) == ("db", "ip")
+    assert await stop_everything(lrm, (), "b") == ()
+    assert [told[2:] for told in lrm.asked] == [("ip", "stop"), ("db", "demote"), ("db", "stop")]

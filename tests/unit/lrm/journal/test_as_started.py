@@ -221,6 +221,7 @@ def test_what_is_forgotten_is_not_gone(failures_only: bool, compacted: bool) -> 
         if compacted:
             node.compacted()
         assert node.queue.ledger.may_be_active() == 1
+        assert {result.operation.resource for result in node.queue.ledger.forgotten()} == {WEB}
         node.run("monitor", "10.0.0.2", rc=5, status=NOT_INSTALLED)
         node.run("start", "10.0.0.2", rc=5, status=NOT_INSTALLED)
         assert not node.queue.ledger.never_began(WEB)
@@ -237,6 +238,7 @@ def test_what_is_forgotten_and_found_absent_is_gone() -> None:
     node.forget()
     node.run("monitor", "10.0.0.2", rc=7)
     assert node.queue.ledger.may_be_active() == 0
+    assert node.queue.ledger.forgotten() == []
     node.run("start", "10.0.0.2", rc=2, status=INVALID)
     assert node.queue.ledger.never_began(WEB)
 
