@@ -56,7 +56,7 @@ def pids() -> Iterator[list[int]]:
 def test_a_run_that_nobody_was_told_of_is_found_by_its_mark(tmp_path: Path, pids: list[int]) -> None:
     first, second = Exec(), Exec()
     go_on = tmp_path / "go_on"
-    script = f"setsid sleep 60 & while ! [ -e {go_on} ]; do sleep 0.05; done; kill $!"
+    script = f"setsid sleep 60 & while ! [ -e {go_on} ]; do sleep 0.05; done; kill $!; wait"
     start = Start(
         token="j.1.0",
         resource="web",
