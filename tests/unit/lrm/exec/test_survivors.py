@@ -44,6 +44,10 @@ class Exec:
         return next((message for message in self.said if isinstance(message, Finished)), None)
 
 
+OTHER = f"j{os.getpid()}.11.0"
+TOKEN = f"j{os.getpid()}.1.0"  # of no other test's run, should one have left a process
+
+
 @pytest.fixture
 def pids() -> Iterator[list[int]]:
     started: list[int] = []
@@ -51,6 +55,9 @@ def pids() -> Iterator[list[int]]:
     for pid in started:
         processes.send_signal_to_group(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
+    while (left := survivors.leader(None, "web", TOKEN)) is not None:  # what it has put into another session
+        processes.send_signal_to_group(left[0], signal.SIGKILL)
+        time.sleep(0.01)
 
 
 def test_a_run_that_nobody_was_told_of_is_found_by_its_mark(tmp_path: Path, pids: list[int]) -> None:
@@ -58,7 +65,7 @@ def test_a_run_that_nobody_was_told_of_is_found_by_its_mark(tmp_path: Path, pids
     go_on = tmp_path / "go_on"
     script = f"setsid sleep 60 & while ! [ -e {go_on} ]; do sleep 0.05; done; kill $!; wait"
     start = Start(
-        token="j.1.0",
+        token=TOKEN,
         resource="web",
         action="start",
         argv=("/bin/sh", "-c", script),
@@ -72,7 +79,7 @@ def test_a_run_that_nobody_was_told_of_is_found_by_its_mark(tmp_path: Path, pids
     pids.append(started.pid)
     second.runs.adopt(
         Adopt(
-            token="j.1.0",
+            token=TOKEN,
             resource="web",
             pid=0,
             start_ticks=0,
@@ -96,16 +103,16 @@ def test_a_run_that_nobody_was_told_of_is_found_by_its_mark(tmp_path: Path, pids
 
 def test_the_mark_of_another_run_is_none(pids: list[int]) -> None:
     other = subprocess.Popen(
-        ["/bin/sleep", "60"], env={survivors.MARK: "j.11.0"}, start_new_session=True, stdin=subprocess.DEVNULL
+        ["/bin/sleep", "60"], env={survivors.MARK: OTHER}, start_new_session=True, stdin=subprocess.DEVNULL
     )
     try:
-        assert survivors.leader(None, "web", "j.1.0") is None
-        found = survivors.leader(None, "web", "j.11.0")
+        assert survivors.leader(None, "web", TOKEN) is None
+        found = survivors.leader(None, "web", OTHER)
         assert found == (other.pid, processes.start_ticks(other.pid))
     finally:
         other.kill()
         other.wait(WITHIN_S)
-    assert survivors.leader(None, "web", "j.11.0") is None
+    assert survivors.leader(None, "web", OTHER) is None
 
 
 def test_a_worker_is_found_by_its_name() -> None:
