@@ -12,15 +12,16 @@ from typing import Final, assert_never
 
 import grpc
 
-from crm.cib import codec
 from crm.cib.model import Element
 from crm.cib.replication.messages import Append, AppendReply, InstallSnapshot
 from crm.cib.versions import CibVersion
 from crm.election.messages import Claim, ClaimReply, DcLost, DcLostReply, VoteReply, VoteRequest
 from crm.peers.appends import AppendStream
+from crm.peers.writes import WriteStream
 from crm.replica import wire
 from crm.replica.effects import Message
 from crm.replica.events import WriteOutcome
+from crm.replica.recent import Known
 from hacluster import rpc
 from hacluster.errors import Timeout, Unreachable
 from hacluster.settings import Settings
@@ -34,7 +35,6 @@ APPEND_MS: Final = 2_000
 SNAPSHOT_MS: Final = 30_000
 STATUS_MS: Final = 2_000
 FORWARD_MS: Final = 60_000
-SLACK_MS: Final = 1_000
 
 
 @dataclass(slots=True)
@@ -47,6 +47,7 @@ class _Node:
     channel: grpc.aio.Channel | None = None
     stub: cib_pb2_grpc.CrmPeerStub | None = None  # of the channel: to make one costs as much as half a call
     appends: AppendStream | None = None  # of the channel, too
+    writes: WriteStream | None = None
 
 
 class GrpcCrmPeers:
@@ -85,7 +86,7 @@ class GrpcCrmPeers:
         for node in self._nodes.values():
             if node.channel is not None:
                 await node.channel.close()
-                node.channel = node.stub = node.appends = None
+                node.channel = node.stub = node.appends = node.writes = None
 
     def _stub(self, peer: int) -> cib_pb2_grpc.CrmPeerStub:
         node = self._nodes.get(peer)
@@ -95,6 +96,7 @@ class GrpcCrmPeers:
             node.channel = self._channel(peer, node)
             node.stub = cib_pb2_grpc.CrmPeerStub(node.channel)
             node.appends = AppendStream(f"ha-crm on {node.name}", self._generation)
+            node.writes = WriteStream(f"ha-crm on {node.name}", self._generation)
         return node.stub
 
     def _generation(self) -> int:
@@ -124,7 +126,7 @@ class GrpcCrmPeers:
         try:
             return await rpc.call(method(stub), request, timeout_ms=timeout_ms, who=f"ha-crm on {node.name}")
         except (Unreachable, Timeout):
-            await self._next_address(node)
+            await self._next_address(node, stub)
             raise
 
     async def _append(self, peer: int, request: cib_pb2.AppendRequest) -> cib_pb2.AppendReply:
@@ -134,7 +136,7 @@ class GrpcCrmPeers:
         try:
             return await node.appends.exchange(stub, request, APPEND_MS)
         except (Unreachable, Timeout):
-            await self._next_address(node)
+            await self._next_address(node, stub)
             raise
 
     async def tell(self, peer: int, message: Append) -> None:
@@ -143,10 +145,11 @@ class GrpcCrmPeers:
         if node is not None and node.appends is not None and node.stub is not None:
             await node.appends.tell(node.stub, wire.append_to(message, told=True), APPEND_MS)
 
-    async def _next_address(self, node: _Node) -> None:
-        """With several links: try the next address from the next call on."""
-        if len(node.addresses) > 1 and node.channel is not None:
-            channel, node.channel, node.stub, node.appends = node.channel, None, None, None
+    async def _next_address(self, node: _Node, stub: cib_pb2_grpc.CrmPeerStub) -> None:
+        """With several links: try the next address from the next call on, unless another call has said so."""
+        if len(node.addresses) > 1 and node.channel is not None and node.stub is stub:
+            channel = node.channel
+            node.channel = node.stub = node.appends = node.writes = None
             node.current += 1
             await channel.close(grace=0.1)
 
@@ -196,18 +199,25 @@ class GrpcCrmPeers:
         expected_digest: str,
         force: bool,
         deadline_ms: int,
+        base: Known | None = None,
     ) -> WriteOutcome:
-        """A client's write."""
+        """A client's write; of `base`, where the DC has it, only what is changed is sent."""
+        stub = self._stub(peer)
+        node = self._nodes[peer]
+        assert node.writes is not None
         request = cib_pb2.PeerWriteRequest(
             term=term_to(term),
-            configuration_xml=codec.canonical(configuration),
             author=author,
             request_id=request_id,
             expected_digest=expected_digest,
             force=force,
             deadline_ms=deadline_ms,
         )
-        return await self._outcome(peer, lambda stub: stub.Write, request, deadline_ms + SLACK_MS)
+        try:
+            return wire.outcome_from(await node.writes.write(stub, request, configuration, base))
+        except (Unreachable, Timeout):
+            await self._next_address(node, stub)
+            raise
 
     async def outcome_of(self, peer: int, term: Term, request_id: str) -> WriteOutcome:
         """What became of a write."""

@@ -10,6 +10,7 @@ from crm.cib.replication.messages import Append
 from crm.cib.versions import CibVersion
 from crm.replica.effects import Message, TellWitness, WitnessSaid
 from crm.replica.events import WriteOutcome
+from crm.replica.recent import Known
 from hacluster.vocabulary.ids import Term, ViewId
 
 Witness = Callable[[TellWitness], Awaitable[WitnessSaid]]
@@ -38,8 +39,12 @@ class CrmPeers(Protocol):
         expected_digest: str,
         force: bool,
         deadline_ms: int,
+        base: Known | None = None,
     ) -> WriteOutcome:
-        """A client's write for the DC of that term; code no_dc: it is not, and nothing was done."""
+        """A client's write for the DC of that term; code no_dc: it is not, and nothing was done.
+
+        `base`: a configuration that the DC has, most likely, and that differs little from this one.
+        """
         ...
 
     async def outcome_of(self, peer: int, term: Term, request_id: str) -> WriteOutcome:

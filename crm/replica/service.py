@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import grpc
 
-from crm.cib import codec
+from crm.cib import codec, diff
+from crm.cib.model import Element
 from crm.cib.replication.messages import AppendReply
 from crm.election.messages import ClaimReply, DcLostReply, VoteReply
 from crm.replica import wire
 from crm.replica.effects import Message
+from crm.replica.open_writes import OpenWrites
 from hacluster import rpc
 from hacluster.errors import InvalidRequest, PermissionDenied
 from hacluster.settings import Settings
@@ -40,6 +42,7 @@ class CrmPeerService(cib_pb2_grpc.CrmPeerServicer):
         self._shell = shell
         self._ids: Mapping[str, int] = {}
         self._streams: set[asyncio.Task[None]] = set()
+        self._writes: set[OpenWrites] = set()
         self.use(settings)
 
     def use(self, settings: Settings) -> None:
@@ -104,6 +107,8 @@ class CrmPeerService(cib_pb2_grpc.CrmPeerServicer):
         """This ha-crm stops: it would wait for calls that are open."""
         for task in self._streams:
             task.cancel()
+        for writes in self._writes:
+            writes.end()
 
     async def Snapshot(
         self, request_iterator: AsyncIterator[cib_pb2.SnapshotChunk], context: Context
@@ -144,9 +149,42 @@ class CrmPeerService(cib_pb2_grpc.CrmPeerServicer):
     async def Write(self, request: cib_pb2.PeerWriteRequest, context: Context) -> cib_pb2.PeerWriteReply:
         """See cib.proto."""
         self._peer(context)
+        return await self._write(request, codec.parse(request.configuration_xml, source="configuration"))
+
+    async def Writes(  # type: ignore[override]  # as Appends
+        self, request_iterator: AsyncIterator[cib_pb2.PeerWrites], context: Context
+    ) -> None:
+        """See cib.proto."""
+        names = rpc.caller_of(context).names
+
+        async def answer(write: cib_pb2.NumberedWrite) -> cib_pb2.NumberedAnswer:
+            self._node(names)
+            content = self._content(write)
+            if content is None:
+                return cib_pb2.NumberedAnswer(unknown_base=True)
+            return cib_pb2.NumberedAnswer(reply=await self._write(write.request, content))
+
+        writes = OpenWrites(answer, context.write)
+        self._writes.add(writes)
+        try:
+            await writes.serve(request_iterator)
+        finally:
+            self._writes.discard(writes)
+
+    def _content(self, write: cib_pb2.NumberedWrite) -> Element | None:
+        """What is to be written; None when what it is a change of is not known here."""
+        if not write.base_digest:
+            return codec.parse(write.request.configuration_xml, source="configuration")
+        base = self._shell.recent.get(write.base_digest)
+        if base is None:
+            return None
+        patch = diff.decode(write.patch, base=write.base_digest, result="")
+        return diff.apply(base, patch, base_known=True)
+
+    async def _write(self, request: cib_pb2.PeerWriteRequest, content: Element) -> cib_pb2.PeerWriteReply:
         outcome = await self._shell.write_here(
             term_from(request.term),
-            codec.parse(request.configuration_xml, source="configuration"),
+            content,
             author=request.author,
             request_id=request.request_id,
             expected_digest=request.expected_digest,

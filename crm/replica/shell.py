@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Final, ParamSpec, TypeVar, assert_never
 
 import structlog
@@ -76,6 +77,7 @@ from crm.replica.events import (
 from crm.replica.interface import Change, ForwardHandler
 from crm.replica.orphan_keeper import OrphanKeeper
 from crm.replica.peers import CrmPeers, Witness
+from crm.replica.recent import Known, Recent
 from crm.replica.solo_file import SoloRightFile
 from crm.replica.status_stream import Reign, StatusStream
 from crm.replica.telling import log_event
@@ -142,6 +144,7 @@ class ReplicaShell:
         self._forward_handler: ForwardHandler | None = None
         self._configuration = element("configuration")
         self._digest = ""
+        self.recent = Recent()
         self._author = ""
         self._visible = NO_VERSION
         self._status = StatusStream(peers, self._reign, others)
@@ -186,6 +189,7 @@ class ReplicaShell:
         state = self._core.replication.log.committed
         if state.index:
             self._configuration, self._digest = state.content, state.digest
+            self.recent.add(self._digest, self._configuration)
             self._visible = max(state.version, stored.shown)
             self._core.replication.note_shown(self._visible)
         term, voter = str(stored.promise.term), stored.promise.voter
@@ -282,29 +286,21 @@ class ReplicaShell:
             dc = self.dc
             left_ms = max((until_ns - self._clock.now_ns()) // MS, 1)
             try:
+                write: Callable[..., Awaitable[WriteOutcome]]
                 if dc.is_me:
-                    outcome = await self.write_here(
-                        dc.term,
-                        configuration,
-                        author=author,
-                        request_id=request_id,
-                        expected_digest=expected_digest,
-                        force=force,
-                        deadline_ms=left_ms,
-                    )
+                    write = partial(self.write_here, dc.term, configuration)
                 elif isinstance(configuration, Element):
-                    outcome = await self._peers.write(
-                        dc.dc_node_id or 0,
-                        dc.term,
-                        configuration,
-                        author=author,
-                        request_id=request_id,
-                        expected_digest=expected_digest,
-                        force=force,
-                        deadline_ms=left_ms,
-                    )
+                    base = Known(self._digest, self._configuration) if self._digest else None
+                    write = partial(self._peers.write, dc.dc_node_id or 0, dc.term, configuration, base=base)
                 else:
                     return WriteOutcome(outcome=Outcome.FAILED, reason="this node is not DC")
+                outcome = await write(
+                    author=author,
+                    request_id=request_id,
+                    expected_digest=expected_digest,
+                    force=force,
+                    deadline_ms=left_ms,
+                )
                 return outcome if outcome.reason != DISPLACED else await self._resolve(request_id, until_ns)
             except HaError as error:
                 if error.code is ErrorCode.NO_DC:
@@ -579,6 +575,7 @@ class ReplicaShell:
     def _tell(self, event: ReplicaEvent) -> None:
         if isinstance(event, Committed):
             self._configuration, self._digest, self._author = event.configuration, event.digest, event.author
+            self.recent.add(self._digest, self._configuration)
             self._show_version(event.version)
             self._cib_xml.changed()
         elif isinstance(event, BecameDc):

@@ -650,6 +650,107 @@ class PeerWriteReply(message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 @typing.final
+class PeerWrites(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    WRITES_FIELD_NUMBER: builtins.int
+    @builtins.property
+    def writes(self) -> containers.RepeatedCompositeFieldContainer[NumberedWrite]:
+        """taken up in this order"""
+
+    def __init__(
+        self,
+        *,
+        writes: abc.Iterable[NumberedWrite] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["writes", b"writes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class NumberedWrite(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: builtins.int
+    REQUEST_FIELD_NUMBER: builtins.int
+    BASE_DIGEST_FIELD_NUMBER: builtins.int
+    PATCH_FIELD_NUMBER: builtins.int
+    number: builtins.int
+    """of its own on this call"""
+    base_digest: builtins.str
+    """set: not `configuration_xml` of `request` but `patch` says what to write"""
+    patch: builtins.bytes
+    """from the configuration with that digest"""
+    @builtins.property
+    def request(self) -> PeerWriteRequest: ...
+    def __init__(
+        self,
+        *,
+        number: builtins.int = ...,
+        request: PeerWriteRequest | None = ...,
+        base_digest: builtins.str = ...,
+        patch: builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["request", b"request"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["base_digest", b"base_digest", "number", b"number", "patch", b"patch", "request", b"request"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class PeerWriteAnswers(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    ANSWERS_FIELD_NUMBER: builtins.int
+    @builtins.property
+    def answers(self) -> containers.RepeatedCompositeFieldContainer[NumberedAnswer]: ...
+    def __init__(
+        self,
+        *,
+        answers: abc.Iterable[NumberedAnswer] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["answers", b"answers"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class NumberedAnswer(message.Message):
+    DESCRIPTOR: descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: builtins.int
+    REPLY_FIELD_NUMBER: builtins.int
+    ERROR_FIELD_NUMBER: builtins.int
+    UNKNOWN_BASE_FIELD_NUMBER: builtins.int
+    number: builtins.int
+    unknown_base: builtins.bool
+    """nothing was done: the configuration itself is needed"""
+    @builtins.property
+    def reply(self) -> PeerWriteReply: ...
+    @builtins.property
+    def error(self) -> common_pb2.ErrorDetail:
+        """what Write would have raised"""
+
+    def __init__(
+        self,
+        *,
+        number: builtins.int = ...,
+        reply: PeerWriteReply | None = ...,
+        error: common_pb2.ErrorDetail | None = ...,
+        unknown_base: builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["error", b"error", "reply", b"reply", "unknown_base", b"unknown_base", "what", b"what"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["error", b"error", "number", b"number", "reply", b"reply", "unknown_base", b"unknown_base", "what", b"what"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_what: _TypeAlias = typing.Literal["reply", "error", "unknown_base"]  # noqa: Y015
+    _WhichOneofArgType_what: _TypeAlias = typing.Literal["what", b"what"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_what) -> _WhichOneofReturnType_what | None: ...
+
+@typing.final
 class DcLostRequest(message.Message):
     DESCRIPTOR: descriptor.Descriptor
 

@@ -79,6 +79,11 @@ class CrmPeerStub(object):
                 request_serializer=hacluster_dot_v1_dot_cib__pb2.PeerOutcomeRequest.SerializeToString,
                 response_deserializer=hacluster_dot_v1_dot_cib__pb2.PeerWriteReply.FromString,
                 _registered_method=True)
+        self.Writes = channel.stream_stream(
+                '/hacluster.v1.CrmPeer/Writes',
+                request_serializer=hacluster_dot_v1_dot_cib__pb2.PeerWrites.SerializeToString,
+                response_deserializer=hacluster_dot_v1_dot_cib__pb2.PeerWriteAnswers.FromString,
+                _registered_method=True)
         self.ForceQuorum = channel.unary_unary(
                 '/hacluster.v1.CrmPeer/ForceQuorum',
                 request_serializer=hacluster_dot_v1_dot_cib__pb2.PeerForceRequest.SerializeToString,
@@ -160,6 +165,15 @@ class CrmPeerServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Writes(self, request_iterator, context):
+        """Write for many, on a call that stays open: each write is answered by its number as soon as it can be,
+        in whatever order. The call fails with a code of ours only when all that was taken up is answered:
+        what is not answered by then was not taken up.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ForceQuorum(self, request, context):
         """The operator's decree that this partition is the cluster. Errors: no_dc, as above.
         """
@@ -221,6 +235,11 @@ def add_CrmPeerServicer_to_server(servicer, server):
                     servicer.Outcome,
                     request_deserializer=hacluster_dot_v1_dot_cib__pb2.PeerOutcomeRequest.FromString,
                     response_serializer=hacluster_dot_v1_dot_cib__pb2.PeerWriteReply.SerializeToString,
+            ),
+            'Writes': grpc.stream_stream_rpc_method_handler(
+                    servicer.Writes,
+                    request_deserializer=hacluster_dot_v1_dot_cib__pb2.PeerWrites.FromString,
+                    response_serializer=hacluster_dot_v1_dot_cib__pb2.PeerWriteAnswers.SerializeToString,
             ),
             'ForceQuorum': grpc.unary_unary_rpc_method_handler(
                     servicer.ForceQuorum,
@@ -476,6 +495,33 @@ class CrmPeer(object):
             '/hacluster.v1.CrmPeer/Outcome',
             hacluster_dot_v1_dot_cib__pb2.PeerOutcomeRequest.SerializeToString,
             hacluster_dot_v1_dot_cib__pb2.PeerWriteReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Writes(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/hacluster.v1.CrmPeer/Writes',
+            hacluster_dot_v1_dot_cib__pb2.PeerWrites.SerializeToString,
+            hacluster_dot_v1_dot_cib__pb2.PeerWriteAnswers.FromString,
             options,
             channel_credentials,
             insecure,

@@ -41,6 +41,11 @@ class CrmPeerStub:
     receiver is not DC of that term, and then nothing was done.
     """
     Outcome: aio.UnaryUnaryMultiCallable[cib_pb2.PeerOutcomeRequest, cib_pb2.PeerWriteReply]
+    Writes: aio.StreamStreamMultiCallable[cib_pb2.PeerWrites, cib_pb2.PeerWriteAnswers]
+    """Write for many, on a call that stays open: each write is answered by its number as soon as it can be,
+    in whatever order. The call fails with a code of ours only when all that was taken up is answered:
+    what is not answered by then was not taken up.
+    """
     ForceQuorum: aio.UnaryUnaryMultiCallable[cib_pb2.PeerForceRequest, cib_pb2.PeerWriteReply]
     """The operator's decree that this partition is the cluster. Errors: no_dc, as above."""
     DcLost: aio.UnaryUnaryMultiCallable[cib_pb2.DcLostRequest, cib_pb2.DcLostReply]
@@ -125,6 +130,17 @@ class CrmPeerServicer(metaclass=abc_1.ABCMeta):
         request: cib_pb2.PeerOutcomeRequest,
         context: aio.ServicerContext[cib_pb2.PeerOutcomeRequest, abc.Awaitable[cib_pb2.PeerWriteReply]],
     ) -> abc.Awaitable[cib_pb2.PeerWriteReply]: ...
+
+    @abc_1.abstractmethod
+    def Writes(
+        self,
+        request_iterator: abc.AsyncIterator[cib_pb2.PeerWrites],
+        context: aio.ServicerContext[abc.AsyncIterator[cib_pb2.PeerWrites], abc.AsyncIterator[cib_pb2.PeerWriteAnswers]],
+    ) -> abc.AsyncIterator[cib_pb2.PeerWriteAnswers]:
+        """Write for many, on a call that stays open: each write is answered by its number as soon as it can be,
+        in whatever order. The call fails with a code of ours only when all that was taken up is answered:
+        what is not answered by then was not taken up.
+        """
 
     @abc_1.abstractmethod
     def ForceQuorum(

@@ -12,6 +12,7 @@ from crm.cib.model import Element, element
 from crm.replica.core import Replica
 from crm.replica.effects import Die, Effect
 from crm.replica.events import BecameDc, Committed, Orphans, Outcome, ReplicaEvent, WriteOutcome
+from crm.replica.recent import Recent
 from tests.cib_lab import Lab, lab, until
 
 
@@ -71,6 +72,72 @@ async def test_who_stops_waits_for_no_open_call(tmp_path: Path) -> None:
         await cluster.dc(1, 2, 3)
         assert (await cluster.shell(1).write(with_tag("b"), author="root")).outcome is Outcome.OK
         assert await cluster.agree(1, 2, 3) == codec.digest(with_tag("b"))
+
+
+async def test_a_follower_s_writes_are_each_as_at_the_dc(tmp_path: Path) -> None:
+    """Also on a configuration that the DC does not know by its digest (any more)."""
+    async with lab(tmp_path) as cluster:
+        await running(cluster)
+        cluster.view([1, 2, 3])
+        assert await cluster.dc(1, 2, 3) == 1
+        follower = cluster.shell(3)
+        before = await cluster.agree(1, 2, 3)
+
+        async def write(name: str, **more: str) -> WriteOutcome:
+            return await follower.write(with_tag(name), author="root", client="test", **more)  # type: ignore[arg-type]
+
+        for forget in (False, True):
+            if forget:
+                cluster.shell(1).recent = Recent()
+            names = [f"{forget}{number}" for number in range(40)]
+            outcomes = await asyncio.gather(*(write(name, request_id=name) for name in names))
+            assert {outcome.outcome for outcome in outcomes} == {Outcome.OK}
+            assert [one.digest for one in outcomes] == [codec.digest(with_tag(name)) for name in names]
+            versions = [outcome.version for outcome in outcomes]
+            assert versions == sorted(set(versions)), "in the order they came"
+            again = await write("another", request_id=names[7])
+            assert (again.outcome, again.version) == (Outcome.OK, versions[7])
+        stale, good = await asyncio.gather(
+            write("stale", expected_digest=before), write("good", expected_digest=follower.digest)
+        )
+        assert (stale.outcome, good.outcome) == (Outcome.FAILED, Outcome.OK)
+        assert await cluster.agree(1, 2, 3) == codec.digest(with_tag("good"))
+        assert cluster.shell(1)._author == "root@n3/test"
+
+
+async def test_a_dc_that_goes_away_leaves_no_write_untold(tmp_path: Path) -> None:
+    """Each is written once or certainly not; which of them, the next DC knows."""
+    async with lab(tmp_path) as cluster:
+        await running(cluster)
+        cluster.view([1, 2, 3])
+        assert await cluster.dc(1, 2, 3) == 1
+        follower, events = cluster.shell(3), cluster.shell(2).subscribe()
+
+        async def write(number: int) -> WriteOutcome:
+            await asyncio.sleep(number / 500)
+            return await follower.write(
+                with_tag(f"w{number}"), author="root", request_id=f"w{number}", deadline_ms=20_000
+            )
+
+        writing = [asyncio.ensure_future(write(number)) for number in range(100)]
+        await until(lambda: sum(one.done() for one in writing) > 20)
+        await cluster.stop(1)
+        cluster.view([2, 3])
+        assert await cluster.dc(2, 3) == 2
+        outcomes = await asyncio.gather(*writing)
+        assert {one.outcome for one in outcomes} <= {Outcome.OK, Outcome.FAILED}
+        assert (await write(100)).outcome is Outcome.OK
+        for number, outcome in enumerate(outcomes):
+            assert (await follower.outcome_of(f"w{number}")).outcome is outcome.outcome
+        await cluster.agree(2, 3)
+        seen = [event.digest for event in _drain(events) if isinstance(event, Committed)]
+        assert len(seen) == len(set(seen)), "none is written twice"
+        failed = {
+            codec.digest(with_tag(f"w{number}"))
+            for number, outcome in enumerate(outcomes)
+            if outcome.outcome is Outcome.FAILED
+        }
+        assert not failed & set(seen)
 
 
 def _drain(queue: asyncio.Queue[ReplicaEvent]) -> list[ReplicaEvent]:
