@@ -260,7 +260,11 @@ class WireRun(ViewsRun):
 
 
 class LyingRun(ViewsRun):
-    """One node's fsync lies for a while, then its power fails; all others are well until it is caught up."""
+    """One node's fsync lies for a while, then its power fails; all others are well until it is caught up.
+
+    While the disk lies another node restarts, so that there is something to promise. It does so before the
+    power fails: what goes down after that would be a second fault beside a lost promise.
+    """
 
     def play(self) -> None:
         self.cluster.boot_all()
@@ -276,10 +280,10 @@ class LyingRun(ViewsRun):
             self.views.wiped.add(name)
             node.disk.lies = True
             self.world.note("fault", f"lying-disk {name}")
-            self.world.after(
-                self.rng.randrange(3_000) * MS, "a change of views", partial(self._restart, other)
-            )
-            self.world.run_until(self.world.now_ns + self.rng.randint(1, 6_000) * MS)
+            lies_ms = self.rng.randint(1, 6_000)
+            change_ns = self.rng.randrange(lies_ms) * MS
+            self.world.after(change_ns, "a change of views", partial(self._restart, other))
+            self.world.run_until(self.world.now_ns + lies_ms * MS)
             node.power_cut(self.rng)
             self.world.run_until(self.world.now_ns + self.rng.randint(1, 6_000) * MS)
             node.boot()
