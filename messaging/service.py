@@ -148,7 +148,7 @@ class MembershipService(membership_pb2_grpc.MembershipServicer):
     async def EndWaiting(
         self, request: membership_pb2.EndWaitingRequest, context: Context
     ) -> membership_pb2.EndWaitingReply:
-        """The operator's decree, in that view."""
+        """The DC of that view has nothing to wait for."""
         try:
             view = wire.view_from(request.view)
         except ValueError as error:

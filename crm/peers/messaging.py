@@ -97,7 +97,7 @@ class MembershipPeer:
         )
 
     async def end_waiting(self, view: ViewId) -> None:
-        """By the operator's decree in that view wait_for_all holds this node no more. Raises HaError."""
+        """By the word of that view's DC wait_for_all holds this node no more. Raises HaError."""
         id_ = common_pb2.ViewId(counter=view.counter, coordinator=view.coordinator)
         request = membership_pb2.EndWaitingRequest(view=id_)
         await rpc.call(self._stub.EndWaiting, request, timeout_ms=END_WAITING_TIMEOUT_MS, who="ha-messaging")

@@ -1,7 +1,8 @@
-"""The operator's decree, from the CIB's log to this node's ha-messaging: it ends wait_for_all (7.3).
+"""What the DC knows, handed to this node's ha-messaging: it ends wait_for_all (7.3).
 
-Every member does so for itself as soon as it sees that its DC reigns by decree, which is when the decree is
-in the log of all who are here.
+wait_for_all keeps a cluster that boots from acting before all were there. Who joins a DC that acts joins a
+cluster that does so already, and has nothing to wait for. The operator's decree (force-quorum) ends the
+waiting of the DC as well. Every member does it for itself, as soon as it hears of such a DC.
 """
 
 from __future__ import annotations
@@ -39,6 +40,18 @@ class Replica(Protocol):
         ...
 
 
+def ends_waiting(dc: DcState) -> bool:
+    """Whether a member of this DC's view need not wait for all.
+
+    A DC by votes may itself wait: then it commits nothing and does nothing, and neither may its members. Nor
+    does a DC whose commits are provisional end it: one of two that has not met the other does not learn from
+    a node without a vote that it may act alone.
+    """
+    if not dc.established or dc.basis is None or not dc.basis.safe:
+        return False
+    return dc.acts or dc.basis is Basis.FORCED
+
+
 class WaitingEnder:
     """`end` tells ha-messaging; may raise HaError."""
 
@@ -53,13 +66,16 @@ class WaitingEnder:
             await self.look()
 
     async def look(self) -> None:
-        """Tell ha-messaging if it waits in the view of a decree."""
-        dc, view = self._replica.dc, self._local.view
-        if not self._local.waiting or dc.basis is not Basis.FORCED or not dc.established:
+        """Tell ha-messaging if it waits in the view of a DC that does not."""
+        view = self._local.view
+        if not self._local.waiting or not ends_waiting(self._replica.dc):
             return
+        basis = self._replica.dc.basis
         try:
             await self._end(view)
         except HaError as error:
             if self._said != (view, str(error)):
                 self._said = (view, str(error))
                 log.warning(log_events.WAITING_NOT_ENDED, reason=str(error), view=str(view))
+        else:
+            log.info(log_events.WAITING_ENDED, basis=str(basis), view=str(view))

@@ -164,6 +164,7 @@ class Replica:
                 established=leading.established,
                 basis=leading.basis,
                 caretaker=leading.basis is Basis.CARETAKER,
+                acts=leading.acts,
             )
         if self.election.phase is not Phase.FOLLOWING:
             return DcState(term=NO_TERM)
@@ -174,6 +175,7 @@ class Replica:
             established=self.replication.followed_established,
             basis=basis,
             caretaker=basis is Basis.CARETAKER,
+            acts=self.replication.followed_acts,
         )
 
     def handle(self, event: Event, now_ns: int) -> list[Effect]:
@@ -200,7 +202,8 @@ class Replica:
                 self.election.former.started(self.promise.term, now)
                 return [Up(Corrupt(self._corrupt))] if self._corrupt else []
             case AuthorityChanged(authority):
-                self.replication.lease_end_ns = authority.lease_end_ns if authority.quorate else NO_LEASE_NS
+                lease_end_ns = authority.lease_end_ns if authority.quorate else NO_LEASE_NS
+                self.replication.authority(lease_end_ns, acts=authority.quorate)
                 self._waiting = authority.waiting
                 leading = self.replication.leading
                 if leading is not None and leading.basis is Basis.FORCED and not authority.by_votes:

@@ -19,7 +19,8 @@ class DcState:
     `established`: its barrier is committed, so it may act and commit. A DC that is not established and not a
     caretaker waits for something before it can commit (a two-node survivor with fencing enabled: for the
     fence); it may schedule, but writes wait. `basis` is None where it is not known (at followers before the
-    DC's first entry). FENCED without `established`: it will be, when the fence is confirmed.
+    DC's first entry). FENCED without `established`: it will be, when the fence is confirmed. `acts`: its
+    ha-messaging lets it act in this view; false also where that has not been heard yet.
     """
 
     term: Term = NO_TERM
@@ -28,6 +29,7 @@ class DcState:
     established: bool = False
     basis: Basis | None = None
     caretaker: bool = False
+    acts: bool = False
 
     @property
     def authority(self) -> str:

@@ -207,6 +207,7 @@ def append_to(append: Append, *, told: bool = False) -> cib_pb2.AppendRequest:
         restores=append.restores,
         aligned=append.aligned,
         basis=append.basis,
+        acts=append.acts,
         told=told,
     )
 
@@ -225,6 +226,7 @@ def append_from(message: cib_pb2.AppendRequest) -> Append:
         restores=message.restores,
         aligned=message.aligned,
         basis=message.basis,
+        acts=message.acts,
     )
 
 

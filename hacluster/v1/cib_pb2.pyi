@@ -313,6 +313,7 @@ class AppendRequest(message.Message):
     BASIS_FIELD_NUMBER: builtins.int
     RESTORES_FIELD_NUMBER: builtins.int
     TOLD_FIELD_NUMBER: builtins.int
+    ACTS_FIELD_NUMBER: builtins.int
     boot_token: builtins.str
     """the addressed node's"""
     previous_index: builtins.int
@@ -327,6 +328,8 @@ class AppendRequest(message.Message):
     """this run of the receiver's ha-crm counts as a voter from now on; 0: none"""
     told: builtins.bool
     """only on an open call: not to be answered"""
+    acts: builtins.bool
+    """the DC's own ha-messaging lets it act in this view: it holds a lease, and waits for nobody"""
     @builtins.property
     def term(self) -> common_pb2.Term: ...
     @builtins.property
@@ -348,10 +351,11 @@ class AppendRequest(message.Message):
         basis: builtins.str = ...,
         restores: builtins.int = ...,
         told: builtins.bool = ...,
+        acts: builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["term", b"term", "view", b"view"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["aligned", b"aligned", "basis", b"basis", "boot_token", b"boot_token", "commit_index", b"commit_index", "entries", b"entries", "established", b"established", "previous_chain", b"previous_chain", "previous_index", b"previous_index", "restores", b"restores", "term", b"term", "told", b"told", "view", b"view"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["acts", b"acts", "aligned", b"aligned", "basis", b"basis", "boot_token", b"boot_token", "commit_index", b"commit_index", "entries", b"entries", "established", b"established", "previous_chain", b"previous_chain", "previous_index", b"previous_index", "restores", b"restores", "term", b"term", "told", b"told", "view", b"view"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

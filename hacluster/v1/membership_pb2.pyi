@@ -826,7 +826,7 @@ class EndWaitingRequest(message.Message):
     VIEW_FIELD_NUMBER: builtins.int
     @builtins.property
     def view(self) -> common_pb2.ViewId:
-        """in which the decree was made"""
+        """of that DC"""
 
     def __init__(
         self,

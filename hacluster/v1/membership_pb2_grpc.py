@@ -119,9 +119,9 @@ class MembershipServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def EndWaiting(self, request, context):
-        """ha-crm, of every member of the view: the operator has decreed that these are the cluster (force-quorum), so
-        wait_for_all holds this node no more until it boots again. Its votes are not changed by it. A repetition, or another
-        view than the installed one, does nothing. Errors: INVALID_ARGUMENT on corosync, where votequorum waits.
+        """ha-crm, of every member of the view: its DC has nothing to wait for, because it acts already, or the operator has
+        decreed that these are the cluster (force-quorum). wait_for_all holds this node no more until it boots
+        again. Its votes are not changed by it. A repetition, or another view than the installed one, does nothing. Errors: INVALID_ARGUMENT on corosync, where votequorum waits.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -25,9 +25,9 @@ class MembershipStub:
     SetQuorumConfig: aio.UnaryUnaryMultiCallable[membership_pb2.QuorumConfig, membership_pb2.SetQuorumConfigReply]
     """ha-crm: the committed quorum configuration. Persisted before the answer."""
     EndWaiting: aio.UnaryUnaryMultiCallable[membership_pb2.EndWaitingRequest, membership_pb2.EndWaitingReply]
-    """ha-crm, of every member of the view: the operator has decreed that these are the cluster (force-quorum), so
-    wait_for_all holds this node no more until it boots again. Its votes are not changed by it. A repetition, or another
-    view than the installed one, does nothing. Errors: INVALID_ARGUMENT on corosync, where votequorum waits.
+    """ha-crm, of every member of the view: its DC has nothing to wait for, because it acts already, or the operator has
+    decreed that these are the cluster (force-quorum). wait_for_all holds this node no more until it boots
+    again. Its votes are not changed by it. A repetition, or another view than the installed one, does nothing. Errors: INVALID_ARGUMENT on corosync, where votequorum waits.
     """
     SetBarred: aio.UnaryUnaryMultiCallable[membership_pb2.SetBarredRequest, membership_pb2.SetBarredReply]
     """ha-crm of the DC: the node was confirmed to be off, and is heard all the same in that boot. It is in no view any
@@ -102,9 +102,9 @@ class MembershipServicer(metaclass=abc_1.ABCMeta):
         request: membership_pb2.EndWaitingRequest,
         context: aio.ServicerContext[membership_pb2.EndWaitingRequest, abc.Awaitable[membership_pb2.EndWaitingReply]],
     ) -> abc.Awaitable[membership_pb2.EndWaitingReply]:
-        """ha-crm, of every member of the view: the operator has decreed that these are the cluster (force-quorum), so
-        wait_for_all holds this node no more until it boots again. Its votes are not changed by it. A repetition, or another
-        view than the installed one, does nothing. Errors: INVALID_ARGUMENT on corosync, where votequorum waits.
+        """ha-crm, of every member of the view: its DC has nothing to wait for, because it acts already, or the operator has
+        decreed that these are the cluster (force-quorum). wait_for_all holds this node no more until it boots
+        again. Its votes are not changed by it. A repetition, or another view than the installed one, does nothing. Errors: INVALID_ARGUMENT on corosync, where votequorum waits.
         """
 
     @abc_1.abstractmethod

@@ -118,7 +118,7 @@ class AuthorityKeeper:
         return not self._all_seen and not all_voters_in(config, self._here)
 
     def end_waiting(self) -> frozenset[int]:
-        """By the operator's decree the voters of now count as seen; returns whom we have met by that.
+        """By the word of our DC the voters of now count as seen; returns whom we have met by that.
 
         It ends the waiting alone: for quorum the votes (or `two_node`) still count as they did.
         """

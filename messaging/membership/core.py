@@ -460,13 +460,13 @@ class MembershipCore:
             self._out.append(MarkMet(met))
 
     def _end_waiting(self, view: ViewId) -> None:
-        """The decree is one of a view: of another one than ours it says nothing."""
+        """The word is of the DC of a view: of another one than ours it says nothing."""
         installed = self.agreement.installed
         if installed is None or installed.id != view or not self.authority.waiting:
             return
         met = self.authority.end_waiting()
-        notes = (("view", str(view)), ("reason", "the operator's decree: force-quorum"))
-        self._out += [Note("warning", log_events.WAITING_ENDED, notes), MarkAllSeen(), MarkMet(met)]
+        notes = (("view", str(view)), ("reason", "the DC of this view has nothing to wait for"))
+        self._out += [Note("info", log_events.WAITING_ENDED, notes), MarkAllSeen(), MarkMet(met)]
 
     def _arm_check(self, now_ns: int) -> None:
         deadlines = (

@@ -9,7 +9,7 @@ from hacluster.vocabulary.ids import ViewId
 
 @dataclass(frozen=True, slots=True)
 class WaitingEnded:
-    """ha-crm: the operator has decreed that the members of this view are the cluster."""
+    """ha-crm: the DC of this view has nothing to wait for, as it acts or by the operator's decree."""
 
     view: ViewId
 

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -346,6 +347,32 @@ def test_a_node_that_waits_for_the_other_says_so_at_once(tmp_path: Path) -> None
         assert line.startswith(cause)
     finally:
         alone.power_cut()
+
+
+def acts(node: LocalNode) -> bool:
+    now = node.status()
+    return now is not None and now.quorate and not now.waiting_for_all and bool(now.dc)
+
+
+def test_who_boots_into_a_cluster_that_acts_does_not_wait(tmp_path: Path) -> None:
+    """One of three stays off, the others boot one after the other: nothing is left for force-quorum."""
+    cluster = LocalCluster(tmp_path, 3)
+    for node in cluster.nodes:
+        toml = node.paths.cluster_toml
+        toml.write_text(toml.read_text().replace("[quorum]\n", "[quorum]\nwait_for_all = true\n"))
+    cluster.start()
+    try:
+        until(lambda: (dc := cluster.dc()) and (now := dc.status()) and now.quorate, 40, "a DC")
+        cluster.nodes[2].power_cut()
+        for node in cluster.nodes[:2]:
+            node.power_cut()
+            time.sleep(2)  # two deadtimes
+            node.start()
+            until(partial(acts, node), 30, "it acts")
+        asked = hacli(cluster.nodes[0], "-F", "cluster", "force-quorum", status=EXIT_FAILED)
+        assert "has quorum already" in asked
+    finally:
+        cluster.stop()
 
 
 def test_force_quorum_ends_the_waiting_and_not_the_fencing(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from tests.sim import (  # noqa: F401 - register their classes
     stop,
     talk,
     trouble,
+    waits,
     whole,
     witness,
     worse,

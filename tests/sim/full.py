@@ -78,6 +78,7 @@ class FullProfile:
     kinds: tuple[str, ...] = CHAOS
     faults_ns: int = 40 * SECOND
     two_node: bool = False
+    wait_for_all: bool = False
     force: float = 0.0
 
 
@@ -94,7 +95,7 @@ class FullRun(Planned):
             profile.nodes,
             timing=self.timing,
             two_node=profile.two_node,
-            wait_for_all=profile.two_node,
+            wait_for_all=profile.two_node or profile.wait_for_all,
         )
         self.cluster = CibCluster(
             self.world,
@@ -119,10 +120,7 @@ class FullRun(Planned):
 
     def play(self) -> None:
         """The whole of it."""
-        self.membership.boot_all()
-        self.world.run_until(START_NS + 5 * SECOND)
-        if self.cluster.dc(safe=True) is None:
-            raise InvariantBroken("I16", "no DC five seconds after all booted")
+        self.begin()
         start_ns, rng = self.world.now_ns, self.world.stream("faults")
         for fault in self.planned(self.draw):
             self.world.at(
@@ -140,6 +138,13 @@ class FullRun(Planned):
             replica.crash_after = None
             replica.start()
         self._settle()
+
+    def begin(self) -> None:
+        """What comes before the faults: all boot at once, and there is a DC."""
+        self.membership.boot_all()
+        self.world.run_until(START_NS + 5 * SECOND)
+        if self.cluster.dc(safe=True) is None:
+            raise InvariantBroken("I16", "no DC five seconds after all booted")
 
     def draw(self) -> list[plan.Fault]:
         """The faults of this seed."""

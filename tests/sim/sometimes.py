@@ -184,6 +184,7 @@ EXPECTED: Final[Mapping[str, tuple[str, ...]]] = {
     "fence3": FENCES,
     "fence5": FENCES,
     "liar3": ("device_lied", "believed_a_liar", "active_twice", "barred", "learned_that_it_is_barred"),
+    "full3-wait": (*CIB, "waited_no_more", "fault partition", "fault power"),
     "full3-force": (*CIB, "orphans_saved", "answered_orphans"),
 }
 

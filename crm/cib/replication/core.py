@@ -77,8 +77,9 @@ class Replication:
         self.leading: Leading | None = None
         self.waiters = Waiters()
         self.lease_end_ns = 0
+        self._acts = False
         self.followed_basis: Basis | None = None
-        self.followed_established = False
+        self.followed_established = self.followed_acts = False
         self._shown = stored.shown
         self._shown_digest = ""
         self._told_voters = 0  # index of the last that the shell was told of
@@ -98,12 +99,18 @@ class Replication:
         """The shell showed this version (status changes count too)."""
         self._shown = max(self._shown, version)
 
+    def authority(self, lease_end_ns: int, *, acts: bool) -> None:
+        """Whether our ha-messaging lets us act in its view, and until when."""
+        self.lease_end_ns, self._acts = lease_end_ns, acts
+        if self.leading is not None:
+            self.leading.acts = acts
+
     # -- the DC's side
 
     def lead(self, reign: Reign, now: int) -> list[Effect]:
         """Begin a reign."""
         assert self.leading is None
-        self.followed_basis, self.followed_established = None, False
+        self.followed_basis, self.followed_established, self.followed_acts = None, False, False
         self.leading = Leading(
             reign,
             self.log,
@@ -113,6 +120,7 @@ class Replication:
             ignores_quorum=self.settings.ignores_quorum,
             initial=self.settings.initial,
         )
+        self.leading.acts = self._acts
         return [*self.leading.begin(now), *self.settle(now)]
 
     def stop(self) -> list[Effect]:
@@ -207,7 +215,7 @@ class Replication:
         """Take over entries. The caller has checked view, boot token and term; the reply is sent last."""
         assert self.leading is None
         self.followed_basis = Basis(message.basis) if message.basis else None
-        self.followed_established = message.established
+        self.followed_established, self.followed_acts = message.established, message.acts
         log = self.log
         if not message.aligned:
             return [], self._reply(message.term, promised, voter, stored=True, last_index=0)

@@ -72,6 +72,7 @@ class Leading(Counting):
         self._ignores_quorum = ignores_quorum
         self._initial = initial
         self._change: VotersChangeRequested | None = None  # under way: asked for in this reign
+        self.acts = False  # our ha-messaging lets us act in this view
         self._unsaved = False  # a Persist of our own entries is under way
         self._pending: deque[WriteRequested] = deque()
         self._refused = Refused(log)
@@ -504,6 +505,7 @@ class Leading(Counting):
             restores=restores,
             aligned=aligned,
             basis=self.basis.value,
+            acts=self.acts,
         )
 
     def _install(self, follower: Follower, snapshot: Snapshot) -> InstallSnapshot:

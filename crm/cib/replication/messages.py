@@ -16,7 +16,7 @@ class Append:
     `boot_token` is the addressed node's. `restores` is the run of ha-crm there (0: none) that counts as a
     voter again, or from now on: its memory was lost, or it has become a voter, and the others have stored an
     entry that was made after this run was seen. `aligned` is false in a caretaker's keepalive:
-    it does not ask whether the logs agree.
+    it does not ask whether the logs agree. `acts`: the DC's ha-messaging lets it act in this view.
     """
 
     term: Term
@@ -30,6 +30,7 @@ class Append:
     restores: int
     aligned: bool = True
     basis: str = ""
+    acts: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

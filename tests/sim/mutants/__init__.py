@@ -16,9 +16,10 @@ from tests.sim.mutants.membership import MUTANTS as OF_VIEWS
 from tests.sim.mutants.one import Mutant
 from tests.sim.mutants.stop import MUTANTS as OF_STOPS
 from tests.sim.mutants.talk import MUTANTS as OF_DATA
+from tests.sim.mutants.waits import MUTANTS as OF_WAITING
 from tests.sim.mutants.whole import MUTANTS as OF_LRMS
 
-ALL: tuple[Mutant, ...] = (*OF_VIEWS, *OF_DATA, *OF_THE_CIB, *OF_LRMS, *OF_STOPS, *OF_FENCES)
+ALL: tuple[Mutant, ...] = (*OF_VIEWS, *OF_DATA, *OF_THE_CIB, *OF_LRMS, *OF_STOPS, *OF_FENCES, *OF_WAITING)
 
 
 SHOWN_BY: Final = Path(__file__).with_name("shown_by.toml")

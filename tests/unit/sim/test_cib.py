@@ -329,14 +329,14 @@ def test_the_same_seed_is_the_same_run() -> None:
     assert hashes[0] == hashes[1]
 
 
-@pytest.mark.parametrize("name", ["full2", "full3"])
+@pytest.mark.parametrize("name", ["full2", "full3", "full3-wait"])
 def test_with_real_views(name: str) -> None:
     """ha-messaging's cores give the views."""
     REGISTRY[name](1).play()
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["full2", "full3", "full3-force", "full5"])
+@pytest.mark.parametrize("name", ["full2", "full3", "full3-force", "full3-wait", "full5"])
 def test_many_seeds_with_real_views(name: str) -> None:
     for number in range(100, 106):
         REGISTRY[name](number).play()

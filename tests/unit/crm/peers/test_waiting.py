@@ -1,8 +1,8 @@
-"""The operator's decree is handed to ha-messaging where wait_for_all holds the node."""
+"""That the DC has nothing to wait for is handed to ha-messaging where wait_for_all holds the node."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 from structlog.testing import capture_logs
@@ -37,22 +37,29 @@ async def told(node: Node) -> list[ViewId]:
     return ended
 
 
-async def test_every_member_ends_its_own_waiting_when_its_dc_reigns_by_decree() -> None:
+@pytest.mark.parametrize("basis", [Basis.MAJORITY, Basis.FENCED, Basis.FORCED])
+async def test_every_member_ends_its_own_waiting_when_its_dc_acts(basis: Basis) -> None:
+    dc = DcState(term=Term(2, 2), dc_node_id=2, established=True, basis=basis, acts=True)
+    assert await told(Node(dc=dc)) == [VIEW]
+    assert await told(Node(dc=dc, waiting=False)) == []
+    assert await told(Node(dc=replace(dc, established=False))) == []
+
+
+async def test_a_decree_ends_the_waiting_of_the_dc_as_well() -> None:
     assert await told(Node()) == [VIEW]
-    assert await told(Node(waiting=False)) == []
 
 
-@pytest.mark.parametrize(
-    "dc",
-    [
-        DcState(),
-        DcState(term=Term(2, 2), dc_node_id=2, established=True, basis=Basis.MAJORITY),
-        DcState(term=Term(2, 2), dc_node_id=2, basis=Basis.FORCED),
-    ],
-    ids=["none", "by votes", "not stored by all yet"],
-)
-async def test_without_a_decree_it_waits_on(dc: DcState) -> None:
+@pytest.mark.parametrize("basis", [Basis.MAJORITY, Basis.FENCED])
+async def test_a_dc_that_waits_itself_ends_nothing(basis: Basis) -> None:
+    dc = DcState(term=Term(2, 2), dc_node_id=2, established=True, basis=basis)
     assert await told(Node(dc=dc)) == []
+
+
+@pytest.mark.parametrize("basis", [None, Basis.CARETAKER, Basis.ASSUMED, Basis.UNQUORATE])
+async def test_nor_does_one_whose_commits_are_provisional(basis: Basis | None) -> None:
+    dc = DcState(term=Term(2, 2), dc_node_id=2, established=True, basis=basis, acts=True)
+    assert await told(Node(dc=dc)) == []
+    assert await told(Node(dc=DcState())) == []
 
 
 async def test_it_is_told_until_ha_messaging_has_heard_and_why_not_is_said_once() -> None:

@@ -87,6 +87,7 @@ def test_log() -> None:
         restores=9,
         aligned=True,
         basis="assumed",
+        acts=True,
     )
     raw = wire.append_to(append).SerializeToString()
     assert wire.append_from(cib_pb2.AppendRequest.FromString(raw)) == append
