@@ -14,9 +14,12 @@ import argparse
 import contextlib
 import hashlib
 import importlib.util
+import os
+import shutil
 import subprocess
 import sys
 import sysconfig
+import tempfile
 from collections.abc import Sequence
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
@@ -27,7 +30,9 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from types import ModuleType
 
-ROOT: Final = Path(__file__).resolve().parents[2]
+PROJECT: Final = Path(__file__).resolve().parents[2]
+ROOT: Final = PROJECT
+"""Below which the modules are; tests have one of their own."""
 BUILDS: Final = ROOT / "build/simulator"
 SUFFIX: Final = sysconfig.get_config_var("EXT_SUFFIX")
 # Not the shells: they are not in the simulator. Not the network's paths: `Damaged` is bytes to all that look.
@@ -42,6 +47,8 @@ MODULES: Final = (
     "tests/sim/engine.py",
     "tests/sim/membership.py",
 )
+BESIDE: Final = ("hacluster", "messaging", "tests/sim")
+"""Folders whose modules these import."""
 BUILD_SECONDS_MAX: Final = 900
 # mypyc checks the types itself, without the project's plugins and stubs: `mypy` has checked them strictly.
 SETTINGS: Final = (
@@ -68,28 +75,46 @@ class Compiled(MetaPathFinder):
 
 
 def named(modules: Sequence[str]) -> str:
-    """The name of a build: what it depends on, hashed."""
-    digest = hashlib.sha256(f"{sys.version} {version('mypy')} {SETTINGS}".encode())
-    for module in modules:
-        digest.update(f"{module} {hashlib.sha256((ROOT / module).read_bytes()).hexdigest()}\n".encode())
+    """The name of a build: what it depends on, hashed.
+
+    That is more than what is compiled: constants of other modules are in the machine code, too.
+    """
+    beside = {str(path.relative_to(ROOT)) for folder in BESIDE for path in (ROOT / folder).rglob("*.py")}
+    digest = hashlib.sha256(f"{sys.version} {version('mypy')} {SETTINGS} {modules}".encode())
+    for file in sorted({*modules, *beside}):
+        digest.update(f"{file} {hashlib.sha256((ROOT / file).read_bytes()).hexdigest()}\n".encode())
     return digest.hexdigest()[:16]
 
 
 def built(modules: Sequence[str] = MODULES, builds: Path = BUILDS) -> Path:
     """The folder of the build of these files; made when there is none. Raises BuildFailed."""
     folder = builds / named(modules)
-    done = folder / "done"
-    if not done.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        print(f"compiling {len(modules)} modules into {folder}: about a minute", file=sys.stderr, flush=True)
+    if folder.exists():
+        return folder
+    builds.mkdir(parents=True, exist_ok=True)
+    print(f"compiling {len(modules)} modules into {folder}: about a minute", file=sys.stderr, flush=True)
+    # Whole or not at all, also when two begin at once.
+    making = Path(tempfile.mkdtemp(prefix=f"{folder.name}-", dir=builds))
+    try:
         # A process of its own: mypyc leaves its mark on the interpreter, and prints where results go.
-        words = [sys.executable, "-m", "tests.sim.compiled", "build", str(folder), *modules]
         made = subprocess.run(
-            words, cwd=ROOT, capture_output=True, text=True, check=False, timeout=BUILD_SECONDS_MAX
+            [sys.executable, "-m", "tests.sim.compiled", "build", str(making), *modules],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": str(PROJECT)},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=BUILD_SECONDS_MAX,
         )
         if made.returncode:
             raise BuildFailed("\n".join((made.stdout + made.stderr).splitlines()[-20:]))
-        done.touch()
+        try:
+            making.rename(folder)
+        except OSError:
+            if not folder.exists():  # else somebody was faster, and theirs is the same
+                raise
+    finally:
+        shutil.rmtree(making, ignore_errors=True)
     return folder
 
 
@@ -133,8 +158,11 @@ def same(name: str, seed: int, seeds: int) -> int:
             played = subprocess.run(
                 [sys.executable, "-m", module, *words], cwd=ROOT, capture_output=True, text=True, check=False
             )
-            told.append(played.stdout.rpartition(" last trace ")[2].strip() or played.stderr)
-        equal = told[0] == told[1]
+            before, _, trace = played.stdout.rpartition(" last trace ")
+            told.append(
+                trace.strip() if before else f"no trace (exit code {played.returncode}): {played.stderr}"
+            )
+        equal = told[0] == told[1] and "no trace" not in told[0]
         differing += not equal
         print(f"{name} seed {one}: {(' = ' if equal else ' but compiled ').join(told)}", flush=True)
     return 1 if differing else 0

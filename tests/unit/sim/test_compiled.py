@@ -65,15 +65,20 @@ def test_a_build_is_of_the_files_as_they_are(tmp_path: Path, monkeypatch: pytest
     before = compiled.named(["one.py"])
     assert compiled.named(["one.py"]) == before
     (tmp_path / "one.py").write_text("A = 2\n", encoding="utf-8")
-    assert compiled.named(["one.py"]) != before
+    changed = compiled.named(["one.py"])
+    assert changed != before
+    # The code may have its constants, though it is not compiled itself.
+    (tmp_path / "messaging").mkdir()
+    (tmp_path / "messaging/other.py").write_text("B = 1\n", encoding="utf-8")
+    assert compiled.named(["one.py"]) not in {before, changed}
 
 
 def test_the_last_words_of_a_failed_build_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "wrong.py").write_text("def f(a: int) -> str:\n    return a\n", encoding="utf-8")
     monkeypatch.setattr(compiled, "ROOT", tmp_path)
-    with pytest.raises(compiled.BuildFailed, match=r"Incompatible return value|No module named"):
+    with pytest.raises(compiled.BuildFailed, match="Incompatible return value"):
         compiled.built(["wrong.py"], tmp_path / "builds")
-    assert not list((tmp_path / "builds").glob("*/done"))
+    assert not list((tmp_path / "builds").iterdir())
 
 
 def test_mutants_are_not_played_compiled(capsys: pytest.CaptureFixture[str]) -> None:
