@@ -28,7 +28,16 @@ TIMEOUT_MS: Final = 60_000
 POLL_S: Final = 0.05
 OVERTIME_MS: Final = 10_000
 TRIES: Final = 3
-_TELLING: Final = ("start", "monitor", "promote", "demote", "migrate_from", "stop")
+_TELLING: Final = (
+    "start",
+    "reload",
+    "reload-agent",
+    "monitor",
+    "promote",
+    "demote",
+    "migrate_from",
+    "stop",
+)
 
 log = structlog.get_logger()
 

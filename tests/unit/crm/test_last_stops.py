@@ -131,3 +131,11 @@ async def test_what_was_cleaned_up_and_not_looked_at_since_may_run() -> None:
     assert await running(lrm) == ("db", "ip")
     assert await stop_everything(lrm, (), "b") == ()
     assert [told[2:] for told in lrm.asked] == [("ip", "stop"), ("db", "demote"), ("db", "stop")]
+
+
+async def test_what_was_reloaded_before_it_was_cleaned_up_is_stopped() -> None:
+    """Of what was forgotten the last operation that tells how it runs is kept: that may be a reload."""
+    lrm = FakeLrm({"db": 0})
+    lrm.results, lrm.forgotten = (), (a_result(7, "db", "reload-agent"),)
+    assert await stop_everything(lrm, (), "b") == ()
+    assert [told[2:] for told in lrm.asked] == [("db", "stop")]
