@@ -70,12 +70,9 @@ class WaitingEnder:
         view = self._local.view
         if not self._local.waiting or not ends_waiting(self._replica.dc):
             return
-        basis = self._replica.dc.basis
         try:
             await self._end(view)
         except HaError as error:
             if self._said != (view, str(error)):
                 self._said = (view, str(error))
                 log.warning(log_events.WAITING_NOT_ENDED, reason=str(error), view=str(view))
-        else:
-            log.info(log_events.WAITING_ENDED, basis=str(basis), view=str(view))

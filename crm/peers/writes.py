@@ -143,6 +143,8 @@ class _OpenCall:
             return await future
         finally:
             del self._waiting[number]
+            if self._queue and self._queue[0][0].number <= number:  # not sent: nobody waits for it any more
+                self._queue = deque(one for one in self._queue if one[0].number != number)
 
     def finish(self) -> None:
         """Nothing more is asked; who waits still gets an answer."""

@@ -6,14 +6,14 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import grpc
 import pytest
 
 from crm.cib import codec, diff
 from crm.cib.model import Element, element
-from crm.peers.writes import BATCH_BYTES_MAX, WriteStream
+from crm.peers.writes import BATCH_BYTES_MAX, Call, WriteStream, _OpenCall
 from crm.replica.open_writes import OpenWrites
 from crm.replica.recent import Known
 from crm.replica.service import SERVICE_NAME
@@ -346,3 +346,32 @@ async def test_a_release_without_such_calls_is_asked_one_by_one(site: Site) -> N
     assert all(site.dc.written[name] == site.content(name) for name in names)
     assert await site.write("more") == "more"
     assert site.dc.opened == 1, "it is not asked again"
+
+
+class Blocked:
+    """A call whose other side takes nothing more."""
+
+    async def write(self, _: cib_pb2.PeerWrites) -> None:
+        await asyncio.Event().wait()
+
+    async def read(self) -> None:
+        await asyncio.Event().wait()
+
+
+async def test_who_gives_up_before_it_was_sent_leaves_nothing_behind() -> None:
+    """Its configuration would be kept for as long as the other side takes nothing."""
+    call = _OpenCall("ha-crm on n1", cast(Call, Blocked()))
+    until_s = asyncio.get_running_loop().time() + 10
+    asked = []
+    for _ in range(3):
+        asked.append(asyncio.ensure_future(call.ask(cib_pb2.NumberedWrite(), until_s)))
+        await asyncio.sleep(0.01)  # the first one is being sent
+    assert len(call._queue) == 2
+    for one in asked[1:]:
+        one.cancel()
+    await asyncio.gather(*asked[1:], return_exceptions=True)
+    assert not call._queue
+    for task in (asked[0], call.reading, call._sending):
+        assert task is not None
+        task.cancel()
+    await asyncio.gather(asked[0], call.reading, return_exceptions=True)

@@ -83,8 +83,14 @@ async def test_a_follower_s_writes_are_each_as_at_the_dc(tmp_path: Path) -> None
         follower = cluster.shell(3)
         before = await cluster.agree(1, 2, 3)
 
-        async def write(name: str, **more: str) -> WriteOutcome:
-            return await follower.write(with_tag(name), author="root", client="test", **more)  # type: ignore[arg-type]
+        async def write(name: str, *, request_id: str = "", expected_digest: str = "") -> WriteOutcome:
+            return await follower.write(
+                with_tag(name),
+                author="root",
+                client="test",
+                request_id=request_id,
+                expected_digest=expected_digest,
+            )
 
         for forget in (False, True):
             if forget:
