@@ -75,6 +75,17 @@ class _Wait:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Use:
+    """What an agent is run for; `fencing`: the record's id, "" to ask a device something."""
+
+    fencing: str
+    device: str
+    action: str
+    target: str
+    executor: str
+
+
 @dataclass(slots=True)
 class FenceAgents:
     """One node's; used while it is DC."""
@@ -90,6 +101,7 @@ class FenceAgents:
     _facts: dict[str, AgentFacts] = field(default_factory=dict)
     _facts_tried_ns: dict[str, int] = field(default_factory=dict)
     _answers: dict[str, _Answer] = field(default_factory=dict)
+    _unanswered: dict[Use, OperationId] = field(default_factory=dict)
     _number: int = 0
 
     def known(self, devices: Sequence[Device]) -> tuple[Device, ...]:
@@ -158,9 +170,8 @@ class FenceAgents:
         action = "list" if dynamic else "status"
         for executor in executors:
             timeout_ms = device.timeout_ms(action, CACHED_MS)
-            end = await self.run(
-                self.reserve(), device, action, "" if dynamic else target, executor, timeout_ms
-            )
+            use = Use("", device.id, action, "" if dynamic else target, executor)
+            end = await self.run(self.reserve(use), device, use, timeout_ms)
             if dynamic and end.good:
                 self._answers[device.id] = _Answer(
                     Known(listed(end.output)), self.clock.now_ns(), dict(device.parameters)
@@ -181,8 +192,15 @@ class FenceAgents:
                 return
             log.warning(log_events.FENCE_DEVICE_SILENT, device=device.id, executor=executor, reason=end.why)
 
-    def reserve(self) -> OperationId:
-        """The identity of a run that is about to begin."""
+    def reserve(self, use: Use) -> OperationId:
+        """The identity of a run that is about to begin.
+
+        When the last order for the same use got no answer it is that order's: the order may have arrived, and
+        a second shot would meet a node that is booting. ha-lrm carries out an order once, and tells its end.
+        """
+        before = self._unanswered.pop(use, None)
+        if before is not None and before.term == self.dc.term:
+            return before
         self._number += 1
         return self.dc.fencing_id(self._number)
 
@@ -199,8 +217,10 @@ class FenceAgents:
         """It has left the view: agents that it runs are not waited for, another member is asked.
 
         But while it may yet let itself in ("on" by the node itself) it must not count as fenced. `rebooted`:
-        nothing of its former life runs any more.
+        nothing of its former life runs any more. What was done to it before says nothing of what it is now.
         """
+        for use in [use for use in self._unanswered if node in (use.target, use.executor)]:
+            del self._unanswered[use]
         for wait in self._waiting.values():
             if wait.executor == node and (rebooted or not wait.to_the_end) and not wait.end.done():
                 wait.end.set_result(None)
@@ -219,10 +239,9 @@ class FenceAgents:
             wait.end.set_result(result)
         return True
 
-    async def run(
-        self, identity: OperationId, device: Device, action: str, target: str, executor: str, timeout_ms: int
-    ) -> AgentEnd:
-        """Have a member run the agent, and wait for its end. `identity` is one of `reserve`."""
+    async def run(self, identity: OperationId, device: Device, use: Use, timeout_ms: int) -> AgentEnd:
+        """Have a member run the agent, and wait for its end. `identity`: what `reserve` gave for this use."""
+        action, target, executor = use.action, use.target, use.executor
         boot = self.nodes[target].boot_token if target in self.nodes else ""
         told, parameters = device.call(action, target, boot)
         suffix = "" if device.action_limit == 1 else f"-{target}"
@@ -248,6 +267,8 @@ class FenceAgents:
         except HaError as error:
             self._waiting.pop(identity, None)
             lost = error.code in (ErrorCode.UNREACHABLE, ErrorCode.TIMEOUT)  # the order may have arrived
+            if lost and use.fencing and action != "on":
+                self._unanswered[use] = identity
             return AgentEnd(good=False, why=str(error), final=True, lost=lost)
         if reply.HasField("result"):
             self._waiting.pop(identity, None)

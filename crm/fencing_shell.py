@@ -20,7 +20,7 @@ from crm.fencing import core, race
 from crm.fencing.devices import TIMEOUT_MS, Device, devices, levels, node_attributes, unfencing_level
 from crm.fencing.history import FencingRecord, FencingState
 from crm.fencing.watchdog import WATCHDOG, waits_ms
-from crm.fencing_agents import AgentEnd, FenceAgents
+from crm.fencing_agents import AgentEnd, FenceAgents, Use
 from crm.fencing_records import FencingRecords
 from crm.replica.interface import Replica
 from crm.replica.settings_in_cib import fencing_enabled
@@ -313,7 +313,8 @@ class FencingShell:
         for record in self.records.history.under_way():
             known = record.target in self._nodes
             node = self._nodes[record.target if known else self._local.node]
-            if not known or node.fenced or (node.member and not record.client):
+            ended = node.fenced or node.is_another_boot(record.boot)
+            if not known or ended or (node.member and not record.client):
                 self._let_end(record)
                 self.records.change(
                     record, state=FencingState.CANCELLED, why="another DC: not wanted any more"
@@ -466,12 +467,14 @@ class FencingShell:
                     self._clear_timer(target)
         self.dc.changed()
 
-    def _may_not(self, target: str) -> str:
+    def _may_not(self, target: str, attempt: int) -> str:
         """Last look before a shot: why it would not be ours to fire; empty: it is.
 
-        Fencing outlives reigns and views, and without quorum others may have the node among them by now. Who
-        is in our own view is ours to fence all the same (no-quorum-policy fence).
+        The node may have returned since. Fencing outlives reigns and views: without quorum others may have
+        it among them. Who is in our own view is ours to fence all the same (no-quorum-policy fence).
         """
+        if not self._fencer.is_wanted(target, attempt):
+            return NOT_WANTED
         policy = cluster_options(self._replica.configuration).get("no-quorum-policy", "stop").lower()
         if self._local.quorate or policy == "ignore" or self._nodes[target].member:
             return ""
@@ -483,7 +486,7 @@ class FencingShell:
             self._current[target] = self.records.change(record, **changes)
 
     async def _run(self, order: core.Run) -> None:
-        if why := self._may_not(order.target):
+        if why := self._may_not(order.target, order.attempt):
             self.tell(core.Ran(order.target, order.attempt, False, why, final=True))
             return
         device, action = order.device, order.action
@@ -509,7 +512,9 @@ class FencingShell:
                 to_the_end=action == "on" and order.executor == order.target,
             )
         else:
-            identity = self.agents.reserve()
+            fencing = record.id if record is not None else ""
+            use = Use(fencing, device.id, action, order.target, order.executor)
+            identity = self.agents.reserve(use)
             self._record(
                 order.target,
                 state=FencingState.PENDING,
@@ -523,9 +528,7 @@ class FencingShell:
                     identity.action,
                 ),
             )
-            end = await self.agents.run(
-                identity, device, action, order.target, order.executor, order.timeout_ms
-            )
+            end = await self.agents.run(identity, device, use, order.timeout_ms)
         good, why = end.good, end.why
         lets_in = action == "on" and record is not None and record.action == "on"
         if end.lost and lets_in and identity is not None:

@@ -77,6 +77,10 @@ class NodeRecord:
         """Whether the node is in the view."""
         return self.member_since_s > 0
 
+    def is_another_boot(self, boot: str) -> bool:
+        """Whether the node has booted anew since this boot; "": it is not known which one was meant."""
+        return bool(boot) and _another_boot(boot, self.boot_token)
+
     @property
     def heard_though_fenced(self) -> bool:
         """Whether somebody who is off speaks: dead for sure it falls silent soon."""

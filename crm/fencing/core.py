@@ -204,6 +204,11 @@ class Fencer:
         """Nodes that are being fenced, and the last failure of each."""
         return {target: fencing.why for target, fencing in self._under_way.items()}
 
+    def is_wanted(self, target: str, attempt: int) -> bool:
+        """Whether the agent of this Run is still to be run, or its end awaited."""
+        fencing = self._under_way.get(target)
+        return fencing is not None and fencing.running and fencing.attempt == attempt
+
     def occupy(self, device: str, target: str, *, late: bool = False) -> int:
         """An agent is running that a former DC had started, for nothing that is wanted now.
 
